@@ -1,0 +1,157 @@
+"""Bark's numbers: token ids, rates, windows and sizes of each model, read from a model directory's config.json.
+
+The defaults are Suno's Bark (suno-ai/bark, `bark/generation.py`); the built-in model has smaller ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class TransformerConfig:
+    """The size of one transformer."""
+
+    num_layers: int
+    num_heads: int
+    width: int
+    block_size: int
+    input_vocab_size: int
+    output_vocab_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class SemanticConfig:
+    """Text to semantic tokens. Text and history embeddings are summed position by position."""
+
+    transformer: TransformerConfig
+    text_context: int = 256
+    """Positions for the text, and for the semantic history that is summed with it."""
+    vocab_size: int = 10_000
+    """Semantic tokens are 0..vocab_size-1; the output `vocab_size` is the end of the sentence (EOS)."""
+    pad_token: int = 10_000
+    text_offset: int = 10_048
+    text_pad_token: int = 129_595
+    infer_token: int = 129_599
+    rate_hz: float = 49.9
+    max_tokens: int = 768
+
+
+@dataclass(frozen=True, slots=True)
+class CoarseConfig:
+    """Semantic to coarse tokens, in windows that each start from a fresh prefill."""
+
+    transformer: TransformerConfig
+    semantic_context: int = 256
+    max_history: int = 630
+    """Coarse tokens of context before a window (Bark's `max_coarse_history`)."""
+    window: int = 60
+    """Coarse tokens made per window (Bark's `sliding_window_len`)."""
+    num_codebooks: int = 2
+    codebook_size: int = 1024
+    codebook_offset: int = 10_000
+    """Codebook n's code c is the token `codebook_offset + n * codebook_size + c`."""
+    semantic_pad_token: int = 12_048
+    infer_token: int = 12_050
+
+
+@dataclass(frozen=True, slots=True)
+class FineConfig:
+    """Coarse to fine codes, not causal, over `context` frames of which `history` were fixed before."""
+
+    transformer: TransformerConfig
+    context: int = 1024
+    history: int = 512
+    num_codebooks: int = 8
+    num_codebooks_given: int = 1
+    """`n_codes_given` of the checkpoint: heads exist for codebooks given..num_codebooks-1."""
+    codebook_size: int = 1024
+    pad_token: int = 1024
+    chunk_frames: tuple[int, ...] = (8, 16, 30, 60, 120, 240, 480)
+    """Sizes of a sentence's successive chunks; the last repeats. Borders depend on nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodecConfig:
+    """The EnCodec decoder (facebookresearch/encodec, SEANet) and its residual vector quantizer."""
+
+    sample_rate_hz: int = 24_000
+    num_codebooks: int = 8
+    codebook_size: int = 1024
+    dimension: int = 128
+    num_filters: int = 32
+    ratios: tuple[int, ...] = (8, 5, 4, 2)
+    num_residual_layers: int = 1
+    num_lstm_layers: int = 2
+    kernel_size: int = 7
+    residual_kernel_size: int = 3
+    last_kernel_size: int = 7
+    dilation_base: int = 2
+    compress: int = 2
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples per frame of codes."""
+        hop = 1
+        for ratio in self.ratios:
+            hop *= ratio
+        return hop
+
+    @property
+    def frame_rate_hz(self) -> float:
+        return self.sample_rate_hz / self.hop_samples
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerConfig:
+    """How text becomes tokens: BERT word pieces (`wordpiece`) or a lexicon's phonemes (`phonemes`)."""
+
+    kind: str = "wordpiece"
+    file: str = "tokenizer.json"
+    """File in the model directory: a `tokenizers` JSON, or a gzipped lexicon of `word TAB phones` lines."""
+    symbols: tuple[str, ...] = ()
+    """For `phonemes`: symbol n has the token n."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """A whole model: what `config.json` of our own model directory holds."""
+
+    name: str
+    semantic: SemanticConfig
+    coarse: CoarseConfig
+    fine: FineConfig
+    codec: CodecConfig = field(default_factory=CodecConfig)
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    default_voice: str | None = None
+    languages: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    min_eos_p: float = 0.2
+    normalize_text: bool = False
+    """Whether numbers, abbreviations and the like are written out before tokenizing (Bark reads them itself)."""
+
+    @property
+    def coarse_per_semantic(self) -> float:
+        """Coarse tokens per semantic token (3.006 in Bark): frame rate / semantic rate * codebooks."""
+        return self.codec.frame_rate_hz / self.semantic.rate_hz * self.coarse.num_codebooks
+
+
+def suno_config(name: str, *, num_layers: int, num_heads: int, width: int) -> ModelConfig:
+    """The config of Suno's released models, all three of one size."""
+
+    def transformer(input_vocab_size: int, output_vocab_size: int) -> TransformerConfig:
+        return TransformerConfig(num_layers, num_heads, width, 1024, input_vocab_size, output_vocab_size)
+
+    return ModelConfig(
+        name=name,
+        semantic=SemanticConfig(transformer(129_600, 10_048)),
+        coarse=CoarseConfig(transformer(12_096, 12_096)),
+        fine=FineConfig(transformer(1056, 1056)),
+        default_voice="v2/en_speaker_6",
+        languages=("en", "de", "es", "fr", "hi", "it", "ja", "ko", "pl", "pt", "ru", "tr", "zh"),
+        tags=("[laughter]", "[laughs]", "[sighs]", "[music]", "[gasps]", "[clears throat]"),
+    )
+
+
+SMALL = suno_config("bark-small", num_layers=12, num_heads=12, width=768)
+LARGE = suno_config("bark", num_layers=24, num_heads=16, width=1024)

@@ -1,0 +1,107 @@
+"""The port between the pipeline and whatever makes the sound: a sentence goes in, chunks of PCM come out.
+
+`pipeline` and `server` know only this module; the engine on this machine (`backends/local`), a fake in
+the tests, or a cluster stand behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Samples = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How a sentence is sampled; the names and defaults are Bark's.
+
+    `seed` is always a number here: whoever opens an utterance draws one where the client gave none.
+    """
+
+    seed: int
+    text_temp: float = 0.7
+    waveform_temp: float = 0.7
+    fine_temp: float = 0.5
+    top_k: int | None = None
+    top_p: float | None = None
+    min_eos_p: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceRequest:
+    """One sentence to be spoken. `sentence_index` (from 0 within its utterance) keys the noise with the seed."""
+
+    request_id: str
+    text: str
+    voice: str
+    params: SamplingParams
+    sentence_index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PcmChunk:
+    """A piece of a sentence's sound.
+
+    `samples`: float32 in [-1, 1], mono, [num_samples]. `truncated` is set on the last chunk of a sentence
+    which the model did not end by itself and that was cut at the cap.
+    """
+
+    samples: Samples
+    is_last: bool = False
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a client may want to know of the loaded model."""
+
+    name: str
+    sample_rate_hz: int
+    default_voice: str
+    voices: Sequence[str]
+    languages: Sequence[str]
+    tags: Sequence[str]
+    max_text_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """`alive`: steps are being made or nothing is to be done. `ready`: warm and accepting sentences."""
+
+    alive: bool
+    ready: bool
+    reason: str | None = None
+
+
+class Synthesizer(Protocol):
+    """Speaks sentences. Many may be open at once; each ends by itself, by an error, or by being closed."""
+
+    @property
+    def info(self) -> ModelInfo: ...
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of `text` for this model's semantic stage; a sentence must not exceed `info.max_text_tokens`."""
+        ...
+
+    def synthesize(self, request: SentenceRequest) -> AsyncIterator[PcmChunk]:
+        """Yield the sentence's sound as it is made; the last chunk has `is_last`.
+
+        Closing the iterator cancels the sentence and frees what it held.
+        Raises `VoiceNotFoundError` for an unknown voice, `EngineError` where the engine failed.
+        """
+        ...
+
+    def health(self) -> Health: ...
+
+    async def start(self) -> None:
+        """Load, warm up with a real synthesis, and return once ready."""
+        ...
+
+    async def close(self) -> None:
+        """Cancel what runs and release everything."""
+        ...
