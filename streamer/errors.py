@@ -97,3 +97,23 @@ class AudioEncodeError(StreamerError):
     """A packet could not be encoded."""
 
     code = "audio_encode_failed"
+
+
+class UnknownMessageTypeError(InvalidMessageError):
+    """A client's message has a `type` that this protocol does not know."""
+
+    code = "unknown_type"
+
+
+class IdleTimeoutError(StreamerError):
+    """The session was silent for too long."""
+
+    code = "idle_timeout"
+    retryable = True
+
+
+class InternalError(StreamerError):
+    """Something failed that should not; the log says what."""
+
+    code = "internal_error"
+    retryable = True

@@ -1,0 +1,100 @@
+"""Ogg pages (RFC 3533, RFC 7845) and WAV headers, for sound that is sent while it is being made."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from streamer.audio.pcm import to_int16
+from streamer.synthesis import Samples
+
+UNKNOWN_SIZE: Final = 0xFFFFFFFF
+_BEGIN_OF_STREAM: Final = 2
+_END_OF_STREAM: Final = 4
+_CRC_POLYNOMIAL: Final = 0x04C11DB7
+_VENDOR: Final = b"streamer"
+_PCM_FORMAT: Final = 1
+_BYTES_PER_SAMPLE: Final = 2
+
+
+class OggOpusPages:
+    """Writes one logical Ogg stream of mono Opus packets.
+
+    `serial` tells streams apart that are chained or multiplexed; `pre_skip` in samples at 48 kHz.
+    """
+
+    def __init__(self, *, serial: int, pre_skip: int, input_rate_hz: int) -> None:
+        self._serial = serial
+        self._pre_skip = pre_skip
+        self._input_rate_hz = input_rate_hz
+        self._num_pages = 0
+
+    def headers(self) -> bytes:
+        """The two header pages, which come before any sound."""
+        head = struct.pack("<8sBBHIhB", b"OpusHead", 1, 1, self._pre_skip, self._input_rate_hz, 0, 0)
+        tags = struct.pack("<8sI", b"OpusTags", len(_VENDOR)) + _VENDOR + struct.pack("<I", 0)
+        return self._page([head], 0, _BEGIN_OF_STREAM) + self._page([tags], 0, 0)
+
+    def page(self, packets: Sequence[bytes], granule: int, *, is_last: bool = False) -> bytes:
+        """One page of whole packets.
+
+        `granule`: samples at 48 kHz, pre-skip included, up to the end of the last of them; less on the last
+        page, where it tells how much of the padding is to be thrown away.
+        """
+        return self._page(packets, granule, _END_OF_STREAM if is_last else 0)
+
+    def _page(self, packets: Sequence[bytes], granule: int, flags: int) -> bytes:
+        lacing = b"".join(b"\xff" * (len(packet) // 255) + bytes([len(packet) % 255]) for packet in packets)
+        if len(lacing) > 255:
+            raise ValueError(f"{len(packets)} packets do not fit into one page")
+        fields = (b"OggS", 0, flags, granule, self._serial, self._num_pages, 0, len(lacing))
+        page = bytearray(struct.pack("<4sBBqIIIB", *fields) + lacing + b"".join(packets))
+        struct.pack_into("<I", page, 22, _crc(page))
+        self._num_pages += 1
+        return bytes(page)
+
+
+def wav_header(sample_rate_hz: int, num_bytes: int | None = None) -> bytes:
+    """The 44 bytes before mono 16-bit sound of `num_bytes`; None where nobody knows yet how much will follow.
+
+    A live stream's sizes are 0xFFFFFFFF, which players and ffmpeg read as "until the end".
+    """
+    riff_size, data_size = UNKNOWN_SIZE, UNKNOWN_SIZE
+    if num_bytes is not None:
+        riff_size, data_size = num_bytes + 36, num_bytes
+    byte_rate = sample_rate_hz * _BYTES_PER_SAMPLE
+    format_fields = (16, _PCM_FORMAT, 1, sample_rate_hz, byte_rate, _BYTES_PER_SAMPLE, 8 * _BYTES_PER_SAMPLE)
+    return (
+        struct.pack("<4sI4s", b"RIFF", riff_size, b"WAVE")
+        + struct.pack("<4sIHHIIHH", b"fmt ", *format_fields)
+        + struct.pack("<4sI", b"data", data_size)
+    )
+
+
+def write_wav(path: Path, samples: Samples, sample_rate_hz: int) -> None:
+    """Write a complete WAV file with exact sizes. `samples`: float32 [num_samples]"""
+    pcm = to_int16(samples).tobytes()
+    path.write_bytes(wav_header(sample_rate_hz, len(pcm)) + pcm)
+
+
+def _crc_table() -> tuple[int, ...]:
+    table = []
+    for byte in range(256):
+        value = byte << 24
+        for _ in range(8):
+            value = (value << 1) ^ (_CRC_POLYNOMIAL if value & 0x80000000 else 0)
+        table.append(value & 0xFFFFFFFF)
+    return tuple(table)
+
+
+_CRC_TABLE: Final = _crc_table()
+
+
+def _crc(page: bytes | bytearray) -> int:
+    """Ogg's checksum: not reflected, from 0, so neither zlib's nor binascii's."""
+    value = 0
+    for byte in page:
+        value = ((value << 8) & 0xFFFFFFFF) ^ _CRC_TABLE[(value >> 24) ^ byte]
+    return value

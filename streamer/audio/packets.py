@@ -1,0 +1,236 @@
+"""Sound to packets with timestamps, in every encoding of the protocol; `pipeline` uses one per utterance.
+
+Timestamps and durations are samples at 48 kHz whatever the encoding, as in RFC 7587.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from streamer.audio.containers import OggOpusPages, wav_header
+from streamer.audio.opus import MAX_BITRATE, MIN_BITRATE, OpusFrames
+from streamer.audio.pcm import checked, to_alaw, to_int16, to_mulaw
+from streamer.audio.resampling import Resampler
+from streamer.errors import InvalidParameterError
+from streamer.synthesis import Samples
+
+TIMESTAMP_HZ: Final = 48_000
+INPUT_HZ: Final = 24_000
+"""The rate of every Bark-shaped model, hence of all sound that comes in."""
+SAMPLE_RATES_HZ: Final = (8_000, 16_000, 24_000, 48_000)
+FRAMES_MS: Final = (10, 20, 40, 60)
+OPUS_ENCODINGS: Final = ("opus", "ogg_opus")
+_PACKETS_PER_PAGE: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """A piece of the sound, encoded.
+
+    `timestamp`: its first sample, counted from the first one after pre-skip, so that Opus begins at
+    -pre_skip. `duration`: the last packet's ends with the sound, its padding is not counted.
+    """
+
+    payload: bytes
+    timestamp: int
+    duration: int
+
+
+class PacketEncoder(Protocol):
+    """Encodes one utterance, all its sentences in one go."""
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Of the encoded sound."""
+        ...
+
+    @property
+    def pre_skip(self) -> int:
+        """Samples at 48 kHz that a decoder gives before the sound begins, to be thrown away."""
+        ...
+
+    @property
+    def content_type(self) -> str:
+        """The media type of all payloads in a row."""
+        ...
+
+    def encode(self, samples: Samples) -> list[Packet]:
+        """Packets that are complete with these samples, float32 [num_samples] at 24 kHz.
+
+        What is beyond [-1, 1] saturates. Raises `AudioEncodeError` for what is not a number.
+        """
+        ...
+
+    def finish(self) -> list[Packet]:
+        """The last packets; after them every sample has come out. Call it once."""
+        ...
+
+
+def create_encoder(encoding: str, *, sample_rate_hz: int, frame_ms: int, bitrate: int) -> PacketEncoder:
+    """An encoder for one utterance.
+
+    `encoding`: opus, ogg_opus, pcm_s16le, wav, mulaw or alaw; `bitrate` concerns Opus alone. Raises
+    `InvalidParameterError` naming what is not on offer.
+    """
+    for value, name, allowed in (
+        (sample_rate_hz, "sample_rate", SAMPLE_RATES_HZ),
+        (frame_ms, "frame_ms", FRAMES_MS),
+    ):
+        if value not in allowed:
+            offers = ", ".join(map(str, allowed))
+            raise InvalidParameterError(f"{name} {value!r} is none of {offers}", param=name)
+    framer = _Framer(sample_rate_hz, frame_ms)
+    if encoding in OPUS_ENCODINGS:
+        if not MIN_BITRATE <= bitrate <= MAX_BITRATE:
+            message = f"bitrate {bitrate!r} is not from {MIN_BITRATE} to {MAX_BITRATE}"
+            raise InvalidParameterError(message, param="bitrate")
+        opus = _OpusEncoder(framer, bitrate)
+        return opus if encoding == "opus" else _OggOpusEncoder(opus)
+    if encoding not in _SAMPLE_FORMATS:
+        offers = ", ".join((*OPUS_ENCODINGS, *_SAMPLE_FORMATS))
+        raise InvalidParameterError(f"encoding {encoding!r} is none of {offers}", param="encoding")
+    return _SampleEncoder(framer, encoding)
+
+
+class _Framer:
+    """Resamples and cuts into frames; knows how much came in."""
+
+    def __init__(self, sample_rate_hz: int, frame_ms: int) -> None:
+        self.sample_rate_hz = sample_rate_hz
+        self.frame_size = sample_rate_hz * frame_ms // 1000
+        self.num_samples = 0  # at the output's rate
+        self._resampler = Resampler(INPUT_HZ, sample_rate_hz)
+        self._rest = np.zeros(0, np.float32)
+
+    def push(self, samples: Samples) -> list[Samples]:
+        """The frames that are full now."""
+        return self._cut(self._resampler.push(checked(samples)))
+
+    def finish(self) -> tuple[list[Samples], Samples]:
+        """The last full frames, and the rest, shorter than a frame or empty."""
+        frames = self._cut(self._resampler.finish())
+        return frames, self._rest
+
+    def ticks(self, num_samples: int) -> int:
+        """Samples of the output as samples at 48 kHz."""
+        return num_samples * TIMESTAMP_HZ // self.sample_rate_hz
+
+    def _cut(self, samples: Samples) -> list[Samples]:
+        # The saturation comes again: a filter overshoots.
+        self.num_samples += len(samples)
+        samples = np.concatenate([self._rest, np.clip(samples, -1.0, 1.0)])
+        num_whole = len(samples) // self.frame_size * self.frame_size
+        self._rest = samples[num_whole:]
+        return [samples[start : start + self.frame_size] for start in range(0, num_whole, self.frame_size)]
+
+
+class _OpusEncoder:
+    content_type = "audio/opus"
+
+    def __init__(self, framer: _Framer, bitrate: int) -> None:
+        self._framer = framer
+        self._opus = OpusFrames(framer.sample_rate_hz, bitrate)
+        self.sample_rate_hz = framer.sample_rate_hz
+        self.pre_skip = framer.ticks(self._opus.lookahead)
+        self._next_timestamp = -self.pre_skip
+
+    def encode(self, samples: Samples) -> list[Packet]:
+        return [self._packet(frame) for frame in self._framer.push(samples)]
+
+    def finish(self) -> list[Packet]:
+        """Padded with silence until the decoder, which lags behind, has given the last sample."""
+        frames, rest = self._framer.finish()
+        num_samples = self._framer.num_samples
+        if not num_samples:
+            return []
+        size = self._framer.frame_size
+        num_padded = -(-(len(rest) + self._opus.lookahead) // size) * size
+        padded = np.concatenate([rest, np.zeros(num_padded - len(rest), np.float32)])
+        frames += [padded[start : start + size] for start in range(0, num_padded, size)]
+        packets = [self._packet(frame) for frame in frames]
+        last = packets[-1]
+        length = self._framer.ticks(num_samples)
+        return [*packets[:-1], Packet(last.payload, last.timestamp, length - last.timestamp)]
+
+    def _packet(self, frame: Samples) -> Packet:
+        packet = Packet(self._opus.encode(frame), self._next_timestamp, self._framer.ticks(len(frame)))
+        self._next_timestamp += packet.duration
+        return packet
+
+
+class _OggOpusEncoder:
+    """Packets made by one call share a page: no delay, and less overhead than a page for each."""
+
+    content_type = "audio/ogg; codecs=opus"
+
+    def __init__(self, opus: _OpusEncoder) -> None:
+        self._opus = opus
+        self.sample_rate_hz = opus.sample_rate_hz
+        self.pre_skip = opus.pre_skip
+        self._pages = OggOpusPages(
+            serial=secrets.randbits(32), pre_skip=opus.pre_skip, input_rate_hz=opus.sample_rate_hz
+        )
+        self._unsent_headers = self._pages.headers()
+
+    def encode(self, samples: Samples) -> list[Packet]:
+        return self._paged(self._opus.encode(samples), is_end=False)
+
+    def finish(self) -> list[Packet]:
+        packets = self._opus.finish()
+        if not packets:
+            page = self._pages.page([], 0, is_last=True)
+            return [Packet(self._unsent_headers + page, timestamp=-self.pre_skip, duration=0)]
+        return self._paged(packets, is_end=True)
+
+    def _paged(self, packets: list[Packet], *, is_end: bool) -> list[Packet]:
+        pages = []
+        for start in range(0, len(packets), _PACKETS_PER_PAGE):
+            group = packets[start : start + _PACKETS_PER_PAGE]
+            end = group[-1].timestamp + group[-1].duration
+            is_last = is_end and start + _PACKETS_PER_PAGE >= len(packets)
+            page = self._pages.page([p.payload for p in group], end + self.pre_skip, is_last=is_last)
+            pages.append(Packet(self._unsent_headers + page, group[0].timestamp, end - group[0].timestamp))
+            self._unsent_headers = b""
+        return pages
+
+
+_SAMPLE_FORMATS: Final[dict[str, tuple[str, Callable[[Samples], npt.NDArray[np.integer]]]]] = {
+    "pcm_s16le": ("audio/pcm", to_int16),
+    "wav": ("audio/wav", to_int16),
+    "mulaw": ("audio/PCMU", to_mulaw),
+    "alaw": ("audio/PCMA", to_alaw),
+}
+"""Encodings that write every sample by itself, with their media types."""
+
+
+class _SampleEncoder:
+    pre_skip = 0
+
+    def __init__(self, framer: _Framer, encoding: str) -> None:
+        self._framer = framer
+        self.sample_rate_hz = framer.sample_rate_hz
+        self.content_type, self._to_numbers = _SAMPLE_FORMATS[encoding]
+        self._unsent_header = wav_header(framer.sample_rate_hz) if encoding == "wav" else b""
+        self._next_timestamp = 0
+
+    def encode(self, samples: Samples) -> list[Packet]:
+        return [self._packet(frame) for frame in self._framer.push(samples)]
+
+    def finish(self) -> list[Packet]:
+        frames, rest = self._framer.finish()
+        if rest.size or self._unsent_header:
+            frames.append(rest)
+        return [self._packet(frame) for frame in frames]
+
+    def _packet(self, frame: Samples) -> Packet:
+        payload = self._unsent_header + self._to_numbers(frame).tobytes()
+        self._unsent_header = b""
+        packet = Packet(payload, self._next_timestamp, self._framer.ticks(len(frame)))
+        self._next_timestamp += packet.duration
+        return packet

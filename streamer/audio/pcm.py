@@ -1,0 +1,146 @@
+"""Plain samples: checked, as 16-bit numbers, as G.711, and the joining of sentences to one sound."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from streamer.errors import AudioEncodeError
+from streamer.synthesis import Samples
+
+_SILENCE_PEAK: Final = 0.002
+"""Quieter than this (-54 dB) is silence, whatever came before."""
+_SILENCE_BELOW_PEAK: Final = 0.01
+"""So is what is 40 dB below the loudest of the sentence: the model's hiss after the last word."""
+_KEPT_LEAD_S: Final = 0.05
+_KEPT_TAIL_S: Final = 0.06
+"""Silence that stays at a sentence's borders: breaths and the ends of soft consonants."""
+_FADE_S: Final = 0.005
+_MULAW_BIAS: Final = 132
+_MULAW_CLIP: Final = 32_635
+
+
+def checked(samples: Samples) -> Samples:
+    """The samples, saturated to [-1, 1]; raises `AudioEncodeError` where one is not a number."""
+    if samples.ndim != 1:
+        raise AudioEncodeError(f"sound has the shape {samples.shape}, not [num_samples]")
+    if not np.isfinite(samples).all():
+        raise AudioEncodeError("the sound holds a value that is not a number")
+    return np.clip(samples, -1.0, 1.0).astype(np.float32, copy=False)
+
+
+def to_int16(samples: Samples) -> npt.NDArray[np.int16]:
+    """Samples in [-1, 1] as 16-bit numbers; what is louder saturates."""
+    numbers: npt.NDArray[np.int16] = np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2")
+    return numbers
+
+
+def to_mulaw(samples: Samples) -> npt.NDArray[np.uint8]:
+    """G.711 mu-law: 8 segments, each twice as coarse as the one before."""
+    value = to_int16(samples).astype(np.int32)
+    sign = np.where(value < 0, 0x80, 0)
+    magnitude = np.minimum(np.abs(value), _MULAW_CLIP) + _MULAW_BIAS
+    segment = np.floor(np.log2(magnitude)).astype(np.int32) - 7
+    mantissa = (magnitude >> (segment + 3)) & 0x0F
+    codes: npt.NDArray[np.uint8] = (~(sign | segment << 4 | mantissa) & 0xFF).astype(np.uint8)
+    return codes
+
+
+def to_alaw(samples: Samples) -> npt.NDArray[np.uint8]:
+    """G.711 A-law, of 13 of the 16 bits."""
+    value = to_int16(samples).astype(np.int32) >> 3
+    sign = np.where(value >= 0, 0x80, 0)
+    magnitude = np.where(value >= 0, value, -value - 1)
+    segment = np.maximum(np.floor(np.log2(np.maximum(magnitude, 1))).astype(np.int32) - 4, 0)
+    mantissa = (magnitude >> np.maximum(segment, 1)) & 0x0F
+    codes: npt.NDArray[np.uint8] = ((sign | segment << 4 | mantissa) ^ 0x55).astype(np.uint8)
+    return codes
+
+
+class SentenceJoiner:
+    """Makes one sound of the sentences' sounds: silence at their borders trimmed, faded, a pause after each.
+
+    Only silence is held back, until it is known whether it is a pause inside the sentence or its end: speech
+    passes at once. The cutting into chunks changes nothing. Samples are float32 [num_samples].
+    """
+
+    def __init__(self, sample_rate_hz: int) -> None:
+        self._rate_hz = sample_rate_hz
+        self._kept_lead = round(_KEPT_LEAD_S * sample_rate_hz)
+        self._kept_tail = round(_KEPT_TAIL_S * sample_rate_hz)
+        self._fade_in = _rising(round(_FADE_S * sample_rate_hz))
+        self._held: list[Samples] = []  # silence, perhaps the sentence's end
+        self._peak = 0.0
+        self._num_out = 0
+        self._last: Samples = np.zeros(0, np.float32)  # what the fade of an abrupt end mirrors
+
+    def push(self, chunk: Samples) -> Samples:
+        """Add sound of the current sentence; returns what can be heard now. Raises `AudioEncodeError`."""
+        chunk = checked(chunk)
+        if not chunk.size:
+            return chunk
+        level = np.abs(chunk)
+        peaks = np.maximum(np.maximum.accumulate(level), self._peak)
+        self._peak = float(peaks[-1])
+        loud = np.flatnonzero(level > np.maximum(_SILENCE_PEAK, _SILENCE_BELOW_PEAK * peaks))
+        if not loud.size:
+            self._held.append(chunk)
+            if not self._num_out:
+                self._held = [np.concatenate(self._held)[-self._kept_lead :]]
+            return np.zeros(0, np.float32)
+        silence = np.concatenate([*self._held, chunk[: loud[0]]])
+        if not self._num_out:
+            silence = silence[-self._kept_lead :]
+        self._held = [chunk[loud[-1] + 1 :]]
+        return self._emit(np.concatenate([silence, chunk[loud[0] : loud[-1] + 1]]))
+
+    def end_sentence(self, pause_s: float) -> Samples:
+        """End the sentence: its last moments faded to nothing, then `pause_s` of silence."""
+        num_pause = round(max(0.0, pause_s) * self._rate_hz)
+        tail = self._take_tail()
+        self._begin_sentence()
+        return np.concatenate([tail, np.zeros(num_pause, np.float32)])
+
+    def finish(self) -> Samples:
+        """What is left at the end of the utterance: the tail of a sentence that was not ended."""
+        tail = self._take_tail()
+        self._begin_sentence()
+        return tail
+
+    def _begin_sentence(self) -> None:
+        self._held = []
+        self._peak = 0.0
+        self._num_out = 0
+        self._last = np.zeros(0, np.float32)
+
+    def _emit(self, samples: Samples) -> Samples:
+        faded = self._fade_in[self._num_out : self._num_out + len(samples)]
+        if faded.size:
+            samples[: faded.size] *= faded
+        self._num_out += len(samples)
+        self._last = np.concatenate([self._last, samples])[-len(self._fade_in) :]
+        return samples
+
+    def _take_tail(self) -> Samples:
+        """The kept part of the silence at the end, faded out; made up where the sound breaks off.
+
+        What has been sent cannot be faded any more, so a sound that ends in full voice is mirrored at its
+        end for the length of the fade: no step, hence no click.
+        """
+        if not self._num_out:
+            return np.zeros(0, np.float32)
+        tail = np.concatenate(self._held)[: self._kept_tail]
+        num_faded = len(self._fade_in)
+        if len(tail) < num_faded:
+            mirrored = np.concatenate([self._last, tail])[::-1]
+            tail = np.concatenate([tail, mirrored])[:num_faded]
+        fade = _rising(len(tail))[::-1][-num_faded:] if len(tail) < num_faded else self._fade_in[::-1]
+        return np.concatenate([tail[: len(tail) - len(fade)], tail[len(tail) - len(fade) :] * fade])
+
+
+def _rising(num_samples: int) -> Samples:
+    """A fade from 0 to 1 whose slope is 0 at both ends. float32 [num_samples]"""
+    phase = (np.arange(num_samples) + 0.5) / max(1, num_samples)
+    return (0.5 - 0.5 * np.cos(np.pi * phase)).astype(np.float32)

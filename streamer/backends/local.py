@@ -1,0 +1,194 @@
+"""The engine of this process behind the port: asyncio on one side, the engine's thread on the other."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from streamer.engine.engine import Engine
+from streamer.engine.request import Request
+from streamer.engine.watchdog import Watchdog
+from streamer.errors import StreamerError, TextTooLongError
+from streamer.models.checkpoint import LoadedModel, load_model
+from streamer.stages.chain import build_stages, semantic_cap
+from streamer.stages.sentence import SentencePrompt, SentenceWork
+from streamer.synthesis import Health, ModelInfo, PcmChunk, SamplingParams, SentenceRequest
+from streamer.text.normalize import normalize
+from streamer.text.tokenizer import Tokenizer, load_tokenizer
+from streamer.voices.library import VoiceLibrary
+
+logger = logging.getLogger(__name__)
+
+WARM_UP_TEXT = "Hello."
+
+SLOWEST_STEPS_TO_HANG = 10
+"""A full batch may take this many times as long as the slowest step of the warm-up, which has one row."""
+
+
+@dataclass(slots=True, eq=False)
+class _Stream:
+    """Carries a request's sound from the engine's thread to the event loop: the engine's `Outlet`.
+
+    The queue needs no limit of its own: the engine parks a request whose sound is not fetched.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    queue: asyncio.Queue[PcmChunk | StreamerError] = field(default_factory=asyncio.Queue)
+
+    def deliver(self, chunk: PcmChunk) -> None:
+        self._put(chunk)
+
+    def fail(self, error: StreamerError) -> None:
+        self._put(error)
+
+    def _put(self, item: PcmChunk | StreamerError) -> None:
+        try:
+            self.loop.call_soon_threadsafe(self.queue.put_nowait, item)
+        except RuntimeError:
+            # The loop was closed: nobody listens any more, and the engine must not die of it.
+            logger.debug("sound for a closed event loop was dropped")
+
+
+class LocalSynthesizer:
+    """Implements `streamer.synthesis.Synthesizer` with an engine on a thread of this process."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        tokenizer: Tokenizer,
+        voices: VoiceLibrary,
+        *,
+        num_slots: int = 4,
+        generate_ahead_s: float = 8.0,
+        max_waiting: int = 256,
+        hang_limit_s: float = 15.0,
+    ) -> None:
+        self._config = config = model.config
+        self._tokenizer = tokenizer
+        self._voices = voices
+        self._engine = Engine[SentenceWork](
+            build_stages(model, num_slots=num_slots),
+            num_slots=num_slots,
+            sample_rate_hz=config.codec.sample_rate_hz,
+            generate_ahead_s=generate_ahead_s,
+            max_waiting=max_waiting,
+        )
+        self._hang_limit_s = hang_limit_s
+        self._watchdog: Watchdog | None = None
+        self._ids = itertools.count()
+        self._is_ready = False
+        self._info = ModelInfo(
+            name=config.name,
+            sample_rate_hz=config.codec.sample_rate_hz,
+            default_voice=voices.default,
+            voices=voices.names,
+            languages=config.languages,
+            tags=config.tags,
+            max_text_tokens=config.semantic.text_context,
+        )
+
+    @classmethod
+    def load(
+        cls,
+        model_directory: Path,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        num_slots: int = 4,
+        num_threads: int | None = None,
+        voices_directory: Path | None = None,
+        generate_ahead_s: float = 8.0,
+        hang_limit_s: float = 15.0,
+    ) -> LocalSynthesizer:
+        """Read a model directory with tokenizer and voices. Raises `CheckpointError` where it is broken."""
+        torch.set_num_threads(num_threads or len(os.sched_getaffinity(0)))
+        model = load_model(model_directory, device=device, dtype=dtype)
+        tokenizer = load_tokenizer(model.config.tokenizer, model.directory)
+        directories = [model.directory / "voices"]
+        if voices_directory is not None:
+            directories.append(voices_directory)
+        return cls(
+            model,
+            tokenizer,
+            VoiceLibrary(directories, model.config),
+            num_slots=num_slots,
+            generate_ahead_s=generate_ahead_s,
+            hang_limit_s=hang_limit_s,
+        )
+
+    @property
+    def info(self) -> ModelInfo:
+        return self._info
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of `text` for the semantic model."""
+        return len(self._encode(text))
+
+    async def synthesize(self, request: SentenceRequest) -> AsyncGenerator[PcmChunk, None]:
+        """Yield the sentence's sound as it is made; see the port."""
+        stream = _Stream(asyncio.get_running_loop())
+        request_id = f"{request.request_id}#{next(self._ids)}"
+        self._engine.submit(Request(request_id, self._work(request), stream))
+        try:
+            while True:
+                item = await stream.queue.get()
+                if isinstance(item, StreamerError):
+                    raise item
+                self._engine.consumed(request_id, len(item.samples))
+                yield item
+                if item.is_last:
+                    return
+        finally:
+            self._engine.cancel(request_id)
+
+    def health(self) -> Health:
+        """Not alive once the engine has died, or was found hanging."""
+        death = self._engine.death
+        if death is not None:
+            return Health(alive=False, ready=False, reason=death.message)
+        return Health(alive=True, ready=self._is_ready)
+
+    async def start(self) -> None:
+        """Start the engine, speak a word to nobody, and return once its first sound was made."""
+        self._engine.start()
+        request = SentenceRequest("warm-up", WARM_UP_TEXT, self._voices.default, SamplingParams(seed=0))
+        async with aclosing(self.synthesize(request)) as chunks:
+            async for _ in chunks:
+                break
+        self._is_ready = True
+        # Only now, because first steps may take long; and never stricter than this machine is slow.
+        limit_s = max(self._hang_limit_s, SLOWEST_STEPS_TO_HANG * self._engine.slowest_step_s)
+        self._watchdog = Watchdog(self._engine, limit_s=limit_s)
+        self._watchdog.start()
+
+    async def close(self) -> None:
+        """Cancel what runs, end the watchdog and the engine's thread."""
+        self._is_ready = False
+        if self._watchdog is not None:
+            self._watchdog.stop()
+        if not await asyncio.to_thread(self._engine.stop):
+            logger.error("the engine's thread did not end; it is left behind")
+
+    def _encode(self, text: str) -> list[int]:
+        if self._config.normalize_text:
+            text = normalize(text, self._config.languages[0] if self._config.languages else "en")
+        return self._tokenizer.encode(" ".join(text.split()))
+
+    def _work(self, request: SentenceRequest) -> SentenceWork:
+        voice = self._voices.get(request.voice)
+        tokens = self._encode(request.text)
+        if len(tokens) > self._info.max_text_tokens:
+            raise TextTooLongError(
+                f"a sentence of {len(tokens)} tokens exceeds {self._info.max_text_tokens}", param="text"
+            )
+        cap = semantic_cap(request.text, self._config)
+        prompt = SentencePrompt(tuple(tokens), voice, request.params, request.sentence_index, cap)
+        return SentenceWork(prompt, self._config)

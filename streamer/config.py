@@ -1,0 +1,219 @@
+"""The operator's settings: frozen values read from a TOML file, the environment, and the command line.
+
+Every option is declared once, as a field below, with its help text and range; the command line, the
+environment names and `check-config` are derived from these fields. A later source wins:
+TOML < environment (`STREAMER_PORT`) < flags (`--port`). This module alone reads `os.environ`.
+"""
+
+# ruff: noqa: RUF009  (option() is dataclasses.field() with the help text and the range)
+from __future__ import annotations
+
+import os
+import tomllib
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from streamer.errors import ConfigError
+from streamer.options import ENVIRONMENT_PREFIX, Option, convert, declared, option, suggestion
+
+CONFIG_FILE_VARIABLE = "STREAMER_CONFIG"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Which model speaks, and on what."""
+
+    model: Path | None = option(None, "model directory or Suno checkpoint set; none: the built-in voice")
+    device: str = option("auto", "torch device: auto, cpu, cuda, cuda:1 …")
+    dtype: str = option(
+        "auto", "number format of the weights", choices=("auto", "float32", "bfloat16", "float16")
+    )
+    num_slots: int = option(4, "sentences generated at the same time", minimum=1, maximum=1024)
+    num_threads: int | None = option(None, "CPU threads of the engine; none: all", minimum=1, maximum=1024)
+    voices_directory: Path | None = option(None, "further voices (.npz history prompts) besides the model's")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """Where the server listens and whom it lets in."""
+
+    host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 for every interface")
+    port: int = option(8765, "TCP port; 0 picks a free one", minimum=0, maximum=65535)
+    api_keys_file: Path | None = option(
+        None, "file with one API key a line; none: everybody who can connect may speak"
+    )
+    allowed_origins: tuple[str, ...] = option(
+        (), "web origins besides the server's own page whose scripts may connect, or *"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechConfig:
+    """What an utterance gets unless its client asks for something else."""
+
+    voice: str | None = option(None, "default voice; none: the model's own")
+    lead_ms: int | None = option(
+        2000,
+        "how far ahead of the listener audio is sent; none: as fast as it is made",
+        minimum=0,
+        maximum=3_600_000,
+    )
+    max_buffer_ms: int | None = option(
+        500,
+        "silence of the writer after which unfinished text is spoken; none: never",
+        minimum=20,
+        maximum=60_000,
+    )
+    bitrate: int = option(32_000, "bits per second of Opus", minimum=6_000, maximum=256_000)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsConfig:
+    """What one client may use; every limit a client can meet is announced in `session`."""
+
+    max_connections: int = option(2000, "connections in all", minimum=1, maximum=100_000)
+    max_connections_per_address: int = option(64, "connections of one address", minimum=1, maximum=100_000)
+    max_utterances_per_session: int = option(8, "open utterances of one session", minimum=1, maximum=1000)
+    max_utterances_per_key: int = option(
+        32, "open utterances of one key or address", minimum=1, maximum=10_000
+    )
+    max_starts_per_s: int = option(10, "utterances a key may start per second", minimum=1, maximum=10_000)
+    max_start_wait_s: float = option(
+        2.0, "longest wait for such a start before refusal", minimum=0, maximum=60
+    )
+    max_message_bytes: int = option(65_536, "bytes of one message", minimum=1024, maximum=1_048_576)
+    max_bytes_per_s: int = option(32_768, "bytes of messages per second", minimum=1024, maximum=16_777_216)
+    max_text_chars: int = option(2000, "code points of one text", minimum=1, maximum=100_000)
+    max_buffered_chars: int = option(8000, "code points waiting to be spoken", minimum=1, maximum=1_000_000)
+    max_audio_s: float = option(600.0, "longest sound of one utterance", minimum=1, maximum=86_400)
+    auth_timeout_s: float = option(5.0, "time for the handshake, and for `auth`", minimum=0.1, maximum=60)
+    idle_timeout_s: float = option(600.0, "silence after which a session ends", minimum=1, maximum=86_400)
+    session_timeout_s: float = option(3600.0, "longest session", minimum=1, maximum=604_800)
+    write_timeout_s: float = option(
+        10.0, "a client that takes nothing for so long is dropped", minimum=0.1, maximum=300
+    )
+    drain_timeout_s: float = option(30.0, "time to finish speaking when stopped", minimum=0, maximum=3600)
+    send_buffer_bytes: int = option(
+        65_536, "the kernel's send buffer of a connection", minimum=4096, maximum=4_194_304
+    )
+    max_write_buffer_bytes: int = option(
+        1_048_576, "unsent bytes at which a connection is cut", minimum=65_536, maximum=67_108_864
+    )
+    ping_interval_s: float = option(20.0, "seconds between keepalive pings", minimum=1, maximum=600)
+    ping_timeout_s: float = option(20.0, "seconds to answer such a ping", minimum=1, maximum=600)
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """What the process says about itself."""
+
+    log_level: str = option(
+        "info", "least severe record written", choices=("debug", "info", "warning", "error")
+    )
+    log_format: str = option("text", "text for people, json for machines", choices=("text", "json"))
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings; each section is a table of the TOML file."""
+
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    server: ServerConfig = field(default_factory=ServerConfig)
+    speech: SpeechConfig = field(default_factory=SpeechConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "engine": EngineConfig,
+    "server": ServerConfig,
+    "speech": SpeechConfig,
+    "limits": LimitsConfig,
+    "log": LogConfig,
+}
+
+
+def options() -> tuple[Option, ...]:
+    """Every option, in the order of declaration."""
+    return _OPTIONS
+
+
+def load_config(
+    toml_path: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, object] | None = None,
+) -> Config:
+    """Read the settings.
+
+    `toml_path`: a file that must exist where given (else `STREAMER_CONFIG` names one). `environ`: the
+    process environment where None. `flags`: option name -> text or value; None means not given.
+    Raises `ConfigError` listing every mistake at once, one a line.
+    """
+    environ = os.environ if environ is None else environ
+    if toml_path is None and environ.get(CONFIG_FILE_VARIABLE):
+        toml_path = Path(environ[CONFIG_FILE_VARIABLE])
+    errors: list[str] = []
+    values: dict[str, Any] = {}
+    by_name = {known.name: known for known in _OPTIONS}
+    sources = (
+        _from_toml(toml_path, errors),
+        _from_environment(environ),
+        (
+            (f"--{name.replace('_', '-')}", name, value)
+            for name, value in (flags or {}).items()
+            if value is not None
+        ),
+    )
+    for source in sources:
+        for where, name, value in source:
+            known = by_name.get(name)
+            if known is None:
+                errors.append(f"{where}: no such option{suggestion(name, by_name)}")
+                continue
+            try:
+                values[name] = convert(known, value)
+            except ValueError as error:
+                errors.append(f"{where}: {error}")
+    if errors:
+        raise ConfigError("\n".join(errors))
+    sections = {
+        section: kind(**{f.name: values[f.name] for f in fields(kind) if f.name in values})
+        for section, kind in SECTIONS.items()
+    }
+    return Config(**sections)
+
+
+def _from_toml(path: Path | None, errors: list[str]) -> Iterator[tuple[str, str, object]]:
+    if path is None:
+        return
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        errors.append(f"{path}: {error}")
+        return
+    for section, table in tables.items():
+        if section not in SECTIONS or not isinstance(table, dict):
+            errors.append(f"{path}: no such table [{section}]{suggestion(section, SECTIONS)}")
+            continue
+        names = [f.name for f in fields(SECTIONS[section])]
+        for name, value in table.items():
+            if name in names:
+                yield f"{path} [{section}] {name}", name, value
+            else:
+                errors.append(f"{path} [{section}] {name}: no such option{suggestion(name, names)}")
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, object]]:
+    for variable, text in environ.items():
+        if variable.startswith(ENVIRONMENT_PREFIX) and variable != CONFIG_FILE_VARIABLE:
+            yield variable, variable.removeprefix(ENVIRONMENT_PREFIX).lower(), text
+
+
+_OPTIONS = tuple(
+    declared(section, declaration, typing.get_type_hints(kind)[declaration.name])
+    for section, kind in SECTIONS.items()
+    for declaration in fields(kind)
+)

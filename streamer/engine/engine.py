@@ -1,0 +1,246 @@
+"""The engine's thread: admits requests to slots, steps the stages, hands each request its sound."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Generic
+
+import torch
+
+from streamer.engine.request import Request, WorkT
+from streamer.engine.scheduler import Scheduler, Tick
+from streamer.engine.slots import SlotPool
+from streamer.engine.stage import Stage
+from streamer.errors import EngineError, OverloadedError, StreamerError
+from streamer.synthesis import PcmChunk
+
+logger = logging.getLogger(__name__)
+
+
+class Engine(Generic[WorkT]):
+    """Runs many requests over a fixed number of slots.
+
+    `submit`, `cancel` and `consumed` may be called from any thread and never wait for a step; they leave
+    word in `_inbox`, which the engine's thread reads at its next step. Everything else belongs to that
+    thread, or to the test that calls `step` itself instead of starting it.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Stage[WorkT]],
+        *,
+        num_slots: int,
+        sample_rate_hz: int,
+        generate_ahead_s: float = 8.0,
+        max_waiting: int = 256,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stages = tuple(stages)
+        self._scheduler = Scheduler(self._stages, generate_ahead_s=generate_ahead_s)
+        self._slots = SlotPool(num_slots)
+        self._sample_rate_hz = sample_rate_hz
+        self._max_waiting = max_waiting
+        self._clock = clock
+        self._waiting: deque[Request[WorkT]] = deque()
+        self._running: list[Request[WorkT]] = []
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._open: dict[str, Request[WorkT]] = {}
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._is_stopping = False
+        self._step_started_s: float | None = None
+        self._death: EngineError | None = None
+        self.slowest_step_s = 0.0
+
+    # --- from any thread ---
+
+    def submit(self, request: Request[WorkT]) -> None:
+        """Queue a request. Raises `EngineError` from a dead engine, `OverloadedError` from a full one."""
+        with self._changed:
+            if self._death is not None:
+                raise EngineError(self._death.message)
+            if len(self._open) >= self._slots.num_slots + self._max_waiting:
+                raise OverloadedError(f"{len(self._open)} sentences are open already", retry_after_s=1.0)
+            if request.request_id in self._open:
+                raise ValueError(f"request {request.request_id!r} is open already")
+            request.submitted_s = self._clock()
+            self._open[request.request_id] = request
+            self._leave_word(lambda: self._waiting.append(request))
+
+    def cancel(self, request_id: str) -> None:
+        """Mark a request as not wanted any more; the next step releases it. Unknown ids are ignored."""
+        with self._changed:
+            request = self._open.get(request_id)
+            if request is not None:
+                request.is_cancelled = True
+                self._changed.notify()
+
+    def consumed(self, request_id: str, num_samples: int) -> None:
+        """A reader took `num_samples` from its outlet: a parked request may go on."""
+        with self._changed:
+            request = self._open.get(request_id)
+            if request is not None:
+                taken_s = num_samples / self._sample_rate_hz
+                self._leave_word(lambda: self._advance_reader(request, taken_s))
+
+    def step_age_s(self) -> float:
+        """How long the step in progress has been going on; 0 between steps."""
+        started_s = self._step_started_s
+        return 0.0 if started_s is None else max(0.0, self._clock() - started_s)
+
+    @property
+    def death(self) -> EngineError | None:
+        """Why no more steps will be made, or None while all is well."""
+        return self._death
+
+    @property
+    def num_open(self) -> int:
+        """Requests that wait or run."""
+        return len(self._open)
+
+    def start(self) -> None:
+        """Start the engine's thread."""
+        self._thread = threading.Thread(target=self._run_until_stopped, name="engine", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> bool:
+        """Release everything and end the thread; False where it did not end within `timeout_s`."""
+        with self._changed:
+            self._is_stopping = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        return self._thread is None or not self._thread.is_alive()
+
+    def abandon(self, error: EngineError) -> None:
+        """Make no further step: every open request hears `error`, later ones are refused.
+
+        For the engine's own end, and for a watchdog where the thread cannot say so itself; the slots of a
+        thread that hangs stay taken, which no longer matters.
+        """
+        with self._changed:
+            self._is_stopping = True
+            self._death = self._death or error
+            orphans = list(self._open.values())
+            self._open.clear()
+            self._inbox.clear()
+            self._changed.notify()
+        for request in orphans:
+            if not request.is_cancelled:
+                request.outlet.fail(self._death)
+
+    # --- on the engine's thread ---
+
+    def step(self) -> bool:
+        """One step: admit, pick, run, deliver. False where there was nothing to do."""
+        started_s = self._step_started_s = self._clock()
+        self._admit()
+        tick = self._scheduler.pick(self._running)
+        if tick is not None:
+            self._run(tick)
+            self._deliver(tick)
+        self._step_started_s = None
+        self.slowest_step_s = max(self.slowest_step_s, self._clock() - started_s)
+        return tick is not None
+
+    def check_integrity(self) -> None:
+        """Raises RuntimeError where a slot has no owner, two owners, or a request was lost."""
+        self._slots.check_integrity([request.work.slot for request in self._running])
+        known = {request.request_id for request in (*self._running, *self._waiting)}
+        with self._changed:
+            lost = set() if self._inbox else known ^ set(self._open)
+        if lost:
+            raise RuntimeError(f"requests leak: {sorted(lost)}")
+
+    def _admit(self) -> None:
+        while self._inbox:
+            self._inbox.popleft()()
+        for request in [request for request in (*self._running, *self._waiting) if request.is_cancelled]:
+            self._release(request)
+        while self._waiting and (slot := self._slots.try_allocate()) is not None:
+            request = self._waiting.popleft()
+            request.work.slot = slot
+            self._running.append(request)
+            for stage in self._stages:
+                stage.begin(request.work)
+
+    def _run(self, tick: Tick[WorkT]) -> None:
+        try:
+            tick.stage.step([request.work for request in tick.requests])
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            logger.exception("out of memory in %s with %d rows", tick.stage.name, len(tick.requests))
+            for request in tick.requests:
+                request.work.failure = EngineError(f"out of memory: {error}")
+
+    def _deliver(self, tick: Tick[WorkT]) -> None:
+        for request in tick.requests:
+            work = request.work
+            if work.failure is not None:
+                self._release(request, work.failure)
+                continue
+            samples, is_last = work.take_audio(), work.is_finished
+            if not len(samples) and not is_last:
+                continue
+            if len(samples) and request.first_audio_s is None:
+                request.first_audio_s = self._clock()
+            request.delivered_s += len(samples) / self._sample_rate_hz
+            if not request.is_cancelled:
+                request.outlet.deliver(PcmChunk(samples, is_last, is_last and work.is_truncated))
+            if is_last:
+                self._release(request)
+
+    def _release(self, request: Request[WorkT], error: StreamerError | None = None) -> None:
+        """The one way out of the engine, whatever the reason: frees the slot and forgets the request."""
+        if request in self._running:
+            self._running.remove(request)
+            self._slots.free(request.work.slot)
+        else:
+            self._waiting.remove(request)
+        with self._changed:
+            self._open.pop(request.request_id, None)
+        if error is not None and not request.is_cancelled:
+            request.outlet.fail(error)
+
+    def _advance_reader(self, request: Request[WorkT], taken_s: float) -> None:
+        request.consumed_s += taken_s
+
+    def _leave_word(self, word: Callable[[], None]) -> None:
+        self._inbox.append(word)
+        self._changed.notify()
+
+    def _run_until_stopped(self) -> None:
+        try:
+            while not self._is_stopping:
+                if not self.step():
+                    self.check_integrity()
+                    self._wait_for_word()
+            self._end_all(EngineError("the engine was stopped"))
+        except Exception as error:
+            logger.exception("the engine failed")
+            self._end_all(EngineError(f"the engine failed: {type(error).__name__}: {error}"))
+
+    def _wait_for_word(self) -> None:
+        """Sleep until something is submitted, cancelled, consumed or stopped.
+
+        Whoever is parked can only be freed by one of these, so no time limit is needed.
+        """
+        with self._changed:
+            self._changed.wait_for(
+                lambda: (
+                    self._inbox
+                    or self._is_stopping
+                    or any(request.is_cancelled for request in self._open.values())
+                )
+            )
+
+    def _end_all(self, error: EngineError) -> None:
+        self.abandon(error)
+        for request in self._running:
+            self._slots.free(request.work.slot)
+        self._running.clear()
+        self._waiting.clear()
+        self._step_started_s = None

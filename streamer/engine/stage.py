@@ -1,0 +1,58 @@
+"""What the engine asks of a model: `Work`, a sentence's progress, and `Stage`, a batched step over works."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from streamer.errors import StreamerError
+from streamer.synthesis import Samples
+
+
+class Work(Protocol):
+    """One sentence on its way through the stages. The engine sets `slot` when the sentence is admitted."""
+
+    slot: int
+    failure: StreamerError | None
+    """Set by a stage when this sentence alone went wrong; its neighbours go on."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every stage has done all it will do for this sentence."""
+        ...
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether the sentence was cut at the cap."""
+        ...
+
+    def take_audio(self) -> Samples:
+        """The samples made since the last call, [num_samples]; may be empty."""
+        ...
+
+
+AnyWork = TypeVar("AnyWork", bound=Work, contravariant=True)
+
+
+class Stage(Protocol[AnyWork]):
+    """One model of the chain. All of its state lives in slots and in the works, none elsewhere."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def max_rows(self) -> int:
+        """Most works a step takes."""
+        ...
+
+    def begin(self, work: AnyWork) -> None:
+        """Clear the slot's row before a new sentence uses it."""
+        ...
+
+    def is_ready(self, work: AnyWork) -> bool:
+        """Whether a step would move this work on now."""
+        ...
+
+    def step(self, batch: Sequence[AnyWork]) -> None:
+        """Move every work of the batch on by one step, in one forward per shape."""
+        ...

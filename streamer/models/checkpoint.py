@@ -1,0 +1,130 @@
+"""Loads a model directory, whoever made it: ours, Suno's `.pt` files, or Hugging Face's; and saves ours.
+
+Our directory holds config.json (`vocabulary.ModelConfig`), semantic.safetensors, coarse.safetensors,
+fine.safetensors and codec.safetensors (weight normalization folded), and the tokenizer's file.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from streamer.errors import CheckpointError
+from streamer.models.codec import CodecDecoder
+from streamer.models.config_file import check_config, read_config, write_config
+from streamer.models.fine_gpt import FineGpt
+from streamer.models.gpt import CausalGpt, set_dtype
+from streamer.models.hugging_face import is_hugging_face, read_hugging_face
+from streamer.models.suno import is_suno, read_suno
+from streamer.models.vocabulary import ModelConfig
+from streamer.models.weight_files import Checkpoint, Weights, fill, read_tensors, with_tied_heads
+
+_PARTS = ("semantic", "coarse", "fine", "codec")
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """The four networks, ready to run (`eval`, no gradients), and the directory they were read from."""
+
+    config: ModelConfig
+    semantic: CausalGpt
+    coarse: CausalGpt
+    fine: FineGpt
+    codec: CodecDecoder
+    directory: Path
+
+
+def load_model(
+    path: Path, *, device: torch.device | str = "cpu", dtype: torch.dtype | str = torch.float32
+) -> LoadedModel:
+    """Load the model directory `path` onto `device`.
+
+    `dtype` is that of the transformers' weights; their norms, and the whole codec, stay in float32 as in
+    Bark. Raises `CheckpointError` naming the file and key at fault, or what is missing.
+    """
+    checkpoint = _read(path)
+    dtype = _dtype(dtype)
+    networks = _build(checkpoint.config)
+    for name, network in networks.items():
+        fill(network, getattr(checkpoint, name))
+        if name != "codec":
+            set_dtype(network, dtype)
+    fine = networks["fine"]
+    assert isinstance(fine, FineGpt)
+    fine.tie_weights()
+    for network in networks.values():
+        network.to(device).eval()
+    return LoadedModel(checkpoint.config, directory=path, **networks)  # type: ignore[arg-type]
+
+
+def save_model(loaded: LoadedModel, path: Path, *, dtype: torch.dtype | str = torch.float32) -> None:
+    """Write `loaded` as a directory of ours, its weights stored as `dtype`; makes `path` where it is missing.
+
+    The tokenizer's file is copied from `loaded.directory` if it is there. Raises `CheckpointError` where
+    the config does not fit itself.
+    """
+    check_config(loaded.config, str(path))
+    dtype = _dtype(dtype)
+    path.mkdir(parents=True, exist_ok=True)
+    for name in _PARTS:
+        network: nn.Module = getattr(loaded, name)
+        tensors = {
+            key: tensor.detach().to("cpu", dtype).contiguous()
+            for key, tensor in network.state_dict().items()
+            if not key.startswith("lm_heads.")  # shared with the embeddings; safetensors stores nothing twice
+        }
+        save_file(tensors, path / f"{name}.safetensors")
+    write_config(loaded.config, path / "config.json")
+    tokenizer = loaded.directory / loaded.config.tokenizer.file
+    if tokenizer.is_file() and loaded.directory.resolve() != path.resolve():
+        shutil.copyfile(tokenizer, path / tokenizer.name)
+
+
+def _read(path: Path) -> Checkpoint:
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: no such model directory")
+    if (path / "config.json").is_file() and any((path / f"{name}.safetensors").is_file() for name in _PARTS):
+        return _read_own(path)
+    if is_hugging_face(path):
+        return read_hugging_face(path)
+    if is_suno(path):
+        return read_suno(path)
+    raise CheckpointError(
+        f"{path}: holds no model: neither ours (config.json with semantic.safetensors and so on), "
+        "nor Hugging Face's Bark (config.json with pytorch_model.bin or model.safetensors), "
+        "nor Suno's (text_2.pt, coarse_2.pt, fine_2.pt, or those without _2)"
+    )
+
+
+def _read_own(path: Path) -> Checkpoint:
+    files = {name: path / f"{name}.safetensors" for name in _PARTS}
+    config = read_config(path / "config.json")
+    weights = {name: Weights(read_tensors(file), str(file)) for name, file in files.items()}
+    weights["fine"] = with_tied_heads(weights["fine"])
+    return Checkpoint(config, **weights)
+
+
+def _build(config: ModelConfig) -> dict[str, nn.Module]:
+    """The four networks without memory for their weights, which the checkpoint's replace."""
+    fine = config.fine
+    with torch.device("meta"):
+        return {
+            "semantic": CausalGpt(config.semantic.transformer),
+            "coarse": CausalGpt(config.coarse.transformer),
+            "fine": FineGpt(fine.transformer, fine.num_codebooks, fine.num_codebooks_given),
+            "codec": CodecDecoder(config.codec),
+        }
+
+
+def _dtype(dtype: torch.dtype | str) -> torch.dtype:
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype not in _DTYPES:
+        raise CheckpointError(f"dtype {dtype!r} is none of {', '.join(_DTYPES)}")
+    return _DTYPES[dtype]

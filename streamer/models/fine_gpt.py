@@ -1,0 +1,75 @@
+"""Bark's fine transformer: not causal, it fills in one codebook of a window of frames per pass.
+
+Parameter names are those of suno-ai/bark `model_fine.py`.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from streamer.models.gpt import Block, LayerNorm, initialize
+from streamer.models.vocabulary import TransformerConfig
+
+
+class FineTransformer(nn.Module):
+    """What a checkpoint keeps under `transformer.`: one embedding per codebook, layers and the last norm."""
+
+    def __init__(self, config: TransformerConfig, num_codebooks: int, *, dropout: float) -> None:
+        super().__init__()
+        self.wtes = nn.ModuleList(
+            nn.Embedding(config.input_vocab_size, config.width) for _ in range(num_codebooks)
+        )
+        self.wpe = nn.Embedding(config.block_size, config.width)
+        self.h = nn.ModuleList(
+            Block(config, norm_bias=True, dropout=dropout) for _ in range(config.num_layers)
+        )
+        self.ln_f = LayerNorm(config.width, bias=True)
+
+
+class FineGpt(nn.Module):
+    """Predicts codebook n of every frame from codebooks 0..n. `dropout` is for training only.
+
+    Head i shares its weights with embedding i + 1, as in Bark.
+    """
+
+    def __init__(
+        self,
+        config: TransformerConfig,
+        num_codebooks: int = 8,
+        num_codebooks_given: int = 1,
+        *,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.num_codebooks = num_codebooks
+        self.num_codebooks_given = num_codebooks_given
+        self.dropout = dropout
+        self.transformer = FineTransformer(config, num_codebooks, dropout=dropout)
+        self.lm_heads = nn.ModuleList(
+            nn.Linear(config.width, config.output_vocab_size, bias=False)
+            for _ in range(num_codebooks_given, num_codebooks)
+        )
+        self.blocks: list[Block] = list(self.transformer.h)  # type: ignore[arg-type]
+        self.tie_weights()
+        initialize(self, config.num_layers)
+
+    def tie_weights(self) -> None:
+        """Share each head's weights with its embedding; to be done again after parameters were replaced."""
+        for head, embedding in zip(self.lm_heads, list(self.transformer.wtes)[1:], strict=False):
+            head.weight = embedding.weight
+
+    def forward(self, codebook: int, codes: Tensor) -> Tensor:
+        """Codes [rows, num_codebooks, frames] to float32 logits of `codebook`, [rows, frames, vocab].
+
+        Reads the codebooks 0..`codebook`, the predicted one included (what is unknown there is the pad
+        token), and no later one. `codebook` is at least `num_codebooks_given`; frames at most `block_size`.
+        """
+        x = self.transformer.wpe.weight[: codes.shape[2]].float()
+        for number in range(codebook + 1):
+            x = x + self.transformer.wtes[number](codes[:, number])
+        x = nn.functional.dropout(x, self.dropout, self.training)
+        for block in self.blocks:
+            x = block.attend_all(x, is_causal=False)
+        logits: Tensor = self.lm_heads[codebook - self.num_codebooks_given](self.transformer.ln_f(x))
+        return logits.float()

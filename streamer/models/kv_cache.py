@@ -1,0 +1,102 @@
+"""The keys and values of a causal transformer, one slot per sentence; `gpt.CausalGpt` writes and reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from streamer.models.vocabulary import TransformerConfig
+
+
+class KvCache:
+    """Preallocated keys and values: `keys` and `values` are [layers, slots, heads, block, head_dim].
+
+    A slot is reused without clearing: no row ever reads past its own position. The one exception is a
+    slot that holds NaN (a masked NaN still poisons a product): `clear` it after a numeric failure.
+    """
+
+    def __init__(
+        self,
+        config: TransformerConfig,
+        num_slots: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        head_dim = config.width // config.num_heads
+        shape = (config.num_layers, num_slots, config.num_heads, config.block_size, head_dim)
+        self.keys = torch.zeros(shape, dtype=dtype, device=device)
+        self.values = torch.zeros(shape, dtype=dtype, device=device)
+
+    @property
+    def num_slots(self) -> int:
+        return self.keys.shape[1]
+
+    @property
+    def block_size(self) -> int:
+        return self.keys.shape[3]
+
+    def clear(self, slots: Tensor) -> None:
+        """Zero the given slots [rows]."""
+        self.keys[:, slots] = 0
+        self.values[:, slots] = 0
+
+    def write_prefix(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Store positions 0..length-1 of `slots` [rows]; keys and values [rows, heads, length, head_dim]."""
+        length = keys.shape[2]
+        self.keys[layer, :, :, :length][slots] = keys.to(self.keys.dtype)
+        self.values[layer, :, :, :length][slots] = values.to(self.values.dtype)
+
+    def rows(self, slots: Tensor, positions: Tensor, length: int | None = None) -> CacheRows:
+        """Open `slots` [rows] for one step in which row r appends at `positions[r]`.
+
+        `length`: cache positions to attend over; by default just enough, which reads `positions` back to
+        the host. A caller on a GPU gives it, with shapes that never depend on the data.
+        """
+        if length is None or self.keys.device.type == "cpu":
+            return self._rows_of_known_places(slots, positions, length)
+        return CacheRows(self, slots, positions, length, slots, self._mask(positions, length))
+
+    def _rows_of_known_places(self, slots: Tensor, positions: Tensor, length: int | None) -> CacheRows:
+        slot_list: list[int] = slots.tolist()
+        position_list: list[int] = positions.tolist()
+        needed = max(position_list) + 1
+        length = needed if length is None else length
+        first = slot_list[0]
+        # Neighbouring slots are read in place; others must be gathered, a copy of all their keys and values.
+        adjacent = slot_list == list(range(first, first + len(slot_list)))
+        place = slice(first, first + len(slot_list)) if adjacent else slots
+        if adjacent and min(position_list) == max(position_list) and length == needed:
+            return CacheRows(self, slots, None, length, place, None)
+        return CacheRows(self, slots, positions, length, place, self._mask(positions, length))
+
+    def _mask(self, positions: Tensor, length: int) -> Tensor:
+        """What to add to the scores, [rows, 1, 1, length]: minus infinity behind each row's own position."""
+        hidden = torch.arange(length, device=positions.device) > positions[:, None]
+        mask = torch.zeros(hidden.shape, dtype=self.keys.dtype, device=positions.device)
+        return mask.masked_fill_(hidden, -torch.inf)[:, None, None, :]
+
+
+@dataclass(slots=True)
+class CacheRows:
+    """The rows of one decode step. `positions` None: all rows append at `length - 1`, with no mask."""
+
+    cache: KvCache
+    slots: Tensor
+    positions: Tensor | None
+    length: int
+    place: slice | Tensor
+    mask: Tensor | None
+
+    def append(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Store one per row [rows, heads, 1, head_dim]; return all [rows, heads, length, head_dim]."""
+        keys, values = self.cache.keys[layer], self.cache.values[layer]
+        if self.positions is None:
+            keys, values = keys[self.place, :, : self.length], values[self.place, :, : self.length]
+            keys[:, :, -1:].copy_(key)
+            values[:, :, -1:].copy_(value)
+            return keys, values
+        keys[self.slots, :, self.positions] = key[:, :, 0].to(keys.dtype)
+        values[self.slots, :, self.positions] = value[:, :, 0].to(values.dtype)
+        return keys[:, :, : self.length][self.place], values[:, :, : self.length][self.place]

@@ -1,0 +1,168 @@
+"""EnCodec's causal layers, each able to go on where it stopped: whole in `forward`, by pieces in `step`.
+
+Every `step` takes the layer's state of all slots, works on the rows `slots` [rows] of it, and gives what
+`forward` of the whole sequence gives at these places. `first` starts the rows anew, whatever their state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@dataclass(slots=True)
+class ConvState:
+    """`tail` [slots, channels, padding]: the last inputs, which the next step's first outputs read."""
+
+    tail: Tensor
+
+
+@dataclass(slots=True)
+class TransposedConvState:
+    """`overlap` [slots, channels, stride]: the second half of the last output, to be added to the next."""
+
+    overlap: Tensor
+
+
+@dataclass(slots=True)
+class LstmState:
+    """`hidden` and `cell`, each [layers, slots, width]."""
+
+    hidden: Tensor
+    cell: Tensor
+
+
+@dataclass(slots=True)
+class ResidualState:
+    """The state of the one wide convolution inside a residual block."""
+
+    conv: ConvState
+
+
+LayerState = ConvState | TransposedConvState | LstmState | ResidualState
+
+
+class StreamingConv(nn.Module):
+    """A convolution of stride 1 that sees only the past; before the start lies the input's reflection."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, dilation: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(in_channels, out_channels, kernel_size, dilation=dilation)
+        self.padding = (kernel_size - 1) * dilation
+
+    def initial_state(self, num_slots: int) -> ConvState:
+        return ConvState(self.conv.weight.new_zeros(num_slots, self.conv.in_channels, self.padding))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[rows, in_channels, length] to [rows, out_channels, length]."""
+        convolved: Tensor = self.conv(reflect(x, self.padding))
+        return convolved
+
+    def step(self, x: Tensor, state: ConvState, slots: Tensor, *, first: bool) -> Tensor:
+        if not self.padding:
+            return self.forward(x)
+        padded = reflect(x, self.padding) if first else torch.cat([state.tail[slots], x], dim=2)
+        state.tail[slots] = padded[:, :, -self.padding :]
+        convolved: Tensor = self.conv(padded)
+        return convolved
+
+
+class StreamingTransposedConv(nn.Module):
+    """An upsampling by `stride`: each input makes 2 * stride outputs, half of them overlapping the next's."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv = nn.ConvTranspose1d(in_channels, out_channels, 2 * stride, stride)
+        self.stride = stride
+
+    def initial_state(self, num_slots: int) -> TransposedConvState:
+        return TransposedConvState(self.conv.weight.new_zeros(num_slots, self.conv.out_channels, self.stride))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[rows, in_channels, length] to [rows, out_channels, length * stride]."""
+        upsampled: Tensor = self.conv(x)
+        return upsampled[:, :, : -self.stride]
+
+    def step(self, x: Tensor, state: TransposedConvState, slots: Tensor, *, first: bool) -> Tensor:
+        upsampled = self.conv(x)
+        if not first:
+            upsampled[:, :, : self.stride] += state.overlap[slots]
+        assert self.conv.bias is not None
+        # The next step's output brings the bias again.
+        state.overlap[slots] = upsampled[:, :, -self.stride :] - self.conv.bias[:, None]
+        finished: Tensor = upsampled[:, :, : -self.stride]
+        return finished
+
+
+class StreamingLstm(nn.Module):
+    """An LSTM over time with a skip connection around it."""
+
+    def __init__(self, width: int, num_layers: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(width, width, num_layers)
+
+    def initial_state(self, num_slots: int) -> LstmState:
+        shape = (self.lstm.num_layers, num_slots, self.lstm.hidden_size)
+        weight: Tensor = self.lstm.get_parameter("weight_ih_l0")
+        return LstmState(weight.new_zeros(shape), weight.new_zeros(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[rows, width, length] to the same."""
+        remembered: Tensor = self.lstm(x.permute(2, 0, 1))[0]
+        return x + remembered.permute(1, 2, 0)
+
+    def step(self, x: Tensor, state: LstmState, slots: Tensor, *, first: bool) -> Tensor:
+        before = None if first else (state.hidden[:, slots], state.cell[:, slots])
+        remembered, (hidden, cell) = self.lstm(x.permute(2, 0, 1), before)
+        state.hidden[:, slots] = hidden
+        state.cell[:, slots] = cell
+        joined: Tensor = x + remembered.permute(1, 2, 0)
+        return joined
+
+
+class StreamingResidualBlock(nn.Module):
+    """A narrow pair of convolutions beside a shortcut; numbered as in EnCodec, ELUs included."""
+
+    def __init__(self, channels: int, kernel_size: int, dilation: int, compress: int) -> None:
+        super().__init__()
+        wide = StreamingConv(channels, channels // compress, kernel_size, dilation)
+        narrow = StreamingConv(channels // compress, channels, 1)
+        self.block = nn.Sequential(nn.ELU(), wide, nn.ELU(), narrow)
+        self.shortcut = StreamingConv(channels, channels, 1)
+
+    def initial_state(self, num_slots: int) -> ResidualState:
+        return ResidualState(self._wide.initial_state(num_slots))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[rows, channels, length] to the same."""
+        joined: Tensor = self.shortcut(x) + self.block(x)
+        return joined
+
+    def step(self, x: Tensor, state: ResidualState, slots: Tensor, *, first: bool) -> Tensor:
+        inner = self._wide.step(functional.elu(x), state.conv, slots, first=first)
+        joined: Tensor = self.shortcut(x) + self.block[2:](inner)
+        return joined
+
+    @property
+    def _wide(self) -> StreamingConv:
+        wide = self.block[1]
+        assert isinstance(wide, StreamingConv)
+        return wide
+
+
+StreamingLayer = StreamingConv | StreamingTransposedConv | StreamingLstm | StreamingResidualBlock
+
+
+def reflect(x: Tensor, padding: int) -> Tensor:
+    """Put `padding` reflected samples before [rows, channels, length].
+
+    An input too short to be mirrored is extended with zeros for the mirror's sake, as EnCodec does.
+    """
+    if not padding:
+        return x
+    missing = max(0, padding + 1 - x.shape[2])
+    padded = functional.pad(functional.pad(x, (0, missing)), (padding, 0), mode="reflect")
+    return padded[:, :, : padded.shape[2] - missing]

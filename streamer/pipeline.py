@@ -1,0 +1,155 @@
+"""One utterance, from text to packets. READ THIS FIRST: everything else serves these few steps.
+
+    text pieces -> sentences -> the synthesizer (the port) -> one joined sound -> packets
+
+`speak` is the whole story. The server runs it once per utterance and sends what it yields; in process the
+same iterator is the library. It knows no model, no socket and no back end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import replace
+from typing import Final
+
+from streamer.audio.packets import Packet, PacketEncoder
+from streamer.audio.pcm import SentenceJoiner
+from streamer.lookahead import SentencesAhead
+from streamer.speech import (
+    AudioPacket,
+    Flushed,
+    SentenceEnded,
+    SentenceStarted,
+    SpeechEnded,
+    SpeechEvent,
+    SpeechSettings,
+    TextFeed,
+    TextFlush,
+    WordTimes,
+    estimate_words,
+)
+from streamer.synthesis import Samples, Synthesizer
+from streamer.text.sentences import Sentence
+
+ENCODED_AT_ONCE_MS: Final = 100
+"""Sound encoded without giving the event loop's other tasks a turn."""
+TIMESTAMP_HZ: Final = 48_000
+
+
+async def speak(
+    feed: TextFeed,
+    synthesizer: Synthesizer,
+    settings: SpeechSettings,
+    encoder: PacketEncoder | None = None,
+) -> AsyncGenerator[SpeechEvent, None]:
+    """Speak what is written into `feed`, sentence by sentence, while it is still being written.
+
+    Yields events in the order of the sound and `SpeechEnded` last. Close the iterator (`aclosing`) to
+    cancel: sentences in the making are given up. Raises what the synthesizer raises.
+    """
+    sound = _Sound(synthesizer.info.sample_rate_hz, encoder or settings.create_encoder())
+    truncated = False
+    async with contextlib.aclosing(SentencesAhead(feed, synthesizer, settings)) as sentences:
+        while (item := await sentences.next()) is not None:
+            if sound.is_longer_than(settings.max_audio_s):
+                truncated = True
+                break
+            if isinstance(item, TextFlush):
+                yield Flushed(item.ref)
+                continue
+            async for chunk in item:
+                if chunk.samples.size or chunk.is_last:
+                    for event in sound.begin_sentence(item.sentence, item.index):
+                        yield event
+                for packet in sound.add(chunk.samples):
+                    yield packet
+                truncated |= chunk.truncated
+                if sound.is_longer_than(settings.max_audio_s) and not chunk.is_last:
+                    truncated = True
+                    break
+            for event in sound.end_sentence(is_last=sentences.is_exhausted):
+                yield event
+        for packet in sound.finish():
+            yield packet
+    yield SpeechEnded(
+        audio_ms=sound.duration_ms,
+        num_sentences=sound.num_sentences,
+        truncated=truncated,
+        generation_s=sentences.waiting.total_s,
+    )
+
+
+class _Sound:
+    """The utterance's sound: joins the sentences, encodes them with one encoder, and keeps the time."""
+
+    def __init__(self, input_hz: int, encoder: PacketEncoder) -> None:
+        self.num_sentences = 0
+        self._input_hz = input_hz
+        self._encoder = encoder
+        self._joiner = SentenceJoiner(input_hz)
+        self._num_samples = 0  # given to the encoder
+        self._sentence: Sentence | None = None
+        self._index = 0
+        self._start_ms = 0
+        self._unmarked_start: int | None = None  # where the sentence begins, until a packet of it was made
+        self._finished = False
+
+    @property
+    def duration_ms(self) -> int:
+        return round(self._num_samples * 1000 / self._input_hz)
+
+    def is_longer_than(self, seconds: float) -> bool:
+        return self._num_samples >= seconds * self._input_hz
+
+    def begin_sentence(self, sentence: Sentence, index: int) -> Iterator[SpeechEvent]:
+        if self._sentence is sentence:
+            return
+        self._sentence, self._index = sentence, index
+        self._start_ms = self.duration_ms
+        self._unmarked_start = round(self._num_samples * TIMESTAMP_HZ / self._input_hz)
+        self.num_sentences += 1
+        yield SentenceStarted(index, sentence.text, sentence.char_start, sentence.char_end, self._start_ms)
+
+    def add(self, samples: Samples) -> Iterator[AudioPacket]:
+        yield from self._encode(self._joiner.push(samples))
+
+    def end_sentence(self, *, is_last: bool) -> Iterator[SpeechEvent]:
+        """Close the sentence with its pause or, if it is known to be the last, with the sound's end."""
+        sentence, self._sentence = self._sentence, None
+        if sentence is None:
+            return
+        pause_s = 0.0 if is_last else sentence.pause_s
+        yield from self._encode(self._joiner.end_sentence(pause_s))
+        end_ms = self.duration_ms - round(pause_s * 1000)
+        if is_last:
+            yield from self.finish()
+        yield WordTimes(self._index, estimate_words(sentence, self._start_ms, end_ms))
+        yield SentenceEnded(self._index, end_ms)
+
+    def finish(self) -> Iterator[AudioPacket]:
+        """The rest of the sound; the last packet is marked as the end, and empty where nothing was left."""
+        if self._finished or not self.num_sentences:
+            return
+        self._finished = True
+        rest = [*self._encode(self._joiner.finish()), *map(self._marked, self._encoder.finish())]
+        if not rest:
+            end = round(self._num_samples * TIMESTAMP_HZ / self._input_hz)
+            rest = [AudioPacket(b"", timestamp=end, duration=0)]
+        yield from rest[:-1]
+        yield replace(rest[-1], is_last=True)
+
+    def _encode(self, samples: Samples) -> Iterator[AudioPacket]:
+        step = self._input_hz * ENCODED_AT_ONCE_MS // 1000
+        for start in range(0, len(samples), step):
+            piece = samples[start : start + step]
+            self._num_samples += len(piece)
+            yield from map(self._marked, self._encoder.encode(piece))
+
+    def _marked(self, packet: Packet) -> AudioPacket:
+        is_first = (
+            self._unmarked_start is not None and packet.timestamp + packet.duration > self._unmarked_start
+        )
+        if is_first:
+            self._unmarked_start = None
+        return AudioPacket(packet.payload, packet.timestamp, packet.duration, is_first=is_first)

@@ -1,0 +1,87 @@
+"""What a session's utterances get: the server's defaults, changed by query, `configure` and `start`."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from msgspec import UNSET
+
+from streamer.config import SpeechConfig
+from streamer.errors import VoiceNotFoundError
+from streamer.server.messages import Params, Settings
+from streamer.speech import SpeechSettings
+from streamer.synthesis import ModelInfo, SamplingParams
+
+_USUAL_RATE_HZ: Final = {"mulaw": 8_000, "alaw": 8_000}
+_USUAL_RATE_ELSE_HZ: Final = 24_000
+
+
+@dataclass(frozen=True, slots=True)
+class StreamDefaults:
+    """Frozen: `merged` gives new ones. `params` holds what a client set, by Bark's names."""
+
+    info: ModelInfo
+    voice: str
+    lead_ms: int | None
+    max_buffer_ms: int | None
+    bitrate: int
+    encoding: str = "opus"
+    sample_rate_hz: int | None = None
+    frame_ms: int = 20
+    params: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_server(cls, info: ModelInfo, speech: SpeechConfig) -> StreamDefaults:
+        return cls(
+            info=info,
+            voice=speech.voice or info.default_voice,
+            lead_ms=speech.lead_ms,
+            max_buffer_ms=speech.max_buffer_ms,
+            bitrate=speech.bitrate,
+        )
+
+    def merged(self, given: Settings) -> StreamDefaults:
+        """These with what the client gave; raises `VoiceNotFoundError`."""
+        if given.voice is not None and given.voice not in self.info.voices:
+            raise VoiceNotFoundError(
+                f"no voice is named {given.voice!r}; /v1/voices lists them", param="voice"
+            )
+        return replace(
+            self,
+            voice=given.voice or self.voice,
+            lead_ms=self.lead_ms if given.lead_ms is UNSET else given.lead_ms,
+            max_buffer_ms=self.max_buffer_ms if given.max_buffer_ms is UNSET else given.max_buffer_ms,
+            bitrate=given.bitrate or self.bitrate,
+            encoding=given.encoding or self.encoding,
+            sample_rate_hz=given.sample_rate or self.sample_rate_hz,
+            frame_ms=given.frame_ms or self.frame_ms,
+            params=self.params | _given_params(given.params),
+        )
+
+    def settings(self, max_audio_s: float) -> tuple[SpeechSettings, int | None]:
+        """An utterance's settings, its seed drawn where none was given, and its `lead_ms`."""
+        params = {"seed": None} | self.params
+        if params["seed"] is None:
+            params["seed"] = secrets.randbelow(2**31)
+        return (
+            SpeechSettings(
+                voice=self.voice,
+                params=SamplingParams(**params),
+                encoding=self.encoding,
+                sample_rate_hz=self.sample_rate_hz or _USUAL_RATE_HZ.get(self.encoding, _USUAL_RATE_ELSE_HZ),
+                frame_ms=self.frame_ms,
+                bitrate=self.bitrate,
+                max_buffer_ms=self.max_buffer_ms,
+                max_audio_s=max_audio_s,
+            ),
+            self.lead_ms,
+        )
+
+
+def _given_params(params: Params | None) -> dict[str, Any]:
+    if params is None:
+        return {}
+    values = {name: getattr(params, name) for name in params.__struct_fields__}
+    return {name: value for name, value in values.items() if value is not UNSET}

@@ -1,0 +1,140 @@
+"""How fast things may go: sound by the listener's clock, frames by what the client takes, text by its bytes.
+
+Kernel buffers take minutes of Opus from a client that reads nothing: waiting for `send` paces nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Final
+
+from websockets.asyncio.server import ServerConnection
+
+OUTBOX_FRAMES: Final = 64
+Clock = Callable[[], float]
+
+
+class PlaybackClock:
+    """Where the listener is in an utterance's sound, and so when the next packet may leave.
+
+    `lead_ms`: how much sound may be with the client and unheard; None for no limit. Times in ms are positions
+    in the utterance's sound.
+    """
+
+    def __init__(self, lead_ms: int | None, now_s: Clock = time.monotonic) -> None:
+        self._lead_ms = lead_ms
+        self._now_s = now_s
+        self._zero_s: float | None = None  # when position 0 was heard, or would have been
+        self._earliest_s: float | None = None  # not before the utterance before this one is over
+        self._sent_ms = 0.0
+        self._moved = asyncio.Event()
+
+    @property
+    def is_paced(self) -> bool:
+        return self._lead_ms is not None
+
+    @property
+    def position_ms(self) -> float:
+        """What is being heard now; negative while the utterance before this one still plays."""
+        if self._zero_s is not None:
+            return min((self._now_s() - self._zero_s) * 1000, self._sent_ms)
+        if self._earliest_s is not None:
+            return min((self._now_s() - self._earliest_s) * 1000, 0.0)
+        return 0.0
+
+    @property
+    def ends_s(self) -> float:
+        """When all that was sent so far will have been heard."""
+        if self._zero_s is None:
+            return self._now_s()
+        return self._zero_s + self._sent_ms / 1000
+
+    def begin_after(self, other: PlaybackClock) -> None:
+        """Expect this sound to be heard once the other's is over."""
+        self._earliest_s = other.ends_s
+
+    def wait_s(self, start_ms: float, end_ms: float) -> float:
+        """How long the packet from `start_ms` to `end_ms` has to wait before it may leave."""
+        if self._lead_ms is None:
+            return 0.0
+        return max(0.0, min(start_ms, end_ms - self._lead_ms) - self.position_ms) / 1000
+
+    async def until_due(self, start_ms: float, end_ms: float) -> None:
+        """Return when that packet may leave, which a report of the listener may bring nearer."""
+        while (wait_s := self.wait_s(start_ms, end_ms)) > 0:
+            self._moved.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._moved.wait()
+
+    def sent(self, start_ms: float, end_ms: float) -> float:
+        """Note a packet that has left; returns for how many seconds the listener had run dry before it."""
+        now_s = self._now_s()
+        dry_s = 0.0
+        if self._zero_s is None:
+            self._zero_s = max(now_s, self._earliest_s or 0.0)
+        else:
+            dry_s = max(0.0, now_s - self._zero_s - start_ms / 1000)
+            self._zero_s += dry_s
+        self._sent_ms = max(self._sent_ms, end_ms)
+        return dry_s
+
+    def played(self, position_ms: float) -> None:
+        """Set the clock by what the listener says to have heard."""
+        self._zero_s = self._now_s() - min(position_ms, self._sent_ms) / 1000
+        self._moved.set()
+
+
+class SlowClientError(Exception):
+    """The client took nothing for too long; its connection was cut."""
+
+
+class Outbox:
+    """The bounded queue of a connection's frames, and the one writer that empties it."""
+
+    def __init__(self, write_timeout_s: float, count_bytes: Callable[[int], None]) -> None:
+        self._write_timeout_s = write_timeout_s
+        self._count_bytes = count_bytes
+        self._frames: asyncio.Queue[str | bytes] = asyncio.Queue(OUTBOX_FRAMES)
+
+    async def put(self, frame: str | bytes) -> None:
+        await self._frames.put(frame)
+
+    async def emptied(self) -> None:
+        """Return when everything put so far was written."""
+        await self._frames.join()
+
+    async def write(self, connection: ServerConnection) -> None:
+        """Write frames until cancelled; raises `SlowClientError` where one cannot be written in time."""
+        while True:
+            frame = await self._frames.get()
+            try:
+                async with asyncio.timeout(self._write_timeout_s):
+                    await connection.send(frame)
+            except TimeoutError:
+                connection.transport.abort()
+                raise SlowClientError from None
+            self._frames.task_done()
+            self._count_bytes(len(frame))
+
+
+class ByteBudget:
+    """How much a client may write per second: a bucket that fills steadily and holds a burst."""
+
+    def __init__(self, bytes_per_s: int, burst_bytes: int, now_s: Clock = time.monotonic) -> None:
+        self._bytes_per_s = bytes_per_s
+        self._burst_bytes = float(burst_bytes)
+        self._available = float(burst_bytes)
+        self._now_s = now_s
+        self._updated_s = now_s()
+
+    def spend(self, num_bytes: int) -> float:
+        """Take `num_bytes`; returns for how many seconds nothing more should be read."""
+        now_s = self._now_s()
+        self._available += (now_s - self._updated_s) * self._bytes_per_s
+        self._available = min(self._available, self._burst_bytes) - num_bytes
+        self._updated_s = now_s
+        return max(0.0, -self._available / self._bytes_per_s)

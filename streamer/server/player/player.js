@@ -1,0 +1,267 @@
+// The page: what is clicked becomes messages, what comes back becomes sound and figures.
+//
+// `connection.js` keeps the line, `sound.js` plays. `window.streamerPlayer` shows what goes on, for tests
+// and for the curious.
+
+import { Connection } from "./connection.js";
+import { unspeakable } from "./notes.js";
+import { OpusSound, PcmSound, canPlayOpus } from "./sound.js";
+import {
+  $,
+  showCaption,
+  showConnection,
+  showError,
+  showFigures,
+  showModel,
+  showNotes,
+  showPath,
+  showVoices,
+} from "./view.js";
+import { Waveform } from "./waveform.js";
+
+const REFRESH_MS = 40;
+const TELL_PLAYED_EVERY_MS = 250;
+const MS_PER_TIMESTAMP = 1 / 48;
+
+const waveform = new Waveform($("waveform"));
+const stats = (window.streamerPlayer = {
+  connection: "connecting",
+  state: "idle", // idle | waiting (for sound) | buffering | playing
+  path: null, // opus | pcm
+  sampleRate: null,
+  playedSamples: 0,
+  playedMs: 0,
+  receivedMs: 0,
+  firstAudioMs: null,
+  underruns: 0,
+  gaps: 0,
+  rms: 0,
+  loudestRms: 0,
+  done: [],
+});
+
+let session = { capabilities: {}, limits: {} };
+let sound = null;
+let current = null; // the utterance that is spoken, or was last
+let numUtterances = 0;
+let serverNotes = [];
+let mayPlayOpus = false;
+const probed = canPlayOpus().then((can) => {
+  mayPlayOpus = can && new URLSearchParams(location.search).get("path") !== "pcm";
+  showPath(mayPlayOpus ? "opus" : "pcm");
+});
+
+const connection = new Connection({
+  onState(state, text) {
+    stats.connection = state;
+    showConnection(state, text);
+    if (state !== "connected" && current?.isOpen) lose();
+    showButtons();
+  },
+  onMessage: (message) => receivers[message.type]?.(message),
+  onFrame: receiveFrame,
+  onKeyNeeded() {
+    $("key-form").hidden = false;
+    $("key").focus();
+  },
+});
+
+const receivers = {
+  session(message) {
+    session = message;
+    refreshNotes();
+    Promise.all([showVoices(), showModel(message.model)]).catch(showError);
+  },
+  started(message) {
+    if (message.id !== current?.id || current.isOver) return;
+    current.stream = message.stream;
+    current.frameMs = message.frame_ms;
+    sound.begin(message);
+  },
+  sentence_start(message) {
+    if (message.id === current?.id) current.sentences.push(message);
+  },
+  done(message) {
+    stats.done.push(message);
+    if (message.id !== current?.id) return;
+    current.isOpen = false;
+    current.done = message;
+    if (message.error) showError(message.error);
+    if (message.reason === "truncated") note("The speech was cut at a limit.");
+    if (message.reason === "cancelled" && !current.isOver) note("The server ended this speech.");
+    if (!current.isOver) sound.finish(message.audio_ms);
+  },
+  error(message) {
+    showError(message);
+    const isRefused = message.scope === "utterance" && message.id === current?.id && current.stream === null;
+    if (isRefused) Object.assign(current, { isOpen: false, isOver: true });
+  },
+  warning(message) {
+    if (message.code !== "utterance_over") note(message.message);
+  },
+  going_away: () => note("The server is about to stop; this page connects again by itself."),
+};
+
+function receiveFrame(frame) {
+  if (!current || frame.stream !== current.stream || current.isOver) return;
+  if (frame.seq !== current.nextSeq) stats.gaps += 1;
+  current.nextSeq = frame.seq + 1;
+  const isEmpty = !frame.payload.byteLength;
+  const endMs = frame.timestamp * MS_PER_TIMESTAMP + (isEmpty ? 0 : current.frameMs);
+  stats.receivedMs = Math.max(stats.receivedMs, endMs);
+  sound.packet(frame.payload, current.frameMs, frame.isLast);
+}
+
+async function speak() {
+  hush();
+  const text = $("text").value.trim();
+  if (!text || !connection.isOpen) return;
+  showError(null);
+  serverNotes = [];
+  refreshNotes();
+  const clickedAt = performance.now();
+  Object.assign(stats, { state: "waiting", playedSamples: 0, playedMs: 0, receivedMs: 0, gaps: 0, underruns: 0 });
+  Object.assign(stats, { firstAudioMs: null, loudestRms: 0 });
+  numUtterances += 1;
+  const id = `page-${numUtterances}`;
+  current = { id, stream: null, nextSeq: 0, sentences: [], clickedAt, isOpen: false, isOver: false };
+  const utterance = current;
+  try {
+    await wakeSound();
+  } catch (error) {
+    if (utterance === current) current.isOver = true;
+    showError(error);
+    return;
+  }
+  if (utterance !== current || utterance.isOver) return;
+  utterance.isOpen = true;
+  const request = sound.constructor.request;
+  connection.send({ type: "start", id, interrupt: true, voice: $("voice").value || undefined, ...request });
+  for (const piece of pieces(text, session.limits.max_text_chars ?? text.length)) {
+    connection.send({ type: "text", id, text: piece });
+  }
+  connection.send({ type: "end", id });
+}
+
+/** Ready to play, by the better of the two ways that works here. */
+async function wakeSound() {
+  if (navigator.audioSession) navigator.audioSession.type = "playback"; // else an iPhone's mute switch silences it
+  if (!sound && mayPlayOpus) {
+    try {
+      sound = new OpusSound(onBrokenDecoder);
+      await sound.wake();
+    } catch (error) {
+      if (sound && sound.context.state !== "running") throw error;
+      sound = null;
+      mayPlayOpus = false;
+    }
+  }
+  sound ??= new PcmSound();
+  sound.onEnded = () => (current.isOver = true);
+  await sound.wake();
+  Object.assign(stats, { path: sound.path, sampleRate: sound.sampleRate });
+  showPath(sound.path);
+}
+
+/** The browser could not decode after all: the other way, once more from the beginning. */
+function onBrokenDecoder(error) {
+  hush();
+  sound = null;
+  mayPlayOpus = false;
+  speak().then(() => note(`The browser could not decode Opus (${error.message}); the sound comes as plain samples.`));
+}
+
+/** Stop what is heard, and tell the server unless it has sent all already. */
+function hush() {
+  if (!current || current.isOver) return;
+  current.isOver = true;
+  if (!sound) return;
+  const playedMs = current.stream === null ? 0 : Math.round(sound.playedMs);
+  sound.stop();
+  if (current.isOpen) connection.send({ type: "cancel", id: current.id, played_ms: playedMs });
+}
+
+/** The connection is gone: play what has come, then be silent. */
+function lose() {
+  current.isOpen = false;
+  if (current.stream === null) current.isOver = true;
+  else sound.finish(stats.receivedMs);
+  showError({ message: "The connection was lost before the speech was complete." });
+}
+
+function* pieces(text, size) {
+  const points = Array.from(text); // the server counts code points, and a pair must not be torn
+  for (let start = 0; start < points.length; start += size) yield points.slice(start, start + size).join("");
+}
+
+// ---- what is shown ----
+
+setInterval(refresh, REFRESH_MS);
+
+function refresh() {
+  if (!current) return;
+  const isActive = !current.isOver;
+  const level = sound?.level() ?? { rms: 0, peak: 0 };
+  stats.rms = level.rms;
+  stats.state = !isActive ? "idle" : sound?.state === "idle" || !sound ? "waiting" : sound.state;
+  if (isActive && current.stream !== null) {
+    stats.playedSamples = sound.playedSamples;
+    stats.playedMs = sound.playedMs;
+    stats.underruns = sound.underruns;
+    stats.loudestRms = Math.max(stats.loudestRms, level.rms);
+    if (stats.firstAudioMs === null && stats.playedSamples > 0) {
+      stats.firstAudioMs = Math.round(performance.now() - current.clickedAt - stats.playedMs);
+    }
+    tellPlayed();
+  } else if (current.stream !== null && sound?.playedSamples > stats.playedSamples) {
+    stats.playedSamples = sound.playedSamples; // the last few, after the last look
+    stats.playedMs = sound.playedMs;
+  }
+  if (isActive || level.peak > 0.001) waveform.add(level.peak);
+  showFigures(stats, current.done?.real_time_factor, isActive);
+  showCaption(current.sentences, stats.playedMs, isActive);
+  showButtons();
+}
+
+function tellPlayed() {
+  const now = performance.now();
+  if (stats.state !== "playing" || !current.isOpen || now - (current.toldAt ?? 0) < TELL_PLAYED_EVERY_MS) return;
+  current.toldAt = now;
+  connection.send({ type: "played", id: current.id, ms: Math.round(stats.playedMs) });
+}
+
+function showButtons() {
+  $("speak").disabled = stats.connection !== "connected" || !$("text").value.trim();
+  $("stop").disabled = !current || current.isOver;
+}
+
+function note(text) {
+  if (!serverNotes.includes(text)) serverNotes.push(text);
+  refreshNotes();
+}
+
+function refreshNotes() {
+  showNotes([...unspeakable($("text").value, session.capabilities), ...serverNotes]);
+}
+
+$("speak-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  speak();
+});
+$("stop").addEventListener("click", hush);
+$("text").addEventListener("input", () => {
+  serverNotes = [];
+  refreshNotes();
+  showButtons();
+});
+$("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  $("key-form").hidden = true;
+  showError(null);
+  connection.useKey($("key").value);
+});
+addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !$("speak").disabled) speak();
+  if (event.key === "Escape") hush();
+});
+probed.finally(() => connection.open());

@@ -1,0 +1,104 @@
+"""How the server's answers are made of what happened: errors, events and states become messages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Any, Final
+
+from streamer.errors import StreamerError
+from streamer.server import messages
+from streamer.server.utterance import Utterance
+from streamer.speech import Flushed, SentenceEnded, SentenceStarted, WordTimes
+
+_TAG: Final = re.compile(r"\[[A-Za-z][A-Za-z ]{0,30}\]|♪")
+
+
+def unknown_field(name: str, ref: str | None = None, utterance_id: str | None = None) -> messages.Warning:
+    """The warning about a field that this version does not know."""
+    return messages.Warning(
+        code="unknown_field",
+        message=f"unknown field {name!r} was ignored",
+        param=name,
+        ref=ref,
+        id=utterance_id,
+    )
+
+
+def error_message(error: StreamerError, scope: messages.Scope, fields: dict[str, Any]) -> messages.Error:
+    """The `error` that answers a client's message with these fields."""
+    return messages.Error(
+        code=error.code,
+        message=error.message,
+        scope=scope,
+        param=error.param,
+        id=short(fields.get("id")),
+        ref=short(fields.get("ref")),
+        retryable=error.retryable,
+        retry_after_s=error.retry_after_s,
+    )
+
+
+def short(value: object) -> str | None:
+    """A client's id or ref if it is fit to be echoed."""
+    return value if isinstance(value, str) and len(value) <= 128 else None
+
+
+def unsupported_tags(text: str, known: Collection[str]) -> list[str]:
+    """The tags in the text, such as `[laughs]`, that are not among the known (bare or in brackets)."""
+    names = {tag.strip("[]").lower() for tag in known}
+    return [tag for tag in dict.fromkeys(_TAG.findall(text)) if tag.strip("[]").lower() not in names]
+
+
+def started(utterance: Utterance, lead_ms: int | None) -> messages.Started:
+    """The answer to a `start` that was accepted."""
+    settings = utterance.settings
+    return messages.Started(
+        ref=utterance.ref,
+        id=utterance.id,
+        stream=utterance.stream,
+        voice=settings.voice,
+        encoding=settings.encoding,
+        sample_rate=settings.sample_rate_hz,
+        frame_ms=settings.frame_ms,
+        pre_skip=utterance.encoder.pre_skip,
+        lead_ms=lead_ms,
+        seed=settings.params.seed,
+    )
+
+
+def failure(error: StreamerError) -> messages.Failure:
+    """An error as `done` carries it."""
+    return messages.Failure(
+        code=error.code, message=error.message, retryable=error.retryable, retry_after_s=error.retry_after_s
+    )
+
+
+def event_message(
+    utterance_id: str, event: SentenceStarted | SentenceEnded | WordTimes | Flushed
+) -> messages.ServerMessage:
+    """An event of the pipeline as the client hears of it."""
+    if isinstance(event, SentenceStarted):
+        return messages.SentenceStart(
+            id=utterance_id,
+            index=event.index,
+            text=event.text,
+            char_start=event.char_start,
+            char_end=event.char_end,
+            start_ms=event.start_ms,
+        )
+    if isinstance(event, SentenceEnded):
+        return messages.SentenceEnd(id=utterance_id, index=event.index, end_ms=event.end_ms)
+    if isinstance(event, Flushed):
+        return messages.Flushed(id=utterance_id, ref=event.ref)
+    words = [
+        messages.Word(
+            text=word.text,
+            start_ms=word.start_ms,
+            end_ms=word.end_ms,
+            char_start=word.char_start,
+            char_end=word.char_end,
+        )
+        for word in event.words
+    ]
+    return messages.Words(id=utterance_id, index=event.index, items=words, estimated=event.is_estimated)

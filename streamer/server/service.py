@@ -1,0 +1,21 @@
+"""What the sessions of a server share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamer.config import Config
+from streamer.server.admission import Admission, ApiKeys
+from streamer.synthesis import Synthesizer
+from streamer.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One per server, handed to each session and to the gate."""
+
+    config: Config
+    synthesizer: Synthesizer
+    admission: Admission
+    keys: ApiKeys
+    metrics: Metrics

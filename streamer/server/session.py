@@ -1,0 +1,280 @@
+"""One client's connection: a reader, a writer, and a task for every utterance, all under one task group.
+
+Whatever ends the connection ends them all; nothing outlives `Session.run`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+
+from streamer.errors import AuthenticationError, IdleTimeoutError, OverloadedError, StreamerError
+from streamer.server import messages
+from streamer.server.decoding import Framing, read_query
+from streamer.server.defaults import StreamDefaults
+from streamer.server.flow_control import ByteBudget, Outbox, SlowClientError
+from streamer.server.protocol import Begin, Close, Protocol, Send, Stop
+from streamer.server.replies import error_message, unknown_field
+from streamer.server.service import Service
+from streamer.server.speaker import Speaker
+from streamer.server.utterance import Utterance
+
+logger = logging.getLogger(__name__)
+GOING_AWAY_BEFORE_S = 60.0
+_REASON_BYTES = 123
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why and how a session is to end: `error` fails its utterances, else they may finish until `grace_s`."""
+
+    code: int
+    reason: str
+    error: StreamerError | None = None
+    grace_s: float = 0.0
+
+
+class SessionOver(Exception):
+    """Raised inside the task group to end the session with a close code."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Session:
+    """`key_name`: who was recognised by a header, None where `auth` must follow or no key is needed."""
+
+    def __init__(
+        self,
+        connection: ServerConnection,
+        service: Service,
+        *,
+        address: str,
+        key_name: str | None,
+        query: str,
+    ) -> None:
+        self.id = secrets.token_hex(8)
+        self._connection = connection
+        self._service = service
+        self._owner = key_name or address
+        self._query = query
+        self._limits = service.config.limits
+        self._outbox = Outbox(self._limits.write_timeout_s, service.metrics.bytes_sent.inc)
+        self._budget = ByteBudget(self._limits.max_bytes_per_s, 2 * self._limits.max_message_bytes)
+        self._ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+        self._quiet = asyncio.Event()  # no utterance is open, or nobody waits for them any longer
+        self._quiet.set()
+        needs_auth = service.keys.are_required and key_name is None
+        self._defaults = StreamDefaults.of_server(service.synthesizer.info, service.config.speech)
+        self._framing: Framing = "framed"
+        self._greetings = self._read_query()
+        self._protocol = Protocol(
+            self._defaults,
+            self._limits,
+            admit=lambda: service.admission.admit(self._owner),
+            accepts_token=self._accepts_token if needs_auth else None,
+            is_framed=self._framing == "framed",
+        )
+
+    def end(self, ending: Ending) -> None:
+        """Ask the session to end; a second, hastier wish cuts the first one's grace short."""
+        if self._ending.done():
+            if not ending.grace_s:
+                self._quiet.set()
+        else:
+            self._ending.set_result(ending)
+
+    async def run(self) -> None:
+        """Serve the client until either side has had enough."""
+        started_s = time.monotonic()
+        over = SessionOver(1000, "")
+        with contextlib.ExitStack() as self._shares:
+            self._shares.enter_context(self._service.admission.share(self._owner))
+            try:
+                async with asyncio.TaskGroup() as self._tasks:
+                    self._tasks.create_task(self._outbox.write(self._connection))
+                    self._tasks.create_task(self._end_when_asked())
+                    self._tasks.create_task(self._watch_the_clock())
+                    await self._greet()
+                    await self._read()
+            except* SessionOver as ended:
+                over = _first(ended)
+            except* SlowClientError:
+                self._service.metrics.slow_clients_closed.inc()
+                over = SessionOver(4408, "the client reads too slowly")
+            except* ConnectionClosed:
+                pass
+            finally:
+                for utterance in self._protocol.open.values():
+                    utterance.turn.release()
+        await self._connection.close(over.code, over.reason.encode()[:_REASON_BYTES].decode(errors="ignore"))
+        self._service.metrics.session_seconds.observe(time.monotonic() - started_s)
+        logger.info("session over", extra={"session_id": self.id, "close_code": self._connection.close_code})
+
+    async def _read(self) -> None:
+        """Carry out what the client says, in order; always reading, so that a `cancel` is seen at once."""
+        while True:
+            try:
+                async with asyncio.timeout(self._read_timeout_s()):
+                    frame = await self._connection.recv()
+            except TimeoutError:
+                await self._waited_too_long()
+                continue
+            await self._carry_out(self._protocol.receive(frame))
+            await asyncio.sleep(self._budget.spend(len(frame)))
+
+    def _read_timeout_s(self) -> float:
+        return self._limits.idle_timeout_s if self._protocol.is_authenticated else self._limits.auth_timeout_s
+
+    async def _waited_too_long(self) -> None:
+        if not self._protocol.is_authenticated:
+            error: StreamerError = AuthenticationError("no `auth` came in time")
+            await self._say(error_message(error, "session", {}))
+            await self._close(4401, error.message)
+        if not self._protocol.open:
+            error = IdleTimeoutError(f"nothing was said for {self._limits.idle_timeout_s:g} s")
+            await self._say(error_message(error, "session", {}))
+            await self._close(4408, error.message)
+
+    async def _carry_out(self, actions: list[Send | Begin | Stop | Close]) -> None:
+        for action in actions:
+            match action:
+                case Send(message):
+                    await self._say(message)
+                case Begin(utterance):
+                    self._quiet.clear()
+                    self._tasks.create_task(self._speak(utterance))
+                case Stop(utterance):
+                    utterance.stop("client")
+                    await utterance.sent.wait()
+                case Close(code, reason):
+                    await self._close(code, reason)
+
+    async def _speak(self, utterance: Utterance) -> None:
+        service = self._service
+        speaker = Speaker(
+            utterance, service.synthesizer, self._outbox, service.metrics, is_framed=self._framing == "framed"
+        )
+        try:
+            with service.metrics.requests_running.track_inprogress():
+                await speaker.run()
+        finally:
+            self._protocol.ended(utterance)
+            utterance.sent.set()
+            if not self._protocol.open:
+                self._quiet.set()
+
+    async def _end_when_asked(self) -> None:
+        """Let the utterances finish, or fail them, so that each has its `done` before the close."""
+        ending = await self._ending
+        self._protocol.refusal = ending.error or OverloadedError("the server is going away; connect again")
+        if ending.error is None:
+            await self._say(messages.GoingAway(deadline_s=ending.grace_s))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ending.grace_s):
+                    await self._quiet.wait()
+        utterances = list(self._protocol.open.values())
+        for utterance in utterances:
+            utterance.stop(ending.error or "drain")
+        for utterance in utterances:
+            await utterance.sent.wait()
+        if ending.error is not None:
+            await self._say(error_message(ending.error, "session", {}))
+        await self._close(ending.code, ending.reason)
+
+    async def _watch_the_clock(self) -> None:
+        """End the session at its longest age, with fair warning."""
+        warning_s = min(GOING_AWAY_BEFORE_S, self._limits.session_timeout_s / 2)
+        await asyncio.sleep(self._limits.session_timeout_s - warning_s)
+        self.end(Ending(1001, "the session is as old as it may get", grace_s=warning_s))
+
+    async def _say(self, message: messages.ServerMessage) -> None:
+        if isinstance(message, messages.Error):
+            self._service.metrics.errors.labels(message.code).inc()
+        await self._outbox.put(messages.encode(message))
+
+    async def _close(self, code: int, reason: str) -> None:
+        await self._outbox.emptied()
+        raise SessionOver(code, reason)
+
+    def _accepts_token(self, token: str) -> bool:
+        key_name = self._service.keys.find(token)
+        if key_name is None:
+            return False
+        self._owner = key_name
+        self._shares.enter_context(self._service.admission.share(key_name))
+        return True
+
+    def _read_query(self) -> list[messages.ServerMessage]:
+        """Take the defaults from the address; what is wrong there is said after `session`, and ignored."""
+        try:
+            settings, framing, unknown = read_query(self._query)
+            self._defaults = self._defaults.merged(settings)
+            self._framing = framing
+        except StreamerError as error:
+            return [error_message(error, "message", {})]
+        return [unknown_field(name) for name in unknown]
+
+    async def _greet(self) -> None:
+        info, limits = self._service.synthesizer.info, self._limits
+        await self._say(
+            messages.Session(
+                protocol=messages.PROTOCOL,
+                session_id=self.id,
+                server=f"streamer/{package_version()}",
+                model=info.name,
+                default_voice=self._service.config.speech.voice or info.default_voice,
+                capabilities=messages.Capabilities(
+                    encodings=messages.ENCODINGS,
+                    sample_rates=messages.SAMPLE_RATES_HZ,
+                    languages=tuple(info.languages),
+                    tags=tuple(info.tags),
+                    word_times="estimated",
+                ),
+                limits={name: getattr(limits, name) for name in ANNOUNCED_LIMITS},
+            )
+        )
+        for greeting in self._greetings:
+            await self._say(greeting)
+
+
+ANNOUNCED_LIMITS = (
+    "max_utterances_per_session",
+    "max_utterances_per_key",
+    "max_starts_per_s",
+    "max_start_wait_s",
+    "max_message_bytes",
+    "max_bytes_per_s",
+    "max_text_chars",
+    "max_buffered_chars",
+    "max_audio_s",
+    "auth_timeout_s",
+    "idle_timeout_s",
+    "session_timeout_s",
+    "write_timeout_s",
+)
+"""The names of `LimitsConfig` that `session` tells; the others concern no well-behaved client."""
+
+
+def package_version() -> str:
+    """The installed distribution's version."""
+    try:
+        return version("bark-streamer")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _first(group: BaseExceptionGroup[SessionOver]) -> SessionOver:
+    while isinstance(group.exceptions[0], BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group.exceptions[0]

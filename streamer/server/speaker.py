@@ -1,0 +1,178 @@
+"""Speaks one utterance: the pipeline's events become paced frames, and in the end one `done`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+
+from streamer.errors import InternalError, StreamerError
+from streamer.pipeline import speak
+from streamer.server import messages
+from streamer.server.flow_control import Outbox
+from streamer.server.framing import END_OF_UTTERANCE, FIRST_OF_SENTENCE, AudioFrame
+from streamer.server.heard import SpokenSentence
+from streamer.server.replies import event_message, failure, unsupported_tags
+from streamer.server.utterance import Utterance
+from streamer.speech import AudioPacket, Flushed, SentenceEnded, SentenceStarted, SpeechEnded, WordTimes
+from streamer.synthesis import Synthesizer
+from streamer.telemetry.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+_SAMPLES_PER_MS = 48
+_OUTCOMES = {"completed": "ok", "truncated": "truncated", "cancelled": "cancelled", "failed": "error"}
+
+
+class Speaker:
+    """Runs one utterance: every way out of `run` sends exactly one `done`, unless the connection is gone."""
+
+    def __init__(
+        self,
+        utterance: Utterance,
+        synthesizer: Synthesizer,
+        outbox: Outbox,
+        metrics: Metrics,
+        *,
+        is_framed: bool,
+    ) -> None:
+        self._utterance = utterance
+        self._synthesizer = synthesizer
+        self._outbox = outbox
+        self._metrics = metrics
+        self._is_framed = is_framed
+        self._sequence = 0
+        self._num_packets = 0
+        self._audio_ms = 0
+        self._first_audio_ms: int | None = None
+        self._ended: SpeechEnded | None = None
+        self._warned_tags: set[str] = set()
+
+    async def run(self) -> None:
+        """Speak to the end, or until stopped."""
+        outcome = "client_gone"
+        try:
+            reason, error = await self._speak_until_stopped()
+            outcome = _OUTCOMES[reason]
+            await self._outbox.put(messages.encode(self._done(reason, error)))
+        finally:
+            utterance = self._utterance
+            utterance.turn.release()
+            self._metrics.utterance_ended(
+                outcome, audio_ms=self._audio_ms, num_chars=utterance.num_spoken_chars
+            )
+
+    async def _speak_until_stopped(self) -> tuple[messages.Reason, StreamerError | None]:
+        utterance = self._utterance
+        try:
+            # A time-out that never comes by itself: `Utterance.stop` sets it to now.
+            async with asyncio.timeout(None) as utterance.scope:
+                if utterance.stopped_by is None:
+                    await self._speak()
+        except StreamerError as error:
+            return "failed", error
+        except TimeoutError:
+            if utterance.stopped_by is None:
+                logger.exception("utterance failed")
+                return "failed", InternalError("the utterance failed; the server's log says why")
+        except Exception:
+            logger.exception("utterance failed")
+            return "failed", InternalError("the utterance failed; the server's log says why")
+        finally:
+            utterance.scope = None
+        if isinstance(utterance.stopped_by, StreamerError):
+            return "failed", utterance.stopped_by
+        if utterance.stopped_by is not None and self._ended is None:
+            return "cancelled", None
+        return ("truncated" if self._ended is not None and self._ended.truncated else "completed"), None
+
+    async def _speak(self) -> None:
+        utterance = self._utterance
+        await utterance.turn.wait()
+        events = speak(utterance.feed, self._synthesizer, utterance.settings, utterance.encoder)
+        async with contextlib.aclosing(events):
+            async for event in events:
+                if utterance.after is not None:
+                    await utterance.after.sent.wait()
+                    if utterance.after.stopped_by is None:
+                        utterance.clock.begin_after(utterance.after.clock)
+                    utterance.after = None
+                if isinstance(event, AudioPacket):
+                    await self._send_packet(event)
+                else:
+                    await self._tell(event)
+
+    async def _send_packet(self, packet: AudioPacket) -> None:
+        """Wait until the listener is near enough, then send."""
+        if not packet.payload and not self._is_framed:
+            return
+        utterance, clock = self._utterance, self._utterance.clock
+        start_ms = max(0.0, packet.timestamp / _SAMPLES_PER_MS)
+        end_ms = (packet.timestamp + packet.duration) / _SAMPLES_PER_MS
+        await clock.until_due(start_ms, end_ms)
+        payload = packet.payload
+        if self._is_framed:
+            flags = FIRST_OF_SENTENCE * packet.is_first | END_OF_UTTERANCE * packet.is_last
+            payload = AudioFrame(
+                flags, utterance.stream, self._sequence, packet.timestamp, payload
+            ).to_bytes()
+        await self._outbox.put(payload)
+        self._sequence += 1
+        self._num_packets += 1
+        self._audio_ms = max(self._audio_ms, round(end_ms))
+        if utterance.sentences:
+            utterance.sentences[-1].sent_until(end_ms)
+        dry_s = clock.sent(start_ms, end_ms)
+        if dry_s > 0 and clock.is_paced:
+            self._metrics.listener_ran_dry(dry_s)
+        if self._first_audio_ms is None:
+            first_audio_s = time.monotonic() - (utterance.first_text_s or time.monotonic())
+            self._first_audio_ms = round(first_audio_s * 1000)
+            self._metrics.first_audio.observe(first_audio_s)
+
+    async def _tell(self, event: SentenceStarted | SentenceEnded | WordTimes | Flushed | SpeechEnded) -> None:
+        utterance = self._utterance
+        if isinstance(event, SpeechEnded):
+            self._ended = event
+            self._audio_ms = event.audio_ms
+            return
+        if isinstance(event, SentenceStarted):
+            utterance.num_spoken_chars = max(utterance.num_spoken_chars, event.char_end)
+            utterance.sentences.append(
+                SpokenSentence(event.text, event.char_start, event.char_end, event.start_ms, event.start_ms)
+            )
+            await self._warn_of_tags(event.text)
+        elif isinstance(event, SentenceEnded):
+            utterance.sentences[-1].close(event.end_ms)
+        await self._outbox.put(messages.encode(event_message(utterance.id, event)))
+
+    async def _warn_of_tags(self, text: str) -> None:
+        for tag in unsupported_tags(text, self._synthesizer.info.tags):
+            if tag not in self._warned_tags:
+                self._warned_tags.add(tag)
+                message = f"this model does not know {tag}"
+                warning = messages.Warning(
+                    code="unsupported_tag", message=message, param=tag, id=self._utterance.id
+                )
+                await self._outbox.put(messages.encode(warning))
+
+    def _done(self, reason: messages.Reason, error: StreamerError | None) -> messages.Done:
+        utterance = self._utterance
+        factor = None
+        if self._ended is not None and self._ended.audio_ms:
+            factor = round(self._ended.generation_s * 1000 / self._ended.audio_ms, 3)
+            self._metrics.real_time_factor.observe(factor)
+        return messages.Done(
+            ref=utterance.cancel_ref or utterance.ref,
+            id=utterance.id,
+            reason=reason,
+            error=failure(error) if error else None,
+            audio_ms=self._audio_ms,
+            packets=self._num_packets,
+            sentences=len(utterance.sentences),
+            characters=utterance.feed.num_chars,
+            seed=utterance.settings.params.seed,
+            first_audio_ms=self._first_audio_ms,
+            real_time_factor=factor,
+            heard=utterance.heard(utterance.played_ms) if reason == "cancelled" else None,
+        )

@@ -1,0 +1,194 @@
+"""What goes into `pipeline.speak` and what comes out: the text feed, and the events of an utterance.
+
+No computation and no model here; `server` turns the events into messages and frames.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from dataclasses import dataclass
+
+from streamer.audio.packets import PacketEncoder, create_encoder
+from streamer.synthesis import SamplingParams
+from streamer.text.normalize import sanitize
+from streamer.text.sentences import Sentence
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechSettings:
+    """How an utterance sounds and is packed. `max_buffer_ms` None: only finished text is spoken unasked."""
+
+    voice: str
+    params: SamplingParams
+    encoding: str = "opus"
+    sample_rate_hz: int = 24_000
+    frame_ms: int = 20
+    bitrate: int = 32_000
+    language: str = "en"
+    max_buffer_ms: int | None = 500
+    max_audio_s: float = 600.0
+
+    def create_encoder(self) -> PacketEncoder:
+        """A fresh encoder; raises `InvalidParameterError` where encoding and rate do not go together."""
+        return create_encoder(
+            self.encoding, sample_rate_hz=self.sample_rate_hz, frame_ms=self.frame_ms, bitrate=self.bitrate
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceStarted:
+    """Comes before a sentence's first packet. Character positions are those of the utterance's whole text."""
+
+    index: int
+    text: str
+    char_start: int
+    char_end: int
+    start_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class AudioPacket:
+    """A piece of sound, packed.
+
+    `timestamp`, `duration`: samples at 48 kHz, counted from the first sample after pre-skip. `is_first`:
+    holds the beginning of a sentence. `is_last`: the end of the utterance; the payload may then be empty.
+    """
+
+    payload: bytes
+    timestamp: int
+    duration: int
+    is_first: bool = False
+    is_last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WordTime:
+    """When a word is heard, in ms of the utterance's sound."""
+
+    text: str
+    start_ms: int
+    end_ms: int
+    char_start: int
+    char_end: int
+
+
+@dataclass(frozen=True, slots=True)
+class WordTimes:
+    """The words of a sentence; `is_estimated`: by their share of the letters."""
+
+    index: int
+    words: tuple[WordTime, ...]
+    is_estimated: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceEnded:
+    """Comes after a sentence's last packet."""
+
+    index: int
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """All text before the flush with this `ref` has come out as sound."""
+
+    ref: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    """The last event. `generation_s`: the time that was spent waiting for the synthesizer."""
+
+    audio_ms: int
+    num_sentences: int
+    truncated: bool
+    generation_s: float
+
+
+SpeechEvent = SentenceStarted | AudioPacket | WordTimes | SentenceEnded | Flushed | SpeechEnded
+
+
+@dataclass(frozen=True, slots=True)
+class TextFlush:
+    """A wish in the text: speak all that was written before."""
+
+    ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextEnd:
+    """There is no more text."""
+
+
+class TextFeed:
+    """The writer's end of an utterance: text is appended while it is being spoken.
+
+    `TextFeed("Hello.")` holds a complete text. One reader only.
+    """
+
+    def __init__(self, text: str | None = None) -> None:
+        self.text = ""
+        self._items: deque[str | TextFlush | TextEnd] = deque()
+        self._arrived = asyncio.Event()
+        if text is not None:
+            self.append(text)
+            self.end()
+
+    def __len__(self) -> int:
+        """Pieces that were not read yet."""
+        return len(self._items)
+
+    @property
+    def num_chars(self) -> int:
+        return len(self.text)
+
+    def append(self, text: str) -> None:
+        """Add text; characters that nobody can speak and that could do harm are dropped."""
+        text = sanitize(text)
+        if text:
+            self.text += text
+            self._add(text)
+
+    def flush(self, ref: str | None = None) -> None:
+        """Have everything written so far spoken, mid-sentence too."""
+        self._add(TextFlush(ref))
+
+    def end(self) -> None:
+        """Say that no more text follows."""
+        self._add(TextEnd())
+
+    async def next(self, patience_s: float | None) -> str | TextFlush | TextEnd | None:
+        """The next piece; None where the writer has paused for `patience_s` seconds."""
+        try:
+            async with asyncio.timeout(patience_s):
+                while not self._items:
+                    self._arrived.clear()
+                    await self._arrived.wait()
+        except TimeoutError:
+            return None
+        return self._items.popleft()
+
+    def _add(self, item: str | TextFlush | TextEnd) -> None:
+        self._items.append(item)
+        self._arrived.set()
+
+
+def estimate_words(sentence: Sentence, start_ms: int, end_ms: int) -> tuple[WordTime, ...]:
+    """When each word of the sentence is heard, by its share of the letters."""
+    matches = list(re.finditer(r"\S+", sentence.text))
+    # A word's weight is its letters and one for the gap, so that short words are not too short.
+    weights = [match.end() - match.start() + 1 for match in matches]
+    total = sum(weights) or 1
+    words: list[WordTime] = []
+    passed = 0
+    for match, weight in zip(matches, weights, strict=True):
+        begin = start_ms + (end_ms - start_ms) * passed // total
+        passed += weight
+        finish = start_ms + (end_ms - start_ms) * passed // total
+        char_start = min(sentence.char_start + match.start(), sentence.char_end)
+        char_end = min(sentence.char_start + match.end(), sentence.char_end)
+        words.append(WordTime(match.group(), begin, finish, char_start, char_end))
+    return tuple(words)

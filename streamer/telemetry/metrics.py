@@ -1,0 +1,85 @@
+"""The process's figures for Prometheus, all named `tts_…`; the only module that knows the metrics library.
+
+Labels come from closed sets only (error codes, outcomes, reasons), so that no client can make new series.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_FIRST_AUDIO_S = (0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1, 2, 5)
+_REAL_TIME_FACTORS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 4)
+_SECONDS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
+
+
+class Metrics:
+    """One registry per server, so that several may live in one process (tests do that)."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.connections = Gauge("tts_connections", "Open sessions.", registry=registry)
+        self.requests_running = Gauge("tts_requests_running", "Open utterances.", registry=registry)
+        self.ready = Gauge("tts_ready", "1 when new utterances are accepted.", registry=registry)
+        self.engine_up = Gauge("tts_engine_up", "1 while the engine is alive.", registry=registry)
+        self.event_loop_lag = Gauge(
+            "tts_event_loop_lag_seconds", "How late the event loop's last timer was.", registry=registry
+        )
+        self.egress_buffer = Gauge(
+            "tts_egress_buffer_bytes", "Bytes written to sockets and not yet taken.", registry=registry
+        )
+        self.first_audio = Histogram(
+            "tts_time_to_first_audio_seconds",
+            "From the first text of an utterance to its first packet.",
+            buckets=_FIRST_AUDIO_S,
+            registry=registry,
+        )
+        self.real_time_factor = Histogram(
+            "tts_realtime_factor",
+            "Time of generating over time of sound; below 1 is faster than real time.",
+            buckets=_REAL_TIME_FACTORS,
+            registry=registry,
+        )
+        self.audio_seconds = Histogram(
+            "tts_audio_seconds", "Sound of an utterance.", buckets=_SECONDS, registry=registry
+        )
+        self.session_seconds = Histogram(
+            "tts_session_seconds", "Length of a session.", buckets=_SECONDS, registry=registry
+        )
+        self.underrun_seconds = Histogram(
+            "tts_playback_underrun_seconds",
+            "Silence of a listener who had played everything that was sent.",
+            buckets=_FIRST_AUDIO_S,
+            registry=registry,
+        )
+        self.text_chars = Counter("tts_text_chars", "Code points spoken.", registry=registry)
+        self.requests = Counter("tts_requests", "Ended utterances.", ["outcome"], registry=registry)
+        self.errors = Counter("tts_errors", "Errors told to clients.", ["code"], registry=registry)
+        self.connections_rejected = Counter(
+            "tts_connections_rejected", "Refused connections.", ["reason"], registry=registry
+        )
+        self.underruns = Counter("tts_underruns", "Times that a listener ran dry.", registry=registry)
+        self.bytes_sent = Counter("tts_bytes_sent", "Bytes of messages and sound.", registry=registry)
+        self.slow_clients_closed = Counter(
+            "tts_slow_client_closed", "Connections cut because nothing was read.", registry=registry
+        )
+        self._build = Info("tts_build", "Version and model.", registry=registry)
+
+    def describe_build(self, *, version: str, model: str) -> None:
+        self._build.info({"version": version, "model": model})
+
+    def utterance_ended(self, outcome: str, *, audio_ms: int, num_chars: int) -> None:
+        """`outcome`: ok, truncated, cancelled, client_gone or error."""
+        self.requests.labels(outcome).inc()
+        self.audio_seconds.observe(audio_ms / 1000)
+        self.text_chars.inc(num_chars)
+
+    def listener_ran_dry(self, seconds: float) -> None:
+        self.underruns.inc()
+        self.underrun_seconds.observe(seconds)
+
+    def render(self) -> bytes:
+        """The text exposition format of all figures."""
+        return generate_latest(self.registry)

@@ -1,0 +1,216 @@
+"""Finds where a text may be cut, from paragraphs down to words; `sentences` chooses among these borders.
+
+Every verdict is a function of the text alone: it waits (`Strength.UNDECIDED`) until all that it depends on
+has arrived, and depends on a bounded stretch only.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from streamer.text.punkt import OPENERS, StopJudge
+
+MAX_TAG_CHARS: Final = 40
+MAX_SONG_CHARS: Final = 400
+MAX_GAP_CHARS: Final = 64
+MAX_WORD_CHARS: Final = 64
+LOOKAHEAD_CHARS: Final = 160
+"""How far the next words are looked for behind a stop, tags and the like between them."""
+
+SENTENCE_PAUSE_S: Final = 0.25
+PARAGRAPH_PAUSE_S: Final = 0.5
+CLAUSE_PAUSE_S: Final = 0.15
+COMMA_PAUSE_S: Final = 0.1
+
+
+class Strength(IntEnum):
+    """How good a place is to cut at; UNDECIDED says to wait for more text."""
+
+    UNDECIDED = -1
+    WORD = 0
+    CONJUNCTION = 1
+    COMMA = 2
+    CLAUSE = 3
+    SENTENCE = 4
+    PARAGRAPH = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Border:
+    """A place to cut: what stands before `position` is the sentence, `pause_s` the silence behind it."""
+
+    position: int
+    strength: Strength
+    pause_s: float = 0.0
+
+
+_NOTES: Final = "♪♫♩♬🎵🎶"
+_STOPS: Final = ".?!…‥‽⁇⁈⁉‼"
+_CLOSERS: Final = "\"'”’»›)]}*_~`」』】》〉）］｝"
+_TAG: Final = rf"\[[^\[\]\n]{{1,{MAX_TAG_CHARS}}}\]"
+_EVENT: Final = re.compile(
+    rf"(?P<tag>{_TAG})|(?P<open>\[)|(?P<song>[{_NOTES}]+)"
+    rf"|(?P<wide_stop>[。！？｡؟۔।॥][。！？｡؟۔।॥{_STOPS}]*[{re.escape(_CLOSERS)}]*)"
+    rf"|(?P<wide_comma>[、，；：—]+)|(?P<gap>\s{{1,{MAX_GAP_CHARS}}})"
+)
+_OPEN_TAG: Final = re.compile(rf"\[[^\[\]\n]{{0,{MAX_TAG_CHARS}}}")
+_SONG_MARK: Final = re.compile(rf"[{_NOTES}]+")
+_SILENT: Final = re.compile(rf"(?:{_TAG}|[^\w\[{_NOTES}]|_)*")
+"""What may stand between a stop and the next sentence's first word: tags, quotes, emoji, dashes."""
+_WORD: Final = re.compile(rf"[^\W_][\w'’]{{0,{MAX_WORD_CHARS}}}")
+_MARKER: Final = re.compile(r"(?:[-*+•–—‣◦]|\(?\d{1,3}[.)]|#{1,6}|[A-Z][A-Z ]{0,20}:)(?=\s)")
+_MARKER_BEGUN: Final = re.compile(r"[-*+•–—‣◦]|\(?\d{0,3}[.)]?|#{1,6}|[A-Z][A-Z ]{0,20}:?")
+_NUMBERED: Final = re.compile(r"\(?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{1,4})")
+_LABEL: Final = re.compile(r"[^\W\d_a-z]{2,20}:")
+_LINE_ENDS: Final = re.compile(r"\r\n?|[\n\u2028\x0b]")
+
+
+def find_borders(text: str, judge: StopJudge, *, is_whole: bool) -> Iterator[Border]:
+    """The borders of `text`, which begins a sentence, in order; with `is_whole` nothing will follow it."""
+    position = 0
+    while event := _EVENT.search(text, position):
+        start, position = event.span()
+        if event.lastgroup == "tag":
+            yield Border(start, Strength.WORD)
+            continue
+        if event.lastgroup == "open":
+            begun = _OPEN_TAG.match(text, start)
+            if begun and begun.end() == len(text) and begun.end() - start <= MAX_TAG_CHARS and not is_whole:
+                yield Border(start, Strength.UNDECIDED)
+            continue
+        if event.lastgroup == "song":
+            yield Border(start, Strength.WORD)
+            close = _SONG_MARK.search(text, position, start + MAX_SONG_CHARS)
+            if close:
+                position = close.end()
+            elif len(text) < start + MAX_SONG_CHARS and not is_whole:
+                yield Border(start, Strength.UNDECIDED)
+            continue
+        if event.lastgroup == "wide_stop":
+            yield _before_words(Border(position, Strength.SENTENCE, SENTENCE_PAUSE_S), text, position, is_whole)
+        elif event.lastgroup == "wide_comma":
+            yield _wide_comma(text, start, position)
+        elif position < len(text) or position - start == MAX_GAP_CHARS:
+            yield _gap(text, start, position, judge, is_whole)
+        elif not is_whole:
+            yield Border(start, Strength.UNDECIDED)
+
+
+def is_speakable(text: str) -> bool:
+    """Whether there is anything to say in the text: a letter, a digit, or a note to sing."""
+    return any(character.isalnum() or character in _NOTES for character in text)
+
+
+def _wide_comma(text: str, start: int, end: int) -> Border:
+    if text[start] in "；：—":
+        return Border(end, Strength.CLAUSE, CLAUSE_PAUSE_S)
+    return Border(end, Strength.COMMA, COMMA_PAUSE_S)
+
+
+def _gap(text: str, start: int, end: int, judge: StopJudge, is_whole: bool) -> Border:
+    """The border at white space: what it is depends on the word before, the lines, and the word after."""
+    gap = text[start:end]
+    num_lines = len(_LINE_ENDS.findall(gap))
+    if num_lines > 1 or "\u2029" in gap or "\f" in gap or len(gap) == MAX_GAP_CHARS:
+        return Border(start, Strength.PARAGRAPH, PARAGRAPH_PAUSE_S)
+    token = _last_token(text, start)
+    if num_lines:
+        verdict = _line_border(text, start, end, is_whole)
+        if verdict is not Strength.WORD:
+            return Border(start, verdict, SENTENCE_PAUSE_S)
+    if token[-1:] in _STOPS_AND_CLOSERS or not token[-1:].isalnum():
+        border = _stop_border(text, start, end, token, judge, is_whole)
+        if border is not None:
+            return border
+    return _clause_border(text, start, end, token)
+
+
+def _line_border(text: str, start: int, end: int, is_whole: bool) -> Strength:
+    """Whether a single line end ends a sentence: PARAGRAPH, WORD where it is but wrapped, or UNDECIDED."""
+    line = text[max(text.rfind("\n", 0, start), text.rfind("\r", 0, start)) + 1 : start]
+    is_item = _MARKER.match(line) is not None and not _LABEL.match(line)
+    if line.rstrip().endswith(":") or (is_item and text[end - 1] in "\n\r"):
+        return Strength.PARAGRAPH
+    if _MARKER.match(text, end):
+        return Strength.PARAGRAPH
+    if not is_whole and _MARKER_BEGUN.fullmatch(text, end):
+        return Strength.UNDECIDED
+    return Strength.WORD
+
+
+def _stop_border(
+    text: str, start: int, end: int, token: str, judge: StopJudge, is_whole: bool
+) -> Border | None:
+    """The border behind a word with a stop, or None where it has none or goes on after it."""
+    closed = token
+    while closed and (closed[-1] in _CLOSERS or _is_symbol(closed[-1])):
+        closed = closed[:-1]
+    word = closed.rstrip(_STOPS)
+    stops = closed[len(word) :]
+    if not stops or _is_list_number(text, start, token, word, stops):
+        return None
+    border = _before_words(Border(start, Strength.SENTENCE, SENTENCE_PAUSE_S), text, end, is_whole)
+    if border.strength is not Strength.SENTENCE:
+        return border
+    silent = _silence(text, end)
+    next_word = _WORD.match(text, silent)
+    if next_word is None:  # a song, or nothing but signs
+        return border
+    if not is_whole and next_word.end() == len(text) and judge.needs_next_word(word, stops):
+        return Border(start, Strength.UNDECIDED)
+    has_quote = len(closed) < len(token) and not _is_symbol(token[-1])
+    if has_quote and silent == end and next_word.group()[0].islower():
+        return None  # "Really?" she asked.
+    return border if judge.ends(word, stops, next_word.group()) else None
+
+
+def _clause_border(text: str, start: int, end: int, token: str) -> Border:
+    mark = token.rstrip(_CLOSERS)[-1:]
+    if (mark in (";", ":", "؛", "–") and not _LABEL.fullmatch(token)) or text[end : end + 1] in ("–", "—"):
+        return Border(start, Strength.CLAUSE, CLAUSE_PAUSE_S)
+    if mark in (",", "،"):
+        is_number = token[-2:-1].isdigit() and text[end : end + 1].isdigit()  # November 23, 2026
+        return Border(start, Strength.WORD if is_number else Strength.COMMA, COMMA_PAUSE_S)
+    return Border(start, Strength.WORD)
+
+
+def _before_words(border: Border, text: str, end: int, is_whole: bool) -> Border:
+    """`border` if words follow `end`; UNDECIDED while that is open, WORD where none do."""
+    position = _silence(text, end)
+    if position == end + LOOKAHEAD_CHARS or (position < len(text) and text[position] != "["):
+        return border
+    if position < len(text) and (is_whole or not _OPEN_TAG.fullmatch(text, position)):
+        return border  # a bracket that begins no tag
+    return Border(border.position, Strength.WORD if is_whole else Strength.UNDECIDED)
+
+
+def _silence(text: str, start: int) -> int:
+    silent = _SILENT.match(text, start, start + LOOKAHEAD_CHARS)
+    return silent.end() if silent else start
+
+
+def _is_list_number(text: str, start: int, token: str, word: str, stops: str) -> bool:
+    """Whether `1.` is the marker of an item: at the beginning, of a line too, or behind a colon."""
+    if stops != "." or not _NUMBERED.fullmatch(word):
+        return False
+    before = text[max(0, start - len(token) - MAX_GAP_CHARS) : start - len(token)].rstrip(" \t")
+    return not before or before[-1] in "\n\r:"
+
+
+def _last_token(text: str, end: int) -> str:
+    words = text[max(0, end - MAX_WORD_CHARS) : end].split()
+    return words[-1] if words else ""
+
+
+def _is_symbol(character: str) -> bool:
+    """Whether it is an emoji or a part of one."""
+    return character > "\u200a" and unicodedata.category(character) in ("So", "Sk", "Mn", "Cf")
+
+
+_STOPS_AND_CLOSERS: Final = frozenset(_STOPS + _CLOSERS)
+__all__ = ["OPENERS", "Border", "Strength", "find_borders", "is_speakable"]

@@ -1,0 +1,81 @@
+"""A voice: Bark's history prompt, the tokens of some earlier speech that the model goes on from."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from streamer.errors import CheckpointError
+from streamer.models.vocabulary import ModelConfig
+
+Codes = npt.NDArray[np.integer]
+
+_KEYS = {"semantic": "semantic_prompt", "coarse": "coarse_prompt", "fine": "fine_prompt"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Voice:
+    """`semantic` [tokens], `coarse` [coarse codebooks, frames], `fine` [codebooks, frames]; no offsets."""
+
+    semantic: Codes
+    coarse: Codes
+    fine: Codes
+
+    @classmethod
+    def without_history(cls, config: ModelConfig) -> Voice:
+        """No history: the model makes up a speaker, another one for every seed."""
+        return cls(
+            np.zeros(0, np.int64),
+            np.zeros((config.coarse.num_codebooks, 0), np.int64),
+            np.zeros((config.fine.num_codebooks, 0), np.int64),
+        )
+
+    @classmethod
+    def load(cls, path: Path, config: ModelConfig) -> Voice:
+        """Read Bark's `.npz` of `semantic_prompt`, `coarse_prompt`, `fine_prompt`.
+
+        Raises `CheckpointError` where the file is broken or is no voice of this model.
+        """
+        try:
+            # Opened here, because numpy leaves a file open that turns out to be broken.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                voice = cls(**{name: arrays[key] for name, key in _KEYS.items()})
+        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+            raise CheckpointError(f"voice {path} cannot be read: {error}") from error
+        if problem := voice.problem(config):
+            raise CheckpointError(f"voice {path} does not fit the model {config.name!r}: {problem}")
+        return voice
+
+    def problem(self, config: ModelConfig) -> str | None:
+        """What is wrong with this voice for the model, after the checks of suno-ai/bark, or None."""
+        num_coarse, num_fine = config.coarse.num_codebooks, config.fine.num_codebooks
+        if any(array.dtype.kind not in "iu" for array in (self.semantic, self.coarse, self.fine)):
+            return "the arrays must be of whole numbers"
+        if self.semantic.ndim != 1 or not len(self.semantic):
+            return f"the semantic prompt must be [tokens], not {list(self.semantic.shape)}"
+        for name, codes, num_codebooks in (
+            ("coarse", self.coarse, num_coarse),
+            ("fine", self.fine, num_fine),
+        ):
+            if codes.ndim != 2 or codes.shape[0] != num_codebooks or not codes.shape[1]:
+                return f"the {name} prompt must be [{num_codebooks}, frames], not {list(codes.shape)}"
+        if _is_outside(self.semantic, config.semantic.vocab_size):
+            return f"semantic tokens must be 0..{config.semantic.vocab_size - 1}"
+        if _is_outside(self.coarse, config.coarse.codebook_size) or _is_outside(
+            self.fine, config.fine.codebook_size
+        ):
+            return f"codes must be 0..{config.coarse.codebook_size - 1}"
+        frames_per_token = config.coarse_per_semantic / num_coarse
+        if round(self.coarse.shape[1] / len(self.semantic), 1) != round(frames_per_token, 1):
+            return f"{self.coarse.shape[1]} frames are not {frames_per_token:.2f} for each semantic token"
+        if not np.array_equal(self.coarse, self.fine[:num_coarse]):
+            return "the coarse prompt is not the beginning of the fine prompt"
+        return None
+
+
+def _is_outside(tokens: Codes, size: int) -> bool:
+    return bool(tokens.min() < 0 or tokens.max() >= size)

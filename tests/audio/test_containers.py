@@ -1,0 +1,50 @@
+"""WAV files have exact sizes; Ogg pages keep the format's rules."""
+
+from __future__ import annotations
+
+import struct
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from decoding import sine
+
+from streamer.audio.containers import OggOpusPages, write_wav
+
+
+def test_a_wav_file_is_complete(tmp_path: Path) -> None:
+    """The standard library's strict reader finds every sample."""
+    tone = sine(0.25)
+    write_wav(tmp_path / "tone.wav", tone, 24_000)
+    with wave.open(str(tmp_path / "tone.wav")) as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 24_000)
+        numbers = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    np.testing.assert_allclose(numbers / 32_767, tone, atol=1 / 32_767)
+
+
+def test_ogg_pages_are_numbered_and_laced() -> None:
+    """Page numbers count up, flags mark both ends, and a packet of 255 or more bytes is laced right."""
+    pages = OggOpusPages(serial=7, pre_skip=312, input_rate_hz=24_000)
+    data = (
+        pages.headers() + pages.page([b"x" * 255, b"y" * 10], 960) + pages.page([b"z"], 1_000, is_last=True)
+    )
+    found = []
+    while data:
+        magic, _, flags, granule, serial, number, _, num_segments = struct.unpack_from("<4sBBqIIIB", data)
+        lacing = data[27 : 27 + num_segments]
+        found.append((magic, flags, granule, serial, number, list(lacing)))
+        data = data[27 + num_segments + sum(lacing) :]
+    assert [page[:5] for page in found] == [
+        (b"OggS", 2, 0, 7, 0),
+        (b"OggS", 0, 0, 7, 1),
+        (b"OggS", 0, 960, 7, 2),
+        (b"OggS", 4, 1_000, 7, 3),
+    ]
+    assert found[2][5] == [255, 0, 10]
+
+
+def test_too_many_packets_for_a_page_are_refused() -> None:
+    """A page holds 255 segments; more raises `ValueError` rather than writing a broken page."""
+    with pytest.raises(ValueError, match="do not fit"):
+        OggOpusPages(serial=1, pre_skip=0, input_rate_hz=24_000).page([b"x"] * 256, 0)

@@ -1,0 +1,195 @@
+"""The local back end: the engine's thread behind the port, seen from asyncio."""
+
+import asyncio
+import threading
+from contextlib import aclosing, asynccontextmanager
+
+import numpy as np
+import pytest
+from fakes.tiny_bark import tiny_model
+from tiny_speaker import MAX_TOKENS, LettersTokenizer, save_voices, tiny_synthesizer
+
+from streamer.backends import local
+from streamer.errors import EngineError, OverloadedError, TextTooLongError, VoiceNotFoundError
+from streamer.models.checkpoint import save_model
+from streamer.synthesis import SamplingParams, SentenceRequest
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Opens a warm back end with the given options, and closes it."""
+
+    @asynccontextmanager
+    async def start(**options):
+        synthesizer = tiny_synthesizer(tmp_path, **options)
+        await synthesizer.start()
+        try:
+            yield synthesizer
+        finally:
+            await synthesizer.close()
+
+    return start
+
+
+def request(text="abc def", *, voice="one", seed=3, request_id="a"):
+    return SentenceRequest(request_id, text, voice, SamplingParams(seed=seed))
+
+
+async def speak(synthesizer, sentence):
+    return [chunk async for chunk in synthesizer.synthesize(sentence)]
+
+
+async def until(condition):
+    for _ in range(2000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("waited in vain")
+
+
+async def test_info_comes_from_the_config_and_the_voices(tmp_path):
+    """Name, rate, voices and limits are known before the start; ready only after the warm-up."""
+    synthesizer = tiny_synthesizer(tmp_path)
+    assert synthesizer.info.name == "tiny"
+    assert synthesizer.info.sample_rate_hz == 300
+    assert synthesizer.info.default_voice == "one"
+    assert synthesizer.info.voices == ("one", "two")
+    assert synthesizer.info.max_text_tokens == MAX_TOKENS
+    assert synthesizer.count_tokens("abc  d") == len(LettersTokenizer().encode("abc d"))
+    assert not synthesizer.health().ready
+    await synthesizer.start()
+    assert synthesizer.health().ready
+    await synthesizer.close()
+    assert not synthesizer.health().ready
+
+
+async def test_a_saved_model_speaks_as_the_one_in_memory(tmp_path, monkeypatch):
+    """`load` reads weights, voices and config from a directory, and the operator's voices from another."""
+    save_model(tiny_model(), tmp_path)
+    save_voices(tmp_path / "voices" / "v2")
+    save_voices(tmp_path / "mine")
+    monkeypatch.setattr(local, "load_tokenizer", lambda *_: LettersTokenizer())
+    loaded = local.LocalSynthesizer.load(
+        tmp_path, num_slots=2, num_threads=1, voices_directory=tmp_path / "mine"
+    )
+    assert sorted(loaded.info.voices) == ["one", "two", "v2/one", "v2/two"]
+    other = tiny_synthesizer(tmp_path / "memory")
+    sound = []
+    for synthesizer, voice in ((loaded, "v2/one"), (other, "one")):
+        await synthesizer.start()
+        sound.append([chunk.samples for chunk in await speak(synthesizer, request(voice=voice))])
+        await synthesizer.close()
+    np.testing.assert_allclose(np.concatenate(sound[0]), np.concatenate(sound[1]), atol=1e-5)
+
+
+async def test_a_sentence_comes_in_chunks_and_ends_once(started):
+    """Sound of finite samples within [-1, 1]; exactly the last chunk is the last."""
+    async with started() as synthesizer:
+        chunks = await speak(synthesizer, request())
+    assert [chunk.is_last for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+    samples = np.concatenate([chunk.samples for chunk in chunks])
+    assert len(chunks) > 2
+    assert samples.dtype == np.float32
+    assert np.abs(samples).max() <= 1
+
+
+async def test_sentences_at_once_sound_as_alone(started):
+    """Seven at once over three slots, of which two share a request id: each as if alone."""
+    sentences = [request(seed=seed, voice="one" if seed % 2 else "two") for seed in range(7)]
+    async with started() as synthesizer:
+        alone = [await speak(synthesizer, sentence) for sentence in sentences]
+        together = await asyncio.gather(*(speak(synthesizer, sentence) for sentence in sentences))
+    for ones, others in zip(alone, together, strict=True):
+        one, other = (np.concatenate([chunk.samples for chunk in chunks]) for chunks in (ones, others))
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+async def test_closing_the_iterator_frees_the_slot(started):
+    """After `aclose` in mid-sentence nothing is open any more, and the next sentence is served."""
+    async with started(num_slots=1) as synthesizer:
+        async with aclosing(synthesizer.synthesize(request())) as chunks:
+            async for _ in chunks:
+                break
+        assert (await speak(synthesizer, request()))[-1].is_last
+        await until(lambda: synthesizer._engine.num_open == 0)
+
+
+async def test_a_reader_who_rests_holds_up_nobody(started):
+    """A sentence whose sound is not fetched is parked; another one goes on and ends."""
+    async with (
+        started(num_slots=2, generate_ahead_s=0.1) as synthesizer,
+        aclosing(synthesizer.synthesize(request())) as resting,
+    ):
+        await anext(resting)
+        assert (await speak(synthesizer, request(seed=5)))[-1].is_last
+        rest = [chunk async for chunk in resting]
+        assert rest[-1].is_last
+
+
+async def test_an_unknown_voice_and_a_long_text_are_refused(started):
+    """Nothing is allocated for a voice that is not there, or for more tokens than the model takes."""
+    async with started() as synthesizer:
+        with pytest.raises(VoiceNotFoundError):
+            await speak(synthesizer, request(voice="../one"))
+        with pytest.raises(TextTooLongError):
+            await speak(synthesizer, request("a" * (MAX_TOKENS + 1)))
+        await until(lambda: synthesizer._engine.num_open == 0)
+
+
+async def test_more_than_may_wait_is_refused(started):
+    """Beyond slots and waiting room: overloaded, with a time to come back."""
+    async with (
+        started(num_slots=1, max_waiting=1, generate_ahead_s=0) as synthesizer,
+        aclosing(synthesizer.synthesize(request())) as first,
+        aclosing(synthesizer.synthesize(request())) as second,
+    ):
+        await anext(first)
+        waiting = asyncio.ensure_future(anext(second))
+        await asyncio.sleep(0)
+        with pytest.raises(OverloadedError):
+            await speak(synthesizer, request())
+        assert [chunk async for chunk in first][-1].is_last
+        await waiting
+
+
+async def test_a_dead_engine_shows(started):
+    """An exception in a step: the open sentences fail, health says so, later sentences are refused."""
+    async with started() as synthesizer:
+
+        def explode(_):
+            raise RuntimeError("device-side assert")
+
+        synthesizer._engine._stages[1].step = explode
+        results = await asyncio.gather(
+            *(speak(synthesizer, request(seed=seed)) for seed in range(5)), return_exceptions=True
+        )
+        assert all(isinstance(result, EngineError) for result in results)
+        health = synthesizer.health()
+        assert (health.alive, health.ready) == (False, False)
+        assert "device-side assert" in health.reason
+        with pytest.raises(EngineError):
+            await speak(synthesizer, request())
+
+
+async def test_a_hanging_engine_shows(started):
+    """A step that never returns: the same, by the watchdog."""
+    gate = threading.Event()
+    async with started(hang_limit_s=0.2) as synthesizer:
+        synthesizer._engine._stages[1].step = lambda _: gate.wait(20)
+        with pytest.raises(EngineError, match="hangs"):
+            await speak(synthesizer, request())
+        assert not synthesizer.health().alive
+        gate.set()
+
+
+async def test_closing_ends_open_sentences(tmp_path):
+    """Whoever listens when the back end closes hears an error instead of waiting for ever."""
+    synthesizer = tiny_synthesizer(tmp_path, generate_ahead_s=0)
+    await synthesizer.start()
+    async with aclosing(synthesizer.synthesize(request())) as chunks:
+        await anext(chunks)
+        await synthesizer.close()
+        with pytest.raises(EngineError):
+            async for _ in chunks:
+                pass
+    assert not any(thread.name.startswith("engine") for thread in threading.enumerate())

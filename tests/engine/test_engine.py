@@ -1,0 +1,209 @@
+"""The engine over a toy model: every request ends exactly once, and every slot comes back."""
+
+import threading
+import time
+
+import pytest
+from toy_stages import MakeStage, PlanStage, ToyWork, toy_request
+
+from streamer.engine.engine import Engine
+from streamer.engine.watchdog import Watchdog
+from streamer.errors import EngineError, ModelNumericError, OverloadedError
+
+
+@pytest.fixture
+def make_stage():
+    return MakeStage()
+
+
+@pytest.fixture
+def engine(make_stage):
+    engine = Engine([PlanStage(), make_stage], num_slots=2, sample_rate_hz=10, max_waiting=2)
+    yield engine
+    if engine.death is None:
+        engine.check_integrity()
+
+
+def run_until_idle(engine):
+    while engine.step():
+        engine.check_integrity()
+
+
+def test_requests_beyond_the_slots_wait_their_turn(engine):
+    """Three requests on two slots all finish, each with one last chunk."""
+    requests = [toy_request(name) for name in "abc"]
+    for request in requests:
+        engine.submit(request)
+    run_until_idle(engine)
+    for request in requests:
+        assert request.outlet.num_samples == 30
+        assert [chunk.is_last for chunk in request.outlet.chunks] == [False, False, True]
+    assert engine.num_open == 0
+
+
+def test_a_row_joins_a_running_batch(engine, make_stage):
+    """A request that comes later steps together with one that is under way."""
+    engine.submit(toy_request("a", 6))
+    for _ in range(5):
+        engine.step()
+    engine.submit(toy_request("b", 6))
+    run_until_idle(engine)
+    assert {len(batch) for batch in make_stage.batches} == {1, 2}
+
+
+def test_a_sentence_without_sound_ends_cleanly(engine):
+    """A request whose last step makes nothing still gets its last, empty chunk."""
+    request = toy_request("a", 1)
+    request.work.take_audio = lambda: ToyWork(0).take_audio()
+    engine.submit(request)
+    run_until_idle(engine)
+    assert [(len(chunk.samples), chunk.is_last) for chunk in request.outlet.chunks] == [(0, True)]
+
+
+@pytest.mark.parametrize("num_steps_before", [0, 1, 3])
+def test_cancel_frees_the_slot_within_a_step(engine, num_steps_before):
+    """Cancelled while waiting or running: the next step releases it, and nobody hears of it again."""
+    request, other = toy_request("a", 50), toy_request("b")
+    engine.submit(request)
+    for _ in range(num_steps_before):
+        engine.step()
+    engine.submit(other)
+    engine.cancel("a")
+    engine.cancel("a")
+    engine.cancel("unknown")
+    num_heard = len(request.outlet.chunks)
+    run_until_idle(engine)
+    assert len(request.outlet.chunks) == num_heard
+    assert not request.outlet.errors
+    assert other.outlet.num_samples == 30
+    assert engine.num_open == 0
+
+
+def test_a_reader_that_does_not_read_is_parked(make_stage):
+    """Sound piles up to `generate_ahead_s` plus one chunk, and goes on when some was taken."""
+    engine = Engine([PlanStage(), make_stage], num_slots=1, sample_rate_hz=10, generate_ahead_s=2.0)
+    request = toy_request("a", 9)
+    engine.submit(request)
+    run_until_idle(engine)
+    assert request.outlet.num_samples == 30
+    engine.consumed("a", 30)
+    run_until_idle(engine)
+    assert request.outlet.num_samples == 60
+    engine.consumed("a", 60)
+    run_until_idle(engine)
+    assert request.outlet.chunks[-1].is_last
+
+
+def test_one_sentences_failure_is_its_own(engine, make_stage):
+    """A numeric failure ends that request with its error; its neighbour finishes."""
+    bad, good = toy_request("bad"), toy_request("good")
+
+    def spoil(batch):
+        if bad.work in batch:
+            bad.work.failure = ModelNumericError("not a number")
+
+    make_stage.before_step = spoil
+    engine.submit(bad)
+    engine.submit(good)
+    run_until_idle(engine)
+    assert isinstance(bad.outlet.errors[0], ModelNumericError)
+    assert not bad.outlet.chunks
+    assert good.outlet.num_samples == 30
+
+
+def test_out_of_memory_fails_the_batch_and_not_the_engine(engine, make_stage):
+    """The rows of the step that did not fit fail; what comes later is served."""
+
+    def run_out(_):
+        make_stage.before_step = lambda _: None
+        raise MemoryError("no room")
+
+    make_stage.before_step = run_out
+    first, second = toy_request("a"), toy_request("b")
+    engine.submit(first)
+    run_until_idle(engine)
+    engine.submit(second)
+    run_until_idle(engine)
+    assert isinstance(first.outlet.errors[0], EngineError)
+    assert second.outlet.num_samples == 30
+
+
+def test_more_than_may_wait_is_refused(engine):
+    """Beyond slots + max_waiting a request is refused with a time to come back."""
+    for name in "abcd":
+        engine.submit(toy_request(name))
+    with pytest.raises(OverloadedError) as caught:
+        engine.submit(toy_request("e"))
+    assert caught.value.retry_after_s
+    with pytest.raises(OverloadedError):
+        engine.submit(toy_request("a"))
+    run_until_idle(engine)
+
+
+def wait_for(condition):
+    deadline_s = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline_s:
+        time.sleep(0.005)
+    assert condition()
+
+
+def test_the_thread_sleeps_wakes_and_stops(engine):
+    """A request submitted to an idle thread is served; stop ends the thread."""
+    engine.start()
+    request = toy_request("a")
+    engine.submit(request)
+    wait_for(lambda: request.outlet.chunks and request.outlet.chunks[-1].is_last)
+    assert engine.stop()
+
+
+def test_stopping_fails_what_is_open(make_stage):
+    """Requests still open when the engine stops hear an error, once."""
+    engine = Engine([PlanStage(), make_stage], num_slots=1, sample_rate_hz=10, generate_ahead_s=0.5)
+    parked, waiting = toy_request("parked", 50), toy_request("waiting", 50)
+    engine.start()
+    engine.submit(parked)
+    engine.submit(waiting)
+    wait_for(lambda: parked.outlet.chunks)
+    assert engine.stop()
+    assert [len(request.outlet.errors) for request in (parked, waiting)] == [1, 1]
+    engine.check_integrity()
+
+
+def test_an_exception_in_a_step_ends_every_request_with_an_engine_error(engine, make_stage):
+    """The engine dies openly: running and waiting requests fail, later ones are refused."""
+
+    def explode(_):
+        raise RuntimeError("device-side assert")
+
+    make_stage.before_step = explode
+    requests = [toy_request(name) for name in "abc"]
+    for request in requests:
+        engine.submit(request)
+    engine.start()
+    for request in requests:
+        wait_for(lambda request=request: len(request.outlet.errors) == 1)
+        assert isinstance(request.outlet.errors[0], EngineError)
+    assert "device-side assert" in engine.death.message
+    with pytest.raises(EngineError):
+        engine.submit(toy_request("late"))
+    assert engine.stop()
+    engine.check_integrity()
+
+
+def test_a_hang_is_noticed_and_every_request_told(engine, make_stage):
+    """While a step blocks, the watchdog fails the open requests and declares the engine dead."""
+    gate = threading.Event()
+    make_stage.before_step = lambda _: gate.wait(10)
+    request = toy_request("a")
+    watchdog = Watchdog(engine, limit_s=0.1)
+    engine.start()
+    watchdog.start()
+    engine.submit(request)
+    wait_for(lambda: request.outlet.errors)
+    assert "hangs" in engine.death.message
+    with pytest.raises(EngineError):
+        engine.submit(toy_request("late"))
+    gate.set()
+    watchdog.stop()
+    assert engine.stop()
+    assert len(request.outlet.errors) == 1

@@ -1,0 +1,66 @@
+"""The policy: who has heard nothing first, then the least lead; nobody too far ahead."""
+
+from toy_stages import MakeStage, PlanStage, toy_request
+
+from streamer.engine.scheduler import Scheduler
+
+
+def speaking(name, *, first_audio_s, delivered_s, consumed_s=None):
+    """A request under way that is ready for both stages."""
+    request = toy_request(name, 9)
+    request.first_audio_s, request.delivered_s = first_audio_s, delivered_s
+    request.consumed_s = delivered_s if consumed_s is None else consumed_s
+    request.work.num_planned = 4
+    return request
+
+
+def scheduler(**options):
+    return Scheduler([PlanStage(), MakeStage()], **{"generate_ahead_s": 8.0, **options})
+
+
+def names(tick):
+    return [request.request_id for request in tick.requests]
+
+
+def test_who_has_heard_nothing_decides_the_stage():
+    """A new request's first stage steps before an older one's last, and the older joins where it is ready."""
+    tick = scheduler().pick([speaking("old", first_audio_s=0.0, delivered_s=1.0), toy_request("new")])
+    assert tick.stage.name == "plan"
+    assert names(tick) == ["new", "old"]
+
+
+def test_new_requests_are_served_in_the_order_they_came():
+    """Among those without sound the longest waiting is first."""
+    late, early = toy_request("late"), toy_request("early")
+    late.submitted_s, early.submitted_s = 2.0, 1.0
+    assert names(scheduler().pick([late, early])) == ["early", "late"]
+
+
+def test_the_least_lead_comes_first():
+    """Of two listeners the one who falls silent sooner leads the batch."""
+    ahead = speaking("ahead", first_audio_s=0.0, delivered_s=5.0)
+    behind = speaking("behind", first_audio_s=3.0, delivered_s=1.0)
+    tick = scheduler().pick([ahead, behind])
+    assert tick.stage.name == "make"
+    assert names(tick) == ["behind", "ahead"]
+
+
+def test_a_batch_is_cut_to_the_stages_rows():
+    """More than `max_rows` are ready: the most urgent go."""
+    requests = [speaking(str(index), first_audio_s=0.0, delivered_s=20.0 - index) for index in range(10)]
+    assert names(scheduler().pick(requests)) == [str(index) for index in range(9, 1, -1)]
+
+
+def test_who_is_too_far_ahead_is_parked():
+    """A request whose sound has piled up takes no part, and with nobody else there is nothing to do."""
+    parked = speaking("parked", first_audio_s=0.0, delivered_s=9.0, consumed_s=0.5)
+    moving = speaking("moving", first_audio_s=0.0, delivered_s=9.0, consumed_s=1.5)
+    assert names(scheduler().pick([parked, moving])) == ["moving"]
+    assert scheduler().pick([parked]) is None
+
+
+def test_cancelled_requests_are_left_out():
+    """A mark is enough: no step is spent on it."""
+    request = toy_request("a")
+    request.is_cancelled = True
+    assert scheduler().pick([request]) is None

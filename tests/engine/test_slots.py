@@ -1,0 +1,35 @@
+"""The slot pool never has two owners for a slot, and tells when one is lost."""
+
+import pytest
+
+from streamer.engine.slots import SlotPool
+
+
+def test_slots_run_out_and_come_back():
+    """As many slots as there are, then None, then the freed one again."""
+    pool = SlotPool(2)
+    assert [pool.try_allocate(), pool.try_allocate(), pool.try_allocate()] == [0, 1, None]
+    pool.free(1)
+    assert pool.try_allocate() == 1
+
+
+@pytest.mark.parametrize("slot", [0, -1, 2])
+def test_freeing_what_is_not_taken_is_an_error(slot):
+    """A slot freed twice, or that never existed, is refused."""
+    with pytest.raises(ValueError, match="not taken"):
+        SlotPool(2).free(slot)
+
+
+def test_a_lost_slot_is_found():
+    """`check_integrity` names a leak."""
+    pool = SlotPool(2)
+    taken = pool.try_allocate()
+    pool.check_integrity([taken])
+    with pytest.raises(RuntimeError, match="leak"):
+        pool.check_integrity([])
+
+
+def test_no_slots_at_all_is_refused():
+    """A pool needs at least one slot."""
+    with pytest.raises(ValueError, match="at least 1"):
+        SlotPool(0)

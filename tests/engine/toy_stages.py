@@ -1,0 +1,84 @@
+"""A toy model for the engine's tests: one stage plans steps, the next makes ten samples a step of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from streamer.engine.request import Request
+
+SAMPLES_PER_STEP = 10
+
+
+class ToyWork:
+    def __init__(self, num_steps: int) -> None:
+        self.num_steps = num_steps
+        self.num_planned = 0
+        self.num_made = 0
+        self.num_taken = 0
+        self.slot = -1
+        self.failure = None
+        self.is_truncated = False
+
+    @property
+    def is_finished(self) -> bool:
+        return self.num_made == self.num_steps
+
+    def take_audio(self):
+        num_new, self.num_taken = self.num_made - self.num_taken, self.num_made
+        return np.full(num_new * SAMPLES_PER_STEP, self.slot, np.float32)
+
+
+class PlanStage:
+    name = "plan"
+    max_rows = 8
+
+    def begin(self, work) -> None:
+        work.num_planned = 0
+
+    def is_ready(self, work) -> bool:
+        return work.num_planned < work.num_steps
+
+    def step(self, batch) -> None:
+        for work in batch:
+            work.num_planned += 1
+
+
+class MakeStage:
+    name = "make"
+    max_rows = 8
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.before_step = lambda _: None
+
+    def begin(self, work) -> None:
+        work.num_made = 0
+
+    def is_ready(self, work) -> bool:
+        return work.num_made < work.num_planned
+
+    def step(self, batch) -> None:
+        self.batches.append([work.slot for work in batch])
+        self.before_step(batch)
+        for work in batch:
+            work.num_made += 1
+
+
+class RecordingOutlet:
+    def __init__(self) -> None:
+        self.chunks = []
+        self.errors = []
+
+    @property
+    def num_samples(self) -> int:
+        return sum(len(chunk.samples) for chunk in self.chunks)
+
+    def deliver(self, chunk) -> None:
+        self.chunks.append(chunk)
+
+    def fail(self, error) -> None:
+        self.errors.append(error)
+
+
+def toy_request(request_id: str, num_steps: int = 3) -> Request:
+    return Request(request_id, ToyWork(num_steps), RecordingOutlet())

@@ -1,0 +1,111 @@
+"""A synthesizer without a model: each sentence is a tone, as long as its text, made at a chosen speed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import numpy as np
+
+from streamer.errors import EngineError, StreamerError, VoiceNotFoundError
+from streamer.synthesis import Health, ModelInfo, PcmChunk, SentenceRequest
+
+SAMPLE_RATE_HZ = 24_000
+
+
+class FakeSynthesizer:
+    """Implements `streamer.synthesis.Synthesizer`.
+
+    `speed`: seconds of sound made per second; None for at once. Hooks: `fail_on`, `stall_on`, `truncate_on`
+    act on sentences that contain that text; `die` kills the engine.
+    """
+
+    def __init__(
+        self,
+        *,
+        speed: float | None = None,
+        ms_per_char: float = 20.0,
+        chunk_ms: int = 80,
+        warm_up_s: float = 0.0,
+    ) -> None:
+        self.speed = speed
+        self.ms_per_char = ms_per_char
+        self.chunk_ms = chunk_ms
+        self.warm_up_s = warm_up_s
+        self.fail_on: dict[str, StreamerError] = {}
+        self.stall_on: str | None = None
+        self.truncate_on: str | None = None
+        self.requests: list[SentenceRequest] = []
+        self.num_open = 0
+        self.num_cancelled = 0
+        self.is_started = False
+        self.is_closed = False
+        self._dead_reason: str | None = None
+
+    @property
+    def info(self) -> ModelInfo:
+        return ModelInfo(
+            name="fake",
+            sample_rate_hz=SAMPLE_RATE_HZ,
+            default_voice="tone",
+            voices=("tone", "other"),
+            languages=("en",),
+            tags=(),
+            max_text_tokens=200,
+        )
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())
+
+    async def synthesize(self, request: SentenceRequest) -> AsyncIterator[PcmChunk]:
+        """A tone of `ms_per_char` per character, in chunks."""
+        if request.voice not in self.info.voices:
+            raise VoiceNotFoundError(f"no voice is named {request.voice!r}", param="voice")
+        self.requests.append(request)
+        self.num_open += 1
+        is_complete = False
+        try:
+            num_samples = int(len(request.text) * self.ms_per_char * SAMPLE_RATE_HZ / 1000)
+            size = self.chunk_ms * SAMPLE_RATE_HZ // 1000
+            tone = tone_of(request, num_samples)
+            for start in range(0, num_samples, size):
+                await self._make(request, size)
+                is_last = start + size >= num_samples
+                is_complete = is_last
+                truncated = self.truncate_on is not None and self.truncate_on in request.text
+                yield PcmChunk(tone[start : start + size], is_last=is_last, truncated=truncated and is_last)
+        finally:
+            self.num_open -= 1
+            self.num_cancelled += not is_complete
+
+    def health(self) -> Health:
+        is_alive = self._dead_reason is None
+        return Health(alive=is_alive, ready=self.is_started and is_alive, reason=self._dead_reason)
+
+    async def start(self) -> None:
+        await asyncio.sleep(self.warm_up_s)
+        self.is_started = True
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+    def die(self, reason: str = "the engine died") -> None:
+        """From now on nothing is made and `health().alive` is false."""
+        self._dead_reason = reason
+
+    async def _make(self, request: SentenceRequest, num_samples: int) -> None:
+        for text, error in self.fail_on.items():
+            if text in request.text:
+                raise error
+        if self.stall_on is not None and self.stall_on in request.text:
+            await asyncio.Event().wait()
+        await asyncio.sleep(num_samples / SAMPLE_RATE_HZ / self.speed if self.speed else 0)
+        if self._dead_reason is not None:
+            raise EngineError(self._dead_reason)
+
+
+def tone_of(request: SentenceRequest, num_samples: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    """Each sentence has its own pitch, so that tests can tell them apart. float32 [num_samples]"""
+    pitch_hz = 220.0 * (1 + request.sentence_index % 4)
+    phase = 2 * np.pi * pitch_hz * np.arange(num_samples) / SAMPLE_RATE_HZ
+    return (0.3 * np.sin(phase)).astype(np.float32)

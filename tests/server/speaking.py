@@ -1,0 +1,166 @@
+"""A running server with a fake synthesizer, and a client written from the protocol's description alone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import struct
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fakes.synthesizer import FakeSynthesizer
+from websockets.asyncio.client import ClientConnection, connect
+
+from streamer.config import Config, LimitsConfig, ServerConfig, SpeechConfig
+from streamer.errors import EngineError
+from streamer.server.app import Server
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One audio frame, taken apart with nothing of the server's code."""
+
+    version: int
+    flags: int
+    stream: int
+    sequence: int
+    timestamp: int
+    payload: bytes
+
+    @classmethod
+    def parse(cls, data: bytes) -> Frame:
+        version, flags, stream, sequence, timestamp = struct.unpack("!BBHIi", data[:12])
+        return cls(version, flags, stream, sequence, timestamp, data[12:])
+
+
+Item = dict[str, Any] | Frame
+
+
+class Client:
+    """Sends messages and sorts what comes back."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+        self.received: list[Item] = []
+
+    async def say(self, kind: str, **fields: Any) -> None:
+        await self.connection.send(json.dumps({"type": kind, **fields}))
+
+    async def next(self) -> Item:
+        async with asyncio.timeout(10):
+            data = await self.connection.recv()
+        item = json.loads(data) if isinstance(data, str) else Frame.parse(data)
+        self.received.append(item)
+        return item
+
+    async def until(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """Read on to the next message of this type with these fields."""
+        while True:
+            item = await self.next()
+            if isinstance(item, dict) and item["type"] == kind and fields.items() <= item.items():
+                return item
+
+    async def answer(self) -> dict[str, Any]:
+        """The next message, sound left out."""
+        while isinstance(item := await self.next(), Frame):
+            pass
+        return item
+
+    async def pong(self) -> list[dict[str, Any]]:
+        """All messages that came before the answer to a ping sent now: everything said before was handled."""
+        await self.say("ping", t="sync")
+        before = len(self.received)
+        await self.until("pong", t="sync")
+        return [item for item in self.received[before:-1] if isinstance(item, dict)]
+
+    def frames(self, stream: int | None = None) -> list[Frame]:
+        frames = [item for item in self.received if isinstance(item, Frame)]
+        return [frame for frame in frames if stream is None or frame.stream == stream]
+
+    def messages(self, kind: str) -> list[dict[str, Any]]:
+        return [item for item in self.received if isinstance(item, dict) and item["type"] == kind]
+
+
+@dataclass
+class Running:
+    """The server under test."""
+
+    server: Server
+    synthesizer: FakeSynthesizer
+    failures: list[EngineError]
+
+    @property
+    def address(self) -> str:
+        return f"ws://127.0.0.1:{self.server.port}/v1/stream"
+
+    @contextlib.asynccontextmanager
+    async def client(self, query: str = "", **options: Any) -> AsyncIterator[Client]:
+        async with connect(self.address + query, proxy=None, compression=None, **options) as connection:
+            client = Client(connection)
+            session = await client.next()
+            assert isinstance(session, dict) and session["type"] == "session"
+            yield client
+
+    async def http(self, request: bytes) -> tuple[int, bytes, bytes]:
+        """Send raw bytes; gives status, head and body of the answer (0 where none came)."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.server.port)
+        try:
+            writer.write(request)
+            async with asyncio.timeout(5):
+                answer = await reader.read()
+        finally:
+            writer.close()
+            await writer.wait_closed()
+        head, _, body = answer.partition(b"\r\n\r\n")
+        return (int(head.split(b" ")[1]) if head else 0), head, body
+
+    async def get(self, path: str) -> tuple[int, bytes, bytes]:
+        return await self.http(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+
+
+def configured(
+    *, server: dict[str, Any] | None = None, speech: dict[str, Any] | None = None, **limits: Any
+) -> Config:
+    """The defaults with changes, on a free port, with a short drain."""
+    return replace(
+        Config(),
+        server=ServerConfig(**{"port": 0} | (server or {})),
+        speech=SpeechConfig(**speech or {}),
+        limits=LimitsConfig(**{"drain_timeout_s": 0.2, "max_starts_per_s": 1000} | limits),
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(
+    config: Config | None = None, synthesizer: FakeSynthesizer | None = None
+) -> AsyncIterator[Running]:
+    """A server that listens; afterwards nothing may be left open in its synthesizer."""
+    synthesizer = synthesizer or FakeSynthesizer()
+    server = Server(config or configured(), synthesizer)
+    await server.start()
+    state = Running(server, synthesizer, [])
+
+    async def serve() -> None:
+        try:
+            await server.run_until_stopped()
+        except EngineError as error:
+            state.failures.append(error)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(serve())
+        try:
+            yield state
+        finally:
+            server.stop()
+            server.stop()
+    assert synthesizer.num_open == 0
+    assert synthesizer.is_closed
+
+
+async def eventually(condition: Any) -> None:
+    """Wait until the condition holds; fails after some seconds."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)

@@ -1,0 +1,59 @@
+"""The look-ahead rule: a window may start exactly when all it will ever read exists."""
+
+import numpy as np
+import pytest
+
+from streamer.models.vocabulary import SMALL
+from streamer.stages.coarse_windows import CoarseWindows
+
+BARK = CoarseWindows.from_config(SMALL)
+OTHER = CoarseWindows(semantic_context=64, max_history=120, window=30, num_codebooks=2, ratio=3.0)
+
+
+def reference_slice(windows, semantic, history, first_step):
+    """The slice as the reference takes it from the finished sentence, pads as -1."""
+    index = len(history) + round(first_step / windows.ratio)
+    joined = [*history, *semantic][max(0, index - windows.max_semantic_history) :][: windows.semantic_context]
+    return joined + [-1] * (windows.semantic_context - len(joined))
+
+
+def test_barks_numbers():
+    """The figures of Bark with a full history: M = 209, 626 coarse tokens, windows at 47, 67, 87, …"""
+    assert BARK.max_semantic_history == 209
+    assert BARK.history_lengths(346, 1038) == (209, 628)
+    assert [BARK.tokens_needed(60 * k, 209) for k in range(5)] == [47, 67, 87, 107, 127]
+    assert BARK.tokens_needed(0, 0) == 256
+    assert [BARK.num_steps(count) for count in (0, 47, 100)] == [0, 140, 300]
+
+
+@pytest.mark.parametrize("windows", [BARK, OTHER], ids=["bark", "other"])
+@pytest.mark.parametrize("share_of_history", [0.0, 0.3, 0.95, 1.0])
+def test_a_window_reads_the_same_early_as_late_and_no_earlier(windows, share_of_history):
+    """With `tokens_needed` tokens the slice is the finished sentence's; with one less it is not."""
+    num_history = int(windows.max_semantic_history * share_of_history)
+    history = list(range(10_000, 10_000 + num_history))
+    semantic = list(range(1, 700))
+    for first_step in range(0, 14 * windows.window, windows.window):
+        needed = windows.tokens_needed(first_step, num_history)
+        complete = reference_slice(windows, semantic, history, first_step)
+        assert reference_slice(windows, semantic[:needed], history, first_step) == complete
+        assert reference_slice(windows, semantic[: needed - 1], history, first_step) != complete
+        assert windows.num_steps(needed) >= first_step + windows.window
+
+
+@pytest.mark.parametrize("windows", [BARK, OTHER], ids=["bark", "other"])
+def test_lengths_are_rounded_as_the_reference_rounds(windows):
+    """History lengths and step counts equal the reference's expressions in numpy."""
+    for num_semantic in range(2, 400, 7):
+        num_coarse = int(num_semantic * windows.ratio) // 2 * 2
+        used = int(
+            np.min(
+                [
+                    int(np.floor(windows.max_history / windows.ratio)),
+                    num_semantic - num_semantic % 2,
+                    int(np.floor(num_coarse / windows.ratio)),
+                ]
+            )
+        )
+        assert windows.history_lengths(num_semantic, num_coarse) == (used, round(used * windows.ratio))
+        assert windows.num_steps(num_semantic) == round(float(np.floor(num_semantic * windows.ratio / 2) * 2))

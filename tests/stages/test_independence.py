@@ -1,0 +1,130 @@
+"""A sentence is the same whoever else is in the batch and whenever its stages run."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from fakes.tiny_bark import Collector, run, tiny_engine, tiny_model, tiny_voice, tiny_work
+
+from streamer.engine.request import Request
+from streamer.errors import ModelNumericError
+from streamer.models.gpt import CausalGpt
+from streamer.synthesis import SamplingParams
+
+SAMPLED = SamplingParams(
+    seed=11, text_temp=0.9, waveform_temp=0.8, fine_temp=0.7, top_k=30, top_p=0.95, min_eos_p=1
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model()
+
+
+def works():
+    """Three sentences that differ in voice, length, text and parameters."""
+    return [
+        tiny_work(tiny_voice(40), SAMPLED),
+        tiny_work(tiny_voice(5, seed=1), replace(SAMPLED, seed=12, top_k=None), text=(7, 7), max_tokens=23),
+        tiny_work(tiny_voice(0), replace(SAMPLED, seed=13, text_temp=0, top_p=None), max_tokens=31),
+    ]
+
+
+def assert_same(work, outlet, other, other_outlet):
+    assert work.semantic.tokens == other.semantic.tokens
+    assert work.coarse.tokens == other.coarse.tokens
+    assert torch.equal(work.fine.codes, other.fine.codes)
+    np.testing.assert_allclose(outlet.samples, other_outlet.samples, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def alone(model):
+    """Each of the three sentences by itself."""
+    return [(work, run(model, work)[0]) for work in works()]
+
+
+@pytest.mark.parametrize("join_after", [0, 1, 17, 50])
+def test_batched_is_alone(model, alone, join_after):
+    """Rows that join and leave at any step make the tokens and the sound they make by themselves."""
+    together = works()
+    outlets = run(model, *together, join_after=join_after)
+    for (work, outlet), other, other_outlet in zip(alone, together, outlets, strict=True):
+        assert_same(work, outlet, other, other_outlet)
+
+
+def test_one_step_serves_several_sentences(model):
+    """The three advance in common steps: fewer in all than one after the other."""
+
+    def count_steps(*group):
+        engine = tiny_engine(model)
+        for index, work in enumerate(group):
+            engine.submit(Request(str(index), work, Collector()))
+        num_steps = 0
+        while engine.step():
+            num_steps += 1
+        return num_steps
+
+    assert count_steps(*works()) < 0.75 * sum(count_steps(work) for work in works())
+
+
+def test_early_is_late(model, alone):
+    """Stages run one after the other, each to its end, make what the overlapped run makes."""
+    work, outlet = works()[0], Collector()
+    engine = tiny_engine(model, num_slots=1)
+    work.slot = 0
+    for stage in engine._stages:
+        stage.begin(work)
+    for stage in engine._stages:
+        while stage.is_ready(work):
+            stage.step([work])
+    outlet.chunks = [type("Chunk", (), {"samples": work.take_audio()})]
+    assert_same(*alone[0], work, outlet)
+
+
+def test_a_slots_past_is_forgotten(model, alone):
+    """A sentence sounds the same in a slot that another used before."""
+    first, second = works()[1], works()[0]
+    outlets = run(model, first, second, num_slots=1)
+    assert_same(*alone[0], second, outlets[1])
+
+
+def test_the_seed_and_the_sentences_place_change_the_result(model, alone):
+    """Another seed gives other tokens."""
+    other = tiny_work(tiny_voice(40), replace(SAMPLED, seed=99))
+    run(model, other)
+    assert other.semantic.tokens != alone[0][0].semantic.tokens
+
+
+@pytest.mark.parametrize(
+    ("stage_name", "num_rows"), [("semantic", 3), ("coarse", 3), ("fine", 2), ("codec", 1)]
+)
+def test_nan_fails_only_its_own_sentence(model, alone, stage_name, num_rows, monkeypatch):
+    """NaN in one row of any stage ends that request with a numeric error; the others are untouched."""
+    together = works()
+    method = {"fine": "forward", "codec": "decode_chunk"}.get(stage_name, "decode")
+    owner = type(getattr(model, stage_name))
+    if owner is CausalGpt:
+        owner = getattr(model, stage_name)  # semantic and coarse share their class
+    original = getattr(owner, method)
+
+    def spoil(*arguments, **options):
+        result = original(*arguments, **options).clone()
+        if len(result) >= num_rows:
+            result[0] = torch.nan
+        return result
+
+    monkeypatch.setattr(owner, method, spoil)
+    outlets = run(model, *together)
+    failed = [index for index, outlet in enumerate(outlets) if outlet.errors]
+    assert failed
+    for index, outlet in enumerate(outlets):
+        if index in failed:
+            assert isinstance(outlet.errors[0], ModelNumericError)
+            assert not any(chunk.is_last for chunk in outlet.chunks)
+        else:
+            assert_same(*alone[index], together[index], outlet)
+    monkeypatch.undo()
+    again = works()
+    for index, outlet in enumerate(run(model, *again)):
+        assert_same(*alone[index], again[index], outlet)

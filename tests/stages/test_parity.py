@@ -1,0 +1,96 @@
+"""What the stages make with argmax sampling is what Bark's own loops make from the same weights."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from fakes.tiny_bark import NUM_CODEBOOKS, TINY, run, tiny_model, tiny_voice, tiny_work
+from reference import generate_coarse, generate_fine, generate_semantic
+
+HISTORIES = {"none": 0, "short": 5, "odd": 7, "full": 40}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model()
+
+
+@pytest.mark.parametrize("num_history", HISTORIES.values(), ids=HISTORIES.keys())
+def test_semantic_and_coarse_tokens_are_the_references(model, num_history):
+    """Over several windows, with and without history: the same tokens as a run without streaming or cache."""
+    voice = tiny_voice(num_history)
+    work = tiny_work(voice)
+    run(model, work)
+    semantic = generate_semantic(model, work.prompt.text_tokens, voice, 40)
+    coarse, inputs = generate_coarse(model, semantic, voice)
+    assert len(inputs) > 5
+    assert work.semantic.tokens == semantic
+    assert work.coarse.tokens == coarse
+
+
+@pytest.mark.parametrize("num_history", HISTORIES.values(), ids=HISTORIES.keys())
+def test_every_windows_input_is_the_one_computed_after_the_fact(model, num_history, monkeypatch):
+    """Windows start while semantic tokens are still made, and yet read what the finished sentence gives."""
+    from streamer.stages.coarse import CoarseStage
+
+    captured, finished = [], []
+    window_input = CoarseStage.window_input
+
+    def capture(self, work):
+        captured.append(window_input(self, work))
+        finished.append(work.semantic.is_finished)
+        return captured[-1]
+
+    monkeypatch.setattr(CoarseStage, "window_input", capture)
+    voice = tiny_voice(num_history)
+    work = tiny_work(voice)
+    run(model, work)
+    _, inputs = generate_coarse(model, work.semantic.tokens, voice)
+    assert captured == inputs
+    assert not finished[0]
+    assert finished[-1]
+
+
+def with_chunks(*sizes):
+    return replace(TINY, fine=replace(TINY.fine, chunk_frames=sizes))
+
+
+@pytest.mark.parametrize(
+    ("num_history", "num_tokens"),
+    [(0, 10), (5, 9), (40, 10), (40, 32)],
+    ids=["none", "short", "full", "3 windows"],
+)
+def test_fine_codes_are_the_references(num_history, num_tokens):
+    """A sentence that fits one chunk, or fills chunks of the reference's hop exactly, gets its very codes."""
+    config = with_chunks(16)
+    model = tiny_model(config)
+    voice = tiny_voice(num_history)
+    work = tiny_work(voice, max_tokens=num_tokens, config=config)
+    run(model, work)
+    expected = generate_fine(model, work.coarse.tokens, voice)
+    np.testing.assert_array_equal(work.fine.codes[:, : work.fine.num_frames].numpy(), expected)
+
+
+def test_each_fine_chunk_is_the_reference_on_a_sentence_that_ends_there(model):
+    """With growing chunks, every chunk is a reference run whose history is what was sent before."""
+    voice = tiny_voice(40)
+    work = tiny_work(voice)
+    run(model, work)
+    codes = work.fine.codes[:, : work.fine.num_frames].numpy()
+    assert codes.shape == (NUM_CODEBOOKS, 60)
+    for first, end in [(0, 8), (8, 20), (20, 36), (36, 52), (52, 60)]:
+        so_far = np.hstack([voice.fine, codes[:, :first]])
+        past = replace(voice, fine=so_far)
+        chunk = generate_fine(model, work.coarse.tokens[2 * first : 2 * end], past)
+        np.testing.assert_array_equal(codes[:, first:end], chunk)
+
+
+def test_sound_is_the_whole_decode_of_the_codes(model):
+    """What leaves chunk by chunk is the codec's decode of all the codes at once."""
+    work = tiny_work(tiny_voice(40))
+    (outlet,) = run(model, work)
+    with torch.inference_mode():
+        whole = model.codec.decode(work.fine.codes[None, :, : work.fine.num_frames])[0]
+    assert len(outlet.chunks) > 3
+    np.testing.assert_allclose(outlet.samples, whole.clamp(-1, 1).numpy(), atol=1e-5)

