@@ -30,11 +30,16 @@ from streamer.speech import (
     estimate_words,
 )
 from streamer.synthesis import Samples, Synthesizer
-from streamer.text.sentences import Sentence
+from streamer.text.sentences import Sentence, SentenceSplitter
 
 ENCODED_AT_ONCE_MS: Final = 100
 """Sound encoded without giving the event loop's other tasks a turn."""
 TIMESTAMP_HZ: Final = 48_000
+
+
+def prepare(synthesizer: Synthesizer) -> None:
+    """Load what the first utterance would wait for: the splitter's language library takes a second or more."""
+    SentenceSplitter(synthesizer.count_tokens, synthesizer.info.max_text_tokens)
 
 
 async def speak(

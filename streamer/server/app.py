@@ -21,6 +21,7 @@ from websockets.typing import Subprotocol
 
 from streamer.config import Config
 from streamer.errors import EngineError
+from streamer.pipeline import prepare
 from streamer.server import gate
 from streamer.server.admission import Admission, ApiKeys
 from streamer.server.http import STREAM_PATH, Routes, json_response, refusal, response
@@ -93,6 +94,7 @@ class Server:
         )
         try:
             await self._synthesizer.start()
+            await asyncio.to_thread(prepare, self._synthesizer)
         except BaseException:
             await self._close()
             raise

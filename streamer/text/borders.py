@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from streamer.text.punkt import OPENERS, StopJudge
+from streamer.text.punkt import StopJudge
 
 MAX_TAG_CHARS: Final = 40
 MAX_SONG_CHARS: Final = 400
@@ -50,12 +50,16 @@ class Border:
 
 
 _NOTES: Final = "♪♫♩♬🎵🎶"
-_STOPS: Final = ".?!…‥‽⁇⁈⁉‼"
+OPENING_SIGNS: Final = "[" + _NOTES
+"""What a tag or a song begins with."""
+_WIDE_STOPS: Final = "。！？｡؟۔।॥"
+"""Stops that need no space after them."""
+_STOPS: Final = ".?!…‥‽⁇⁈⁉‼" + _WIDE_STOPS
 _CLOSERS: Final = "\"'”’»›)]}*_~`」』】》〉）］｝"
 _TAG: Final = rf"\[[^\[\]\n]{{1,{MAX_TAG_CHARS}}}\]"
 _EVENT: Final = re.compile(
     rf"(?P<tag>{_TAG})|(?P<open>\[)|(?P<song>[{_NOTES}]+)"
-    rf"|(?P<wide_stop>[。！？｡؟۔।॥][。！？｡؟۔।॥{_STOPS}]*[{re.escape(_CLOSERS)}]*)"
+    rf"|(?P<wide_stop>[{_WIDE_STOPS}][{_STOPS}]*[{re.escape(_CLOSERS)}]*)"
     rf"|(?P<wide_comma>[、，；：—]+)|(?P<gap>\s{{1,{MAX_GAP_CHARS}}})"
 )
 _OPEN_TAG: Final = re.compile(rf"\[[^\[\]\n]{{0,{MAX_TAG_CHARS}}}")
@@ -80,7 +84,7 @@ def find_borders(text: str, judge: StopJudge, *, is_whole: bool) -> Iterator[Bor
             continue
         if event.lastgroup == "open":
             begun = _OPEN_TAG.match(text, start)
-            if begun and begun.end() == len(text) and begun.end() - start <= MAX_TAG_CHARS and not is_whole:
+            if begun and begun.end() == len(text) and not is_whole:
                 yield Border(start, Strength.UNDECIDED)
             continue
         if event.lastgroup == "song":
@@ -91,14 +95,17 @@ def find_borders(text: str, judge: StopJudge, *, is_whole: bool) -> Iterator[Bor
             elif len(text) < start + MAX_SONG_CHARS and not is_whole:
                 yield Border(start, Strength.UNDECIDED)
             continue
-        if event.lastgroup == "wide_stop":
-            yield _before_words(Border(position, Strength.SENTENCE, SENTENCE_PAUSE_S), text, position, is_whole)
-        elif event.lastgroup == "wide_comma":
-            yield _wide_comma(text, start, position)
-        elif position < len(text) or position - start == MAX_GAP_CHARS:
+        if position == len(text) and position - start < MAX_GAP_CHARS:
+            if not is_whole:
+                yield Border(start, Strength.UNDECIDED)
+        elif event.lastgroup == "gap":
             yield _gap(text, start, position, judge, is_whole)
-        elif not is_whole:
-            yield Border(start, Strength.UNDECIDED)
+        elif event.lastgroup == "wide_comma":
+            yield _wide_comma(text[start], position)
+        elif not text[position].isspace():  # else the gap's word has the stop
+            yield _before_words(
+                Border(position, Strength.SENTENCE, SENTENCE_PAUSE_S), text, position, is_whole
+            )
 
 
 def is_speakable(text: str) -> bool:
@@ -106,10 +113,10 @@ def is_speakable(text: str) -> bool:
     return any(character.isalnum() or character in _NOTES for character in text)
 
 
-def _wide_comma(text: str, start: int, end: int) -> Border:
-    if text[start] in "；：—":
-        return Border(end, Strength.CLAUSE, CLAUSE_PAUSE_S)
-    return Border(end, Strength.COMMA, COMMA_PAUSE_S)
+def _wide_comma(mark: str, position: int) -> Border:
+    if mark in "；：—":
+        return Border(position, Strength.CLAUSE, CLAUSE_PAUSE_S)
+    return Border(position, Strength.COMMA, COMMA_PAUSE_S)
 
 
 def _gap(text: str, start: int, end: int, judge: StopJudge, is_whole: bool) -> Border:
@@ -117,17 +124,15 @@ def _gap(text: str, start: int, end: int, judge: StopJudge, is_whole: bool) -> B
     gap = text[start:end]
     num_lines = len(_LINE_ENDS.findall(gap))
     if num_lines > 1 or "\u2029" in gap or "\f" in gap or len(gap) == MAX_GAP_CHARS:
-        return Border(start, Strength.PARAGRAPH, PARAGRAPH_PAUSE_S)
-    token = _last_token(text, start)
+        return _before_words(Border(start, Strength.PARAGRAPH, PARAGRAPH_PAUSE_S), text, end, is_whole)
     if num_lines:
-        verdict = _line_border(text, start, end, is_whole)
-        if verdict is not Strength.WORD:
-            return Border(start, verdict, SENTENCE_PAUSE_S)
-    if token[-1:] in _STOPS_AND_CLOSERS or not token[-1:].isalnum():
-        border = _stop_border(text, start, end, token, judge, is_whole)
-        if border is not None:
-            return border
-    return _clause_border(text, start, end, token)
+        line_border = Border(start, _line_border(text, start, end, is_whole), SENTENCE_PAUSE_S)
+        if line_border.strength is Strength.PARAGRAPH:
+            return _before_words(line_border, text, end, is_whole)
+        if line_border.strength is Strength.UNDECIDED:
+            return line_border
+    token = _last_token(text, start)
+    return _stop_border(text, start, end, token, judge, is_whole) or _clause_border(text, start, end, token)
 
 
 def _line_border(text: str, start: int, end: int, is_whole: bool) -> Strength:
@@ -158,7 +163,7 @@ def _stop_border(
     if border.strength is not Strength.SENTENCE:
         return border
     silent = _silence(text, end)
-    next_word = _WORD.match(text, silent)
+    next_word = _WORD.match(text, silent) if silent < end + LOOKAHEAD_CHARS else None
     if next_word is None:  # a song, or nothing but signs
         return border
     if not is_whole and next_word.end() == len(text) and judge.needs_next_word(word, stops):
@@ -171,7 +176,7 @@ def _stop_border(
 
 def _clause_border(text: str, start: int, end: int, token: str) -> Border:
     mark = token.rstrip(_CLOSERS)[-1:]
-    if (mark in (";", ":", "؛", "–") and not _LABEL.fullmatch(token)) or text[end : end + 1] in ("–", "—"):
+    if mark in (";", ":", "؛", "–") and not _LABEL.fullmatch(token):
         return Border(start, Strength.CLAUSE, CLAUSE_PAUSE_S)
     if mark in (",", "،"):
         is_number = token[-2:-1].isdigit() and text[end : end + 1].isdigit()  # November 23, 2026
@@ -210,7 +215,3 @@ def _last_token(text: str, end: int) -> str:
 def _is_symbol(character: str) -> bool:
     """Whether it is an emoji or a part of one."""
     return character > "\u200a" and unicodedata.category(character) in ("So", "Sk", "Mn", "Cf")
-
-
-_STOPS_AND_CLOSERS: Final = frozenset(_STOPS + _CLOSERS)
-__all__ = ["OPENERS", "Border", "Strength", "find_borders", "is_speakable"]

@@ -37,15 +37,25 @@ def _table(
     conjunctions: str = "",
     has_ordinal_stops: bool = False,
 ) -> LanguageTable:
-    sets = (frozenset(words.split()) for words in (titles, abbreviations, before_numbers, starters, conjunctions))
-    return LanguageTable(punkt_name, *sets, has_ordinal_stops=has_ordinal_stops)
+    return LanguageTable(
+        punkt_name,
+        titles=frozenset(titles.split()),
+        abbreviations=frozenset(abbreviations.split()),
+        before_numbers=frozenset(before_numbers.split()),
+        starters=frozenset(starters.split()),
+        conjunctions=frozenset(conjunctions.split()),
+        has_ordinal_stops=has_ordinal_stops,
+    )
 
 
 ENGLISH: Final = _table(
     "english",
-    titles="mr mrs ms dr prof rev gen col capt lt sgt cmdr adm maj sen rep gov pres hon mx messrs mme mlle fr",
+    titles=(
+        "mr mrs ms dr prof rev gen col capt lt sgt cmdr adm maj sen rep gov pres hon mx messrs mme mlle fr"
+    ),
     abbreviations=(
-        "e.g i.e etc vs cf viz al a.m p.m u.s u.k u.n u.s.a e.u d.c b.c a.d ph.d m.d b.a m.a b.sc m.sc ph.d.s "
+        "e.g i.e etc vs cf viz al a.m p.m u.s u.k u.n u.s.a e.u d.c b.c a.d ph.d m.d b.a m.a b.sc "
+        "m.sc ph.d.s "
         "jr sr st ave blvd rd mt ft inc ltd co corp bros assn dept univ est approx appt ext min max misc tel "
         "jan feb apr jun jul aug sept sep oct nov dec mon tue tues wed thu thur thurs fri "
         "ca calif mass fla ariz conn ill mich minn okla tex wash eq ed eds esp incl oz lb lbs hr hrs mph w/o"
@@ -59,7 +69,9 @@ ENGLISH: Final = _table(
         "some many most all both each every any one two another such today tomorrow yesterday finally first "
         "second next instead meanwhile perhaps maybe actually well"
     ),
-    conjunctions="and but or nor so yet because although though while when where which who that if as than then",
+    conjunctions=(
+        "and but or nor so yet because although though while when where which who that if as than then"
+    ),
 )
 GERMAN: Final = _table(
     "german",
@@ -72,7 +84,8 @@ GERMAN: Final = _table(
     before_numbers="nr s abs art",
     starters=(
         "der die das den dem des ein eine einen er sie es wir ihr ich du man dies diese dieser dieses "
-        "und aber oder denn doch so dann danach deshalb trotzdem auch nur noch wenn weil da als wie was wer wo "
+        "und aber oder denn doch so dann danach deshalb trotzdem auch nur noch wenn weil da als wie "
+        "was wer wo "
         "warum wann ja nein nicht in im am an auf mit von zu bei nach vor für aus über hier dort heute morgen"
     ),
     conjunctions="und aber oder denn weil dass wenn als ob während obwohl sondern damit die der das welche",
@@ -82,7 +95,8 @@ SPANISH: Final = _table(
     "spanish",
     titles="sr sra srta sres dr dra d dña prof profa lic ing arq gral cap tte sto sta excmo",
     abbreviations=(
-        "etc ej p.ej ee.uu s.a s.l a.m p.m a.c d.c aprox art avda av c/ cía tel ud uds vd vds ene feb mar abr "
+        "etc ej p.ej ee.uu s.a s.l a.m p.m a.c d.c aprox art avda av c/ cía tel ud uds vd vds ene "
+        "feb mar abr "
         "jun jul ago sept oct nov dic"
     ),
     before_numbers="núm nº no pág págs p pp vol cap fig art",
@@ -101,8 +115,10 @@ FRENCH: Final = _table(
     ),
     before_numbers="no n p pp vol chap fig art",
     starters=(
-        "le la les un une des ce cet cette ces il elle ils elles nous vous je tu on mais et ou donc or ni car "
-        "si non oui que qui quand comment où pourquoi parce pour dans en sur avec sans par puis ensuite alors "
+        "le la les un une des ce cet cette ces il elle ils elles nous vous je tu on mais et ou donc "
+        "or ni car "
+        "si non oui que qui quand comment où pourquoi parce pour dans en sur avec sans par puis "
+        "ensuite alors "
         "après avant aussi ainsi maintenant demain hier"
     ),
     conjunctions="et ou mais donc car ni que qui quand si comme lorsque puisque tandis où",
@@ -111,11 +127,13 @@ ITALIAN: Final = _table(
     "italian",
     titles="sig sigg sig.ra sig.na dott dott.ssa dr prof prof.ssa ing avv arch on rag geom mons",
     abbreviations=(
-        "ecc es p.es a.c d.c s.p.a s.r.l c.a tel ca gen feb mar apr mag giu lug ago sett ott nov dic cfr min max"
+        "ecc es p.es a.c d.c s.p.a s.r.l c.a tel ca gen feb mar apr mag giu lug ago sett ott nov dic "
+        "cfr min max"
     ),
     before_numbers="n nn p pp pag vol cap fig art",
     starters=(
-        "il lo la i gli le un una uno questo questa questi quello quella io tu lui lei noi voi loro ma e o se "
+        "il lo la i gli le un una uno questo questa questi quello quella io tu lui lei noi voi loro "
+        "ma e o se "
         "no sì che chi quando come dove perché per in con di da su non poi dopo prima anche ora oggi domani"
     ),
     conjunctions="e ed o ma però perché che quando se mentre dove come anche",
@@ -137,7 +155,8 @@ POLISH: Final = _table(
     abbreviations="np itd itp tzn tj m.in ok ul al pl godz min max tel r w wg zob por im ang niem łac tzw pn",
     before_numbers="nr s str t rozdz",
     starters=(
-        "to ten ta te ja ty on ona ono my wy oni a ale i lub czy jak kiedy gdzie kto co dlaczego nie tak w we "
+        "to ten ta te ja ty on ona ono my wy oni a ale i lub czy jak kiedy gdzie kto co dlaczego nie "
+        "tak w we "
         "na z ze do po od dla przed jednak potem teraz dzisiaj jutro jest są było"
     ),
     conjunctions="i a ale oraz lub albo że bo ponieważ gdy kiedy jeśli który która które",
@@ -152,7 +171,8 @@ RUSSIAN: Final = _table(
     ),
     before_numbers="стр с рис п пп ст гл д кв",
     starters=(
-        "это этот эта эти он она оно они мы вы я ты но и а или да нет не что кто как когда где почему если в во "
+        "это этот эта эти он она оно они мы вы я ты но и а или да нет не что кто как когда где "
+        "почему если в во "
         "на с со по от для до после потом теперь сегодня завтра так там здесь"
     ),
     conjunctions="и а но или что чтобы если когда потому который которая которые где как",
@@ -163,7 +183,8 @@ TURKISH: Final = _table(
     abbreviations="vb vs örn bkz yy tel cad sok mah apt yak a.ş ltd şti",
     before_numbers="no s sf c",
     starters=(
-        "bu şu o ben sen biz siz onlar ve ama fakat ancak çünkü eğer ne nasıl neden nerede kim evet hayır bir "
+        "bu şu o ben sen biz siz onlar ve ama fakat ancak çünkü eğer ne nasıl neden nerede kim evet "
+        "hayır bir "
         "sonra şimdi bugün yarın her için"
     ),
     conjunctions="ve veya ama fakat çünkü ancak ki eğer",

@@ -15,7 +15,7 @@ from streamer.text.languages import LanguageTable, language_table
 if TYPE_CHECKING:
     from nltk.tokenize.punkt import PunktParameters
 
-OPENERS: Final = "\"'“‘„‚«‹([{*_~`¿¡<"
+_INSIDE_WORDS: Final = re.compile(r"(?:[^\W_]|[.'’\-])+\Z")
 _INITIALISM: Final = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")
 _PLAIN_STOPS: Final = frozenset(".…‥")
 
@@ -60,7 +60,9 @@ class StopJudge:
 
     @staticmethod
     def _type(word: str) -> str:
-        word = word.lstrip(OPENERS).lower()
+        # As Punkt would part it from signs before it, so that one word remains one to Punkt.
+        inside = _INSIDE_WORDS.search(word)
+        word = re.split(r"\.\.+|--+", inside.group().lower())[-1].lstrip(".-'’") if inside else ""
         # Any "X.Y" is an abbreviation, and `u.s` is one that each table has.
         return "u.s" if _INITIALISM.fullmatch(word) else word
 

@@ -62,6 +62,7 @@ export class Connection {
     if (message.type === "session") {
       this.waitMs = FIRST_WAIT_MS;
       this.onState("connected", "connected");
+      if (!this.key) this.#ping(); // where a key is needed this is refused at once, not after seconds
     }
     this.onMessage(message);
   }
@@ -92,7 +93,11 @@ export class Connection {
   #keepAlive() {
     if (!this.isOpen) return;
     if (performance.now() - this.heardAt > SILENT_TOO_LONG_MS) this.#abandon();
-    else this.send({ type: "ping", t: Math.round(performance.now()) });
+    else this.#ping();
+  }
+
+  #ping() {
+    this.send({ type: "ping", t: Math.round(performance.now()) });
   }
 
   // close() waits for an answer that a dead line never gives.

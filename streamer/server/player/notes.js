@@ -13,23 +13,29 @@ const SCRIPTS = [
 ];
 const GERMAN_AND_OTHERS = /[äöüßéèêàçñøåæąęłżśčřžğışõ¿¡]/i;
 
-/** Sentences for the reader; empty where the model can do it all. `capabilities` as `session` has them. */
+/**
+ * What to tell the reader, as {code, text} with the codes of the server's warnings; empty where the model can
+ * do it all. `capabilities` are those of `session`.
+ */
 export function unspeakable(text, { languages = [], tags = [] } = {}) {
   const notes = [];
   const known = new Set(tags.map((tag) => tag.toLowerCase()));
   const used = [...(text.match(/\[[\p{L} _-]+\]/gu) ?? []), ...(text.match(/♪|\b(?:WO)?MAN:/g) ?? [])];
   const missing = [...new Set(used.filter((tag) => !known.has(tag.toLowerCase())))];
   if (missing.length) {
-    notes.push(`The loaded model cannot do ${missing.join(", ")}; it leaves this out or speaks it as words.`);
+    const text = `The loaded model cannot do ${missing.join(", ")}; it leaves this out or speaks it as words.`;
+    notes.push({ code: "unsupported_tag", text });
   }
   const codes = languages.map((language) => language.slice(0, 2).toLowerCase());
   if (!codes.length) return notes;
   const script = SCRIPTS.find(([letters, spoken]) => letters.test(text) && !spoken.some((code) => codes.includes(code)));
   const isEnglishOnly = codes.every((code) => code === "en");
   if (script) {
-    notes.push(`The loaded model does not speak ${script[2]}, only: ${languages.join(", ")}.`);
+    const text = `The loaded model does not speak ${script[2]}, only: ${languages.join(", ")}.`;
+    notes.push({ code: "unsupported_language", text });
   } else if (isEnglishOnly && GERMAN_AND_OTHERS.test(text)) {
-    notes.push("The loaded model speaks English only; other languages sound wrong.");
+    const text = "The loaded model speaks English only; other languages sound wrong.";
+    notes.push({ code: "unsupported_language", text });
   }
   return notes;
 }

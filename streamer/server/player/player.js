@@ -45,11 +45,6 @@ let sound = null;
 let current = null; // the utterance that is spoken, or was last
 let numUtterances = 0;
 let serverNotes = [];
-let mayPlayOpus = false;
-const probed = canPlayOpus().then((can) => {
-  mayPlayOpus = can && new URLSearchParams(location.search).get("path") !== "pcm";
-  showPath(mayPlayOpus ? "opus" : "pcm");
-});
 
 const connection = new Connection({
   onState(state, text) {
@@ -97,7 +92,8 @@ const receivers = {
     if (isRefused) Object.assign(current, { isOpen: false, isOver: true });
   },
   warning(message) {
-    if (message.code !== "utterance_over") note(message.message);
+    const isKnown = unspeakable($("text").value, session.capabilities).some(({ code }) => code === message.code);
+    if (message.code !== "utterance_over" && !isKnown) note(message.message);
   },
   going_away: () => note("The server is about to stop; this page connects again by itself."),
 };
@@ -127,7 +123,7 @@ async function speak() {
   current = { id, stream: null, nextSeq: 0, sentences: [], clickedAt, isOpen: false, isOver: false };
   const utterance = current;
   try {
-    await wakeSound();
+    await sound.wake();
   } catch (error) {
     if (utterance === current) current.isOver = true;
     showError(error);
@@ -143,22 +139,25 @@ async function speak() {
   connection.send({ type: "end", id });
 }
 
-/** Ready to play, by the better of the two ways that works here. */
-async function wakeSound() {
+/** Choose the better of the two ways that works here, ahead of the first click. */
+async function prepareSound() {
   if (navigator.audioSession) navigator.audioSession.type = "playback"; // else an iPhone's mute switch silences it
-  if (!sound && mayPlayOpus) {
+  const isPcmWanted = new URLSearchParams(location.search).get("path") === "pcm";
+  if (!isPcmWanted && (await canPlayOpus())) {
     try {
-      sound = new OpusSound(onBrokenDecoder);
-      await sound.wake();
-    } catch (error) {
-      if (sound && sound.context.state !== "running") throw error;
-      sound = null;
-      mayPlayOpus = false;
+      const opus = new OpusSound(onBrokenDecoder);
+      await opus.prepare();
+      return use(opus);
+    } catch {
+      // The browser promised more than it holds.
     }
   }
-  sound ??= new PcmSound();
+  use(new PcmSound());
+}
+
+function use(chosen) {
+  sound = chosen;
   sound.onEnded = () => (current.isOver = true);
-  await sound.wake();
   Object.assign(stats, { path: sound.path, sampleRate: sound.sampleRate });
   showPath(sound.path);
 }
@@ -166,8 +165,7 @@ async function wakeSound() {
 /** The browser could not decode after all: the other way, once more from the beginning. */
 function onBrokenDecoder(error) {
   hush();
-  sound = null;
-  mayPlayOpus = false;
+  use(new PcmSound());
   speak().then(() => note(`The browser could not decode Opus (${error.message}); the sound comes as plain samples.`));
 }
 
@@ -175,7 +173,6 @@ function onBrokenDecoder(error) {
 function hush() {
   if (!current || current.isOver) return;
   current.isOver = true;
-  if (!sound) return;
   const playedMs = current.stream === null ? 0 : Math.round(sound.playedMs);
   sound.stop();
   if (current.isOpen) connection.send({ type: "cancel", id: current.id, played_ms: playedMs });
@@ -201,9 +198,9 @@ setInterval(refresh, REFRESH_MS);
 function refresh() {
   if (!current) return;
   const isActive = !current.isOver;
-  const level = sound?.level() ?? { rms: 0, peak: 0 };
+  const level = sound.level();
   stats.rms = level.rms;
-  stats.state = !isActive ? "idle" : sound?.state === "idle" || !sound ? "waiting" : sound.state;
+  stats.state = !isActive ? "idle" : sound.state === "idle" ? "waiting" : sound.state;
   if (isActive && current.stream !== null) {
     stats.playedSamples = sound.playedSamples;
     stats.playedMs = sound.playedMs;
@@ -213,7 +210,7 @@ function refresh() {
       stats.firstAudioMs = Math.round(performance.now() - current.clickedAt - stats.playedMs);
     }
     tellPlayed();
-  } else if (current.stream !== null && sound?.playedSamples > stats.playedSamples) {
+  } else if (current.stream !== null && sound.playedSamples > stats.playedSamples) {
     stats.playedSamples = sound.playedSamples; // the last few, after the last look
     stats.playedMs = sound.playedMs;
   }
@@ -241,7 +238,8 @@ function note(text) {
 }
 
 function refreshNotes() {
-  showNotes([...unspeakable($("text").value, session.capabilities), ...serverNotes]);
+  const ownNotes = unspeakable($("text").value, session.capabilities).map(({ text }) => text);
+  showNotes([...ownNotes, ...serverNotes]);
 }
 
 $("speak-form").addEventListener("submit", (event) => {
@@ -264,4 +262,5 @@ addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !$("speak").disabled) speak();
   if (event.key === "Escape") hush();
 });
-probed.finally(() => connection.open());
+await prepareSound();
+connection.open();

@@ -3,7 +3,7 @@
 // OpusSound: WebCodecs decodes, an AudioWorklet plays; browsers allow both on https and localhost only.
 // PcmSound: plain samples in scheduled buffer sources; works on every page, such as http://gpu-box:8765.
 //
-// Both: wake(), begin(started), packet(payload, durationMs, isLast), finish(audioMs), stop(), playedSamples,
+// Both, after OpusSound's prepare(): wake(), begin(started), packet(payload, durationMs, isLast), finish(audioMs), stop(), playedSamples,
 // playedMs, state (idle | buffering | playing), underruns, level(), and the callback onEnded.
 
 const OPUS_RATE_HZ = 48000;
@@ -75,15 +75,12 @@ export class OpusSound extends Sound {
     this.report = { played: 0, at: 0 };
   }
 
-  async wake() {
-    const awake = super.wake(); // before any other wait, or the click is forgotten
-    if (!this.node) {
-      await this.context.audioWorklet.addModule("/player/worklet.js");
-      this.node = new AudioWorkletNode(this.context, "speech-ring", { numberOfInputs: 0, outputChannelCount: [1] });
-      this.node.port.onmessage = ({ data }) => this.#heardFrom(data);
-      this.node.connect(this.analyser);
-    }
-    await awake;
+  /** Needed once, before anything else; fails where the browser lacks what this way needs. */
+  async prepare() {
+    await this.context.audioWorklet.addModule("/player/worklet.js");
+    this.node = new AudioWorkletNode(this.context, "speech-ring", { numberOfInputs: 0, outputChannelCount: [1] });
+    this.node.port.onmessage = ({ data }) => this.#heardFrom(data);
+    this.node.connect(this.analyser);
   }
 
   begin({ pre_skip }) {

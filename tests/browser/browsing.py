@@ -1,0 +1,83 @@
+"""A server that speaks tones, and a headless Chromium that looks at its page."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+from fakes.synthesizer import FakeSynthesizer
+
+from streamer.config import Config, LimitsConfig, ServerConfig
+from streamer.server.app import Server
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP gpu-box 127.0.0.1",
+]
+PATIENCE_MS = 20_000
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    synthesizer: FakeSynthesizer | None = None, *, port: int = 0, **server_options: Any
+) -> AsyncIterator[Server]:
+    """A running server on a free port of this machine."""
+    config = replace(
+        Config(),
+        server=ServerConfig(port=port, **server_options),
+        limits=LimitsConfig(drain_timeout_s=0.1),
+    )
+    server = Server(config, synthesizer or FakeSynthesizer(speed=4.0))
+    await server.start()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(server.run_until_stopped())
+        try:
+            yield server
+        finally:
+            server.stop()
+            server.stop()
+
+
+@contextlib.asynccontextmanager
+async def browsing(url: str, **context_options: Any) -> AsyncIterator[Any]:
+    """A page in a fresh Chromium; an error in its scripts fails the test."""
+    from playwright.async_api import async_playwright
+
+    errors: list[str] = []
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        try:
+            page = await (await browser.new_context(**context_options)).new_page()
+            page.set_default_timeout(PATIENCE_MS)
+            page.on("pageerror", lambda error: errors.append(str(error)))
+            await page.goto(url)
+            yield page
+        finally:
+            await browser.close()
+    assert not errors
+
+
+async def until(page: Any, condition: str) -> None:
+    """Wait until a JavaScript expression holds; `player` in it is the page's own account of itself."""
+    await page.wait_for_function(f"() => {{ const player = window.streamerPlayer; return {condition}; }}")
+
+
+async def account(page: Any) -> dict[str, Any]:
+    """What the page says of itself."""
+    stats: dict[str, Any] = await page.evaluate("() => structuredClone(window.streamerPlayer)")
+    return stats
+
+
+async def speak(page: Any, text: str) -> None:
+    """Type the text and press the button, as a person would."""
+    await until(page, "player.connection === 'connected'")
+    await page.fill("#text", text)
+    await page.click("#speak")

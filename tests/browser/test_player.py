@@ -1,0 +1,182 @@
+"""The page in a real browser: it is clicked, it is heard, it is stopped, by both ways to the loudspeaker."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from typing import Any
+
+import pytest
+from browsing import account, browsing, serving, speak, until
+from fakes.synthesizer import FakeSynthesizer
+
+from streamer.errors import EngineError
+
+TEXT = "Hello there, this is a first sentence. And this one is the second."
+LONG_TEXT = "This is one of very many sentences. " * 40
+ADDRESSES = {
+    "opus": "http://localhost:{port}/",
+    "pcm": "http://localhost:{port}/?path=pcm",
+    "pcm on a plain origin": "http://gpu-box:{port}/",
+}
+WAYS = pytest.mark.parametrize("way", list(ADDRESSES))
+
+
+def assert_heard_as_announced(stats: dict[str, Any], way: str) -> None:
+    """Not silence, and as many samples as `done` told."""
+    done = stats["done"][-1]
+    assert done["reason"] == "completed" and stats["path"] == way.split()[0]
+    assert stats["loudestRms"] > 0.05
+    assert stats["playedSamples"] == pytest.approx(
+        done["audio_ms"] * stats["sampleRate"] / 1000, abs=stats["sampleRate"] / 1000 + 1
+    )
+    assert stats["receivedMs"] >= done["audio_ms"] - 1 and stats["gaps"] == 0
+
+
+@WAYS
+async def test_what_is_typed_is_heard(way: str) -> None:
+    """Speak plays every sample of the announced length and no silence, and says when it began."""
+    async with serving() as server, browsing(ADDRESSES[way].format(port=server.port)) as page:
+        await speak(page, TEXT)
+        await until(page, "player.state === 'playing' && player.rms > 0.05")
+        assert await page.is_enabled("#stop")
+        assert "first sentence" in await page.inner_text("#caption")
+        await until(page, "player.state === 'idle' && player.done.length === 1")
+        stats = await account(page)
+        assert_heard_as_announced(stats, way)
+        assert stats["firstAudioMs"] > 0 and await page.is_disabled("#stop")
+        assert await page.inner_text("#first-audio") == f"{stats['firstAudioMs']} ms"
+
+
+@WAYS
+async def test_stop_is_silence_at_once_and_one_done(way: str) -> None:
+    """In the middle of a long text Stop silences the page, and the server ends that utterance once."""
+    synthesizer = FakeSynthesizer(speed=4.0)
+    async with serving(synthesizer) as server, browsing(ADDRESSES[way].format(port=server.port)) as page:
+        await speak(page, LONG_TEXT)
+        await until(page, "player.state === 'playing' && player.playedMs > 300 && player.rms > 0.05")
+        await page.click("#stop")
+        await until(page, "player.state === 'idle' && player.done.length > 0")
+        await until(page, "player.rms < 0.001")
+        stopped = await account(page)
+        await page.wait_for_timeout(400)
+        later = await account(page)
+        assert later["playedSamples"] == stopped["playedSamples"] and later["rms"] < 0.001
+        (done,) = later["done"]
+        assert done["reason"] == "cancelled" and LONG_TEXT.startswith(done["heard"]["text"])
+        assert synthesizer.num_open == 0
+
+
+@WAYS
+async def test_speaking_again_takes_the_place_of_the_first(way: str) -> None:
+    """A second Speak silences the first, whose end is `cancelled`, and is heard to its end."""
+    async with serving() as server, browsing(ADDRESSES[way].format(port=server.port)) as page:
+        await speak(page, LONG_TEXT)
+        await until(page, "player.state === 'playing' && player.playedMs > 100")
+        await speak(page, TEXT)
+        await until(page, "player.state === 'idle' && player.done.length === 2")
+        stats = await account(page)
+        assert stats["done"][0]["reason"] == "cancelled"
+        assert_heard_as_announced(stats, way)
+
+
+@pytest.mark.parametrize("way", ["opus", "pcm"])
+async def test_a_slow_model_makes_pauses_and_no_end(way: str) -> None:
+    """Where sound is made too slowly the page waits, counts it, and plays on to the last sample."""
+    synthesizer = FakeSynthesizer(speed=0.6)
+    async with serving(synthesizer) as server, browsing(ADDRESSES[way].format(port=server.port)) as page:
+        await speak(page, "This is made more slowly than it is heard.")
+        await until(page, "player.state === 'idle' && player.done.length === 1")
+        stats = await account(page)
+        assert stats["underruns"] > 0
+        assert_heard_as_announced(stats, way)
+
+
+async def test_a_text_beyond_one_message_is_spoken_whole() -> None:
+    """The page cuts a text at the announced limit, and not within a character."""
+    text = "ha 😀 ha " * 320
+    async with (
+        serving(FakeSynthesizer(ms_per_char=1.0)) as server,
+        browsing(ADDRESSES["opus"].format(port=server.port)) as page,
+    ):
+        await speak(page, text)
+        await until(page, "player.done.length === 1")
+        assert (await account(page))["done"][0]["characters"] == len(text.strip())
+
+
+async def test_the_page_says_what_the_model_cannot_do() -> None:
+    """Tags and letters beyond the model's abilities are named while they are typed, and only those."""
+    async with serving() as server, browsing(f"http://localhost:{server.port}/") as page:
+        await until(page, "player.connection === 'connected'")
+        await page.fill("#text", "Well [laughs] that was funny.")
+        assert "[laughs]" in await page.inner_text("#notes")
+        await page.fill("#text", "Привет!")
+        assert "Cyrillic" in await page.inner_text("#notes")
+        await page.fill("#text", "A plain sentence.")
+        assert await page.inner_text("#notes") == ""
+
+
+async def test_a_failure_is_shown() -> None:
+    """When the model fails the message is on the page, and the next text is spoken."""
+    synthesizer = FakeSynthesizer(speed=4.0)
+    synthesizer.fail_on["broken"] = EngineError("the model stumbled")
+    async with serving(synthesizer) as server, browsing(f"http://localhost:{server.port}/") as page:
+        await speak(page, "This is broken.")
+        await until(page, "player.state === 'idle' && player.done.length === 1")
+        assert "the model stumbled" in await page.inner_text("#error")
+        await speak(page, TEXT)
+        await until(page, "player.state === 'idle' && player.done.length === 2")
+        assert await page.is_hidden("#error")
+        assert_heard_as_announced(await account(page), "opus")
+
+
+async def test_the_connection_comes_back_by_itself() -> None:
+    """When the server goes the page says so, and when it is there again it works as before."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    async with contextlib.AsyncExitStack() as stack:
+        async with serving(port=port):
+            page = await stack.enter_async_context(browsing(f"http://localhost:{port}/"))
+            await until(page, "player.connection === 'connected'")
+        await until(page, "player.connection !== 'connected'")
+        assert await page.is_disabled("#speak")
+        await stack.enter_async_context(serving(port=port))
+        await speak(page, TEXT)
+        await until(page, "player.state === 'idle' && player.done.length === 1")
+        assert_heard_as_announced(await account(page), "opus")
+
+
+async def test_a_key_is_asked_for_and_kept(tmp_path: Any) -> None:
+    """Where a key is needed the page asks for it, and speaks once it has it."""
+    keys = tmp_path / "keys"
+    keys.write_text("open-sesame-1234567890\n")
+    async with serving(api_keys_file=keys) as server, browsing(f"http://localhost:{server.port}/") as page:
+        await page.fill("#key", "open-sesame-1234567890")
+        await page.press("#key", "Enter")
+        await speak(page, TEXT)
+        await until(page, "player.state === 'idle' && player.done.length === 1")
+        assert_heard_as_announced(await account(page), "opus")
+
+
+async def test_the_page_is_whole_without_the_network() -> None:
+    """Nothing is loaded from elsewhere, and every voice is on offer with the default chosen."""
+    requested: list[str] = []
+    async with serving() as server, browsing("about:blank") as page:
+        page.on("request", lambda request: requested.append(request.url))
+        await page.goto(f"http://localhost:{server.port}/")
+        await until(page, "document.querySelectorAll('#voice option').length === 2")
+        assert await page.input_value("#voice") == "tone"
+        assert requested and all(url.startswith(f"http://localhost:{server.port}/") for url in requested)
+        assert json.dumps(await account(page))
+
+
+async def test_a_phone_sees_it_all() -> None:
+    """On a narrow screen nothing is cut off at the side, and the buttons are big enough for a thumb."""
+    phone = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+    async with serving() as server, browsing(f"http://localhost:{server.port}/", **phone) as page:
+        assert await page.evaluate("() => document.documentElement.scrollWidth") <= 360
+        for button in ("#speak", "#stop"):
+            box = await page.locator(button).bounding_box()
+            assert box["height"] >= 44 and box["width"] >= 88

@@ -1,0 +1,188 @@
+"""Cuts the teacher's sentences into training examples for the three transformers, each laid out as at run time."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from streamer.stages.coarse_windows import DROPPED_HISTORY, CoarseWindows
+from streamer.text.tokenizer import PhonemeTokenizer
+from training.lexicon import lexicon
+from training.recipe import (
+    CODEBOOK_SIZE,
+    CONFIG,
+    FINE_CONTEXT,
+    FINE_HISTORY,
+    MAX_SEMANTIC,
+    NUM_CODEBOOKS,
+    SYMBOLS,
+    TEXT_CONTEXT,
+    shards,
+    split,
+)
+
+Ints = npt.NDArray[np.int16]
+IGNORED = -100
+SPELLED_WORDS = 0.08
+"""Share of words given to the model as letters, so that it learns to read those its lexicon lacks."""
+NO_HISTORY = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """One sentence: its text, semantic tokens [50 Hz] and codes [codebooks, 75 Hz]."""
+
+    text: str
+    semantic: Ints
+    codes: Ints
+
+    @property
+    def coarse(self) -> npt.NDArray[np.int64]:
+        """The first two codebooks, interleaved, as the coarse model's tokens [150 Hz]."""
+        offsets = np.array([[0], [CODEBOOK_SIZE]]) + CONFIG.coarse.codebook_offset
+        flat: npt.NDArray[np.int64] = (self.codes[:2].astype(np.int64) + offsets).T.reshape(-1)
+        return flat
+
+
+def read_spoken(work: Path, *, held_out: bool = False) -> list[Spoken]:
+    """All sentences to train on (or those held out)."""
+    found: list[Spoken] = []
+    for name in shards(work, held_out=held_out):
+        rows = json.loads((work / "speech" / f"{name}.json").read_text())
+        features = np.load(work / "features" / f"{name}.npz")
+        semantic = split(features["semantic"], features["tokens"])
+        path = work / "codes" / f"{name}.npy"
+        frames = features["frames"]
+        codes = np.load(path) if path.exists() else np.zeros((NUM_CODEBOOKS, frames.sum()), np.int16)
+        for row, tokens, part in zip(rows, semantic, split(codes, frames), strict=True):
+            found.append(Spoken(row["text"], tokens, part))
+    return found
+
+
+class SemanticExamples:
+    """Text and a semantic history, summed by the model; the tokens and the end are to be predicted."""
+
+    def __init__(self, spoken: list[Spoken]) -> None:
+        self._lexicon = lexicon()
+        self._tokenizer = PhonemeTokenizer(SYMBOLS, self._lexicon)
+        self._speller = PhonemeTokenizer(SYMBOLS, {})
+        self._spoken = [item for item in spoken if len(item.semantic) < MAX_SEMANTIC]
+        self._order = sorted(range(len(self._spoken)), key=lambda index: len(self._spoken[index].semantic))
+
+    def text_tokens(self, text: str, chance: random.Random) -> list[int]:
+        """As the tokenizer gives them, but some words spelled."""
+        ids: list[int] = []
+        for part in re.findall(r"[A-Za-z']+|[^A-Za-z']+", text):
+            tokenizer = self._speller if chance.random() < SPELLED_WORDS else self._tokenizer
+            piece = tokenizer.encode(part)
+            ids += piece if piece or not part.isspace() else [SYMBOLS.index(" ")]
+        return ids[:TEXT_CONTEXT]
+
+    def batch(self, rows: int, chance: random.Random) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Text and history [rows, text_context] each, input tokens and targets [rows, length].
+
+        Rows are of about one length: neighbours in the order of lengths.
+        """
+        config = CONFIG.semantic
+        start = chance.randrange(max(1, len(self._order) - rows))
+        chosen = [self._spoken[index] for index in self._order[start : start + rows]]
+        length = max(len(item.semantic) for item in chosen) + 1
+        text = torch.full((rows, TEXT_CONTEXT), config.text_pad_token)
+        history = torch.full((rows, TEXT_CONTEXT), config.pad_token)
+        tokens = torch.full((rows, length), config.pad_token)
+        targets = torch.full((rows, length), IGNORED)
+        tokens[:, 0] = config.infer_token
+        for row, item in enumerate(chosen):
+            ids = self.text_tokens(item.text, chance)
+            text[row, : len(ids)] = torch.tensor(ids) + config.text_offset
+            if chance.random() > NO_HISTORY:
+                other = chance.choice(self._spoken).semantic[-TEXT_CONTEXT:]
+                history[row, : len(other)] = torch.from_numpy(other.astype(np.int64))
+            semantic = torch.from_numpy(item.semantic.astype(np.int64))
+            count = len(semantic)
+            tokens[row, 1 : count + 1] = semantic
+            targets[row, :count] = semantic
+            targets[row, count] = config.vocab_size
+        return text, history, tokens, targets
+
+
+class CoarseExamples:
+    """One window of the coarse stage, with another sentence as the voice's history, or none."""
+
+    def __init__(self, spoken: list[Spoken]) -> None:
+        self._spoken = [item for item in spoken if len(item.semantic) > 20]
+        self._windows = CoarseWindows.from_config(CONFIG)
+
+    def example(self, chance: random.Random) -> tuple[list[int], list[int]]:
+        """(input, targets) of a random window: every coarse token in it is a target, context included."""
+        windows, config = self._windows, CONFIG.coarse
+        item, voice = chance.choice(self._spoken), chance.choice(self._spoken)
+        semantic, coarse = item.semantic.astype(np.int64).tolist(), item.coarse.tolist()
+        num_history, num_coarse = 0, 0
+        if chance.random() > 0.1:
+            voice_coarse = voice.coarse.tolist()
+            num_history, num_coarse = windows.history_lengths(len(voice.semantic), len(voice_coarse))
+            semantic = voice.semantic.astype(np.int64).tolist()[-num_history:] + semantic
+            voice_coarse = voice_coarse[-num_coarse:][:-DROPPED_HISTORY]
+            num_coarse = len(voice_coarse)
+            coarse = voice_coarse + coarse
+        num_steps = len(coarse) - num_coarse
+        first = config.window * chance.randrange(max(1, -(-num_steps // config.window)))
+        start = windows.semantic_start(first, num_history)
+        slice_ = semantic[start : start + config.semantic_context]
+        slice_ += [config.semantic_pad_token] * (config.semantic_context - len(slice_))
+        end = num_coarse + first
+        context = coarse[max(0, end - config.max_history) : end]
+        made = coarse[end : end + config.window]
+        row = [*slice_, config.infer_token, *context, *made]
+        targets = [IGNORED] * config.semantic_context + [*context, *made]
+        return row[:-1], targets
+
+    def batch(self, rows: int, chance: random.Random) -> tuple[Tensor, Tensor]:
+        """Inputs and targets [rows, length], padded at the end."""
+        parts = [self.example(chance) for _ in range(rows)]
+        length = max(len(row) for row, _ in parts)
+        pad = CONFIG.coarse.semantic_pad_token
+        inputs = torch.tensor([row + [pad] * (length - len(row)) for row, _ in parts])
+        targets = torch.tensor([(row + [IGNORED] * length)[:length] for _, row in parts])
+        return inputs, targets
+
+
+class FineExamples:
+    """A chunk of the fine stage: fixed frames on its left, nothing but pad on its right."""
+
+    def __init__(self, spoken: list[Spoken]) -> None:
+        self._spoken = [item for item in spoken if item.codes.shape[1] > 16]
+
+    def batch(self, rows: int, codebook: int, chance: random.Random) -> tuple[Tensor, Tensor]:
+        """Codes [rows, codebooks, context] as they stand before `codebook` is predicted; targets [rows, context]."""
+        config = CONFIG.fine
+        buffer = torch.full((rows, NUM_CODEBOOKS, FINE_CONTEXT), config.pad_token)
+        targets = torch.full((rows, FINE_CONTEXT), IGNORED)
+        for row in range(rows):
+            item, voice = chance.choice(self._spoken), chance.choice(self._spoken)
+            codes = np.concatenate([voice.codes[:, -FINE_HISTORY:], item.codes], axis=1).astype(np.int64)
+            size = min(chance.choice(config.chunk_frames), FINE_CONTEXT - FINE_HISTORY)
+            first = chance.randrange(voice.codes[:, -FINE_HISTORY:].shape[1], codes.shape[1])
+            left = codes[:, max(0, first - FINE_HISTORY) : first]
+            new = codes[:, first : first + size]
+            begin, end = left.shape[1], left.shape[1] + new.shape[1]
+            buffer[row, :, :begin] = torch.from_numpy(left)
+            buffer[row, :codebook, begin:end] = torch.from_numpy(new[:codebook])
+            # What the model made of the pad before is in sight too (the reference's way): any code may stand there.
+            noise = torch.randint(CODEBOOK_SIZE, (codebook, FINE_CONTEXT - end))
+            buffer[row, 2:codebook, end:] = noise[2:]
+            targets[row, begin:end] = torch.from_numpy(new[codebook])
+        return buffer, targets
+
+
+Batch = Callable[[int, random.Random], tuple[Tensor, ...]]

@@ -1,0 +1,89 @@
+"""Makes the codes: a residual vector quantizer, fitted by k-means on the frames' features.
+
+Its codebooks are the EnCodec quantizer's of the built-in model; codebook 0 and 1 (the coarse ones) say phone
+and pitch, the others sharpen the spectrum.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+NUM_CODEBOOKS, CODEBOOK_SIZE = 8, 1024
+NUM_SAMPLES = 200_000
+NUM_ROUNDS = 12
+
+
+def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
+    """Index of the nearest codebook entry, [vectors]."""
+    lengths = codebook.square().sum(dim=1)
+    parts = [(lengths - 2 * part @ codebook.T).argmin(dim=1) for part in vectors.split(16_384)]
+    return torch.cat(parts)
+
+
+def k_means(vectors: Tensor) -> Tensor:
+    """[codebook_size, features]; an entry nobody chose is put on a random vector."""
+    codebook = vectors[torch.randperm(len(vectors))[:CODEBOOK_SIZE]].clone()
+    for _ in range(NUM_ROUNDS):
+        choice = nearest(vectors, codebook)
+        counts = torch.bincount(choice, minlength=CODEBOOK_SIZE)
+        codebook = torch.zeros_like(codebook).index_add_(0, choice, vectors) / counts.clamp(min=1)[:, None]
+        empty = counts == 0
+        codebook[empty] = vectors[torch.randint(len(vectors), (int(empty.sum()),))]
+    return codebook
+
+
+def fit(vectors: Tensor) -> Tensor:
+    """[codebooks, codebook_size, features]: each codebook fits what the ones before it leave."""
+    books = []
+    rest = vectors.clone()
+    total = rest.var(dim=0).sum()
+    for number in range(NUM_CODEBOOKS):
+        book = k_means(rest)
+        rest -= book[nearest(rest, book)]
+        books.append(book)
+        print(f"codebook {number}: {rest.square().sum(dim=1).mean() / total:.4f} of the variance is left", flush=True)
+    return torch.stack(books)
+
+
+def encode(vectors: Tensor, books: Tensor) -> Tensor:
+    """[codebooks, frames] codes of [frames, features]."""
+    rest = vectors.clone()
+    codes = []
+    for book in books:
+        choice = nearest(rest, book)
+        rest -= book[choice]
+        codes.append(choice)
+    return torch.stack(codes)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    arguments = parser.parse_args()
+    torch.manual_seed(1)
+    path = arguments.work / "codebooks.npy"
+    shards = sorted((arguments.work / "features").glob("*.npz"))
+    if not path.exists():
+        each = NUM_SAMPLES // len(shards)
+        parts = []
+        for shard in shards:
+            features = np.load(shard)["features"].astype(np.float32)
+            parts.append(torch.from_numpy(features)[torch.randperm(len(features))[:each]])
+        np.save(path, fit(torch.cat(parts)).numpy())
+    books = torch.from_numpy(np.load(path))
+    folder = arguments.work / "codes"
+    folder.mkdir(exist_ok=True)
+    for shard in shards:
+        target = folder / f"{shard.stem}.npy"
+        if not target.exists():
+            features = torch.from_numpy(np.load(shard)["features"].astype(np.float32))
+            np.save(target, encode(features, books).numpy().astype(np.int16))
+
+
+if __name__ == "__main__":
+    main()

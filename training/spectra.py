@@ -1,0 +1,50 @@
+"""What a decoder is trained by: how far two sounds' spectra lie apart, at several resolutions at once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+WINDOWS = (256, 512, 1024, 2048)
+NUM_MELS = {256: 20, 512: 40, 1024: 80, 2048: 100}
+FLOOR = 1e-5
+
+
+def mel_matrix(num_mels: int, num_bins: int, sample_rate_hz: int) -> Tensor:
+    """[bins, mels]; triangles even on the mel scale, each at least one bin wide, each of sum 1."""
+    top = 2595 * torch.log10(torch.tensor(1 + sample_rate_hz / 2 / 700))
+    corners = 700 * (10 ** (torch.linspace(0, float(top), num_mels + 2) / 2595) - 1)
+    bins = torch.linspace(0, sample_rate_hz / 2, num_bins)[:, None]
+    low, middle, high = corners[:-2], corners[1:-1], corners[2:]
+    weights = torch.minimum((bins - low) / (middle - low), (high - bins) / (high - middle)).clamp(min=0)
+    weights[(bins - middle).abs().argmin(dim=0), torch.arange(num_mels)] += 1e-3
+    return weights / weights.sum(dim=0)
+
+
+class SpectralLoss(nn.Module):
+    """Log-mel and log-magnitude L1 and spectral convergence over several windows, averaged."""
+
+    def __init__(self, sample_rate_hz: int) -> None:
+        super().__init__()
+        for window in WINDOWS:
+            self.register_buffer(f"hann_{window}", torch.hann_window(window))
+            self.register_buffer(f"mel_{window}", mel_matrix(NUM_MELS[window], window // 2 + 1, sample_rate_hz))
+
+    def magnitude(self, sound: Tensor, window: int) -> Tensor:
+        """[rows, samples] to [rows, frames, bins]."""
+        hann = getattr(self, f"hann_{window}")
+        spectrum = torch.stft(sound, window, window // 4, window=hann, return_complex=True)
+        power = spectrum.real.square() + spectrum.imag.square()
+        return (power + FLOOR**2).sqrt().transpose(1, 2) / (window / 2)
+
+    def forward(self, made: Tensor, real: Tensor) -> Tensor:
+        """Both [rows, samples]."""
+        loss = made.new_zeros(())
+        for window in WINDOWS:
+            mel = getattr(self, f"mel_{window}")
+            ours, theirs = self.magnitude(made, window), self.magnitude(real, window)
+            logs = (torch.log(ours @ mel + FLOOR) - torch.log(theirs @ mel + FLOOR)).abs().mean()
+            fine_logs = (torch.log(ours + 1e-4) - torch.log(theirs + 1e-4)).abs().mean()
+            convergence = (ours - theirs).norm() / (theirs.norm() + 1e-6)
+            loss = loss + logs + 0.5 * fine_logs + 0.5 * convergence
+        return loss / len(WINDOWS)

@@ -1,0 +1,208 @@
+"""Trains the EnCodec decoder to turn the quantizer's codes into the teacher's sound.
+
+The codes say nothing of phase, so the decoder is judged by spectra, and, with `--adversarial`, by a
+discriminator that looks at spectrograms. Stopped at any time, it goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from streamer.models.codec import CodecDecoder
+from training.features import HOP, SAMPLE_RATE_HZ
+from training.recipe import CODEBOOK_SIZE, CONFIG, NUM_CODEBOOKS, shards
+from training.spectra import SpectralLoss
+
+LEARNING_RATE = 8e-4
+WARM_UP_STEPS = 200
+CLIP_NORM = 30.0
+NOISY_CODES = 0.03
+CHECKPOINT_STEPS = 250
+ADVERSARIAL_WEIGHT, FEATURE_WEIGHT = 0.3, 2.0
+
+
+class Discriminator(nn.Module):
+    """Real or made? Convolutions over log-spectrograms of three resolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.windows = (512, 1024, 2048)
+        self.towers = nn.ModuleList(self.tower() for _ in self.windows)
+        for window in self.windows:
+            self.register_buffer(f"hann_{window}", torch.hann_window(window))
+
+    @staticmethod
+    def tower() -> nn.ModuleList:
+        sizes = (2, 16, 32, 32, 32)
+        layers = [
+            nn.utils.parametrizations.weight_norm(nn.Conv2d(a, b, (3, 7), (1, 2), (1, 3)))
+            for a, b in zip(sizes, sizes[1:], strict=False)
+        ]
+        return nn.ModuleList([*layers, nn.utils.parametrizations.weight_norm(nn.Conv2d(32, 1, 3, padding=1))])
+
+    def forward(self, sound: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """[rows, samples] to a score map per resolution, and the layers' outputs."""
+        scores, features = [], []
+        for window, tower in zip(self.windows, self.towers, strict=True):
+            spectrum = torch.stft(
+                sound, window, window // 4, window=getattr(self, f"hann_{window}"), return_complex=True
+            )
+            x = torch.view_as_real(spectrum).permute(0, 3, 2, 1) / (window**0.5)
+            for layer in tower[:-1]:
+                x = functional.leaky_relu(layer(x), 0.2)
+                features.append(x)
+            scores.append(tower[-1](x))
+        return scores, features
+
+
+def new_decoder(codebooks: np.ndarray) -> CodecDecoder:
+    """A decoder whose quantizer holds the fitted codebooks, scaled to unit variance around 0."""
+    decoder = CodecDecoder(CONFIG.codec)
+    books = torch.from_numpy(codebooks)
+    books[0] -= books[0].mean(dim=0)
+    with torch.no_grad():
+        decoder.codebooks.copy_(books / books[0].std())
+    return decoder
+
+
+def batches(work: Path, rows: int, frames: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Random cuts: codes [rows, codebooks, frames] and sound [rows, frames * hop], from the shards in memory."""
+    chance = np.random.default_rng(seed)
+    data = []
+    for name in shards(work):
+        sound = np.load(work / "speech" / f"{name}.npz")["sound"]
+        lengths = np.load(work / "features" / f"{name}.npz")["frames"]
+        codes = np.load(work / "codes" / f"{name}.npy")
+        data.append((sound, codes, sentence_starts(work, name), lengths, np.cumsum(lengths) - lengths))
+    while True:
+        codes_rows, sound_rows = [], []
+        while len(codes_rows) < rows:
+            sound, codes, starts, lengths, firsts = data[chance.integers(len(data))]
+            number = chance.integers(len(lengths))
+            if lengths[number] < frames:
+                continue
+            first = chance.integers(lengths[number] - frames + 1)
+            codes_rows.append(codes[:, firsts[number] + first :][:, :frames])
+            begin = starts[number] + first * HOP
+            sound_rows.append(sound[begin : begin + frames * HOP])
+        codes_batch = torch.from_numpy(np.stack(codes_rows).astype(np.int64))
+        yield codes_batch, torch.from_numpy(np.stack(sound_rows).astype(np.float32) / 32768)
+
+
+def sentence_starts(work: Path, name: str) -> np.ndarray:
+    """Where each sentence of a shard begins, in samples."""
+    return np.array([row["start"] for row in json.loads((work / "speech" / f"{name}.json").read_text())])
+
+
+def with_noise(codes: Tensor) -> Tensor:
+    """Some fine codes at random: at run time they are guesses."""
+    noisy = torch.rand(codes.shape) < NOISY_CODES
+    noisy[:, :2] = False
+    return torch.where(noisy, torch.randint(CODEBOOK_SIZE, codes.shape), codes)
+
+
+class Training:
+    """The decoder, its judge, their optimizers and the step count: what a checkpoint keeps."""
+
+    def __init__(self, work: Path, device: str) -> None:
+        self.path = work / "decoder.pt"
+        self.device = device
+        self.decoder = new_decoder(np.load(work / "codebooks.npy")).to(device)
+        self.judge = Discriminator().to(device)
+        self.loss = SpectralLoss(SAMPLE_RATE_HZ).to(device)
+        self.optimizer = torch.optim.AdamW(self.decoder.parameters(), LEARNING_RATE, (0.8, 0.99))
+        self.judge_optimizer = torch.optim.AdamW(self.judge.parameters(), 4e-4, (0.8, 0.99))
+        self.steps = 0
+        if self.path.exists():
+            state = torch.load(self.path, weights_only=True)
+            self.decoder.load_state_dict(state["decoder"])
+            self.judge.load_state_dict(state["judge"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.judge_optimizer.load_state_dict(state["judge_optimizer"])
+            self.steps = state["steps"]
+
+    def save(self) -> None:
+        state = {
+            "decoder": self.decoder.state_dict(),
+            "judge": self.judge.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "judge_optimizer": self.judge_optimizer.state_dict(),
+            "steps": self.steps,
+        }
+        torch.save(state, self.path.with_suffix(".tmp"))
+        self.path.with_suffix(".tmp").replace(self.path)
+
+    def step(self, codes: Tensor, real: Tensor, *, rate: float, adversarial: bool) -> tuple[float, float]:
+        """One update; returns the spectral loss and the judge's (0 without it)."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * min(1.0, (self.steps + 1) / WARM_UP_STEPS)
+        made = self.decoder(self.decoder.dequantize(with_noise(codes).to(self.device)))
+        real = real.to(self.device)
+        judge_loss = self.judge_step(made.detach(), real) if adversarial else 0.0
+        spectral = self.loss(made, real)
+        total = spectral
+        if adversarial:
+            scores, ours = self.judge(made)
+            with torch.no_grad():
+                _, theirs = self.judge(real)
+            fooled = sum((1 - score).relu().mean() for score in scores) / len(scores)
+            alike = sum((a - b).abs().mean() / (b.abs().mean() + 1e-6) for a, b in zip(ours, theirs, strict=True))
+            total = total + ADVERSARIAL_WEIGHT * fooled + FEATURE_WEIGHT * alike / len(ours)
+        self.optimizer.zero_grad()
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self.decoder.parameters(), CLIP_NORM)
+        self.optimizer.step()
+        self.steps += 1
+        return float(spectral), judge_loss
+
+    def judge_step(self, made: Tensor, real: Tensor) -> float:
+        (made_scores, _), (real_scores, _) = self.judge(made), self.judge(real)
+        loss = sum(
+            (1 - real_score).relu().mean() + (1 + made_score).relu().mean()
+            for made_score, real_score in zip(made_scores, real_scores, strict=True)
+        ) / len(made_scores)
+        self.judge_optimizer.zero_grad()
+        loss.backward()
+        self.judge_optimizer.step()
+        return float(loss)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--rows", type=int, default=8)
+    parser.add_argument("--frames", type=int, default=48)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--rate", type=float, default=LEARNING_RATE)
+    parser.add_argument("--adversarial", action="store_true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    training = Training(arguments.work, arguments.device)
+    torch.manual_seed(training.steps)
+    start, losses = time.monotonic(), []
+    end = start + 60 * arguments.minutes
+    for codes, sound in batches(arguments.work, arguments.rows, arguments.frames, training.steps):
+        losses.append(training.step(codes, sound, rate=arguments.rate, adversarial=arguments.adversarial))
+        if training.steps % CHECKPOINT_STEPS == 0 or time.monotonic() > end:
+            training.save()
+            spectral, judged = np.mean(losses, axis=0)
+            per_step = (time.monotonic() - start) / (len(losses) or 1)
+            print(f"{training.steps} spectral {spectral:.4f} judge {judged:.3f} {per_step:.3f} s/step", flush=True)
+            losses, start = [], time.monotonic()
+        if time.monotonic() > end:
+            return
+
+
+if __name__ == "__main__":
+    main()

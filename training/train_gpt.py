@@ -1,0 +1,133 @@
+"""Trains one of the three transformers: `semantic`, `coarse` or `fine`.
+
+The learning rate falls along a cosine over `--minutes`; a stopped run goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from streamer.models.fine_gpt import FineGpt
+from streamer.models.gpt import CausalGpt
+from training.examples import IGNORED, CoarseExamples, FineExamples, SemanticExamples, Spoken, read_spoken
+from training.recipe import CONFIG, NUM_CODEBOOKS, TEXT_CONTEXT
+
+RATES = {"semantic": 1.5e-3, "coarse": 1.5e-3, "fine": 1.5e-3}
+ROWS = {"semantic": 24, "coarse": 32, "fine": 16}
+DROPOUT = {"semantic": 0.1, "coarse": 0.05, "fine": 0.05}
+LAST_RATE = 0.05
+WARM_UP_STEPS = 100
+CHECKPOINT_STEPS = 200
+VALIDATION_BATCHES = 8
+
+
+def new_model(stage: str) -> CausalGpt | FineGpt:
+    """The stage's model with fresh weights."""
+    if stage == "fine":
+        return FineGpt(CONFIG.fine.transformer, dropout=DROPOUT[stage])
+    transformer = CONFIG.semantic.transformer if stage == "semantic" else CONFIG.coarse.transformer
+    return CausalGpt(transformer, dropout=DROPOUT[stage])
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    return functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+
+
+class StageLoss:
+    """The loss of a random batch of `stage`'s examples."""
+
+    def __init__(self, stage: str, spoken: list[Spoken]) -> None:
+        self.stage = stage
+        examples = {"semantic": SemanticExamples, "coarse": CoarseExamples, "fine": FineExamples}
+        self.examples = examples[stage](spoken)
+
+    def __call__(self, model: nn.Module, rows: int, chance: random.Random, device: str) -> Tensor:
+        if isinstance(self.examples, SemanticExamples) and isinstance(model, CausalGpt):
+            text, history, tokens, targets = (part.to(device) for part in self.examples.batch(rows, chance))
+            merged = model.embed(text) + model.embed(history)
+            logits = model.forward_embeddings(torch.cat([merged, model.embed(tokens)], dim=1))
+            return cross_entropy(logits[:, TEXT_CONTEXT:], targets)
+        if isinstance(self.examples, CoarseExamples):
+            inputs, targets = (part.to(device) for part in self.examples.batch(rows, chance))
+            context = CONFIG.coarse.semantic_context
+            return cross_entropy(model(inputs)[:, context:], targets[:, context:])
+        assert isinstance(self.examples, FineExamples)
+        codebook = chance.randrange(2, NUM_CODEBOOKS)
+        codes, targets = (part.to(device) for part in self.examples.batch(rows, codebook, chance))
+        return cross_entropy(model(codebook, codes), targets)
+
+
+@torch.no_grad()
+def validate(model: nn.Module, loss: StageLoss, rows: int, device: str) -> float:
+    """The mean loss over the same batches of held-out sentences every time."""
+    model.eval()
+    chance = random.Random(0)
+    values = [float(loss(model, rows, chance, device)) for _ in range(VALIDATION_BATCHES)]
+    model.train()
+    return float(np.mean(values))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("stage", choices=tuple(ROWS))
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rate", type=float)
+    parser.add_argument("--rows", type=int)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    stage, device = arguments.stage, arguments.device
+    rate, rows = arguments.rate or RATES[stage], arguments.rows or ROWS[stage]
+    path = arguments.work / f"{stage}.pt"
+    model = new_model(stage).to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), rate, (0.9, 0.95), weight_decay=0.05)
+    steps = 0
+    if path.exists():
+        state = torch.load(path, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        steps = state["steps"]
+    torch.manual_seed(steps)
+    chance = random.Random(steps)
+    loss = StageLoss(stage, read_spoken(arguments.work))
+    held_out = StageLoss(stage, read_spoken(arguments.work, held_out=True))
+    begin = time.monotonic()
+    mark, losses = begin, []
+    first_step = steps
+    while True:
+        progress = (time.monotonic() - begin) / (60 * arguments.minutes)
+        if progress >= 1 or (steps > first_step and steps % CHECKPOINT_STEPS == 0):
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "steps": steps}
+            torch.save(state, path.with_suffix(".tmp"))
+            path.with_suffix(".tmp").replace(path)
+            per_step = (time.monotonic() - mark) / max(1, len(losses))
+            held = validate(model, held_out, rows, device)
+            print(f"{steps} {np.mean(losses):.4f} held-out {held:.4f} {per_step:.3f} s/step", flush=True)
+            mark, losses = time.monotonic(), []
+        if progress >= 1:
+            return
+        scale = LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * min(progress, 1)))
+        for group in optimizer.param_groups:
+            group["lr"] = rate * scale * min(1, (steps - first_step + 1) / WARM_UP_STEPS)
+        value = loss(model, rows, chance, device)
+        optimizer.zero_grad()
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        losses.append(float(value))
+        steps += 1
+
+
+if __name__ == "__main__":
+    main()
