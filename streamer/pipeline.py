@@ -38,7 +38,7 @@ TIMESTAMP_HZ: Final = 48_000
 
 
 def prepare(synthesizer: Synthesizer) -> None:
-    """Load what the first utterance would wait for: the splitter's language library takes a second or more."""
+    """Load what the first utterance would wait for: the splitter's library takes a second or more."""
     SentenceSplitter(synthesizer.count_tokens, synthesizer.info.max_text_tokens)
 
 

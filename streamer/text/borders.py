@@ -17,7 +17,8 @@ from streamer.text.punkt import StopJudge
 
 MAX_TAG_CHARS: Final = 40
 MAX_SONG_CHARS: Final = 400
-MAX_GAP_CHARS: Final = 64
+MAX_RUN_CHARS: Final = 64
+"""White space or signs in a row that are taken as one."""
 MAX_WORD_CHARS: Final = 64
 LOOKAHEAD_CHARS: Final = 160
 """How far the next words are looked for behind a stop, tags and the like between them."""
@@ -59,8 +60,8 @@ _CLOSERS: Final = "\"'”’»›)]}*_~`」』】》〉）］｝"
 _TAG: Final = rf"\[[^\[\]\n]{{1,{MAX_TAG_CHARS}}}\]"
 _EVENT: Final = re.compile(
     rf"(?P<tag>{_TAG})|(?P<open>\[)|(?P<song>[{_NOTES}]+)"
-    rf"|(?P<wide_stop>[{_WIDE_STOPS}][{_STOPS}]*[{re.escape(_CLOSERS)}]*)"
-    rf"|(?P<wide_comma>[、，；：—]+)|(?P<gap>\s{{1,{MAX_GAP_CHARS}}})"
+    rf"|(?P<wide_stop>[{_WIDE_STOPS}][{_STOPS}{re.escape(_CLOSERS)}]{{0,{MAX_RUN_CHARS - 1}}})"
+    rf"|(?P<wide_comma>[、，；：—]{{1,{MAX_RUN_CHARS}}})|(?P<gap>\s{{1,{MAX_RUN_CHARS}}})"
 )
 _OPEN_TAG: Final = re.compile(rf"\[[^\[\]\n]{{0,{MAX_TAG_CHARS}}}")
 _SONG_MARK: Final = re.compile(rf"[{_NOTES}]+")
@@ -95,14 +96,16 @@ def find_borders(text: str, judge: StopJudge, *, is_whole: bool) -> Iterator[Bor
             elif len(text) < start + MAX_SONG_CHARS and not is_whole:
                 yield Border(start, Strength.UNDECIDED)
             continue
-        if position == len(text) and position - start < MAX_GAP_CHARS:
+        if position == len(text) and position - start < MAX_RUN_CHARS:
             if not is_whole:
                 yield Border(start, Strength.UNDECIDED)
         elif event.lastgroup == "gap":
             yield _gap(text, start, position, judge, is_whole)
         elif event.lastgroup == "wide_comma":
             yield _wide_comma(text[start], position)
-        elif not text[position].isspace():  # else the gap's word has the stop
+        elif (
+            position - start == MAX_RUN_CHARS or not text[position].isspace()
+        ):  # else the gap's word has the stop
             yield _before_words(
                 Border(position, Strength.SENTENCE, SENTENCE_PAUSE_S), text, position, is_whole
             )
@@ -123,7 +126,7 @@ def _gap(text: str, start: int, end: int, judge: StopJudge, is_whole: bool) -> B
     """The border at white space: what it is depends on the word before, the lines, and the word after."""
     gap = text[start:end]
     num_lines = len(_LINE_ENDS.findall(gap))
-    if num_lines > 1 or "\u2029" in gap or "\f" in gap or len(gap) == MAX_GAP_CHARS:
+    if num_lines > 1 or "\u2029" in gap or "\f" in gap or len(gap) == MAX_RUN_CHARS:
         return _before_words(Border(start, Strength.PARAGRAPH, PARAGRAPH_PAUSE_S), text, end, is_whole)
     if num_lines:
         line_border = Border(start, _line_border(text, start, end, is_whole), SENTENCE_PAUSE_S)
@@ -203,7 +206,7 @@ def _is_list_number(text: str, start: int, token: str, word: str, stops: str) ->
     """Whether `1.` is the marker of an item: at the beginning, of a line too, or behind a colon."""
     if stops != "." or not _NUMBERED.fullmatch(word):
         return False
-    before = text[max(0, start - len(token) - MAX_GAP_CHARS) : start - len(token)].rstrip(" \t")
+    before = text[max(0, start - len(token) - MAX_RUN_CHARS) : start - len(token)].rstrip(" \t")
     return not before or before[-1] in "\n\r:"
 
 
