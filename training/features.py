@@ -40,8 +40,48 @@ MODIFIERS = "ː̩ʲ"
 PHONES = (
     *("^", "$", " ", ",", ".", "?", "!"),
     *"bdfhjklmnprstvwxzðŋɡɹɾʃʒθʔ",
-    *("i", "iː", "u", "uː", "ɑ", "ɑː", "ɔ", "ɔː", "ɜː", "ɪ", "ʊ", "ɛ", "æ", "ʌ", "ə", "ɐ", "ɚ", "ᵻ", "a", "e", "o"),
-    *("ˈi", "ˈiː", "ˈu", "ˈuː", "ˈɑ", "ˈɑː", "ˈɔ", "ˈɔː", "ˈɜː", "ˈɪ", "ˈʊ", "ˈɛ", "ˈæ", "ˈʌ", "ˈa", "ˈe", "ˈo"),
+    *(
+        "i",
+        "iː",
+        "u",
+        "uː",
+        "ɑ",
+        "ɑː",
+        "ɔ",
+        "ɔː",
+        "ɜː",
+        "ɪ",
+        "ʊ",
+        "ɛ",
+        "æ",
+        "ʌ",
+        "ə",
+        "ɐ",
+        "ɚ",
+        "ᵻ",
+        "a",
+        "e",
+        "o",
+    ),
+    *(
+        "ˈi",
+        "ˈiː",
+        "ˈu",
+        "ˈuː",
+        "ˈɑ",
+        "ˈɑː",
+        "ˈɔ",
+        "ˈɔː",
+        "ˈɜː",
+        "ˈɪ",
+        "ˈʊ",
+        "ˈɛ",
+        "ˈæ",
+        "ˈʌ",
+        "ˈa",
+        "ˈe",
+        "ˈo",
+    ),
 )
 PHONE_INDEX = {phone: index for index, phone in enumerate(PHONES)}
 NUM_SEMANTIC = len(PHONES) * NUM_PITCH_LEVELS
@@ -74,12 +114,16 @@ def phone_spans(alignment: list[tuple[str, float]]) -> list[tuple[int, float]]:
     return [(PHONE_INDEX.get(phone, PHONE_INDEX["ʔ"]), length) for phone, length in spans]
 
 
-def semantic_tokens(alignment: list[tuple[str, float]], pitch_hz: Floats, count: int) -> npt.NDArray[np.int16]:
+def semantic_tokens(
+    alignment: list[tuple[str, float]], pitch_hz: Floats, count: int
+) -> npt.NDArray[np.int16]:
     """`count` tokens: the phone at each token's middle and the level of the pitch there."""
     spans = phone_spans(alignment)
     ends = np.cumsum([length for _, length in spans])
     middles = (np.arange(count) + 0.5) * SAMPLE_RATE_HZ / SEMANTIC_HZ
-    phones = np.array([phone for phone, _ in spans])[np.minimum(np.searchsorted(ends, middles), len(spans) - 1)]
+    phones = np.array([phone for phone, _ in spans])[
+        np.minimum(np.searchsorted(ends, middles), len(spans) - 1)
+    ]
     voiced = pitch_hz[3 * np.arange(count) + 1]
     levels = np.where(voiced > 0, 1 + np.searchsorted(PITCH_BORDERS_HZ, voiced), 0)
     return (phones * NUM_PITCH_LEVELS + levels).astype(np.int16)
@@ -113,7 +157,9 @@ def log_mel(sound: Floats, count: int) -> Floats:
 
 def pitch_track(sound: Floats) -> Floats:
     """Pitch in hertz at 150 points a second, 0 where there is none."""
-    pitch, times = pyworld.dio(sound.astype(np.float64), SAMPLE_RATE_HZ, 60.0, 350.0, frame_period=1000 / PITCH_HZ)
+    pitch, times = pyworld.dio(
+        sound.astype(np.float64), SAMPLE_RATE_HZ, 60.0, 350.0, frame_period=1000 / PITCH_HZ
+    )
     pitch = pyworld.stonemask(sound.astype(np.float64), pitch, times, SAMPLE_RATE_HZ)
     return cast(Floats, np.pad(pitch, (0, 8)).astype(np.float32))
 

@@ -46,7 +46,10 @@ def fit(vectors: Tensor) -> Tensor:
         book = k_means(rest)
         rest -= book[nearest(rest, book)]
         books.append(book)
-        print(f"codebook {number}: {rest.square().sum(dim=1).mean() / total:.4f} of the variance is left", flush=True)
+        print(
+            f"codebook {number}: {rest.square().sum(dim=1).mean() / total:.4f} of the variance is left",
+            flush=True,
+        )
     return torch.stack(books)
 
 

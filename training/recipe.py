@@ -18,8 +18,8 @@ from streamer.models.vocabulary import (
 )
 from training.features import FRAME_HZ, NUM_FEATURES, NUM_SEMANTIC, SAMPLE_RATE_HZ, SEMANTIC_HZ
 
-CONSONANTS = "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split()
-VOWELS = "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split()
+CONSONANTS = ["B", "CH", "D", "DH", "F", "G", "HH", "JH", "K", "L", "M", "N", "NG", "P", "R", "S", "SH", "T", "TH", "V", "W", "Y", "Z", "ZH"]
+VOWELS = ["AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW"]
 PUNCTUATION = (" ", ",", ".", "?", "!", ";", ":", "-", "…")
 SYMBOLS = (
     *PUNCTUATION,
@@ -51,7 +51,9 @@ CONFIG = ModelConfig(
         max_tokens=MAX_SEMANTIC,
     ),
     coarse=CoarseConfig(
-        TransformerConfig(4, 4, 256, SEMANTIC_SLICE + 1 + COARSE_HISTORY + COARSE_WINDOW, COARSE_IDS, COARSE_IDS),
+        TransformerConfig(
+            4, 4, 256, SEMANTIC_SLICE + 1 + COARSE_HISTORY + COARSE_WINDOW, COARSE_IDS, COARSE_IDS
+        ),
         semantic_context=SEMANTIC_SLICE,
         max_history=COARSE_HISTORY,
         window=COARSE_WINDOW,

@@ -28,7 +28,9 @@ class SpectralLoss(nn.Module):
         super().__init__()
         for window in WINDOWS:
             self.register_buffer(f"hann_{window}", torch.hann_window(window))
-            self.register_buffer(f"mel_{window}", mel_matrix(NUM_MELS[window], window // 2 + 1, sample_rate_hz))
+            self.register_buffer(
+                f"mel_{window}", mel_matrix(NUM_MELS[window], window // 2 + 1, sample_rate_hz)
+            )
 
     def magnitude(self, sound: Tensor, window: int) -> Tensor:
         """[rows, samples] to [rows, frames, bins]."""

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from streamer.models.codec import CodecDecoder
 from training.features import HOP, SAMPLE_RATE_HZ
-from training.recipe import CODEBOOK_SIZE, CONFIG, NUM_CODEBOOKS, shards
+from training.recipe import CODEBOOK_SIZE, CONFIG, shards
 from training.spectra import SpectralLoss
 
 LEARNING_RATE = 8e-4
@@ -155,7 +155,9 @@ class Training:
             with torch.no_grad():
                 _, theirs = self.judge(real)
             fooled = sum((1 - score).relu().mean() for score in scores) / len(scores)
-            alike = sum((a - b).abs().mean() / (b.abs().mean() + 1e-6) for a, b in zip(ours, theirs, strict=True))
+            alike = sum(
+                (a - b).abs().mean() / (b.abs().mean() + 1e-6) for a, b in zip(ours, theirs, strict=True)
+            )
             total = total + ADVERSARIAL_WEIGHT * fooled + FEATURE_WEIGHT * alike / len(ours)
         self.optimizer.zero_grad()
         total.backward()
@@ -198,7 +200,10 @@ def main() -> None:
             training.save()
             spectral, judged = np.mean(losses, axis=0)
             per_step = (time.monotonic() - start) / (len(losses) or 1)
-            print(f"{training.steps} spectral {spectral:.4f} judge {judged:.3f} {per_step:.3f} s/step", flush=True)
+            print(
+                f"{training.steps} spectral {spectral:.4f} judge {judged:.3f} {per_step:.3f} s/step",
+                flush=True,
+            )
             losses, start = [], time.monotonic()
         if time.monotonic() > end:
             return

@@ -1,0 +1,47 @@
+# `make serve` and `make test` are all a fresh machine needs; both make their own environment.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
+
+.PHONY: serve test check say bench install install-test clean
+
+serve: install
+	$(BIN)/streamer serve $(ARGS)
+
+say: install
+	$(BIN)/streamer say "$(or $(TEXT),Hello. This is the built-in voice.)" -o "$(or $(OUT),say.ogg)"
+
+test: install-test
+	$(BIN)/pytest $(ARGS)
+
+check: install-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -m "not slow and not browser" $(ARGS)
+
+bench: install-test
+	$(BIN)/python benchmarks/first_packet.py
+
+install: $(VENV)/.installed
+install-test: $(VENV)/.installed-test
+
+# Where there is no NVIDIA GPU the CPU build of torch is enough: from its own index if that answers, which
+# the package index in use may not need (it is asked anyway, and the constraint holds for both).
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "streamer needs Python 3.11 or newer")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	if ! command -v nvidia-smi >/dev/null && $(PYTHON) -c 'import urllib.request as r; r.urlopen("$(TORCH_INDEX)/torch/", timeout=5)' 2>/dev/null; \
+	then $(BIN)/pip install --quiet -c constraints.txt torch --index-url $(TORCH_INDEX); \
+	else $(BIN)/pip install --quiet -c constraints.txt torch; fi
+	$(BIN)/pip install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[test]'
+	$(BIN)/pip install --quiet --no-deps encodec
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

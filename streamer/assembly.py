@@ -1,0 +1,55 @@
+"""The composition root: settings to models, stages, engine, back end and server; only here do they all meet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from streamer.backends.local import LocalSynthesizer
+from streamer.config import Config, EngineConfig
+from streamer.errors import ConfigError
+from streamer.server.app import Server
+from streamer.synthesis import Synthesizer
+
+BUILTIN_MODEL = Path(__file__).parent / "voices" / "builtin"
+
+
+def build_synthesizer(config: EngineConfig) -> Synthesizer:
+    """Load the model the settings name (none: the built-in voice); it is not warm yet.
+
+    Raises `CheckpointError` for the model's files and `ConfigError` for a device that is not there.
+    """
+    device = choose_device(config.device)
+    return LocalSynthesizer.load(
+        config.model or BUILTIN_MODEL,
+        device=device,
+        dtype=choose_dtype(config.dtype, device),
+        num_slots=config.num_slots,
+        num_threads=config.num_threads,
+        voices_directory=config.voices_directory,
+    )
+
+
+def build_server(config: Config) -> Server:
+    """A server with its synthesizer, neither of them started."""
+    return Server(config, build_synthesizer(config.engine))
+
+
+def choose_device(name: str) -> str:
+    """`auto` is the GPU where there is one. Raises `ConfigError` for a device this machine lacks."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device {name!r} cannot be used here ({reason}): use auto or cpu") from error
+    return name
+
+
+def choose_dtype(name: str, device: str) -> str:
+    """`auto` is bfloat16 on a GPU, as Bark's own code runs there, and exact float32 elsewhere."""
+    if name != "auto":
+        return name
+    return "bfloat16" if device.startswith("cuda") else "float32"

@@ -1,0 +1,174 @@
+"""The command `streamer`: serve, say, voices, models, check-config. One clear line and status 2 on a mistake."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streamer.config import Config, load_config, options
+from streamer.errors import EngineError, StreamerError
+
+if TYPE_CHECKING:
+    from streamer.server.app import Server
+
+EXIT_MISTAKE = 2
+EXIT_ENGINE_DIED = 70
+"""EX_SOFTWARE of sysexits.h: a supervisor should start the server again."""
+MODEL_OPTIONS = ("model", "device", "dtype", "num_threads", "voices_directory")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command and exit with its status."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        status = parsed.run(parsed)
+    except EngineError as error:
+        print(f"streamer: the engine failed: {error}", file=sys.stderr)
+        status = EXIT_ENGINE_DIED
+    except (StreamerError, OSError) as error:
+        print(f"streamer: {error}", file=sys.stderr)
+        status = EXIT_MISTAKE
+    except KeyboardInterrupt:
+        status = 130
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if status == EXIT_ENGINE_DIED:
+        # A thread that hangs in the engine would keep the interpreter alive.
+        os._exit(status)
+    sys.exit(status)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="streamer", description="Speaks text with Bark, as it is written.")
+    parser.add_argument("--version", action="version", version=f"streamer {version('bark-streamer')}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    every_option = tuple(option.name for option in options())
+
+    serve = commands.add_parser("serve", help="run the server")
+    _add_options(serve, every_option)
+    serve.set_defaults(run=_serve)
+
+    say = commands.add_parser("say", help="speak a text into a file")
+    say.add_argument("text", help="what to say; - reads it from standard input")
+    say.add_argument("-o", "--output", type=Path, required=True, help="file to write: .ogg, .opus or .wav")
+    say.add_argument("--voice", help="voice; none: the model's own")
+    say.add_argument("--seed", type=int, help="the same seed makes the same sound")
+    _add_options(say, MODEL_OPTIONS)
+    say.set_defaults(run=_say)
+
+    voices = commands.add_parser("voices", help="list the voices of the model")
+    _add_options(voices, MODEL_OPTIONS)
+    voices.set_defaults(run=_voices)
+
+    models = commands.add_parser("models", help="say what the model is and can do")
+    _add_options(models, MODEL_OPTIONS)
+    models.set_defaults(run=_models)
+
+    check = commands.add_parser("check-config", help="check the settings and print them")
+    _add_options(check, every_option)
+    check.set_defaults(run=_check_config)
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser, names: tuple[str, ...]) -> None:
+    """A flag for each named option of the settings; `config` checks the values."""
+    parser.add_argument("--config", type=Path, help="TOML file with settings")
+    taken = {string for action in parser._actions for string in action.option_strings}
+    for option in options():
+        if option.name in names and option.flag not in taken:
+            choices = f"; one of {', '.join(option.choices)}" if option.choices else ""
+            text = f"{option.help}{choices} (default: {option.default})"
+            parser.add_argument(option.flag, dest=f"option_{option.name}", help=text.replace("%", "%%"))
+
+
+def _config(parsed: argparse.Namespace) -> Config:
+    flags = {
+        name.removeprefix("option_"): value
+        for name, value in vars(parsed).items()
+        if name.startswith("option_")
+    }
+    return load_config(parsed.config, flags=flags)
+
+
+def _serve(parsed: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from streamer.telemetry.logs import configure_logging
+
+    config = _config(parsed)
+    configure_logging(config.log.log_level, config.log.log_format)
+    console = Console(stderr=True)
+    with console.status("loading the model"):
+        from streamer.assembly import build_server
+
+        server = build_server(config)
+    asyncio.run(_run_server(server, config))
+    return 0
+
+
+async def _run_server(server: Server, config: Config) -> None:
+    await server.start()
+    host = config.server.host
+    shown = {"0.0.0.0": "localhost", "::": "localhost", "127.0.0.1": "localhost"}.get(host, host)
+    print(f"ready: open http://{shown}:{server.port}/ and type a sentence", flush=True)
+    await server.run_until_stopped()
+
+
+def _say(parsed: argparse.Namespace) -> int:
+    from rich.progress import Progress
+
+    from streamer.errors import InvalidParameterError
+    from streamer.speech import SentenceEnded, SentenceStarted, SpeechEvent
+
+    if parsed.output.suffix not in (".ogg", ".opus", ".wav"):
+        raise InvalidParameterError(f"{str(parsed.output)!r}: the name must end in .ogg, .opus or .wav")
+    text = sys.stdin.read() if parsed.text == "-" else parsed.text
+    from streamer.inprocess import speak_into_memory
+
+    with Progress(transient=True) as progress:
+        task = progress.add_task("speaking", total=len(text))
+        ends: dict[int, int] = {}
+
+        def show(event: SpeechEvent) -> None:
+            if isinstance(event, SentenceStarted):
+                ends[event.index] = event.char_end
+            elif isinstance(event, SentenceEnded):
+                progress.update(task, completed=ends[event.index])
+
+        audio = speak_into_memory(_config(parsed).engine, text, parsed.voice, parsed.seed, show)
+    audio.save(parsed.output)
+    print(f"{parsed.output}: {audio.duration_s:.2f} s, seed {audio.seed}")
+    return 0
+
+
+def _voices(parsed: argparse.Namespace) -> int:
+    from streamer.assembly import build_synthesizer
+
+    info = build_synthesizer(_config(parsed).engine).info
+    for name in info.voices:
+        print(f"{name} (default)" if name == info.default_voice else name)
+    return 0
+
+
+def _models(parsed: argparse.Namespace) -> int:
+    from streamer.assembly import build_synthesizer
+
+    info = build_synthesizer(_config(parsed).engine).info
+    print(f"{info.name}: {info.sample_rate_hz} Hz, {len(info.voices)} voice(s)")
+    print(f"languages: {', '.join(info.languages) or 'none'}")
+    print(f"tags: {', '.join(info.tags) or 'none'}")
+    return 0
+
+
+def _check_config(parsed: argparse.Namespace) -> int:
+    for section, values in asdict(_config(parsed)).items():
+        print(f"[{section}]")
+        for name, value in values.items():
+            print(f"{name} = {value}")
+    return 0

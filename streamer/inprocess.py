@@ -1,0 +1,179 @@
+"""The pipeline without a server: `synthesize` for a whole text, `stream` for its sound as it is made."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import numpy as np
+
+from streamer.assembly import build_synthesizer
+from streamer.audio.containers import write_wav
+from streamer.audio.packets import create_encoder
+from streamer.config import EngineConfig
+from streamer.errors import InvalidParameterError, VoiceNotFoundError
+from streamer.pipeline import speak
+from streamer.speech import AudioPacket, SpeechEnded, SpeechEvent, SpeechSettings, TextFeed
+from streamer.synthesis import PcmChunk, Samples, SamplingParams, Synthesizer
+
+OPUS_BITRATE: Final = 32_000
+FRAME_MS: Final = 20
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """Sound in memory. `samples`: float32 in [-1, 1], mono, [num_samples]; `seed` makes the same again."""
+
+    samples: Samples
+    sample_rate_hz: int
+    seed: int
+    truncated: bool = False
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.samples) / self.sample_rate_hz
+
+    def save(self, path: str | Path) -> None:
+        """Write a `.wav`, or an `.ogg` or `.opus` file. Raises `InvalidParameterError` for other names."""
+        path = Path(path)
+        if path.suffix == ".wav":
+            write_wav(path, self.samples, self.sample_rate_hz)
+        elif path.suffix in (".ogg", ".opus"):
+            encoder = create_encoder(
+                "ogg_opus", sample_rate_hz=self.sample_rate_hz, frame_ms=FRAME_MS, bitrate=OPUS_BITRATE
+            )
+            packets = [*encoder.encode(self.samples), *encoder.finish()]
+            path.write_bytes(b"".join(packet.payload for packet in packets))
+        else:
+            raise InvalidParameterError(f"{path.name!r}: the name must end in .wav, .ogg or .opus")
+
+    def _repr_html_(self) -> str:
+        """A player, for notebooks."""
+        import base64
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "sound.wav"
+            self.save(path)
+            encoded = base64.b64encode(path.read_bytes()).decode()
+        return f'<audio controls src="data:audio/wav;base64,{encoded}"></audio>'
+
+
+async def stream(
+    text: str, voice: str | None = None, *, seed: int | None = None, model: str | Path | None = None
+) -> AsyncIterator[PcmChunk]:
+    """Yield the sound of `text` in pieces of 20 ms as it is made. Closing the iterator cancels the rest.
+
+    `voice` None: the model's default. `seed` None: drawn. `model` None: the built-in voice.
+    """
+    synthesizer = await asyncio.wrap_future(_started(_engine(model)))
+    settings = _settings(synthesizer, voice, _seed(seed))
+    truncated = False
+    async with contextlib.aclosing(speak(TextFeed(text), synthesizer, settings)) as events:
+        async for event in events:
+            if isinstance(event, AudioPacket):
+                yield PcmChunk(_samples(event))
+            elif isinstance(event, SpeechEnded):
+                truncated = event.truncated
+    yield PcmChunk(np.zeros(0, np.float32), is_last=True, truncated=truncated)
+
+
+def synthesize(
+    text: str,
+    voice: str | None = None,
+    *,
+    seed: int | None = None,
+    model: str | Path | None = None,
+) -> Audio:
+    """Speak `text` and return its sound. May be called from anywhere, a running event loop included.
+
+    `voice` None: the model's default. `seed` None: drawn, and told in the result. `model` None: the
+    built-in voice; else a model directory, loaded once per process.
+    """
+    return speak_into_memory(_engine(model), text, voice, seed)
+
+
+def speak_into_memory(
+    engine: EngineConfig,
+    text: str,
+    voice: str | None,
+    seed: int | None,
+    on_event: Callable[[SpeechEvent], None] = lambda _: None,
+) -> Audio:
+    """`synthesize` for whoever holds settings of the engine; `on_event` hears of the progress."""
+    synthesizer = _started(engine).result()
+    settings = _settings(synthesizer, voice, _seed(seed))
+
+    async def collect() -> Audio:
+        pieces = [np.zeros(0, np.float32)]
+        truncated = False
+        async with contextlib.aclosing(speak(TextFeed(text), synthesizer, settings)) as events:
+            async for event in events:
+                if isinstance(event, AudioPacket):
+                    pieces.append(_samples(event))
+                elif isinstance(event, SpeechEnded):
+                    truncated = event.truncated
+                on_event(event)
+        return Audio(np.concatenate(pieces), settings.sample_rate_hz, settings.params.seed, truncated)
+
+    return _run(collect()).result()
+
+
+@cache
+def _started(config: EngineConfig) -> Future[Synthesizer]:
+    """The warm synthesizer of these settings, shared by all calls of this process."""
+
+    async def start() -> Synthesizer:
+        synthesizer = await asyncio.to_thread(build_synthesizer, config)
+        await synthesizer.start()
+        return synthesizer
+
+    return _run(start())
+
+
+def _run(work: Coroutine[Any, Any, Result]) -> Future[Result]:
+    return asyncio.run_coroutine_threadsafe(work, _loop())
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """A loop on a thread of its own, because the caller's may be running or may not exist."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="streamer", daemon=True).start()
+    return loop
+
+
+def _settings(synthesizer: Synthesizer, voice: str | None, seed: int) -> SpeechSettings:
+    info = synthesizer.info
+    voice = voice or info.default_voice
+    if voice not in info.voices:
+        raise VoiceNotFoundError(f"no voice {voice!r}: there are {', '.join(info.voices)}", param="voice")
+    return SpeechSettings(
+        voice,
+        SamplingParams(seed=seed),
+        encoding="pcm_s16le",
+        sample_rate_hz=info.sample_rate_hz,
+        frame_ms=FRAME_MS,
+        language=info.languages[0] if len(info.languages) == 1 else "en",
+    )
+
+
+def _samples(packet: AudioPacket) -> Samples:
+    return np.frombuffer(packet.payload, "<i2").astype(np.float32) / 32768
+
+
+def _seed(seed: int | None) -> int:
+    return secrets.randbits(31) if seed is None else seed
+
+
+def _engine(model: str | Path | None) -> EngineConfig:
+    return EngineConfig(model=None if model is None else Path(model))

@@ -1,0 +1,211 @@
+"""Writes numbers out in English words: amounts, dates, times, years, units; part of `normalize`.
+
+`inflect` does the counting: it is small, pure Python and without dependencies worth speaking of; num2words'
+many languages are of no use to a voice that speaks English.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from inflect import engine
+
+MAX_COUNTED_DIGITS: Final = 15
+"""Longer numbers are read digit by digit."""
+MONTHS: Final = (
+    ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
+)
+_MONTH_OF: Final = {month[:3].lower(): month for month in MONTHS}
+_MONTH: Final = (
+    r"(?P<month>Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?"
+    r"|Sept?(?:ember)?|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?)\b\.?"
+)
+_CURRENCIES: Final = {
+    "$": ("dollar", "cent", "cents"),
+    "€": ("euro", "cent", "cents"),
+    "£": ("pound", "penny", "pence"),
+    "¥": ("yen", "sen", "sen"),
+}
+_UNITS: Final = {
+    "km/h": "kilometer per hour", "mph": "mile per hour", "km": "kilometer", "cm": "centimeter",
+    "mm": "millimeter", "m": "meter", "kg": "kilogram", "mg": "milligram", "g": "gram", "lb": "pound",
+    "lbs": "pound", "oz": "ounce", "ft": "foot", "mi": "mile", "ml": "milliliter", "l": "liter", "L": "liter",
+    "kB": "kilobyte", "KB": "kilobyte", "MB": "megabyte", "GB": "gigabyte", "TB": "terabyte", "Hz": "hertz",
+    "kHz": "kilohertz", "MHz": "megahertz", "GHz": "gigahertz", "ms": "millisecond", "s": "second",
+    "sec": "second", "min": "minute", "h": "hour", "hr": "hour", "hrs": "hour", "W": "watt", "kW": "kilowatt",
+    "kWh": "kilowatt hour", "V": "volt", "°C": "degree Celsius", "°F": "degree Fahrenheit", "°": "degree",
+    "px": "pixel", "%": "percent",
+}  # fmt: skip
+_UNCHANGED_PLURALS: Final = frozenset(["hertz", "kilohertz", "megahertz", "gigahertz", "percent", "yen"])
+_FRACTIONS: Final = {
+    "½": "one half",
+    "⅓": "one third",
+    "¼": "one quarter",
+    "¾": "three quarters",
+    "⅔": "two thirds",
+}
+
+_NUMBER: Final = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
+_UNIT: Final = "|".join(re.escape(unit) for unit in sorted(_UNITS, key=len, reverse=True))
+
+
+def write_numbers(text: str) -> str:
+    """The text with its numbers in words; all else is left as it is."""
+    for pattern, in_words in _RULES:
+        text = pattern.sub(in_words, text)
+    return text
+
+
+def cardinal(number: str) -> str:
+    """`1,250.5` in words; digits one by one where there are too many to count."""
+    whole, point, decimals = number.replace(",", "").partition(".")
+    if len(whole) > MAX_COUNTED_DIGITS or (len(whole) > 1 and whole[0] == "0"):
+        words = digits(whole)
+    else:
+        words = _plain(str(_engine().number_to_words(whole)))
+    return f"{words} point {digits(decimals)}" if point else words
+
+
+def ordinal(number: int) -> str:
+    return _plain(str(_engine().number_to_words(_engine().ordinal(number))))
+
+
+def digits(number: str) -> str:
+    return " ".join(str(_engine().number_to_words(digit)) for digit in number)
+
+
+def year(number: str) -> str:
+    """A year of four digits as it is said: nineteen oh five, two thousand six, twenty twenty six."""
+    century, rest = number[:2], number[2:]
+    if number[1:3] == "00":
+        return cardinal(number[0] + "000") + ("" if rest == "00" else f" {cardinal(rest[1])}")
+    if rest == "00":
+        return f"{cardinal(century)} hundred"
+    return f"{cardinal(century)} {'oh ' + cardinal(rest[1]) if rest[0] == '0' else cardinal(rest)}"
+
+
+def _time(match: re.Match[str]) -> str:
+    hour, minute, half = int(match["hour"]), match["minute"], match["half"]
+    words = cardinal(str(hour))
+    if minute == "00" or minute is None:
+        words += "" if half else " o'clock"
+    else:
+        words += f" {'oh ' + cardinal(minute[1]) if minute[0] == '0' else cardinal(minute)}"
+    return f"{words} {half[0].upper()}M" if half else words
+
+
+def _date(match: re.Match[str]) -> str:
+    words = f"{_MONTH_OF[match['month'][:3].lower()]} {ordinal(int(match['day']))}"
+    return f"{words}, {year(match['year'])}" if match["year"] else words
+
+
+def _iso_date(match: re.Match[str]) -> str:
+    month, day = int(match["month"]), int(match["day"])
+    if not (1 <= month <= 12 and 1 <= day <= 31):
+        return match.group()
+    return f"{MONTHS[month - 1]} {ordinal(day)}, {year(match['year'])}"
+
+
+def _month_and_year(match: re.Match[str]) -> str:
+    return f"{_MONTH_OF[match['month'][:3].lower()]} {year(match['year'])}"
+
+
+def _money(match: re.Match[str]) -> str:
+    name, cent, cents = _CURRENCIES[match["sign"]]
+    number, scale = match["number"].replace(",", ""), match["scale"]
+    if scale:
+        scale = {"k": "thousand", "m": "million", "b": "billion"}.get(scale.lower(), scale)
+        return f"{cardinal(number)} {scale} {_many(name)}"
+    whole, _, small = number.partition(".")
+    words = f"{cardinal(whole)} {_counted(name, whole)}"
+    if len(small) != 2:
+        return f"{cardinal(number)} {_many(name)}" if small else words
+    if small == "00":
+        return words
+    small_words = f"{cardinal(str(int(small)))} {cent if small == '01' else cents}"
+    return small_words if whole == "0" else f"{words} and {small_words}"
+
+
+def _quantity(match: re.Match[str]) -> str:
+    unit = _UNITS[match["unit"]]
+    first, space, rest = unit.partition(" ")
+    if rest != "hour" or first != "kilowatt":
+        return f"{(match['minus'] and 'minus ') or ''}{cardinal(match['number'])} " + (
+            _counted(first, match["number"]) + space + rest
+        )
+    return f"{cardinal(match['number'])} kilowatt {_counted(rest, match['number'])}"
+
+
+def _counted(name: str, number: str) -> str:
+    return name if number == "1" else _many(name)
+
+
+def _many(name: str) -> str:
+    return name if name in _UNCHANGED_PLURALS else "feet" if name == "foot" else name + "s"
+
+
+def _decade(match: re.Match[str]) -> str:
+    words = year(match["year"]) if len(match["year"]) == 4 else cardinal(match["year"])
+    return words[:-1] + "ies" if words.endswith("y") else words + "s"
+
+
+def _phone(match: re.Match[str]) -> str:
+    return ", ".join(digits(group) for group in re.findall(r"\d+", match.group()))
+
+
+def _version(match: re.Match[str]) -> str:
+    return " point ".join(cardinal(part) for part in match.group().split("."))
+
+
+def _plain(words: str) -> str:
+    return words.replace("-", " ").replace(",", "")
+
+
+@lru_cache(maxsize=1)
+def _engine() -> engine:
+    import inflect  # here, because it takes a while to import and few programs need it
+
+    return inflect.engine()
+
+
+_RULES: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...]] = (
+    (re.compile(r"\b(?P<year>[12]\d{3})-(?P<month>\d{2})-(?P<day>\d{2})\b"), _iso_date),
+    (
+        re.compile(rf"\b{_MONTH} (?P<day>[0-3]?\d)(?:st|nd|rd|th)?\b(?!:)(?:,? (?P<year>[12]\d{{3}})\b)?"),
+        _date,
+    ),
+    (
+        re.compile(rf"\b(?P<day>[0-3]?\d)(?:st|nd|rd|th)? (?:of )?{_MONTH}(?:,? (?P<year>[12]\d{{3}})\b)?"),
+        _date,
+    ),
+    (re.compile(rf"\b{_MONTH} (?P<year>[12]\d{{3}})\b"), _month_and_year),
+    (
+        re.compile(
+            r"\b(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?::[0-5]\d)?"
+            r"(?: ?(?P<half>[AaPp])(?:\.[Mm]\b\.?|[Mm]\b))?"
+        ),
+        _time,
+    ),
+    (re.compile(r"\b(?P<hour>1[0-2]|[1-9])(?P<minute>){0} ?(?P<half>[AaPp])(?:\.[Mm]\b\.?|[Mm]\b)"), _time),
+    (
+        re.compile(
+            rf"(?P<sign>[$€£¥]) ?(?P<number>{_NUMBER})"
+            r"(?: ?(?P<scale>thousand|million|billion|trillion|[kKmMbB])\b)?"
+        ),
+        _money,
+    ),
+    (re.compile(r"(?<![\d.])(?:\+?\d{1,3}[-. ])?(?:\(\d{3}\) ?|\d{3}[-.])?\d{3}-\d{4}\b"), _phone),
+    (re.compile(rf"(?P<minus>(?<![\w.)])[-−])?(?P<number>{_NUMBER}) ?(?P<unit>{_UNIT})(?!\w)"), _quantity),
+    (re.compile(r"(?<![\w.])'?(?P<year>[12]\d\d0|[2-9]0)'?s\b"), _decade),
+    (re.compile(r"\b(?P<number>\d{1,15})(?:st|nd|rd|th)\b"), lambda match: ordinal(int(match["number"]))),
+    (re.compile(r"\b\d+(?:\.\d+){2,}\b"), _version),
+    (re.compile(r"(?<=\d)\s?[–-]\s?(?=\d)"), lambda _: " to "),
+    (re.compile(r"(?<![\d,.])(?:1[1-9]|20)\d\d(?![\d,]*\d|\.\d)"), lambda match: year(match.group())),
+    (re.compile(rf"(?<![\w.)])[-−](?={_NUMBER})"), lambda _: "minus "),
+    (re.compile("[½⅓¼¾⅔]"), lambda match: f" {_FRACTIONS[match.group()]} "),
+    (re.compile(rf"{_NUMBER}"), lambda match: f" {cardinal(match.group())} "),
+)
