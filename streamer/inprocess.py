@@ -168,7 +168,7 @@ def _settings(synthesizer: Synthesizer, voice: str | None, seed: int) -> SpeechS
 
 
 def _samples(packet: AudioPacket) -> Samples:
-    return np.frombuffer(packet.payload, "<i2").astype(np.float32) / 32768
+    return np.frombuffer(packet.payload, "<i2").astype(np.float32) / np.float32(32768)
 
 
 def _seed(seed: int | None) -> int:

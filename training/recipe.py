@@ -18,8 +18,8 @@ from streamer.models.vocabulary import (
 )
 from training.features import FRAME_HZ, NUM_FEATURES, NUM_SEMANTIC, SAMPLE_RATE_HZ, SEMANTIC_HZ
 
-CONSONANTS = ["B", "CH", "D", "DH", "F", "G", "HH", "JH", "K", "L", "M", "N", "NG", "P", "R", "S", "SH", "T", "TH", "V", "W", "Y", "Z", "ZH"]
-VOWELS = ["AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW"]
+CONSONANTS = "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split()
+VOWELS = "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split()
 PUNCTUATION = (" ", ",", ".", "?", "!", ";", ":", "-", "…")
 SYMBOLS = (
     *PUNCTUATION,

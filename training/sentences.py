@@ -12,20 +12,31 @@ QUOTED = re.compile(r'"([^"]+)"')
 MIN_WORDS, MAX_WORDS = 3, 14
 EVALUATION = Path(__file__).with_name("eval_sentences.txt")
 
-PEOPLE = ["Anna", "Ben", "Carlos", "Diana", "Emma", "Frank", "Grace", "Henry", "Julia", "Kevin", "Laura", "Martin", "Nina", "Oscar", "Paul", "Rosa", "Sam", "Tom"]
-PLACES = ["the station", "the library", "the office", "the airport", "the garden", "the museum", "the kitchen", "London", "Boston", "Paris"]
-THINGS = (
-    ["meeting", "package", "appointment", "train", "flight", "lesson", "dinner", "report", "interview", "concert", "delivery", "call"]
+PEOPLE = (
+    "Anna,Ben,Carlos,Diana,Emma,Frank,Grace,Henry,Julia,Kevin,Laura,Martin,Nina,Oscar,Paul,Rosa,Sam,Tom"
+).split(",")
+PLACES = "the station,the library,the office,the airport,the garden,the museum,the kitchen,London,Boston,Paris".split(
+    ","
 )
-DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday", "tomorrow", "today", "next week", "this evening"]
-HOURS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
-MINUTES = ["fifteen", "twenty", "thirty", "forty five", "ten", "fifty"]
-MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
-ORDINALS = ["first", "second", "third", "fourth", "fifth", "tenth", "twelfth", "fifteenth", "twentieth", "twenty third", "thirtieth"]
-NUMBERS = ["seven", "eleven", "thirteen", "sixteen", "eighteen", "nineteen", "twenty one", "thirty four", "forty two", "fifty", "sixty eight", "seventy", "eighty five", "ninety nine", "one hundred", "two hundred and fifty", "one thousand", "three million"]
-UNITS = ["dollars", "minutes", "hours", "percent", "miles", "degrees", "people", "pages", "kilograms", "years", "messages", "seconds"]
-FOODS = ["milk", "bread", "coffee", "cheese", "apples", "rice", "soup", "butter", "tea", "sugar", "eggs", "tomatoes", "chicken", "salad"]
-VERBS = ["open", "close", "read", "send", "check", "start", "stop", "change", "find", "cancel", "play", "call", "write", "move", "explain"]
+THINGS = (
+    "meeting,package,appointment,train,flight,lesson,dinner,report,interview,concert,delivery,call".split(",")
+)
+DAYS = "Monday,Tuesday,Wednesday,Thursday,Friday,Saturday,Sunday,tomorrow,today,next week,this evening".split(
+    ","
+)
+HOURS = "one,two,three,four,five,six,seven,eight,nine,ten,eleven,twelve".split(",")
+MINUTES = "fifteen,twenty,thirty,forty five,ten,fifty".split(",")
+MONTHS = "January,February,March,April,May,June,July,August,September,October,November,December".split(",")
+ORDINALS = "first,second,third,fourth,fifth,tenth,twelfth,fifteenth,twentieth,twenty third,thirtieth".split(
+    ","
+)
+NUMBERS = (
+    "seven,eleven,thirteen,sixteen,eighteen,nineteen,twenty one,thirty four,forty two,fifty,sixty eight,"
+    "seventy,eighty five,ninety nine,one hundred,two hundred and fifty,one thousand,three million"
+).split(",")
+UNITS = "dollars,minutes,hours,percent,miles,degrees,people,pages,kilograms,years,messages,seconds".split(",")
+FOODS = "milk,bread,coffee,cheese,apples,rice,soup,butter,tea,sugar,eggs,tomatoes,chicken,salad".split(",")
+VERBS = "open,close,read,send,check,start,stop,change,find,cancel,play,call,write,move,explain".split(",")
 TEMPLATES = (
     "Sure, I can {verb} the {thing} for you.",
     "Your {thing} is on {day} at {hour} {minute}.",

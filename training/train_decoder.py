@@ -10,6 +10,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ class Discriminator(nn.Module):
         sizes = (2, 16, 32, 32, 32)
         layers = [
             nn.utils.parametrizations.weight_norm(nn.Conv2d(a, b, (3, 7), (1, 2), (1, 3)))
-            for a, b in zip(sizes, sizes[1:], strict=False)
+            for a, b in pairwise(sizes)
         ]
         return nn.ModuleList([*layers, nn.utils.parametrizations.weight_norm(nn.Conv2d(32, 1, 3, padding=1))])
 
