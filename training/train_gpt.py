@@ -22,24 +22,51 @@ from training.examples import IGNORED, CoarseExamples, FineExamples, SemanticExa
 from training.recipe import CONFIG, NUM_CODEBOOKS, TEXT_CONTEXT
 
 RATES = {"semantic": 1.5e-3, "coarse": 1.5e-3, "fine": 1.5e-3}
-ROWS = {"semantic": 24, "coarse": 32, "fine": 16}
-DROPOUT = {"semantic": 0.1, "coarse": 0.05, "fine": 0.05}
+ROWS = {"semantic": 16, "coarse": 24, "fine": 24}
 LAST_RATE = 0.05
 WARM_UP_STEPS = 100
-CHECKPOINT_STEPS = 200
-VALIDATION_BATCHES = 8
+CHECKPOINT_STEPS = 100
+VALIDATION_BATCHES = 4
 
 
 def new_model(stage: str) -> CausalGpt | FineGpt:
     """The stage's model with fresh weights."""
     if stage == "fine":
-        return FineGpt(CONFIG.fine.transformer, dropout=DROPOUT[stage])
+        return FineGpt(CONFIG.fine.transformer)
     transformer = CONFIG.semantic.transformer if stage == "semantic" else CONFIG.coarse.transformer
-    return CausalGpt(transformer, dropout=DROPOUT[stage])
+    return CausalGpt(transformer)
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    return functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+    return functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED)
+
+
+class Optimizers:
+    """Muon for the layers' matrices, AdamW for embeddings, heads and norms, at one learning rate."""
+
+    def __init__(self, model: nn.Module) -> None:
+        matrices, others = [], []
+        for name, parameter in model.named_parameters():
+            (matrices if parameter.dim() == 2 and ".h." in name else others).append(parameter)
+        self.both = [
+            torch.optim.Muon(matrices, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(others, betas=(0.9, 0.95), weight_decay=0.0),
+        ]
+
+    def step(self, rate: float) -> None:
+        """One update from the gradients, which it clears."""
+        for optimizer in self.both:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def state(self) -> list[dict[str, object]]:
+        return [optimizer.state_dict() for optimizer in self.both]
+
+    def load(self, states: list[dict[str, object]]) -> None:
+        for optimizer, state in zip(self.both, states, strict=True):
+            optimizer.load_state_dict(state)
 
 
 class StageLoss:
@@ -91,12 +118,12 @@ def main() -> None:
     rate, rows = arguments.rate or RATES[stage], arguments.rows or ROWS[stage]
     path = arguments.work / f"{stage}.pt"
     model = new_model(stage).to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), rate, (0.9, 0.95), weight_decay=0.05)
+    optimizers = Optimizers(model)
     steps = 0
     if path.exists():
         state = torch.load(path, weights_only=True)
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        optimizers.load(state["optimizers"])
         steps = state["steps"]
     torch.manual_seed(steps)
     chance = random.Random(steps)
@@ -108,7 +135,7 @@ def main() -> None:
     while True:
         progress = (time.monotonic() - begin) / (60 * arguments.minutes)
         if progress >= 1 or (steps > first_step and steps % CHECKPOINT_STEPS == 0):
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "steps": steps}
+            state = {"model": model.state_dict(), "optimizers": optimizers.state(), "steps": steps}
             torch.save(state, path.with_suffix(".tmp"))
             path.with_suffix(".tmp").replace(path)
             per_step = (time.monotonic() - mark) / max(1, len(losses))
@@ -118,13 +145,11 @@ def main() -> None:
         if progress >= 1:
             return
         scale = LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * min(progress, 1)))
-        for group in optimizer.param_groups:
-            group["lr"] = rate * scale * min(1, (steps - first_step + 1) / WARM_UP_STEPS)
-        value = loss(model, rows, chance, device)
-        optimizer.zero_grad()
+        with torch.autocast(device, torch.bfloat16):
+            value = loss(model, rows, chance, device)
         value.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        optimizers.step(rate * scale * min(1, (steps - first_step + 1) / WARM_UP_STEPS))
         losses.append(float(value))
         steps += 1
 

@@ -35,8 +35,13 @@ _SYMBOLS: Final = {
     "→": "to", "≈": "about", "±": "plus or minus", "©": "copyright", "™": "", "®": "",
 }  # fmt: skip
 _ACRONYMS: Final = frozenset(
-    ["AI", "API", "ATM", "CEO", "CFO", "CIA", "CPU", "CTO", "DIY", "DNA", "EU", "FAQ", "FBI", "GPU", "HIV", "HQ", "IBM", "ID", "IQ", "IRS", "ISP", "LA", "LLM", "MIT", "MRI", "NBA", "NFL", "NYC", "OS", "PIN", "PIR", "RAM", "RNA", "ROI", "SUV", "UAE", "UFO", "UI", "UK", "UN", "UPS", "URI", "URL", "US", "USA", "USB", "UX", "VIP", "VPN", "WIFI", "IT", "IP", "IO", "EV", "AC", "DC", "HR"]
-) - {"PIN", "RAM", "WIFI"}  # fmt: skip
+    [
+        "AI", "API", "ATM", "CEO", "CFO", "CIA", "CPU", "CTO", "DIY", "DNA", "EU", "FAQ", "FBI", "GPU", "HIV",
+        "HQ", "IBM", "ID", "IO", "IP", "IQ", "IRS", "ISP", "LA", "LLM", "MIT", "MRI", "NBA", "NFL", "NYC",
+        "OS", "RNA", "ROI", "SUV", "UAE", "UFO", "UI", "UK", "UN", "UPS", "URI", "URL", "US", "USA", "USB",
+        "UX", "VIP", "VPN", "EV", "AC", "DC", "HR", "AM", "PM",
+    ]
+)  # fmt: skip
 _TAG: Final = re.compile(
     r"\[(?:laughter|laughs|sighs|music|gasps|clears throat|man|woman)\]|^\s*(?:MAN|WOMAN):|[♪♫♩♬🎵🎶]",
     re.IGNORECASE | re.MULTILINE,
@@ -47,7 +52,8 @@ _MARKUP: Final = re.compile(
 )
 _ADDRESS: Final = re.compile(
     r"(?:https?://|www\.)[^\s<>\"]{1,400}[\w/]|[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64})+"
-    r"|\b[\w-]{1,63}(?:\.[\w-]{1,63}){0,4}\.(?:com|org|net|io|dev|ai|edu|gov|co\.uk|de|fr)\b(?:/[\w/.-]{0,200}\w)?"
+    r"|\b[\w-]{1,63}(?:\.[\w-]{1,63}){0,4}"
+    r"\.(?:com|org|net|io|dev|ai|edu|gov|co\.uk|de|fr)\b(?:/[\w/.-]{0,200}\w)?"
 )
 _ADDRESS_SIGNS: Final = {".": "dot", "/": "slash", "@": "at", "-": "dash", "_": "underscore", ":": "colon"}
 _DOTTED: Final = re.compile(r"\b(?:[A-Za-z]\.){2,}(?:[A-Za-z]\b)?")

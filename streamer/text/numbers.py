@@ -16,20 +16,11 @@ if TYPE_CHECKING:
 
 MAX_COUNTED_DIGITS: Final = 15
 """Longer numbers are read digit by digit."""
-MONTHS: Final = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-]
+MONTHS: Final = (
+    "January", "February", "March", "April", "May", "June",
+    "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
+DIGITS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _MONTH_OF: Final = {month[:3].lower(): month for month in MONTHS}
 _MONTH: Final = (
     r"(?P<month>Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?"
@@ -60,7 +51,8 @@ _FRACTIONS: Final = {
     "⅔": "two thirds",
 }
 
-_NUMBER: Final = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
+# `[0-9]`, because `\d` takes the digits of every script; never begun inside a number, to stay linear.
+_NUMBER: Final = r"(?<![0-9])(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?"
 _UNIT: Final = "|".join(re.escape(unit) for unit in sorted(_UNITS, key=len, reverse=True))
 
 
@@ -82,11 +74,11 @@ def cardinal(number: str) -> str:
 
 
 def ordinal(number: int) -> str:
-    return _plain(str(_engine().number_to_words(_engine().ordinal(number))))
+    return _plain(str(_engine().number_to_words(_engine().ordinal(str(number)))))
 
 
 def digits(number: str) -> str:
-    return " ".join(str(_engine().number_to_words(digit)) for digit in number)
+    return " ".join(DIGITS[int(digit)] for digit in number)
 
 
 def year(number: str) -> str:
@@ -106,7 +98,7 @@ def _time(match: re.Match[str]) -> str:
         words += "" if half else " o'clock"
     else:
         words += f" {'oh ' + cardinal(minute[1]) if minute[0] == '0' else cardinal(minute)}"
-    return f"{words} {half[0].upper()}M" if half else words
+    return f"{words} {'ay' if half in 'aA' else 'p'} m" if half else words
 
 
 def _date(match: re.Match[str]) -> str:
@@ -142,13 +134,11 @@ def _money(match: re.Match[str]) -> str:
 
 
 def _quantity(match: re.Match[str]) -> str:
-    unit = _UNITS[match["unit"]]
-    first, space, rest = unit.partition(" ")
-    if rest != "hour" or first != "kilowatt":
-        return f"{(match['minus'] and 'minus ') or ''}{cardinal(match['number'])} " + (
-            _counted(first, match["number"]) + space + rest
-        )
-    return f"{cardinal(match['number'])} kilowatt {_counted(rest, match['number'])}"
+    name, per, rest = _UNITS[match["unit"]].partition(" per ")
+    if name == "degree Celsius" or name == "degree Fahrenheit":
+        name, per, rest = name.partition(" ")
+    minus = "minus " if match["minus"] else ""
+    return f"{minus}{cardinal(match['number'])} {_counted(name, match['number'])}{per}{rest}"
 
 
 def _counted(name: str, number: str) -> str:
@@ -184,19 +174,23 @@ def _engine() -> engine:
 
 
 _RULES: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...]] = (
-    (re.compile(r"\b(?P<year>[12]\d{3})-(?P<month>\d{2})-(?P<day>\d{2})\b"), _iso_date),
-    (
-        re.compile(rf"\b{_MONTH} (?P<day>[0-3]?\d)(?:st|nd|rd|th)?\b(?!:)(?:,? (?P<year>[12]\d{{3}})\b)?"),
-        _date,
-    ),
-    (
-        re.compile(rf"\b(?P<day>[0-3]?\d)(?:st|nd|rd|th)? (?:of )?{_MONTH}(?:,? (?P<year>[12]\d{{3}})\b)?"),
-        _date,
-    ),
-    (re.compile(rf"\b{_MONTH} (?P<year>[12]\d{{3}})\b"), _month_and_year),
+    (re.compile(r"\b(?P<year>[12][0-9]{3})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})\b"), _iso_date),
     (
         re.compile(
-            r"\b(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?::[0-5]\d)?"
+            rf"\b{_MONTH} (?P<day>[0-3]?[0-9])(?:st|nd|rd|th)?\b(?!:)(?:,? (?P<year>[12][0-9]{{3}})\b)?"
+        ),
+        _date,
+    ),
+    (
+        re.compile(
+            rf"\b(?P<day>[0-3]?[0-9])(?:st|nd|rd|th)? (?:of )?{_MONTH}(?:,? (?P<year>[12][0-9]{{3}})\b)?"
+        ),
+        _date,
+    ),
+    (re.compile(rf"\b{_MONTH} (?P<year>[12][0-9]{{3}})\b"), _month_and_year),
+    (
+        re.compile(
+            r"\b(?P<hour>[01]?[0-9]|2[0-4]):(?P<minute>[0-5][0-9])(?::[0-5][0-9])?"
             r"(?: ?(?P<half>[AaPp])(?:\.[Mm]\b\.?|[Mm]\b))?"
         ),
         _time,
@@ -209,14 +203,21 @@ _RULES: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...]
         ),
         _money,
     ),
-    (re.compile(r"(?<![\d.])(?:\+?\d{1,3}[-. ])?(?:\(\d{3}\) ?|\d{3}[-.])?\d{3}-\d{4}\b"), _phone),
+    (
+        re.compile(r"(?<![0-9.])(?:\+?[0-9]{1,3}[-. ])?(?:\([0-9]{3}\) ?|[0-9]{3}[-.])?[0-9]{3}-[0-9]{4}\b"),
+        _phone,
+    ),
+    (re.compile(r"(?<![\w.])'?(?P<year>[12][0-9][0-9]0|(?<=the )[2-9]0|(?<=')[2-9]0)'?s\b"), _decade),
     (re.compile(rf"(?P<minus>(?<![\w.)])[-−])?(?P<number>{_NUMBER}) ?(?P<unit>{_UNIT})(?!\w)"), _quantity),
-    (re.compile(r"(?<![\w.])'?(?P<year>[12]\d\d0|[2-9]0)'?s\b"), _decade),
-    (re.compile(r"\b(?P<number>\d{1,15})(?:st|nd|rd|th)\b"), lambda match: ordinal(int(match["number"]))),
-    (re.compile(r"\b\d+(?:\.\d+){2,}\b"), _version),
-    (re.compile(r"(?<=\d)\s?[–-]\s?(?=\d)"), lambda _: " to "),
-    (re.compile(r"(?<![\d,.])(?:1[1-9]|20)\d\d(?![\d,]*\d|\.\d)"), lambda match: year(match.group())),
+    (re.compile(r"\b(?P<number>[0-9]{1,15})(?:st|nd|rd|th)\b"), lambda match: ordinal(int(match["number"]))),
+    (re.compile(r"(?<=[A-Za-z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z])"), lambda _: " "),
+    (re.compile(r"(?<![0-9.])[0-9]+(?:\.[0-9]+){2,}\b"), _version),
+    (re.compile(r"(?<=[0-9])\s?[–-]\s?(?=[0-9])"), lambda _: " to "),
+    (
+        re.compile(r"(?<![0-9,.])(?:1[1-9]|20)[0-9][0-9](?![0-9,]*[0-9]|\.[0-9])"),
+        lambda match: year(match.group()),
+    ),
     (re.compile(rf"(?<![\w.)])[-−](?={_NUMBER})"), lambda _: "minus "),
     (re.compile("[½⅓¼¾⅔]"), lambda match: f" {_FRACTIONS[match.group()]} "),
-    (re.compile(rf"{_NUMBER}"), lambda match: f" {cardinal(match.group())} "),
+    (re.compile(_NUMBER), lambda match: cardinal(match.group())),
 )
