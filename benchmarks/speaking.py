@@ -1,0 +1,108 @@
+"""A client and a server to measure: the real server as a process of its own, and utterances timed at the socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from websockets.asyncio.client import connect
+
+HEADER_BYTES = 12
+START_LIMIT_S = 300.0
+
+
+@dataclass
+class Spoken:
+    """What came back for one text."""
+
+    text: str
+    done: dict[str, Any]
+    first_packet_s: float
+    """From sending the text to the first packet."""
+    total_s: float
+    """From sending the text to `done`; with `lead_ms` null the time that making it took."""
+    packets: list[bytes] = field(repr=False, default_factory=list)
+
+    @property
+    def audio_s(self) -> float:
+        return float(self.done["audio_ms"]) / 1000
+
+    @property
+    def real_time_factor(self) -> float:
+        return self.total_s / self.audio_s if self.audio_s else float("inf")
+
+
+async def speak(url: str, text: str, **fields: Any) -> Spoken:
+    """Speak `text` over a fresh connection to the native protocol, as fast as it is made."""
+    async with connect(url, subprotocols=["streamer.v1"], compression=None) as connection:  # type: ignore[list-item]
+        await connection.recv()
+        message = {"type": "speak", "id": "1", "text": text, "lead_ms": None, **fields}
+        start, first, packets = time.perf_counter(), None, []
+        await connection.send(json.dumps(message))
+        while True:
+            item = await connection.recv()
+            if isinstance(item, bytes):
+                first = first or time.perf_counter()
+                if len(item) > HEADER_BYTES:
+                    packets.append(item[HEADER_BYTES:])
+                continue
+            answer = json.loads(item)
+            if answer["type"] == "done":
+                end = time.perf_counter()
+                return Spoken(text, answer, (first or end) - start, end - start, packets)
+            if answer["type"] == "error" and answer["scope"] != "utterance":
+                raise RuntimeError(answer["message"])
+
+
+@contextlib.asynccontextmanager
+async def running_server(*flags: str) -> AsyncIterator[tuple[str, float]]:
+    """`streamer serve` on a free port: its WebSocket address and the seconds it took to be ready."""
+    start = time.perf_counter()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "streamer", "serve", "--port", "0", *flags, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(START_LIMIT_S):
+            while (line := (await process.stdout.readline()).decode()) and not line.startswith("ready"):
+                pass
+        if not line:
+            raise RuntimeError(f"the server ended with status {await process.wait()}")
+        address = line.split("http://", 1)[1].split("/", 1)[0]
+        yield f"ws://{address}/v1/stream", time.perf_counter() - start
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
+
+
+def surroundings() -> dict[str, Any]:
+    """Hardware, versions and commit, for every result."""
+    import torch
+
+    cpu = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return {
+        "cpu": cpu,
+        "cores": len(os.sched_getaffinity(0)),
+        "load": os.getloadavg()[0],
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "commit": commit,
+    }

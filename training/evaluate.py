@@ -1,0 +1,65 @@
+"""How well is the built-in voice understood? The whole way: server, Opus over the socket, decoded, judged.
+
+Speaks `eval_sentences.txt`, which no training has seen, with one seed a sentence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.speaking import running_server, speak, surroundings
+from training.judge import heard, word_error_rate, words
+from training.sentences import EVALUATION
+
+OPUS_HZ = 48_000
+
+
+def decoded(ogg: bytes) -> npt.NDArray[np.float32]:
+    """The sound of an Ogg Opus file, [samples] at 48 kHz."""
+    with av.open(io.BytesIO(ogg)) as container:
+        frames = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
+    return np.concatenate(frames).astype(np.float32) if frames else np.zeros(0, np.float32)
+
+
+async def speak_all(texts: list[str], flags: list[str], save: Path | None) -> list[tuple[str, str]]:
+    """(text, heard) of every sentence."""
+    pairs = []
+    async with running_server(*flags) as (url, _):
+        for number, text in enumerate(texts):
+            spoken = await speak(url, text, encoding="ogg_opus", params={"seed": number})
+            ogg = b"".join(spoken.packets)
+            if save:
+                save.mkdir(parents=True, exist_ok=True)
+                (save / f"{number:02d}.ogg").write_bytes(ogg)
+            hearing = heard(decoded(ogg), OPUS_HZ)
+            pairs.append((text, hearing))
+            mark = " " if words(text) == words(hearing) else "x"
+            print(f"{mark} {text} | {hearing} | {spoken.audio_s:.2f} s, {spoken.done['reason']}", flush=True)
+    return pairs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, help="JSON file to write")
+    parser.add_argument("--save", type=Path, help="folder for the sound")
+    parser.add_argument("--sentences", type=Path, default=EVALUATION)
+    arguments, flags = parser.parse_known_args()
+    texts = arguments.sentences.read_text().splitlines()
+    pairs = asyncio.run(speak_all(texts, flags, arguments.save))
+    rate = word_error_rate(pairs)
+    print(f"word error rate {rate:.3f} on {len(pairs)} sentences")
+    if arguments.output:
+        result = {"evaluation": "word_error_rate", **surroundings(), "word_error_rate": rate, "pairs": pairs}
+        arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

