@@ -158,5 +158,7 @@ def test_packages_do_not_import_each_other_in_circles() -> None:
 
 def test_the_package_is_imported_without_torch() -> None:
     """`import streamer` and the whole server side cost no torch."""
-    code = "import sys, streamer, streamer.server.app, streamer.pipeline, streamer.cli; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, streamer.server.app, streamer.pipeline, streamer.cli; sys.exit('torch' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
