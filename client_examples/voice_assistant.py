@@ -230,6 +230,8 @@ async def on_thread(produce: Callable[[], Iterable[str]]) -> AsyncIterator[str]:
 
 def transcribe(path: Path, model_name: str) -> str:
     """What is said in an audio file."""
+    if not path.is_file():
+        raise RuntimeError(f"there is no file {path}")
     try:
         from faster_whisper import WhisperModel
     except ImportError:
@@ -240,9 +242,8 @@ def transcribe(path: Path, model_name: str) -> str:
 
 async def understand(line: str, whisper: str) -> str:
     """The question: the line itself, or what the audio file says that it names."""
-    path = Path(line)
-    if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file():
-        line = await asyncio.to_thread(transcribe, path, whisper)
+    if line.lower().endswith(AUDIO_SUFFIXES):
+        line = await asyncio.to_thread(transcribe, Path(line), whisper)
         print(f"(understood: {line})", flush=True)
     return line
 

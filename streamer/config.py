@@ -29,7 +29,7 @@ class EngineConfig:
     model: Path | None = option(None, "model directory or Suno checkpoint set; none: the built-in voice")
     device: str = option("auto", "torch device: auto, cpu, cuda, cuda:1 …")
     dtype: str = option(
-        "auto", "number format of the weights", choices=("auto", "float32", "bfloat16", "float16")
+        "auto", "number format of the weights", choices=("auto", "float32", "bfloat16", "float16", "int8")
     )
     num_slots: int = option(4, "sentences generated at the same time", minimum=1, maximum=1024)
     num_threads: int | None = option(None, "CPU threads of the engine; none: all", minimum=1, maximum=1024)

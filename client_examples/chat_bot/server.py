@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from http import HTTPStatus
@@ -134,10 +135,8 @@ def main() -> None:
     parser.add_argument("--url", default="ws://localhost:8765/v1/stream", help="the streamer server")
     parser.add_argument("--key", help="its API key, where it wants one; the page never sees it")
     arguments = parser.parse_args()
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(run(arguments.host, arguments.port, arguments.url, arguments.key))
-    except KeyboardInterrupt:
-        pass
 
 
 if __name__ == "__main__":

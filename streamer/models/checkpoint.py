@@ -20,11 +20,13 @@ from streamer.models.config_file import check_config, read_config, write_config
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import CausalGpt, set_dtype
 from streamer.models.hugging_face import is_hugging_face, read_hugging_face
+from streamer.models.int8 import quantize
 from streamer.models.suno import is_suno, read_suno
 from streamer.models.vocabulary import ModelConfig
 from streamer.models.weight_files import Checkpoint, Weights, fill, read_tensors, with_tied_heads
 
 _PARTS = ("semantic", "coarse", "fine", "codec")
+INT8 = "int8"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -46,15 +48,20 @@ def load_model(
     """Load the model directory `path` onto `device`.
 
     `dtype` is that of the transformers' weights; their norms, and the whole codec, stay in float32 as in
-    Bark. Raises `CheckpointError` naming the file and key at fault, or what is missing.
+    Bark. "int8" (on a CPU only) holds the two causal ones in int8 and the rest in float32. Raises `CheckpointError` naming the file and key at fault, or what is missing.
     """
     checkpoint = _read(path)
-    dtype = _dtype(dtype)
+    is_int8 = dtype == INT8
+    if is_int8 and torch.device(device).type != "cpu":
+        raise CheckpointError(f"dtype {INT8!r} is for the CPU: use bfloat16 on {device}")
+    dtype = torch.float32 if is_int8 else _dtype(dtype)
     networks = _build(checkpoint.config)
     for name, network in networks.items():
         fill(network, getattr(checkpoint, name))
         if name != "codec":
             set_dtype(network, dtype)
+        if is_int8 and isinstance(network, CausalGpt):
+            quantize(network)
     fine = networks["fine"]
     assert isinstance(fine, FineGpt)
     fine.tie_weights()
@@ -126,5 +133,5 @@ def _dtype(dtype: torch.dtype | str) -> torch.dtype:
     if isinstance(dtype, torch.dtype):
         return dtype
     if dtype not in _DTYPES:
-        raise CheckpointError(f"dtype {dtype!r} is none of {', '.join(_DTYPES)}")
+        raise CheckpointError(f"dtype {dtype!r} is none of {', '.join((*_DTYPES, INT8))}")
     return _DTYPES[dtype]
