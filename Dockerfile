@@ -18,11 +18,11 @@ RUN case "$DEVICE" in \
 COPY pyproject.toml README.md LICENSE ./
 COPY streamer streamer
 RUN pip install --no-cache-dir -c constraints.txt . \
- && useradd --system --no-create-home --shell /usr/sbin/nologin streamer
+ && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin streamer
 
 # Not from /app, where the sources lie: the installed package is the one that runs.
 WORKDIR /
-USER streamer
+USER 10001
 ENV STREAMER_HOST=0.0.0.0 STREAMER_PORT=8765 STREAMER_LOG_FORMAT=json
 EXPOSE 8765
 STOPSIGNAL SIGTERM

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import codecs
 import json
+import os
 import sys
 import time
 import wave
@@ -34,8 +36,9 @@ async def words_of(text: str, words_per_s: float) -> AsyncIterator[str]:
 
 async def standard_input() -> AsyncIterator[str]:
     """Whatever arrives, as soon as it arrives: the server cuts sentences, the pieces need not be words."""
-    while piece := await asyncio.to_thread(sys.stdin.buffer.read1, 1000):
-        yield piece.decode(errors="replace")
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    while piece := await asyncio.to_thread(os.read, sys.stdin.fileno(), 1000):
+        yield decoder.decode(piece)  # the end of a piece may cut a letter in two
 
 
 async def write(server: ClientConnection, pieces: AsyncIterator[str]) -> float:

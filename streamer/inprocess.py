@@ -8,7 +8,7 @@ import secrets
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -22,7 +22,7 @@ from streamer.config import EngineConfig
 from streamer.errors import InvalidParameterError, VoiceNotFoundError
 from streamer.pipeline import speak
 from streamer.speech import AudioPacket, SpeechEnded, SpeechEvent, SpeechSettings, TextFeed
-from streamer.synthesis import PcmChunk, Samples, SamplingParams, Synthesizer
+from streamer.synthesis import PcmChunk, Samples, Synthesizer
 
 OPUS_BITRATE: Final = 32_000
 FRAME_MS: Final = 20
@@ -159,7 +159,7 @@ def _settings(synthesizer: Synthesizer, voice: str | None, seed: int) -> SpeechS
         raise VoiceNotFoundError(f"no voice {voice!r}: there are {', '.join(info.voices)}", param="voice")
     return SpeechSettings(
         voice,
-        SamplingParams(seed=seed),
+        replace(info.default_params, seed=seed),
         encoding="pcm_s16le",
         sample_rate_hz=info.sample_rate_hz,
         frame_ms=FRAME_MS,

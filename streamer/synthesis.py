@@ -67,6 +67,10 @@ class ModelInfo:
     languages: Sequence[str]
     tags: Sequence[str]
     max_text_tokens: int
+    default_params: SamplingParams = SamplingParams(seed=0)
+    """The model's own; the seed is drawn for every utterance."""
+    note: str | None = None
+    """What a listener should know of this model."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,9 @@ pytest.importorskip("nbclient", reason="nbclient is not installed")
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not BUILTIN_MODEL.exists(), reason="the built-in voice's weights are not in this checkout")
+@pytest.mark.skipif(
+    not BUILTIN_MODEL.exists(), reason="the built-in voice's weights are not in this checkout"
+)
 # What Jupyter's own packages warn of is not ours to mend.
 @pytest.mark.filterwarnings("default")
 def test_the_notebook_runs(tmp_path: Path) -> None:

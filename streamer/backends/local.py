@@ -11,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from streamer.engine.engine import Engine
@@ -93,6 +94,14 @@ class LocalSynthesizer:
             languages=config.languages,
             tags=config.tags,
             max_text_tokens=config.semantic.text_context,
+            default_params=SamplingParams(
+                seed=0,
+                text_temp=config.sampling.text_temp,
+                waveform_temp=config.sampling.waveform_temp,
+                fine_temp=config.sampling.fine_temp,
+                min_eos_p=config.sampling.min_eos_p,
+            ),
+            note=config.note,
         )
 
     @classmethod
@@ -134,9 +143,13 @@ class LocalSynthesizer:
 
     async def synthesize(self, request: SentenceRequest) -> AsyncGenerator[PcmChunk, None]:
         """Yield the sentence's sound as it is made; see the port."""
+        work = self._work(request)
+        if work is None:
+            yield PcmChunk(np.zeros(0, np.float32), is_last=True)
+            return
         stream = _Stream(asyncio.get_running_loop())
         request_id = f"{request.request_id}#{next(self._ids)}"
-        self._engine.submit(Request(request_id, self._work(request), stream))
+        self._engine.submit(Request(request_id, work, stream))
         try:
             while True:
                 item = await stream.queue.get()
@@ -159,7 +172,7 @@ class LocalSynthesizer:
     async def start(self) -> None:
         """Start the engine, speak a word to nobody, and return once its first sound was made."""
         self._engine.start()
-        request = SentenceRequest("warm-up", WARM_UP_TEXT, self._voices.default, SamplingParams(seed=0))
+        request = SentenceRequest("warm-up", WARM_UP_TEXT, self._voices.default, self._info.default_params)
         async with aclosing(self.synthesize(request)) as chunks:
             async for _ in chunks:
                 break
@@ -182,9 +195,12 @@ class LocalSynthesizer:
             text = normalize(text, self._config.languages[0] if self._config.languages else "en")
         return self._tokenizer.encode(" ".join(text.split()))
 
-    def _work(self, request: SentenceRequest) -> SentenceWork:
+    def _work(self, request: SentenceRequest) -> SentenceWork | None:
+        """What the engine is to do; nothing where the text has nothing that this model can say."""
         voice = self._voices.get(request.voice)
         tokens = self._encode(request.text)
+        if not tokens:
+            return None
         if len(tokens) > self._info.max_text_tokens:
             raise TextTooLongError(
                 f"a sentence of {len(tokens)} tokens exceeds {self._info.max_text_tokens}", param="text"

@@ -114,6 +114,16 @@ class TokenizerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SamplingConfig:
+    """What the model is sampled with unless a client asks for something else; the defaults are Bark's."""
+
+    text_temp: float = 0.7
+    waveform_temp: float = 0.7
+    fine_temp: float = 0.5
+    min_eos_p: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
 class ModelConfig:
     """A whole model: what `config.json` of our own model directory holds."""
 
@@ -126,7 +136,9 @@ class ModelConfig:
     default_voice: str | None = None
     languages: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
-    min_eos_p: float = 0.2
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    note: str | None = None
+    """What a listener should know of this model; shown on the page."""
     normalize_text: bool = False
     """Whether numbers, abbreviations and the like are written out before tokenizing (Bark reads them itself)."""
 

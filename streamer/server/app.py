@@ -267,6 +267,7 @@ class Server:
             "tags": list(info.tags),
             "default_voice": info.default_voice,
             "max_text_tokens": info.max_text_tokens,
+            "note": info.note,
         }
         return json_response(HTTPStatus.OK, {"models": [model], "default": info.name})
 

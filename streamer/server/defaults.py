@@ -12,7 +12,7 @@ from streamer.config import SpeechConfig
 from streamer.errors import VoiceNotFoundError
 from streamer.server.messages import Params, Settings
 from streamer.speech import SpeechSettings
-from streamer.synthesis import ModelInfo, SamplingParams
+from streamer.synthesis import ModelInfo
 
 _USUAL_RATE_HZ: Final = {"mulaw": 8_000, "alaw": 8_000}
 _USUAL_RATE_ELSE_HZ: Final = 24_000
@@ -62,13 +62,13 @@ class StreamDefaults:
 
     def settings(self, max_audio_s: float) -> tuple[SpeechSettings, int | None]:
         """An utterance's settings, its seed drawn where none was given, and its `lead_ms`."""
-        params = {"seed": None} | self.params
-        if params["seed"] is None:
-            params["seed"] = secrets.randbelow(2**31)
+        params = self.params
+        if params.get("seed") is None:
+            params = params | {"seed": secrets.randbelow(2**31)}
         return (
             SpeechSettings(
                 voice=self.voice,
-                params=SamplingParams(**params),
+                params=replace(self.info.default_params, **params),
                 encoding=self.encoding,
                 sample_rate_hz=self.sample_rate_hz or _USUAL_RATE_HZ.get(self.encoding, _USUAL_RATE_ELSE_HZ),
                 frame_ms=self.frame_ms,

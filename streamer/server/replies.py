@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection
-from typing import Any, Final
+from typing import Any
 
 from streamer.errors import StreamerError
 from streamer.server import messages
 from streamer.server.utterance import Utterance
 from streamer.speech import Flushed, SentenceEnded, SentenceStarted, WordTimes
-
-_TAG: Final = re.compile(r"\[[A-Za-z][A-Za-z ]{0,30}\]|♪")
 
 
 def unknown_field(name: str, ref: str | None = None, utterance_id: str | None = None) -> messages.Warning:
@@ -42,12 +38,6 @@ def error_message(error: StreamerError, scope: messages.Scope, fields: dict[str,
 def short(value: object) -> str | None:
     """A client's id or ref if it is fit to be echoed."""
     return value if isinstance(value, str) and len(value) <= 128 else None
-
-
-def unsupported_tags(text: str, known: Collection[str]) -> list[str]:
-    """The tags in the text, such as `[laughs]`, that are not among the known (bare or in brackets)."""
-    names = {tag.strip("[]").lower() for tag in known}
-    return [tag for tag in dict.fromkeys(_TAG.findall(text)) if tag.strip("[]").lower() not in names]
 
 
 def started(utterance: Utterance, lead_ms: int | None) -> messages.Started:

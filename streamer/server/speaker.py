@@ -13,11 +13,12 @@ from streamer.server import messages
 from streamer.server.flow_control import Outbox
 from streamer.server.framing import END_OF_UTTERANCE, FIRST_OF_SENTENCE, AudioFrame
 from streamer.server.heard import SpokenSentence
-from streamer.server.replies import event_message, failure, unsupported_tags
+from streamer.server.replies import event_message, failure
 from streamer.server.utterance import Utterance
 from streamer.speech import AudioPacket, Flushed, SentenceEnded, SentenceStarted, SpeechEnded, WordTimes
 from streamer.synthesis import Synthesizer
 from streamer.telemetry.metrics import Metrics
+from streamer.text.capabilities import find_unsupported
 
 logger = logging.getLogger(__name__)
 _SAMPLES_PER_MS = 48
@@ -46,7 +47,7 @@ class Speaker:
         self._audio_ms = 0
         self._first_audio_ms: int | None = None
         self._ended: SpeechEnded | None = None
-        self._warned_tags: set[str] = set()
+        self._warned: set[str] = set()
 
     async def run(self) -> None:
         """Speak to the end, or until stopped."""
@@ -141,19 +142,24 @@ class Speaker:
             utterance.sentences.append(
                 SpokenSentence(event.text, event.char_start, event.char_end, event.start_ms, event.start_ms)
             )
-            await self._warn_of_tags(event.text)
+            await self._warn_of_unsupported(event.text)
         elif isinstance(event, SentenceEnded):
             utterance.sentences[-1].close(event.end_ms)
         await self._outbox.put(messages.encode(event_message(utterance.id, event)))
 
-    async def _warn_of_tags(self, text: str) -> None:
-        for tag in unsupported_tags(text, self._synthesizer.info.tags):
-            if tag not in self._warned_tags:
-                self._warned_tags.add(tag)
-                message = f"this model does not know {tag}"
-                warning = messages.Warning(
-                    code="unsupported_tag", message=message, param=tag, id=self._utterance.id
-                )
+    async def _warn_of_unsupported(self, text: str) -> None:
+        """Tell once per utterance what the loaded model cannot say of its text."""
+        info = self._synthesizer.info
+        unsupported = find_unsupported(text, info.languages, info.tags)
+        found = [("unsupported_tag", tag, f"this model does not know {tag}") for tag in unsupported.tags]
+        found += [
+            ("unsupported_language", script, f"this model does not read {script.capitalize()} letters")
+            for script in unsupported.scripts
+        ]
+        for code, param, message in found:
+            if param not in self._warned:
+                self._warned.add(param)
+                warning = messages.Warning(code=code, message=message, param=param, id=self._utterance.id)
                 await self._outbox.put(messages.encode(warning))
 
     def _done(self, reason: messages.Reason, error: StreamerError | None) -> messages.Done:

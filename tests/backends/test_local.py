@@ -193,3 +193,10 @@ async def test_closing_ends_open_sentences(tmp_path):
             async for _ in chunks:
                 pass
     assert not any(thread.name.startswith("engine") for thread in threading.enumerate())
+
+
+async def test_a_text_with_nothing_to_say_ends_at_once_without_sound(started):
+    """No token, no work: not even a slot is taken."""
+    async with started() as synthesizer:
+        (chunk,) = await speak(synthesizer, request(""))
+        assert chunk.is_last and not chunk.samples.size and not chunk.truncated

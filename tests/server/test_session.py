@@ -390,3 +390,13 @@ async def test_a_tag_the_model_does_not_know_is_a_warning() -> None:
         assert [(w["code"], w["param"], w["id"]) for w in client.messages("warning")] == [
             ("unsupported_tag", "[laughs]", "a")
         ]
+
+
+async def test_letters_the_model_does_not_read_are_a_warning() -> None:
+    """A text in another script is told once, and the utterance ends as usual."""
+    async with running() as server, server.client() as client:
+        await client.say("speak", id="a", text="Добрый день. Ещё раз.")
+        assert (await client.until("done"))["reason"] == "completed"
+        assert [(w["code"], w["param"]) for w in client.messages("warning")] == [
+            ("unsupported_language", "CYRILLIC")
+        ]
