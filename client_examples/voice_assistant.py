@@ -22,7 +22,7 @@ import urllib.request
 import wave
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
@@ -30,19 +30,6 @@ from websockets.exceptions import WebSocketException
 SAMPLE_RATE_HZ = 24_000
 BYTES_PER_MS = SAMPLE_RATE_HZ // 1000 * 2
 AUDIO_SUFFIXES = (".wav", ".ogg", ".opus", ".mp3", ".flac", ".m4a")
-Message = dict[str, str]
-
-
-class Sink(Protocol):
-    """Where an answer's sound goes."""
-
-    def play(self, sound: bytes) -> None: ...
-
-    def stop(self, heard_ms: float | None) -> None:
-        """The answer is over; `heard_ms`: how much of it a listener got to hear, None for all."""
-        ...
-
-    def close(self) -> None: ...
 
 
 class Recording:
@@ -50,15 +37,14 @@ class Recording:
 
     def __init__(self, path: Path) -> None:
         self._file = wave.open(str(path), "wb")  # noqa: SIM115  (open as long as the assistant lives)
-        self._file.setnchannels(1)
-        self._file.setsampwidth(2)
-        self._file.setframerate(SAMPLE_RATE_HZ)
+        self._file.setparams((1, 2, SAMPLE_RATE_HZ, 0, "NONE", "not compressed"))
         self._answer = bytearray()
 
     def play(self, sound: bytes) -> None:
         self._answer += sound
 
     def stop(self, heard_ms: float | None) -> None:
+        """The answer is over; `heard_ms`: how much of it was heard, None for all."""
         end = len(self._answer) if heard_ms is None else int(heard_ms) * BYTES_PER_MS
         self._file.writeframes(bytes(self._answer[:end]))
         self._answer.clear()
@@ -92,6 +78,9 @@ class Player:
             self._process.communicate()
 
 
+Sink = Recording | Player
+
+
 class Voice:
     """The connection to streamer: one answer is spoken at a time."""
 
@@ -101,35 +90,28 @@ class Voice:
         self._num_answers = 0
         self._received_ms = 0.0
         self._begin_s = 0.0
-        self._silent = asyncio.Event()
-        self._silent.set()
+        self.silent = asyncio.Event()
+        self.silent.set()
         self._heard: str | None = None
 
     async def begin(self) -> str:
         """Open an utterance and give its id."""
         self._num_answers += 1
         self._received_ms = 0.0
-        self._heard = None
-        self._silent.clear()
+        self.silent.clear()
         utterance = f"answer-{self._num_answers}"
-        await self._say("start", id=utterance, interrupt=True)
+        await self.say("start", id=utterance, interrupt=True)
         return utterance
 
-    async def write(self, utterance: str, text: str) -> None:
-        await self._say("text", id=utterance, text=text)
-
-    async def end(self, utterance: str) -> None:
-        await self._say("end", id=utterance)
-
-    async def finished(self) -> None:
-        await self._silent.wait()
+    async def say(self, kind: str, **fields: Any) -> None:
+        await self._server.send(json.dumps({"type": kind, **fields}))
 
     async def hush(self) -> str | None:
         """Fall silent now. Gives what was heard of the answer, None where nothing was being said."""
-        if self._silent.is_set():
+        if self.silent.is_set():
             return None
-        await self._say("cancel", played_ms=round(self._played_ms()))
-        await self._silent.wait()
+        await self.say("cancel", played_ms=round(self._played_ms()))
+        await self.silent.wait()
         return self._heard
 
     async def listen(self) -> None:
@@ -149,15 +131,12 @@ class Voice:
                 was_cut = message.get("reason") == "cancelled"
                 self._heard = message["heard"]["text"] if was_cut else None
                 self._sink.stop(self._played_ms() if was_cut else None)
-                self._silent.set()
+                self.silent.set()
         raise RuntimeError("streamer closed the connection")
 
     def _played_ms(self) -> float:
         """The position of a listener who plays from the first packet on."""
         return min(1000 * (time.monotonic() - self._begin_s), self._received_ms)
-
-    async def _say(self, kind: str, **fields: Any) -> None:
-        await self._server.send(json.dumps({"type": kind, **fields}))
 
 
 async def from_rules(question: str) -> AsyncIterator[str]:
@@ -179,13 +158,12 @@ async def from_rules(question: str) -> AsyncIterator[str]:
         await asyncio.sleep(0.03)
 
 
-async def from_model(url: str, model: str, history: list[Message]) -> AsyncIterator[str]:
+async def from_model(url: str, model: str, history: list[dict[str, str]]) -> AsyncIterator[str]:
     """The answer of an OpenAI-compatible server, in the pieces in which it writes them."""
-    key = os.environ.get("OPENAI_API_KEY", "")
     request = urllib.request.Request(
         url.rstrip("/") + "/chat/completions",
         json.dumps({"model": model, "messages": history, "stream": True}).encode(),
-        {"Content-Type": "application/json", "Authorization": f"Bearer {key}"},
+        {"Content-Type": "application/json", "Authorization": f"Bearer {os.environ.get('OPENAI_API_KEY')}"},
     )
 
     def pieces() -> Iterable[str]:
@@ -230,8 +208,6 @@ async def on_thread(produce: Callable[[], Iterable[str]]) -> AsyncIterator[str]:
 
 def transcribe(path: Path, model_name: str) -> str:
     """What is said in an audio file."""
-    if not path.is_file():
-        raise RuntimeError(f"there is no file {path}")
     try:
         from faster_whisper import WhisperModel
     except ImportError:
@@ -248,7 +224,9 @@ async def understand(line: str, whisper: str) -> str:
     return line
 
 
-async def answer(voice: Voice, line: str, history: list[Message], arguments: argparse.Namespace) -> None:
+async def answer(
+    voice: Voice, line: str, history: list[dict[str, str]], arguments: argparse.Namespace
+) -> None:
     """Answer one line; what goes wrong on the way ends this answer only."""
     said = ""
     utterance: str | None = None
@@ -262,13 +240,13 @@ async def answer(voice: Voice, line: str, history: list[Message], arguments: arg
         async for piece in pieces:
             said += piece
             print(piece, end="", flush=True)
-            await voice.write(utterance, piece)
+            await voice.say("text", id=utterance, text=piece)
         print(flush=True)
     except (OSError, RuntimeError, LookupError, ValueError) as error:
         print(f"(no answer: {error})", file=sys.stderr, flush=True)
     if utterance is not None:
-        await voice.end(utterance)
-        await voice.finished()
+        await voice.say("end", id=utterance)
+        await voice.silent.wait()
         history.append({"role": "assistant", "content": said})
 
 
@@ -299,9 +277,8 @@ async def converse(lines: AsyncIterator[str], arguments: argparse.Namespace, sin
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
     parser.add_argument("--url", default="ws://localhost:8765/v1/stream")
     parser.add_argument("--out", type=Path, default=Path("assistant.wav"), help="where answers are recorded")
     parser.add_argument("--player", help="command that plays raw 16-bit samples instead (24 kHz, mono)")

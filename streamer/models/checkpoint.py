@@ -48,7 +48,8 @@ def load_model(
     """Load the model directory `path` onto `device`.
 
     `dtype` is that of the transformers' weights; their norms, and the whole codec, stay in float32 as in
-    Bark. "int8" (on a CPU only) holds the two causal ones in int8 and the rest in float32. Raises `CheckpointError` naming the file and key at fault, or what is missing.
+    Bark. "int8" (on a CPU only) holds the two causal ones in int8 and the rest in float32. Raises
+    `CheckpointError` naming the file and key at fault, or what is missing.
     """
     checkpoint = _read(path)
     is_int8 = dtype == INT8

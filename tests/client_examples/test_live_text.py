@@ -16,7 +16,7 @@ async def test_speech_begins_before_the_text_ends(tmp_path: Path) -> None:
     """The first sentence is spoken while words are still being written; all of them are in the file."""
     async with running() as server:
         status, output, errors = await run(
-            "live_text.py", tmp_path / "a.wav", TEXT, "--words-per-s", 20, *url(server)
+            "live_text.py", tmp_path / "a.wav", TEXT, "--words-per-s", 8, *url(server)
         )
     assert (status, errors) == (0, "")
     assert output.index("speaking: The first") < output.index("all text written")
