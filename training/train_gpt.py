@@ -150,7 +150,7 @@ def main() -> None:
         value.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizers.step(rate * scale * min(1, (steps - first_step + 1) / WARM_UP_STEPS))
-        losses.append(float(value))
+        losses.append(float(value.detach()))
         steps += 1
 
 

@@ -1,0 +1,93 @@
+"""What the built-in model is trained on is laid out as its stages lay it out at run time."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from training.examples import IGNORED, CoarseExamples, FineExamples, Spoken
+from training.features import NUM_SEMANTIC, PHONES, phone_spans, semantic_tokens
+from training.recipe import CONFIG
+from training.train_gpt import Optimizers, StageLoss, new_model
+
+from streamer.models.config_file import check_config
+from streamer.stages.coarse_windows import CoarseWindows
+
+
+def spoken(num_tokens: int, seed: int) -> Spoken:
+    chance = np.random.default_rng(seed)
+    semantic = chance.integers(0, NUM_SEMANTIC, num_tokens).astype(np.int16)
+    codes = chance.integers(0, 1024, (8, num_tokens * 3 // 2)).astype(np.int16)
+    return Spoken(f"sentence {seed}", semantic, codes)
+
+
+def test_the_recipe_fits_itself() -> None:
+    """Vocabularies and windows agree, and the rates are in Bark's proportion of two to three."""
+    check_config(CONFIG, "recipe")
+    assert CONFIG.coarse_per_semantic == 3.0
+
+
+def test_marks_of_stress_and_length_join_their_vowel() -> None:
+    """No time is lost, and a stressed long vowel is one phone."""
+    spans = phone_spans([("ˈ", 100.0), ("i", 200.0), ("ː", 300.0), ("t", 50.0)])
+    assert [(PHONES[phone], length) for phone, length in spans] == [("ˈiː", 600.0), ("t", 50.0)]
+
+
+def test_a_semantic_token_is_the_phone_and_the_pitch_at_its_middle() -> None:
+    """Unvoiced tokens have level 0, voiced ones a level by their pitch."""
+    pitch = np.zeros(40, np.float32)
+    pitch[15:] = 150.0
+    tokens = semantic_tokens([("t", 2400.0), ("i", 2400.0)], pitch, 10)
+    levels = NUM_SEMANTIC // len(PHONES)
+    assert [PHONES[token // levels] for token in tokens] == ["t"] * 5 + ["i"] * 5
+    assert [token % levels > 0 for token in tokens] == [False] * 5 + [True] * 5
+
+
+def test_a_coarse_example_is_a_window_of_the_reference() -> None:
+    """Slice of 64 semantic tokens, infer token, context, and the targets are the next coarse tokens."""
+    items = [spoken(100, seed) for seed in range(4)]
+    windows, config = CoarseWindows.from_config(CONFIG), CONFIG.coarse
+    chance = random.Random(0)
+    for _ in range(50):
+        inputs, targets = CoarseExamples(items).example(chance)
+        assert len(inputs) == len(targets)
+        assert inputs[config.semantic_context] == config.infer_token
+        assert targets[: config.semantic_context] == [IGNORED] * config.semantic_context
+        # Shifted by one: what is predicted is what is fed next.
+        assert inputs[config.semantic_context + 1 :] == targets[config.semantic_context : -1]
+        assert len(inputs) <= config.semantic_context + config.max_history + config.window
+
+        made = targets[config.semantic_context :]
+    assert windows.max_semantic_history == 40
+
+
+def test_a_fine_example_shows_what_the_stage_shows() -> None:
+    """Left context whole, the chunk's earlier codebooks, pad for what is to come; targets for the chunk only."""
+    items = [spoken(100, seed) for seed in range(3)]
+    pad = CONFIG.fine.pad_token
+    for codebook in (2, 7):
+        codes, targets = FineExamples(items).batch(16, codebook, random.Random(0))
+        chunk = targets != IGNORED
+        assert chunk.any(dim=1).all()
+        for row in range(16):
+            columns = chunk[row].nonzero()[:, 0]
+            assert (codes[row, codebook:, columns] == pad).all()
+            assert (codes[row, :codebook, columns] != pad).all()
+            assert (codes[row, :, : columns[0]] != pad).all()
+            assert len(columns) <= CONFIG.fine.context - CONFIG.fine.history
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["coarse", "fine"])
+def test_a_few_steps_of_training_lower_the_loss(stage: str) -> None:
+    """The whole step runs, and what is learned is the data."""
+    model, loss = new_model(stage), StageLoss(stage, [spoken(60, seed) for seed in range(2)])
+    optimizers = Optimizers(model)
+    losses = []
+    for _ in range(12):
+        value = loss(model, 4, random.Random(1), "cpu")
+        value.backward()
+        optimizers.step(3e-3)
+        losses.append(float(value.detach()))
+    assert losses[-1] < 0.9 * losses[0]
