@@ -17,7 +17,9 @@ RUN case "$DEVICE" in \
 
 COPY pyproject.toml README.md LICENSE ./
 COPY streamer streamer
-RUN pip install --no-cache-dir -c constraints.txt . \
+# Weights that were just written here may be readable by their owner only, who is nobody in the container.
+RUN chmod -R a+rX streamer \
+ && pip install --no-cache-dir -c constraints.txt . \
  && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin streamer
 
 # Not from /app, where the sources lie: the installed package is the one that runs.

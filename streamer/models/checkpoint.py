@@ -88,6 +88,8 @@ def save_model(loaded: LoadedModel, path: Path, *, dtype: torch.dtype | str = to
             if not key.startswith("lm_heads.")  # shared with the embeddings; safetensors stores nothing twice
         }
         save_file(tensors, path / f"{name}.safetensors")
+        # The library writes files for their owner only; a server may run as somebody else.
+        (path / f"{name}.safetensors").chmod(0o644)
     write_config(loaded.config, path / "config.json")
     tokenizer = loaded.directory / loaded.config.tokenizer.file
     if tokenizer.is_file() and loaded.directory.resolve() != path.resolve():

@@ -71,8 +71,12 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         return check_state(read_pickle(file), str(file))
     _check_exists(file)
     try:
-        return load_file(file)
-    except (SafetensorError, OSError, ValueError) as error:
+        # safetensors tells of every file it may not open that it is not there.
+        with file.open("rb"):
+            return load_file(file)
+    except OSError as error:
+        raise CheckpointError(f"{file}: cannot be read ({error.strerror or error})") from error
+    except (SafetensorError, ValueError) as error:
         raise CheckpointError(f"{file}: is not a whole safetensors file ({error})") from error
 
 

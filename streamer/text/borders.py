@@ -65,8 +65,9 @@ _EVENT: Final = re.compile(
 )
 _OPEN_TAG: Final = re.compile(rf"\[[^\[\]\n]{{0,{MAX_TAG_CHARS}}}")
 _SONG_MARK: Final = re.compile(rf"[{_NOTES}]+")
-_SILENT: Final = re.compile(rf"(?:{_TAG}|[^\w\[{_NOTES}]|_)*")
+_SILENT: Final = re.compile(rf"(?:{_TAG}|[^\w\[{_NOTES}]++|_)*+")
 """What may stand between a stop and the next sentence's first word: tags, quotes, emoji, dashes."""
+_SPEAKABLE: Final = re.compile(rf"[^\W_]|[{_NOTES}]")
 _WORD: Final = re.compile(rf"[^\W_][\w'’]{{0,{MAX_WORD_CHARS}}}")
 _MARKER: Final = re.compile(r"(?:[-*+•–—‣◦]|\(?\d{1,3}[.)]|#{1,6}|[A-Z][A-Z ]{0,20}:)(?=\s)")
 _MARKER_BEGUN: Final = re.compile(r"[-*+•–—‣◦]|\(?\d{0,3}[.)]?|#{1,6}|[A-Z][A-Z ]{0,20}:?")
@@ -113,7 +114,7 @@ def find_borders(text: str, judge: StopJudge, *, is_whole: bool) -> Iterator[Bor
 
 def is_speakable(text: str) -> bool:
     """Whether there is anything to say in the text: a letter, a digit, or a note to sing."""
-    return any(character.isalnum() or character in _NOTES for character in text)
+    return _SPEAKABLE.search(text) is not None
 
 
 def _wide_comma(mark: str, position: int) -> Border:

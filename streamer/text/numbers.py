@@ -1,26 +1,25 @@
 """Writes numbers out in English words: amounts, dates, times, years, units; part of `normalize`.
 
-`inflect` does the counting: it is small, pure Python and without dependencies worth speaking of; num2words'
-many languages are of no use to a voice that speaks English.
+Counting is done here: the packages that could (`inflect`, `num2words`) take seconds to import on a small
+machine, which the first sentence with a number would have to wait for.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from inflect import engine
-
-MAX_COUNTED_DIGITS: Final = 15
-"""Longer numbers are read digit by digit."""
-MONTHS: Final = (
-    "January", "February", "March", "April", "May", "June",
-    "July", "August", "September", "October", "November", "December",
+MAX_COUNTED__SMALL: Final = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
 )  # fmt: skip
-DIGITS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_TENS: Final = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_SCALES: Final = ("", " thousand", " million", " billion", " trillion")
+_ORDINALS: Final = {
+    "one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth", "nine": "ninth",
+    "twelve": "twelfth",
+}  # fmt: skip
 _MONTH_OF: Final = {month[:3].lower(): month for month in MONTHS}
 _MONTH: Final = (
     r"(?P<month>Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?"
@@ -69,16 +68,43 @@ def cardinal(number: str) -> str:
     if len(whole) > MAX_COUNTED_DIGITS or (len(whole) > 1 and whole[0] == "0"):
         words = digits(whole)
     else:
-        words = _plain(str(_engine().number_to_words(whole)))
+        words = _count(int(whole))
     return f"{words} point {digits(decimals)}" if point else words
 
 
 def ordinal(number: int) -> str:
-    return _plain(str(_engine().number_to_words(_engine().ordinal(str(number)))))
+    before, space, last = _count(number).rpartition(" ")
+    last = _ORDINALS.get(last) or (last[:-1] + "ieth" if last.endswith("y") else last + "th")
+    return before + space + last
 
 
 def digits(number: str) -> str:
-    return " ".join(DIGITS[int(digit)] for digit in number)
+    return " ".join(_SMALL[int(digit)] for digit in number)
+
+
+def _count(number: int) -> str:
+    """A number below 10 ** 15 in words, with `and` behind the hundreds."""
+    if number < 1000:
+        return _below_thousand(number)
+    groups: list[str] = []
+    rest, scale = number, 0
+    while rest:
+        rest, group = divmod(rest, 1000)
+        if group:
+            # One thousand and five, but one thousand one hundred.
+            link = "and " if scale == 0 and group < 100 else ""
+            groups.append(f"{link}{_below_thousand(group)}{_SCALES[scale]}")
+        scale += 1
+    return " ".join(reversed(groups))
+
+
+def _below_thousand(number: int) -> str:
+    hundreds, rest = divmod(number, 100)
+    tens, ones = divmod(rest, 10)
+    below = _SMALL[rest] if rest < 20 else _TENS[tens] + (f" {_SMALL[ones]}" if ones else "")
+    if not hundreds:
+        return below
+    return f"{_SMALL[hundreds]} hundred" + (f" and {below}" if rest else "")
 
 
 def year(number: str) -> str:
@@ -160,17 +186,6 @@ def _phone(match: re.Match[str]) -> str:
 
 def _version(match: re.Match[str]) -> str:
     return " point ".join(cardinal(part) for part in match.group().split("."))
-
-
-def _plain(words: str) -> str:
-    return words.replace("-", " ").replace(",", "")
-
-
-@lru_cache(maxsize=1)
-def _engine() -> engine:
-    import inflect  # here, because it takes a while to import and few programs need it
-
-    return inflect.engine()
 
 
 _RULES: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...]] = (

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+from nltk.data import find
+from nltk.tokenize.punkt import (
+    _ORTHO_MID_LC,
+    PunktParameters,
+    PunktSentenceTokenizer,
+    load_punkt_params,
+)
 
 from streamer.text.languages import LanguageTable, language_table
-
-if TYPE_CHECKING:
-    from nltk.tokenize.punkt import PunktParameters
 
 _INSIDE_WORDS: Final = re.compile(r"(?:[^\W_]|[.'’\-])+\Z")
 _INITIALISM: Final = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")
@@ -24,8 +29,6 @@ class StopJudge:
     """Whether stops end sentences in one language."""
 
     def __init__(self, table: LanguageTable) -> None:
-        from nltk.tokenize.punkt import PunktSentenceTokenizer  # here, because nltk takes a while to import
-
         self._table = table
         self._parameters = _parameters(table)
         self._punkt = PunktSentenceTokenizer(self._parameters)
@@ -74,8 +77,6 @@ def stop_judge(language: str) -> StopJudge:
 
 
 def _parameters(table: LanguageTable) -> PunktParameters:
-    from nltk.tokenize.punkt import _ORTHO_MID_LC
-
     parameters = _installed_parameters(table.punkt_name)
     parameters.abbrev_types |= table.abbreviations | table.titles | {"u.s"}
     if table.has_ordinal_stops:
@@ -89,9 +90,6 @@ def _parameters(table: LanguageTable) -> PunktParameters:
 
 
 def _installed_parameters(punkt_name: str) -> PunktParameters:
-    from nltk.data import find
-    from nltk.tokenize.punkt import PunktParameters, load_punkt_params
-
     if punkt_name:
         try:
             return load_punkt_params(find(f"tokenizers/punkt_tab/{punkt_name}/"))

@@ -138,8 +138,8 @@ class SentenceSplitter:
             return False
         before = self._pending[: border.position]
         if border.strength < Strength.SENTENCE:
-            return self._is_first and _speech_units(before) >= FIRST_CLAUSE_UNITS
-        is_long_enough = border.strength is Strength.PARAGRAPH or _speech_units(before) >= MIN_SPEECH_UNITS
+            return self._is_first and _is_at_least(before, FIRST_CLAUSE_UNITS)
+        is_long_enough = border.strength is Strength.PARAGRAPH or _is_at_least(before, MIN_SPEECH_UNITS)
         return is_long_enough and is_speakable(before)
 
     def _within_tokens(self, cut: Border, passed: Sequence[Border]) -> Border:
@@ -196,9 +196,9 @@ class SentenceSplitter:
         self._num_given += num_chars
 
 
-def _speech_units(text: str) -> int:
-    """About how long the text takes to say, in letters; signs of a syllable and digits count threefold."""
-    return len(text) + 2 * sum(_is_long(character) for character in text if character > "/")
+def _is_at_least(text: str, units: int) -> bool:
+    """Whether saying the text takes as long as `units` letters; signs of a syllable and digits count threefold."""
+    return len(text) >= units or len(text) + 2 * sum(map(_is_long, text)) >= units
 
 
 def _speech_limit(text: str) -> int:

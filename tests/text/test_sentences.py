@@ -72,7 +72,7 @@ def test_nothing_is_lost_or_too_long(text: str, max_tokens: int) -> None:
     "text",
     [
         "Dr. Smith met Prof. Who at 5 p.m. in Washington.",
-        "The U.S. Senate met J. R. R. Tolkien, e.g. on Jan. 5.",
+        "The U.S. Senate met J. R. R. Tolkien e.g. on Jan. 5.",
         "Pi is 3.14 and the version is 2.10.4 of example.com or a.b@c.org today.",
         "Well... maybe it is so… or not.",
         '"Really?" she asked and "Yes!" he said.',

@@ -6,13 +6,13 @@ import random
 
 import numpy as np
 import pytest
+
+from streamer.models.config_file import check_config
+from streamer.stages.coarse_windows import CoarseWindows
 from training.examples import IGNORED, CoarseExamples, FineExamples, Spoken
 from training.features import NUM_SEMANTIC, PHONES, phone_spans, semantic_tokens
 from training.recipe import CONFIG
 from training.train_gpt import Optimizers, StageLoss, new_model
-
-from streamer.models.config_file import check_config
-from streamer.stages.coarse_windows import CoarseWindows
 
 
 def spoken(num_tokens: int, seed: int) -> Spoken:
@@ -58,7 +58,6 @@ def test_a_coarse_example_is_a_window_of_the_reference() -> None:
         assert inputs[config.semantic_context + 1 :] == targets[config.semantic_context : -1]
         assert len(inputs) <= config.semantic_context + config.max_history + config.window
 
-        made = targets[config.semantic_context :]
     assert windows.max_semantic_history == 40
 
 
