@@ -1,7 +1,7 @@
 """Writes numbers out in English words: amounts, dates, times, years, units; part of `normalize`.
 
-Counting is done here: the packages that could (`inflect`, `num2words`) take seconds to import on a small
-machine, which the first sentence with a number would have to wait for.
+Counting is done here, in a few lines: importing `inflect` takes seconds on a small machine, which the first
+sentence with a number would have to wait for.
 """
 
 from __future__ import annotations
@@ -10,7 +10,13 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-MAX_COUNTED__SMALL: Final = (
+MAX_COUNTED_DIGITS: Final = 15
+"""Longer numbers are read digit by digit."""
+MONTHS: Final = (
+    "January", "February", "March", "April", "May", "June",
+    "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
+_SMALL: Final = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
     "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
 )  # fmt: skip

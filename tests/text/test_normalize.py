@@ -21,7 +21,7 @@ from streamer.text.normalize import normalize, sanitize
         ("1,250 people", "one thousand two hundred and fifty people"),
         ("3.14 and -5°C", "three point one four and minus five degrees Celsius"),
         ("50% of 1 km", "fifty percent of one kilometer"),
-        ("the 21st", "the twenty first"),
+        ("the 21st, 1,000,005", "the twenty first, one million and five"),
         ("v2.10.4", "v two point ten point four"),
         ("Dr. Smith, e.g. on Main St.", "Doctor Smith, for example on Main street"),
         ("milk, etc. Then", "milk, et cetera. Then"),
