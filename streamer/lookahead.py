@@ -15,6 +15,9 @@ from streamer.text.sentences import Sentence, SentenceSplitter
 
 SENTENCES_AHEAD: Final = 1
 """Sentences in the making that wait their turn, besides the one being spoken and the one just requested."""
+PAUSES: Final = (1, 3)
+"""A writer who pauses for `max_buffer_ms` hears his whole words spoken, and his last, which might still have
+grown, when he pauses three times as long again."""
 CHUNKS_AHEAD: Final = 32
 """Chunks of one sentence that may wait to be encoded; then its synthesis is not asked for more."""
 
@@ -74,13 +77,18 @@ class SentencesAhead:
         info, settings = self._synthesizer.info, self._settings
         splitter = SentenceSplitter(self._synthesizer.count_tokens, info.max_text_tokens, settings.language)
         patience_s = None if settings.max_buffer_ms is None else settings.max_buffer_ms / 1000
-        is_overdue = False  # the writer has paused and what could be spoken was
+        num_pauses = 0  # since the last text
         while True:
-            item = await self._feed.next(patience_s if splitter.pending and not is_overdue else None)
-            is_overdue = item is None
+            wait_s = None
+            if patience_s is not None and splitter.pending and num_pauses < len(PAUSES):
+                wait_s = patience_s * PAUSES[num_pauses]
+            item = await self._feed.next(wait_s)
             if item is None:
-                await self._request(splitter.flush_words())
-            elif isinstance(item, str):
+                num_pauses += 1
+                await self._request(splitter.flush_words(is_last_whole=num_pauses == len(PAUSES)))
+                continue
+            num_pauses = 0
+            if isinstance(item, str):
                 await self._request(splitter.feed(item))
             elif isinstance(item, TextFlush):
                 await self._request(splitter.flush())

@@ -154,3 +154,17 @@ async def test_words_share_the_time_of_their_sentence() -> None:
     ]
     times = [time for word in words for time in (word.start_ms, word.end_ms)]
     assert times == sorted(times) and times[-1] <= end.end_ms
+
+
+async def test_a_pausing_writer_hears_every_word() -> None:
+    """The last word, which nothing follows, is spoken after a longer pause, and the utterance goes on."""
+    feed, spoken = TextFeed(), []
+    feed.append("Let me check")
+    async with contextlib.aclosing(speak(feed, FakeSynthesizer(), _settings(max_buffer_ms=20))) as events:
+        async for event in events:
+            if isinstance(event, SentenceStarted):
+                spoken.append(event.text)
+                if spoken == ["Let me", "check"]:
+                    feed.append(" it for you.")
+                    feed.end()
+    assert spoken == ["Let me", "check", "it for you."]

@@ -84,9 +84,12 @@ class SentenceSplitter:
         """Give out everything, mid-sentence too. The utterance may go on."""
         return self._take_sentences(is_whole=True)
 
-    def flush_words(self) -> list[Sentence]:
-        """Give out what ends with a whole word, for a writer who pauses; never a part of a tag or a song."""
-        end = self._end_of_words()
+    def flush_words(self, *, is_last_whole: bool = False) -> list[Sentence]:
+        """Give out what ends with a whole word, for a writer who pauses; never a part of a tag or a song.
+
+        `is_last_whole`: the last word counts as whole though nothing follows it.
+        """
+        end = self._end_of_words(is_last_whole)
         if not is_speakable(self._pending[:end]):
             return []
         rest, self._pending = self._pending[end:], self._pending[:end]
@@ -176,7 +179,7 @@ class SentenceSplitter:
         is_conjunction = bool(space) and first.lower() in self._conjunctions
         return replace(border, strength=Strength.CONJUNCTION) if is_conjunction else border
 
-    def _end_of_words(self) -> int:
+    def _end_of_words(self, is_last_whole: bool) -> int:
         """Where the pending text's last whole word ends, outside of tags and songs."""
         text = self._pending
         end = 0
@@ -184,7 +187,7 @@ class SentenceSplitter:
             if border.strength is Strength.UNDECIDED and text[border.position] in OPENING_SIGNS:
                 return end
             end = border.position
-        if _FINISHED_WORD.search(text, max(0, len(text) - MAX_CLUSTER_CHARS)):
+        if is_last_whole or _FINISHED_WORD.search(text, max(0, len(text) - MAX_CLUSTER_CHARS)):
             return len(text)
         return end
 

@@ -232,3 +232,16 @@ def test_endless_text_is_cut_in_linear_time(unit: str) -> None:
         assert len(splitter.pending) <= bound
     assert costs[1] <= 1.2 * costs[0] + bound
     assert costs[0] <= 30 * 20_000
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken", "rest"),
+    [("Let me check", "Let me check", ""), ("I say [clears thr", "I say", "[clears thr")],
+)
+def test_a_long_pause_ends_the_last_word_but_no_tag(text: str, spoken: str, rest: str) -> None:
+    """A word that nothing follows is given out when it counts as whole."""
+    splitter = SentenceSplitter(len, 256)
+    splitter.feed(text)
+    given = splitter.flush_words(is_last_whole=True)
+    assert " ".join(sentence.text for sentence in given) == spoken
+    assert splitter.pending == rest
