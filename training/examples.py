@@ -53,19 +53,20 @@ class Spoken:
         return flat
 
 
+def read_shard(work: Path, name: str) -> list[Spoken]:
+    """The sentences of one shard; without codes (zeros) where the quantizer has not seen it yet."""
+    rows = json.loads((work / "speech" / f"{name}.json").read_text())
+    features = np.load(work / "features" / f"{name}.npz")
+    frames = features["frames"]
+    path = work / "codes" / f"{name}.npy"
+    codes = np.load(path) if path.exists() else np.zeros((NUM_CODEBOOKS, frames.sum()), np.int16)
+    parts = zip(rows, split(features["semantic"], features["tokens"]), split(codes, frames), strict=True)
+    return [Spoken(row["text"], tokens, part) for row, tokens, part in parts]
+
+
 def read_spoken(work: Path, *, held_out: bool = False) -> list[Spoken]:
     """All sentences to train on (or those held out)."""
-    found: list[Spoken] = []
-    for name in shards(work, held_out=held_out):
-        rows = json.loads((work / "speech" / f"{name}.json").read_text())
-        features = np.load(work / "features" / f"{name}.npz")
-        semantic = split(features["semantic"], features["tokens"])
-        path = work / "codes" / f"{name}.npy"
-        frames = features["frames"]
-        codes = np.load(path) if path.exists() else np.zeros((NUM_CODEBOOKS, frames.sum()), np.int16)
-        for row, tokens, part in zip(rows, semantic, split(codes, frames), strict=True):
-            found.append(Spoken(row["text"], tokens, part))
-    return found
+    return [item for name in shards(work, held_out=held_out) for item in read_shard(work, name)]
 
 
 class SemanticExamples:

@@ -12,6 +12,7 @@ from streamer.models.vocabulary import (
     CodecConfig,
     FineConfig,
     ModelConfig,
+    SamplingConfig,
     SemanticConfig,
     TokenizerConfig,
     TransformerConfig,
@@ -77,6 +78,8 @@ CONFIG = ModelConfig(
     default_voice="joe",
     languages=("en",),
     normalize_text=True,
+    # A small model's second thoughts are seldom good ones: cooler than Bark's 0.7.
+    sampling=SamplingConfig(text_temp=0.5, waveform_temp=0.5, fine_temp=0.3),
 )
 assert CONFIG.codec.frame_rate_hz == FRAME_HZ
 

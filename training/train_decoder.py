@@ -27,6 +27,8 @@ LEARNING_RATE = 8e-4
 WARM_UP_STEPS = 200
 CLIP_NORM = 30.0
 NOISY_CODES = 0.03
+GUESSED = 0.5
+"""Share of cuts whose fine codes are the fine model's guesses, where `training.guesses` has made some."""
 CHECKPOINT_STEPS = 250
 ADVERSARIAL_WEIGHT, FEATURE_WEIGHT = 0.3, 2.0
 
@@ -78,15 +80,19 @@ def new_decoder(codebooks: np.ndarray) -> CodecDecoder:
 def batches(work: Path, rows: int, frames: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Random cuts: codes [rows, codebooks, frames] and sound [rows, frames * hop], from the shards in memory."""
     chance = np.random.default_rng(seed)
-    data = []
+    true, guessed = [], []
     for name in shards(work):
         sound = np.load(work / "speech" / f"{name}.npz")["sound"]
         lengths = np.load(work / "features" / f"{name}.npz")["frames"]
-        codes = np.load(work / "codes" / f"{name}.npy")
-        data.append((sound, codes, sentence_starts(work, name), lengths, np.cumsum(lengths) - lengths))
+        rest = (sentence_starts(work, name), lengths, np.cumsum(lengths) - lengths)
+        true.append((sound, np.load(work / "codes" / f"{name}.npy"), *rest))
+        path = work / "guesses" / f"{name}.npy"
+        if path.exists():
+            guessed.append((sound, np.load(path), *rest))
     while True:
         codes_rows, sound_rows = [], []
         while len(codes_rows) < rows:
+            data = guessed if guessed and chance.random() < GUESSED else true
             sound, codes, starts, lengths, firsts = data[chance.integers(len(data))]
             number = chance.integers(len(lengths))
             if lengths[number] < frames:
