@@ -49,7 +49,7 @@ def choose_device(name: str) -> str:
 
 
 def choose_dtype(name: str, device: str) -> str:
-    """`auto` is bfloat16 on a GPU, as Bark's own code runs there, and exact float32 elsewhere."""
+    """`auto` is bfloat16 on a GPU, as Bark's own code runs there, int8 on a CPU, and exact float32 elsewhere."""
     if name != "auto":
         return name
-    return "bfloat16" if device.startswith("cuda") else "float32"
+    return {"cuda": "bfloat16", "cpu": "int8"}.get(device.partition(":")[0], "float32")

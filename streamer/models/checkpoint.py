@@ -20,7 +20,7 @@ from streamer.models.config_file import check_config, read_config, write_config
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import CausalGpt, set_dtype
 from streamer.models.hugging_face import is_hugging_face, read_hugging_face
-from streamer.models.int8 import quantize
+from streamer.models.int8 import Int8Gpt, fastest_wide_dtype
 from streamer.models.suno import is_suno, read_suno
 from streamer.models.vocabulary import ModelConfig
 from streamer.models.weight_files import Checkpoint, Weights, fill, read_tensors, with_tied_heads
@@ -48,21 +48,22 @@ def load_model(
     """Load the model directory `path` onto `device`.
 
     `dtype` is that of the transformers' weights; their norms, and the whole codec, stay in float32 as in
-    Bark. "int8" (on a CPU only) holds the two causal ones in int8 and the rest in float32. Raises
+    Bark. "int8" (on a CPU only) decodes with int8 weights and makes whole passes in bfloat16 or float32,
+    whichever is faster on this CPU. Raises
     `CheckpointError` naming the file and key at fault, or what is missing.
     """
     checkpoint = _read(path)
     is_int8 = dtype == INT8
     if is_int8 and torch.device(device).type != "cpu":
         raise CheckpointError(f"dtype {INT8!r} is for the CPU: use bfloat16 on {device}")
-    dtype = torch.float32 if is_int8 else _dtype(dtype)
+    dtype = fastest_wide_dtype() if is_int8 else _dtype(dtype)
     networks = _build(checkpoint.config)
     for name, network in networks.items():
         fill(network, getattr(checkpoint, name))
-        if name != "codec":
-            set_dtype(network, dtype)
         if is_int8 and isinstance(network, CausalGpt):
-            quantize(network)
+            networks[name] = Int8Gpt(network, wide_dtype=dtype)
+        elif name != "codec":
+            set_dtype(network, dtype)
     fine = networks["fine"]
     assert isinstance(fine, FineGpt)
     fine.tie_weights()

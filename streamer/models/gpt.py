@@ -116,6 +116,11 @@ class CausalGpt(nn.Module):
         self.blocks: list[Block] = list(self.transformer.h)  # type: ignore[arg-type]
         initialize(self, config.num_layers)
 
+    @property
+    def cache_dtype(self) -> torch.dtype:
+        """What keys and values are kept in: the weights' type."""
+        return self.lm_head.weight.dtype
+
     def embed(self, tokens: Tensor) -> Tensor:
         """Token embeddings without positions: [...] to float32 [..., width]."""
         embedded: Tensor = self.transformer.wte(tokens)

@@ -1,45 +1,120 @@
-"""Int8 weights for decoding on a CPU: one token a row reads every weight once, so bytes are what it costs.
+"""Causal transformers for a CPU: int8 weights in decode steps, where the bytes read are what a step costs.
 
 Weights are symmetric int8 with one scale per output (weight only: activations stay as they are, so a row does
-not depend on its neighbours). Passes over many positions multiply with the same weights turned to float32.
+not depend on its neighbours). Passes over many positions multiply the same weights in `wide_dtype`.
 """
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from streamer.models.gpt import CausalGpt, set_dtype
+from streamer.models.kv_cache import KvCache
 
 LARGEST = 127
+PARALLEL_WIDTH = 512
+"""From this width on a product is worth sharing between threads; below, meeting again costs more."""
+
+Packed = tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]
 
 
-class Int8Linear(nn.Module):
-    """A linear layer without bias; `weight` int8 [out, in], `scale` bfloat16 [out]."""
+class Int8Gpt(CausalGpt):
+    """`CausalGpt` whose `decode` is one compiled function; takes over the weights of another.
 
-    weight: Tensor
-    scale: Tensor
+    Its cache must be of `cache_dtype`.
+    """
 
-    def __init__(self, linear: nn.Linear) -> None:
-        super().__init__()
-        weight = linear.weight.detach().float()
-        scale = (weight.abs().amax(dim=1) / LARGEST).clamp(min=1e-12).bfloat16()
-        quantized = (weight / scale.float()[:, None]).round().clamp(-LARGEST, LARGEST)
-        self.register_buffer("weight", quantized.to(torch.int8))
-        self.register_buffer("scale", scale)
+    def __init__(self, gpt: CausalGpt, *, wide_dtype: torch.dtype) -> None:
+        nn.Module.__init__(self)
+        self.config = gpt.config
+        self.dropout = 0.0
+        self.transformer, self.lm_head, self.blocks = gpt.transformer, gpt.lm_head, gpt.blocks
+        blocks = self.blocks
+        gains = [torch.stack([block.ln_1.weight, block.ln_2.weight]) for block in blocks]
+        self._layers = (
+            _floats(torch.stack(gains)),
+            *_pack_all([block.attn.c_attn for block in blocks]),
+            *_pack_all([block.attn.c_proj for block in blocks]),
+            *_pack_all([block.mlp.c_fc for block in blocks]),
+            *_pack_all([block.mlp.c_proj for block in blocks]),
+        )
+        self._head = (_floats(self.transformer.ln_f.weight), *_pack(self.lm_head))
+        self.num_threads = torch.get_num_threads() if self.config.width >= PARALLEL_WIDTH else 1
+        set_dtype(self, wide_dtype)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[rows, in] or [rows, 1, in]: the fast product; [rows, length, in]: the wide one. Same type out."""
-        if x.dim() == 2 or x.shape[1] == 1:
-            rows = x.reshape(-1, x.shape[-1]).bfloat16()
-            product = torch._weight_int8pack_mm(rows, self.weight, self.scale)
-            return product.to(x.dtype).view(*x.shape[:-1], -1)
-        return functional.linear(x, self.weight.to(x.dtype) * self.scale.to(x.dtype)[:, None])
+    @property
+    def cache_dtype(self) -> torch.dtype:
+        return torch.bfloat16
+
+    @torch.no_grad()
+    def prefill(self, embeddings: Tensor, cache: KvCache, slots: Tensor) -> Tensor:
+        """As `CausalGpt.prefill`, row by row: in bfloat16 a batch could round a row otherwise than alone."""
+        parts = [
+            super(Int8Gpt, self).prefill(embeddings[row : row + 1], cache, slots[row : row + 1])
+            for row in range(len(slots))
+        ]
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def decode(
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        cache: KvCache,
+        slots: Tensor,
+        *,
+        length: int | None = None,  # noqa: ARG002
+    ) -> Tensor:
+        """As `CausalGpt.decode`; `length` changes nothing, no row ever reads past its own position."""
+        # Here, because who has a GPU need not load a compiler.
+        from numba import set_num_threads
+
+        from streamer.models.fused_decode import decode_step
+
+        is_parallel = self.num_threads > 1
+        if is_parallel:
+            set_num_threads(self.num_threads)
+        x = self.embed(tokens) + self.transformer.wpe(positions).float()  # [rows, width]
+        logits = np.empty((len(x), self.config.output_vocab_size), np.float32)
+        decode_step(
+            x.numpy(),
+            self._layers,
+            self._head,
+            cache.keys.view(torch.uint16).numpy(),
+            cache.values.view(torch.uint16).numpy(),
+            slots.numpy(),
+            positions.numpy(),
+            self.config.num_heads,
+            logits,
+            self.num_threads if is_parallel else None,
+        )
+        return torch.from_numpy(logits)
 
 
-def quantize(module: nn.Module) -> None:
-    """Replace every linear layer inside `module` by an `Int8Linear`, in place."""
-    for name, child in module.named_children():
-        if isinstance(child, nn.Linear):
-            setattr(module, name, Int8Linear(child))
-        else:
-            quantize(child)
+def fastest_wide_dtype() -> torch.dtype:
+    """bfloat16 where this CPU multiplies it itself, else float32."""
+    # Private names, but the public list of capabilities is younger than the oldest torch we take.
+    has_bfloat16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if has_bfloat16 else torch.float32
+
+
+def _pack_all(linears: list[nn.Linear]) -> Packed:
+    """Weights [layers, out, in] and scales [layers, out] of one linear layer in every block."""
+    weights, scales = zip(*map(_pack, linears), strict=True)
+    return np.stack(weights), np.stack(scales)
+
+
+def _pack(linear: nn.Linear) -> Packed:
+    """Weights [out, in] and scales [out]; `linear` keeps what they are worth."""
+    weight = linear.weight.detach().float()
+    scale = (weight.abs().amax(dim=1) / LARGEST).clamp(min=1e-12)
+    quantized = (weight / scale[:, None]).round().clamp(-LARGEST, LARGEST)
+    linear.weight = nn.Parameter(quantized * scale[:, None], requires_grad=False)
+    return quantized.to(torch.int8).numpy(), _floats(scale)
+
+
+def _floats(tensor: Tensor) -> npt.NDArray[np.float32]:
+    return tensor.detach().float().contiguous().numpy()

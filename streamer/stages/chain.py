@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from streamer.models.checkpoint import LoadedModel
+from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import KvCache
-from streamer.models.vocabulary import ModelConfig, TransformerConfig
+from streamer.models.vocabulary import ModelConfig
 from streamer.stages.coarse import CoarseStage
 from streamer.stages.codec import CodecStage
 from streamer.stages.fine import FineStage
@@ -24,17 +25,18 @@ MAX_CODEC_ROWS = 16
 def build_stages(model: LoadedModel, *, num_slots: int) -> Chain:
     """The stages in the order of the chain, each with `num_slots` rows of state beside the weights."""
     config = model.config
-    parameter = next(model.semantic.parameters())
+    device = next(model.semantic.parameters()).device
 
-    def cache(transformer: TransformerConfig) -> KvCache:
-        return KvCache(transformer, num_slots, parameter.dtype, parameter.device)
+    def cache(network: CausalGpt) -> KvCache:
+        return KvCache(network.config, num_slots, network.cache_dtype, device)
 
+    # On a CPU a batch of whole windows is no faster than one after the other, and in bfloat16 it could round
+    # a row otherwise than alone.
+    max_fine_rows = 1 if device.type == "cpu" else MAX_FINE_ROWS
     return (
-        SemanticStage(
-            model.semantic, config.semantic, cache(config.semantic.transformer), max_rows=num_slots
-        ),
-        CoarseStage(model.coarse, config, cache(config.coarse.transformer), max_rows=num_slots),
-        FineStage(model.fine, config.fine, config.coarse, max_rows=MAX_FINE_ROWS),
+        SemanticStage(model.semantic, config.semantic, cache(model.semantic), max_rows=num_slots),
+        CoarseStage(model.coarse, config, cache(model.coarse), max_rows=num_slots),
+        FineStage(model.fine, config.fine, config.coarse, max_rows=max_fine_rows),
         CodecStage(model.codec, model.codec.initial_state(num_slots), max_rows=MAX_CODEC_ROWS),
     )
 

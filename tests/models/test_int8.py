@@ -1,40 +1,132 @@
-"""Int8 weights: close to the float ones, and blind to neighbours."""
+"""Int8 weights: the compiled step computes what the float model with the same weights does, row by row."""
 
 from __future__ import annotations
 
+import copy
+
+import numpy as np
+import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from streamer.models.gpt import CausalGpt
-from streamer.models.int8 import Int8Linear, quantize
+from streamer.models.int8 import LARGEST, Int8Gpt, fastest_wide_dtype
+from streamer.models.kv_cache import KvCache
 from streamer.models.vocabulary import TransformerConfig
 
+CONFIG = TransformerConfig(2, 2, 32, 24, 50, 40)
+NUM_SLOTS = 5
 
-def test_the_product_is_close_to_the_float_one_in_both_shapes() -> None:
-    """One position a row or many: within the rounding of int8 weights and bfloat16 activations."""
+
+@pytest.fixture
+def model() -> CausalGpt:
+    """Weights large enough that attention and GELU bend."""
     torch.manual_seed(0)
-    linear = nn.Linear(64, 48, bias=False)
-    quantized = Int8Linear(linear)
-    for shape in ((3, 64), (3, 1, 64), (3, 5, 64)):
-        x = torch.randn(shape)
-        expected = linear(x)
-        assert (quantized(x) - expected).abs().max() < 0.02 * expected.abs().max()
-        assert quantized(x).shape == expected.shape
+    gpt = CausalGpt(CONFIG).eval()
+    for name, parameter in gpt.named_parameters():
+        parameter.data += torch.randn_like(parameter) * (0.3 if "ln_" in name else 0.1)
+    return gpt
 
 
-def test_a_row_is_the_same_alone_and_beside_loud_rows() -> None:
-    """No scale is shared between rows."""
-    torch.manual_seed(0)
-    quantized = Int8Linear(nn.Linear(64, 48, bias=False))
-    x = torch.randn(8, 64)
-    x[1:] *= 1000
-    assert torch.equal(quantized(x)[:1], quantized(x[:1]))
+def filled(gpt: CausalGpt, slots: Tensor, prompt: Tensor) -> KvCache:
+    cache = KvCache(CONFIG, NUM_SLOTS, torch.bfloat16)
+    gpt.prefill(gpt.embed(prompt), cache, slots)
+    return cache
 
 
-def test_quantize_replaces_every_linear_layer() -> None:
-    """The layers' and the head's, at any depth."""
-    config = TransformerConfig(2, 2, 32, 16, 40, 40)
-    model = CausalGpt(config)
-    quantize(model)
-    assert not [part for part in model.modules() if isinstance(part, nn.Linear)]
-    assert sum(isinstance(part, Int8Linear) for part in model.modules()) == 2 * 4 + 1
+def int8(gpt: CausalGpt) -> Int8Gpt:
+    return Int8Gpt(copy.deepcopy(gpt), wide_dtype=torch.float32).eval()
+
+
+def test_each_weight_is_within_half_a_step_of_the_original(model: CausalGpt) -> None:
+    """And what whole passes multiply with is the rounded weight, so that they agree with the steps."""
+    quantized = int8(model)
+    for before, after in zip(model.modules(), quantized.modules(), strict=True):
+        if isinstance(before, nn.Linear) and isinstance(after, nn.Linear):
+            step = before.weight.abs().amax(dim=1, keepdim=True) / LARGEST
+            assert ((before.weight - after.weight).abs() <= 0.501 * step).all()
+            assert not torch.equal(before.weight, after.weight)
+
+
+def test_decoding_equals_the_float_model_with_the_same_weights(model: CausalGpt) -> None:
+    """Over several steps of rows at different positions, slots in any order."""
+    quantized = int8(model)
+    slots, prompt = torch.tensor([3, 0, 4]), torch.randint(50, (3, 6))
+    cache, expected_cache = filled(quantized, slots, prompt), KvCache(CONFIG, NUM_SLOTS, torch.bfloat16)
+    CausalGpt.prefill(quantized, quantized.embed(prompt), expected_cache, slots)
+    for step in range(4):
+        tokens, positions = torch.randint(50, (3,)), torch.tensor([6, 4, 2]) + step
+        logits = quantized.decode(tokens, positions, cache, slots)
+        expected = CausalGpt.decode(quantized, tokens, positions, expected_cache, slots)
+        # The float model's softmax weights are bfloat16 here, as its cache is.
+        assert (logits - expected).abs().max() < 0.02 * expected.abs().max()
+
+
+def test_decoding_continues_what_a_whole_pass_computes(model: CausalGpt) -> None:
+    """The next token's logits are those of a pass over all tokens, but for the cache's bfloat16."""
+    quantized = int8(model)
+    tokens = torch.randint(50, (1, 9))
+    cache = filled(quantized, torch.tensor([1]), tokens[:, :5])
+    for position in range(5, 9):
+        row = quantized.decode(tokens[:, position], torch.tensor([position]), cache, torch.tensor([1]))
+    expected = quantized(tokens)[:, -1]
+    assert (row - expected).abs().max() < 0.01 * expected.abs().max()
+
+
+@pytest.mark.parametrize("wide_dtype", [torch.float32, torch.bfloat16])
+def test_a_row_is_the_same_alone_and_beside_loud_rows(model: CausalGpt, wide_dtype: torch.dtype) -> None:
+    """To the last bit, prefill and steps, whatever the number of rows."""
+    quantized = Int8Gpt(model, wide_dtype=wide_dtype).eval()
+    prompt, tokens = torch.randint(50, (NUM_SLOTS, 6)), torch.randint(50, (NUM_SLOTS,))
+
+    def last_row(rows: int) -> tuple[Tensor, Tensor]:
+        slots, chosen = torch.arange(rows), slice(NUM_SLOTS - rows, None)
+        embeddings = quantized.embed(prompt[chosen])
+        embeddings[:-1] *= 100
+        cache = KvCache(CONFIG, NUM_SLOTS, quantized.cache_dtype)
+        prefilled = quantized.prefill(embeddings, cache, slots)
+        return prefilled[-1], quantized.decode(tokens[chosen], torch.full((rows,), 6), cache, slots)[-1]
+
+    alone = last_row(1)
+    for rows in range(2, NUM_SLOTS + 1):
+        assert all(map(torch.equal, last_row(rows), alone))
+
+
+def test_threads_do_not_change_the_result(model: CausalGpt) -> None:
+    """A product shared out to threads has the same sums."""
+    quantized = int8(model)
+    step = (torch.tensor([5, 7]), torch.tensor([6, 6]))
+    slots, prompt = torch.tensor([0, 1]), torch.randint(50, (2, 6))
+    alone = quantized.decode(*step, filled(quantized, slots, prompt), slots)
+    quantized.num_threads = 2
+    assert torch.equal(quantized.decode(*step, filled(quantized, slots, prompt), slots), alone)
+
+
+def test_what_is_not_a_number_stays_so_and_stays_in_its_row(model: CausalGpt) -> None:
+    """The sampler can tell which sentence went wrong."""
+    quantized = int8(model)
+    quantized.transformer.wte.weight.data[7] = torch.nan
+    slots, prompt = torch.tensor([0, 1]), torch.randint(7, (2, 6))
+    logits = quantized.decode(
+        torch.tensor([7, 6]), torch.tensor([6, 6]), filled(quantized, slots, prompt), slots
+    )
+    assert logits[0].isnan().any() and logits[1].isfinite().all()
+
+
+def test_exp_and_gelu_are_exact_to_float_rounding() -> None:
+    """The compiled approximations, beside the libraries'."""
+    from streamer.models import fused_decode
+
+    x = -np.linspace(0, 80, 999, dtype=np.float32)
+    made = x.copy()
+    fused_decode._exp(made, np.empty(len(x), np.int32))
+    np.testing.assert_allclose(made, np.exp(x), rtol=1e-5)
+    x = np.linspace(-9, 9, 999, dtype=np.float32)
+    made = x.copy()
+    fused_decode._gelu(made, np.empty(len(x), np.float32), np.empty(len(x), np.int32))
+    np.testing.assert_allclose(made, nn.functional.gelu(torch.from_numpy(x)).numpy(), atol=3e-6)
+
+
+def test_the_wide_type_is_one_that_this_cpu_has() -> None:
+    """bfloat16 only where it is native."""
+    assert fastest_wide_dtype() in (torch.bfloat16, torch.float32)

@@ -97,7 +97,7 @@ def test_the_seed_and_the_sentences_place_change_the_result(model, alone):
 
 
 @pytest.mark.parametrize(
-    ("stage_name", "num_rows"), [("semantic", 3), ("coarse", 3), ("fine", 2), ("codec", 1)]
+    ("stage_name", "num_rows"), [("semantic", 3), ("coarse", 3), ("fine", 1), ("codec", 1)]
 )
 def test_nan_fails_only_its_own_sentence(model, alone, stage_name, num_rows, monkeypatch):
     """NaN in one row of any stage ends that request with a numeric error; the others are untouched."""
@@ -106,18 +106,19 @@ def test_nan_fails_only_its_own_sentence(model, alone, stage_name, num_rows, mon
     owner = type(getattr(model, stage_name))
     if owner is CausalGpt:
         owner = getattr(model, stage_name)  # semantic and coarse share their class
-    original = getattr(owner, method)
+    original, is_spoiled = getattr(owner, method), []
 
     def spoil(*arguments, **options):
         result = original(*arguments, **options).clone()
-        if len(result) >= num_rows:
+        if len(result) >= num_rows and not is_spoiled:
             result[0] = torch.nan
+            is_spoiled.append(True)
         return result
 
     monkeypatch.setattr(owner, method, spoil)
     outlets = run(model, *together)
     failed = [index for index, outlet in enumerate(outlets) if outlet.errors]
-    assert failed
+    assert len(failed) == 1
     for index, outlet in enumerate(outlets):
         if index in failed:
             assert isinstance(outlet.errors[0], ModelNumericError)
