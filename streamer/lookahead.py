@@ -18,7 +18,7 @@ SENTENCES_AHEAD: Final = 1
 PAUSES: Final = (1, 3)
 """A writer who pauses for `max_buffer_ms` hears his whole words spoken, and his last, which might still have
 grown, when he pauses three times as long again."""
-CHUNKS_AHEAD: Final = 32
+CHUNKS_AHEAD: Final = 4
 """Chunks of one sentence that may wait to be encoded; then its synthesis is not asked for more."""
 
 
@@ -30,7 +30,7 @@ class SentencesAhead:
         self._feed = feed
         self._synthesizer = synthesizer
         self._settings = settings
-        self._request_prefix = secrets.token_hex(8)
+        self._utterance_id = secrets.token_hex(8)
         self._num_sentences = 0
         self._num_taken = 0
         self._is_all_read = False
@@ -100,11 +100,12 @@ class SentencesAhead:
         """Have each sentence made, in order, as far ahead as the queue lets us."""
         for sentence in sentences:
             request = SentenceRequest(
-                request_id=f"{self._request_prefix}.{self._num_sentences}",
+                request_id=f"{self._utterance_id}.{self._num_sentences}",
                 text=sentence.text,
                 voice=self._settings.voice,
                 params=self._settings.params,
                 sentence_index=self._num_sentences,
+                utterance_id=self._utterance_id,
             )
             stream = SentenceStream(
                 sentence, self._num_sentences, self._synthesizer.synthesize(request), self.waiting

@@ -41,6 +41,8 @@ class SentenceRequest:
     voice: str
     params: SamplingParams
     sentence_index: int = 0
+    utterance_id: str = ""
+    """Sentences of one utterance are heard one after the other: a later one is not in a hurry. Empty: its own."""
 
 
 @dataclass(frozen=True, slots=True)

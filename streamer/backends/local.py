@@ -149,7 +149,7 @@ class LocalSynthesizer:
             return
         stream = _Stream(asyncio.get_running_loop())
         request_id = f"{request.request_id}#{next(self._ids)}"
-        self._engine.submit(Request(request_id, work, stream))
+        self._engine.submit(Request(request_id, work, stream, request.utterance_id, request.sentence_index))
         try:
             while True:
                 item = await stream.queue.get()

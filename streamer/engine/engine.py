@@ -7,10 +7,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Generic
 
 import torch
 
+from streamer.engine.listener import Listener
 from streamer.engine.request import Request, WorkT
 from streamer.engine.scheduler import Scheduler, Tick
 from streamer.engine.slots import SlotPool
@@ -49,6 +51,7 @@ class Engine(Generic[WorkT]):
         self._running: list[Request[WorkT]] = []
         self._inbox: deque[Callable[[], None]] = deque()
         self._open: dict[str, Request[WorkT]] = {}
+        self._listeners: dict[str, Listener] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._is_stopping = False
@@ -69,7 +72,7 @@ class Engine(Generic[WorkT]):
                 raise ValueError(f"request {request.request_id!r} is open already")
             request.submitted_s = self._clock()
             self._open[request.request_id] = request
-            self._leave_word(lambda: self._waiting.append(request))
+            self._leave_word(lambda: self._enqueue(request))
 
     def cancel(self, request_id: str) -> None:
         """Mark a request as not wanted any more; the next step releases it. Unknown ids are ignored."""
@@ -85,7 +88,7 @@ class Engine(Generic[WorkT]):
             request = self._open.get(request_id)
             if request is not None:
                 taken_s = num_samples / self._sample_rate_hz
-                self._leave_word(lambda: self._advance_reader(request, taken_s))
+                self._leave_word(lambda: self._take(request, taken_s))
 
     def step_age_s(self) -> float:
         """How long the step in progress has been going on; 0 between steps."""
@@ -162,7 +165,8 @@ class Engine(Generic[WorkT]):
         for request in [request for request in (*self._running, *self._waiting) if request.is_cancelled]:
             self._release(request)
         while self._waiting and (slot := self._slots.try_allocate()) is not None:
-            request = self._waiting.popleft()
+            request = min(self._waiting, key=attrgetter("urgency"))
+            self._waiting.remove(request)
             request.work.slot = slot
             self._running.append(request)
             for stage in self._stages:
@@ -185,9 +189,8 @@ class Engine(Generic[WorkT]):
             samples, is_last = work.take_audio(), work.is_finished
             if not len(samples) and not is_last:
                 continue
-            if len(samples) and request.first_audio_s is None:
-                request.first_audio_s = self._clock()
-            request.delivered_s += len(samples) / self._sample_rate_hz
+            duration_s = len(samples) / self._sample_rate_hz
+            request.listener.deliver(request.sentence_index, duration_s, self._clock())
             if not request.is_cancelled:
                 request.outlet.deliver(PcmChunk(samples, is_last, is_last and work.is_truncated))
             if is_last:
@@ -200,13 +203,23 @@ class Engine(Generic[WorkT]):
             self._slots.free(request.work.slot)
         else:
             self._waiting.remove(request)
+        request.listener.close(request.sentence_index)
         with self._changed:
             self._open.pop(request.request_id, None)
         if error is not None and not request.is_cancelled:
             request.outlet.fail(error)
 
-    def _advance_reader(self, request: Request[WorkT], taken_s: float) -> None:
-        request.consumed_s += taken_s
+    def _enqueue(self, request: Request[WorkT]) -> None:
+        now_s = self._clock()
+        for utterance_id in [key for key, listener in self._listeners.items() if listener.is_over(now_s)]:
+            del self._listeners[utterance_id]
+        request.listener = self._listeners.setdefault(request.utterance_id or request.request_id, Listener())
+        request.listener.open(request.sentence_index)
+        self._waiting.append(request)
+
+    def _take(self, request: Request[WorkT], taken_s: float) -> None:
+        if request in self._running:
+            request.listener.take(request.sentence_index, taken_s)
 
     def _leave_word(self, word: Callable[[], None]) -> None:
         self._inbox.append(word)

@@ -1,10 +1,11 @@
-"""A sentence inside the engine: its work, whom to tell, and how far ahead of its listener it is."""
+"""A sentence inside the engine: its work, whom to tell, and how urgent it is."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+from streamer.engine.listener import Listener
 from streamer.engine.stage import Work
 from streamer.errors import StreamerError
 from streamer.synthesis import PcmChunk
@@ -22,28 +23,29 @@ class Outlet(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Request(Generic[WorkT]):
-    """One sentence. Times are on the engine's clock, in seconds.
-
-    `delivered_s` is sound handed out so far, `consumed_s` what the outlet's reader has taken of it.
-    """
+    """One sentence: the `sentence_index`-th of those that its listener hears."""
 
     request_id: str
     work: WorkT
     outlet: Outlet
+    utterance_id: str = ""
+    """Requests of one utterance share a listener; by default the request is an utterance of its own."""
+    sentence_index: int = 0
     submitted_s: float = 0.0
-    first_audio_s: float | None = None
-    delivered_s: float = 0.0
-    consumed_s: float = 0.0
+    listener: Listener = field(default_factory=Listener)
+    """Set by the engine, at the latest when it first sees the request."""
     is_cancelled: bool = False
 
     @property
     def ahead_s(self) -> float:
-        """Sound that waits for its reader."""
-        return self.delivered_s - self.consumed_s
+        """Sound up to this sentence's that waits for its reader."""
+        return self.listener.ahead_s(self.sentence_index)
 
     @property
-    def runs_dry_s(self) -> float:
-        """When a listener who began with the first chunk would fall silent."""
-        if self.first_audio_s is None:
-            return self.submitted_s
-        return self.first_audio_s + self.delivered_s
+    def urgency(self) -> tuple[bool, float, float]:
+        """The smaller, the sooner it is this request's turn.
+
+        First those for whom a listener waits who has heard nothing yet, then by when he would fall silent.
+        """
+        listener, index = self.listener, self.sentence_index
+        return not listener.waits_for(index), listener.runs_dry_s(index), self.submitted_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Generic
 
 from streamer.engine.request import Request, WorkT
@@ -19,11 +20,11 @@ class Tick(Generic[WorkT]):
 
 
 class Scheduler(Generic[WorkT]):
-    """Serves who has heard nothing yet first, then whoever has the least lead.
+    """Serves listeners who have heard nothing yet first, then whoever has the least lead.
 
-    A request whose sound has piled up by more than `generate_ahead_s` is parked: it takes no part in any
-    step until its reader has taken some. The clock cancels out of the order (lead = when the listener
-    runs dry - now), so none is needed.
+    A request whose listener's sound has piled up by more than `generate_ahead_s` is parked: it takes no part
+    in any step until some was taken. The clock cancels out of the order (lead = when the listener runs dry -
+    now), so none is needed. Nobody starves: who gets nothing falls silent next, and so is first.
     """
 
     def __init__(self, stages: Sequence[Stage[WorkT]], *, generate_ahead_s: float) -> None:
@@ -36,7 +37,7 @@ class Scheduler(Generic[WorkT]):
         The most urgent request decides the stage: its latest ready one, which is the shortest way to
         sound. Every other request that is ready for this stage joins the batch.
         """
-        by_urgency = sorted(filter(self._is_runnable, requests), key=_urgency)
+        by_urgency = sorted(filter(self._is_runnable, requests), key=attrgetter("urgency"))
         for request in by_urgency:
             for stage in self._stages_last_first:
                 if stage.is_ready(request.work):
@@ -46,7 +47,3 @@ class Scheduler(Generic[WorkT]):
 
     def _is_runnable(self, request: Request[WorkT]) -> bool:
         return not request.is_cancelled and request.ahead_s <= self._generate_ahead_s
-
-
-def _urgency(request: Request[WorkT]) -> tuple[bool, float]:
-    return request.first_audio_s is not None, request.runs_dry_s

@@ -41,6 +41,31 @@ def test_requests_beyond_the_slots_wait_their_turn(engine):
     assert engine.num_open == 0
 
 
+def test_a_free_slot_goes_to_who_needs_it_most(make_stage):
+    """A newcomer's first sentence is admitted before another's next one that came earlier."""
+    engine = Engine([PlanStage(), make_stage], num_slots=1, sample_rate_hz=10)
+    first, following, newcomer = (toy_request(name) for name in ("first", "following", "newcomer"))
+    first.utterance_id = following.utterance_id = "talk"
+    following.sentence_index = 1
+    order = []
+    for request in (first, following, newcomer):
+        request.outlet.deliver = lambda _, name=request.request_id: order.append(name)
+        engine.submit(request)
+    run_until_idle(engine)
+    assert list(dict.fromkeys(order)) == ["first", "newcomer", "following"]
+
+
+def test_listeners_who_have_heard_all_are_forgotten(make_stage):
+    """The engine keeps nothing of utterances that are over."""
+    now_s = 0.0
+    engine = Engine([PlanStage(), make_stage], num_slots=1, sample_rate_hz=10, clock=lambda: now_s)
+    for _ in range(5):
+        engine.submit(toy_request(f"at {now_s}"))
+        run_until_idle(engine)
+        now_s += 100.0
+    assert len(engine._listeners) == 1
+
+
 def test_a_row_joins_a_running_batch(engine, make_stage):
     """A request that comes later steps together with one that is under way."""
     engine.submit(toy_request("a", 6))

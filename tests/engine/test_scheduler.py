@@ -7,10 +7,15 @@ from streamer.engine.scheduler import Scheduler
 
 def speaking(name, *, first_audio_s, delivered_s, consumed_s=None):
     """A request under way that is ready for both stages."""
-    request = toy_request(name, 9)
-    request.first_audio_s, request.delivered_s = first_audio_s, delivered_s
-    request.consumed_s = delivered_s if consumed_s is None else consumed_s
+    request = opened(toy_request(name, 9))
+    request.listener.deliver(0, delivered_s, first_audio_s)
+    request.listener.take(0, delivered_s if consumed_s is None else consumed_s)
     request.work.num_planned = 4
+    return request
+
+
+def opened(request):
+    request.listener.open(request.sentence_index)
     return request
 
 
@@ -24,14 +29,14 @@ def names(tick):
 
 def test_who_has_heard_nothing_decides_the_stage():
     """A new request's first stage steps before an older one's last, and the older joins where it is ready."""
-    tick = scheduler().pick([speaking("old", first_audio_s=0.0, delivered_s=1.0), toy_request("new")])
+    tick = scheduler().pick([speaking("old", first_audio_s=0.0, delivered_s=1.0), opened(toy_request("new"))])
     assert tick.stage.name == "plan"
     assert names(tick) == ["new", "old"]
 
 
 def test_new_requests_are_served_in_the_order_they_came():
     """Among those without sound the longest waiting is first."""
-    late, early = toy_request("late"), toy_request("early")
+    late, early = opened(toy_request("late")), opened(toy_request("early"))
     late.submitted_s, early.submitted_s = 2.0, 1.0
     assert names(scheduler().pick([late, early])) == ["early", "late"]
 
@@ -43,6 +48,28 @@ def test_the_least_lead_comes_first():
     tick = scheduler().pick([ahead, behind])
     assert tick.stage.name == "make"
     assert names(tick) == ["behind", "ahead"]
+
+
+def test_the_next_sentence_of_a_listener_is_in_no_hurry():
+    """Made ahead, it yields to every listener who would fall silent sooner, and to its own first sentence."""
+    first = speaking("first", first_audio_s=0.0, delivered_s=2.0)
+    second = toy_request("second")
+    second.listener, second.sentence_index = first.listener, 1
+    opened(second)
+    other = speaking("other", first_audio_s=0.0, delivered_s=1.0)
+    assert names(scheduler().pick([second, first, other])) == ["other", "first"]
+    silent, next_of_silent = opened(toy_request("silent")), toy_request("next")
+    next_of_silent.listener, next_of_silent.sentence_index = silent.listener, 1
+    opened(next_of_silent)
+    assert names(scheduler().pick([next_of_silent, silent])) == ["silent", "next"]
+
+
+def test_a_listener_far_ahead_parks_all_his_sentences():
+    """What waits of an earlier sentence counts for the later ones."""
+    first = speaking("first", first_audio_s=0.0, delivered_s=9.0, consumed_s=0.0)
+    second = toy_request("second")
+    second.listener, second.sentence_index = first.listener, 1
+    assert scheduler().pick([first, opened(second)]) is None
 
 
 def test_a_batch_is_cut_to_the_stages_rows():
@@ -61,6 +88,6 @@ def test_who_is_too_far_ahead_is_parked():
 
 def test_cancelled_requests_are_left_out():
     """A mark is enough: no step is spent on it."""
-    request = toy_request("a")
+    request = opened(toy_request("a"))
     request.is_cancelled = True
     assert scheduler().pick([request]) is None

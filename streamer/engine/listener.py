@@ -1,0 +1,74 @@
+"""Who hears an utterance: its sentences come from several requests, but he falls silent only once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class _Sentence:
+    delivered_s: float = 0.0
+    untaken_s: float = 0.0
+    is_open: bool = True
+
+
+@dataclass(slots=True, eq=False)
+class Listener:
+    """How much sound an utterance's sentences have given its listener. Times in seconds, on the engine's clock.
+
+    He is taken to play from the first sound on without a stop, the sentences in order.
+    """
+
+    first_audio_s: float | None = None
+    _played_before_s: float = 0.0
+    """Sound of the sentences that are not in `_sentences` any more: all earlier ones."""
+    _sentences: dict[int, _Sentence] = field(default_factory=dict)
+
+    def open(self, sentence_index: int) -> None:
+        """A sentence was asked for."""
+        self._sentences[sentence_index] = _Sentence()
+
+    def deliver(self, sentence_index: int, duration_s: float, now_s: float) -> None:
+        """Sound of a sentence was handed out."""
+        if duration_s and self.first_audio_s is None:
+            self.first_audio_s = now_s
+        self._sentences[sentence_index].delivered_s += duration_s
+        self._sentences[sentence_index].untaken_s += duration_s
+
+    def take(self, sentence_index: int, duration_s: float) -> None:
+        """The reader of a sentence's outlet took so much."""
+        self._sentences[sentence_index].untaken_s -= duration_s
+
+    def close(self, sentence_index: int) -> None:
+        """The sentence has ended; what of it was not taken yet is no longer the engine's."""
+        sentence = self._sentences[sentence_index]
+        sentence.is_open, sentence.untaken_s = False, 0.0
+        for index in sorted(self._sentences):
+            if self._sentences[index].is_open:
+                break
+            self._played_before_s += self._sentences.pop(index).delivered_s
+
+    def waits_for(self, sentence_index: int) -> bool:
+        """Whether he hears nothing before this sentence does something."""
+        is_first = not any(index < sentence_index for index in self._sentences)
+        return is_first and self.first_audio_s is None
+
+    def ahead_s(self, sentence_index: int) -> float:
+        """Sound of the sentences up to this one that waits for its reader."""
+        return sum(item.untaken_s for index, item in self._sentences.items() if index <= sentence_index)
+
+    def runs_dry_s(self, sentence_index: int) -> float:
+        """When he will have played what exists up to this sentence; infinite where he has heard nothing yet.
+
+        What later sentences have made already does not count: they cannot be played before this one.
+        """
+        if self.first_audio_s is None:
+            return float("inf")
+        made_s = sum(item.delivered_s for index, item in self._sentences.items() if index <= sentence_index)
+        return self.first_audio_s + self._played_before_s + made_s
+
+    def is_over(self, now_s: float) -> bool:
+        """Nothing of his is open, and he has heard all there was."""
+        if self._sentences:
+            return False
+        return self.first_audio_s is None or self.first_audio_s + self._played_before_s <= now_s

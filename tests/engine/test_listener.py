@@ -1,0 +1,63 @@
+"""When a listener falls silent: the arithmetic behind the scheduler's order."""
+
+from streamer.engine.listener import Listener
+
+
+def listening(*sentences: int) -> Listener:
+    listener = Listener()
+    for index in sentences:
+        listener.open(index)
+    return listener
+
+
+def test_only_the_first_sentence_keeps_a_new_listener_waiting():
+    """Until the first sound he waits for sentence 0; what follows it is in no hurry."""
+    listener = listening(0, 1)
+    assert listener.waits_for(0)
+    assert not listener.waits_for(1)
+    listener.deliver(0, 0.5, now_s=2.0)
+    assert not listener.waits_for(0)
+
+
+def test_he_runs_dry_when_all_he_has_is_played():
+    """The first sound's time and all sound since, over the sentences up to the one asked about."""
+    listener = listening(0, 1)
+    assert listener.runs_dry_s(0) == float("inf")
+    listener.deliver(0, 0.5, now_s=2.0)
+    listener.deliver(1, 3.0, now_s=2.1)
+    listener.deliver(0, 0.25, now_s=2.2)
+    assert listener.runs_dry_s(0) == 2.75
+    assert listener.runs_dry_s(1) == 5.75
+
+
+def test_closed_sentences_still_count():
+    """Closing keeps what was heard, also where a later sentence closes first."""
+    listener = listening(0, 1, 2)
+    for index in range(3):
+        listener.deliver(index, 1.0, now_s=1.0)
+    listener.close(1)
+    assert (listener.runs_dry_s(0), listener.runs_dry_s(2)) == (2.0, 4.0)
+    listener.close(0)
+    assert listener.runs_dry_s(2) == 4.0
+
+
+def test_untaken_sound_of_earlier_sentences_counts_as_ahead():
+    """Sentence 1 is ahead by what waits of both; once taken or closed it is not."""
+    listener = listening(0, 1)
+    listener.deliver(0, 3.0, now_s=0.0)
+    listener.deliver(1, 2.0, now_s=0.0)
+    assert (listener.ahead_s(0), listener.ahead_s(1)) == (3.0, 5.0)
+    listener.take(0, 1.0)
+    assert listener.ahead_s(1) == 4.0
+    listener.close(0)
+    assert listener.ahead_s(1) == 2.0
+
+
+def test_an_utterance_is_over_when_nothing_is_open_and_all_was_heard():
+    """Not in a pause between two sentences while sound still plays."""
+    listener = listening(0)
+    listener.deliver(0, 2.0, now_s=1.0)
+    assert not listener.is_over(9.0)
+    listener.close(0)
+    assert not listener.is_over(2.5)
+    assert listener.is_over(3.0)
