@@ -1,0 +1,243 @@
+"""How much sooner and faster than transformers' Bark? The same random weights, text, voice and length of speech.
+
+Each implementation runs in a process of its own, one after the other on this machine, from one directory of
+weights; transformers speaks a sentence in one go, so its first audio is its last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.speaking import surroundings
+
+SIZES = {"tiny": (1, 1, 64), "small": (12, 12, 768), "large": (24, 16, 1024)}
+"""Layers, heads and width of all three transformers."""
+SEMANTIC_HZ, FRAME_HZ = 49.9, 75
+RUNS = ("transformers float32", "transformers bfloat16", "streamer float32", "streamer int8")
+NUM_TEXT_TOKENS, NUM_HISTORY = 30, 256
+
+
+def history() -> dict[str, np.ndarray]:
+    """A random voice that fills all histories, as Bark's presets do."""
+    chance = np.random.default_rng(0)
+    semantic = chance.integers(0, 10_000, NUM_HISTORY)
+    fine = chance.integers(0, 1024, (8, round(NUM_HISTORY * FRAME_HZ / SEMANTIC_HZ)))
+    return {"semantic_prompt": semantic, "coarse_prompt": fine[:2], "fine_prompt": fine}
+
+
+def make_weights(size: str, directory: Path) -> None:
+    """A Bark of random weights in Hugging Face's layout."""
+    from transformers import BarkConfig, BarkModel
+
+    layers, heads, width = SIZES[size]
+    shape = {"num_layers": layers, "num_heads": heads, "hidden_size": width, "bias": False, "dropout": 0.0}
+    vocabularies = {"semantic": (129_600, 10_048), "coarse_acoustics": (12_096, 12_096)}
+    parts: dict[str, Any] = {
+        f"{name}_config": {**shape, "input_vocab_size": inputs, "output_vocab_size": outputs}
+        for name, (inputs, outputs) in vocabularies.items()
+    }
+    parts["fine_acoustics_config"] = {**shape, "input_vocab_size": 1056, "output_vocab_size": 1056}
+    codec = {"model_type": "encodec", "target_bandwidths": [6.0], "codebook_size": 1024}
+    torch.manual_seed(0)
+    BarkModel(BarkConfig(**parts, codec_config=codec)).save_pretrained(directory)
+    (directory / "vocab.txt").write_text("[UNK]\n")  # asked for, but no text is read here
+
+
+def run_transformers(directory: Path, dtype: str, num_semantic: int) -> dict[str, float]:
+    from transformers import BarkModel
+    from transformers.models.bark import generation_configuration_bark as generation
+
+    model = BarkModel.from_pretrained(directory, dtype=getattr(torch, dtype)).eval()
+    model.codec_model.float()
+    prompt = {name: torch.from_numpy(codes) for name, codes in history().items()}
+    semantic_config = generation.BarkSemanticGenerationConfig(
+        max_new_tokens=num_semantic, min_new_tokens=num_semantic, do_sample=True, temperature=0.7
+    )
+    coarse_config = generation.BarkCoarseGenerationConfig(do_sample=True, temperature=0.7)
+    fine_config = generation.BarkFineGenerationConfig(temperature=0.5)
+    text = torch.arange(256)[None]
+    is_text = (text < NUM_TEXT_TOKENS).long()
+    marks = [time.perf_counter()]
+    with torch.inference_mode():
+        semantic = model.semantic.generate(
+            text, semantic_config, history_prompt=prompt, attention_mask=is_text
+        )
+        marks.append(time.perf_counter())
+        coarse = model.coarse_acoustics.generate(
+            semantic, semantic_config, coarse_config, codebook_size=1024, history_prompt=prompt
+        )
+        marks.append(time.perf_counter())
+        fine = model.fine_acoustics.generate(
+            coarse, semantic_config, coarse_config, fine_config, codebook_size=1024, history_prompt=prompt
+        )
+        marks.append(time.perf_counter())
+        samples = model.codec_decode(fine)
+        marks.append(time.perf_counter())
+    stages = dict(zip(("semantic", "coarse", "fine", "codec"), np.diff(marks).tolist(), strict=True))
+    audio_s = samples.shape[-1] / 24_000
+    return {
+        "audio_s": audio_s,
+        "first_audio_s": marks[-1] - marks[0],
+        "total_s": marks[-1] - marks[0],
+        **stages,
+    }
+
+
+def run_streamer(directory: Path, dtype: str, num_semantic: int, *, fine_at_once: bool) -> dict[str, float]:
+    from dataclasses import replace
+
+    from streamer.engine.engine import Engine
+    from streamer.engine.request import Request
+    from streamer.models.checkpoint import load_model
+    from streamer.stages.chain import build_stages
+    from streamer.stages.sentence import SentencePrompt, SentenceWork
+    from streamer.synthesis import PcmChunk, SamplingParams
+    from streamer.voices.voice import Voice
+
+    model = load_model(directory, dtype=dtype)
+    config = model.config
+    if fine_at_once:
+        largest = config.fine.context - config.fine.history
+        config = replace(config, fine=replace(config.fine, chunk_frames=(largest,)))
+        model = replace(model, config=config)
+    voice = Voice(*(history()[f"{name}_prompt"] for name in ("semantic", "coarse", "fine")))
+    stages = build_stages(model, num_slots=1)
+    spent = dict.fromkeys((stage.name for stage in stages), 0.0)
+    for stage in stages:
+        timed(stage, spent)
+    engine = Engine[SentenceWork](stages, num_slots=1, sample_rate_hz=24_000)
+    heard: list[tuple[float, int]] = []
+
+    class Ear:
+        def deliver(self, chunk: PcmChunk) -> None:
+            heard.append((time.perf_counter(), len(chunk.samples)))
+            engine.consumed("sentence", len(chunk.samples))
+
+        def fail(self, error: Exception) -> None:
+            raise error
+
+    def speak(seed: int, length: int) -> float:
+        heard.clear()
+        params = SamplingParams(seed, min_eos_p=1.0)
+        text = tuple(range(NUM_TEXT_TOKENS))
+        work = SentenceWork(SentencePrompt(text, voice, params, 0, length), config)
+        engine.submit(Request("sentence", work, Ear()))
+        start = time.perf_counter()
+        while engine.step():
+            pass
+        return start
+
+    speak(0, 40)  # the first steps of a process are slower: compiling, and pages of memory
+    for seed in range(1, 20):
+        spent.update(dict.fromkeys(spent, 0.0))
+        start = speak(seed, num_semantic)
+        num_samples = sum(count for _, count in heard)
+        if num_samples >= 0.98 * num_semantic / SEMANTIC_HZ * 24_000:  # else random weights ended it early
+            break
+    first_s = next(moment for moment, count in heard if count) - start
+    return {
+        "audio_s": num_samples / 24_000,
+        "first_audio_s": first_s,
+        "total_s": heard[-1][0] - start,
+        **spent,
+    }
+
+
+def timed(stage: Any, spent: dict[str, float]) -> None:
+    """Have every step of `stage` add its time to `spent`."""
+    step = stage.step
+
+    def measured(batch: Any) -> None:
+        begin = time.perf_counter()
+        step(batch)
+        spent[stage.name] += time.perf_counter() - begin
+
+    stage.step = measured
+
+
+def child(arguments: argparse.Namespace) -> None:
+    """One implementation; prints its figures."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(arguments.threads)
+    name, dtype = arguments.run.split()
+    num_semantic = round(arguments.seconds * SEMANTIC_HZ)
+    if name == "transformers":
+        result = run_transformers(arguments.directory, dtype, num_semantic)
+    else:
+        result = run_streamer(arguments.directory, dtype, num_semantic, fine_at_once=arguments.fine_at_once)
+    result["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps(result))
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    table = Table(title="the same sentence; ratios to transformers float32")
+    for name in ("", "first audio s", "sooner", "real-time factor", "faster", "memory MB", "stages s"):
+        table.add_column(name)
+    reference = rows[0]
+    for row in rows:
+        stages = " ".join(f"{name} {row[name]:.1f}" for name in ("semantic", "coarse", "fine", "codec"))
+        table.add_row(
+            row["run"],
+            f"{row['first_audio_s']:.2f}",
+            f"{reference['first_audio_s'] / row['first_audio_s']:.1f}x",
+            f"{row['real_time_factor']:.2f}",
+            f"{reference['real_time_factor'] / row['real_time_factor']:.1f}x",
+            f"{row['peak_memory_mb']:.0f}",
+            stages,
+        )
+    Console(width=150).print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", choices=tuple(SIZES), default="small")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--runs", nargs="+", choices=RUNS, default=list(RUNS))
+    parser.add_argument("--output", type=Path, help="JSON file to write")
+    parser.add_argument("--run", help=argparse.SUPPRESS)
+    parser.add_argument("--fine-at-once", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--directory", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.run:
+        return child(arguments)
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        make_weights(arguments.size, Path(folder))
+        wanted = [(run, []) for run in arguments.runs]
+        if RUNS[-1] in arguments.runs:
+            wanted.append((RUNS[-1], ["--fine-at-once"]))
+        for run, more in wanted:
+            command = [sys.executable, "-m", "benchmarks.compare_transformers", "--run", run, *more]
+            command += ["--directory", folder, "--seconds", str(arguments.seconds)]
+            command += ["--threads", str(arguments.threads)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise SystemExit(f"{run}: {done.stderr[-2000:]}")
+            row = json.loads(done.stdout.splitlines()[-1])
+            row["run"] = run + (", fine once a sentence" if more else "")
+            row["real_time_factor"] = row["total_s"] / row["audio_s"]
+            rows.append(row)
+            print(f"{row['run']}: {row['total_s']:.1f} s for {row['audio_s']:.1f} s of sound", flush=True)
+    show(rows)
+    if arguments.output:
+        result = {"benchmark": "compare_transformers", **surroundings(), "size": arguments.size, "rows": rows}
+        arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
