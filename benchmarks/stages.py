@@ -1,0 +1,187 @@
+"""How far is each stage from what the machine allows? Milliseconds a step, beside its memory or arithmetic floor.
+
+The floor of a decode step is the time to read weights and cache once at the memory speed measured here; that of a
+whole pass (prefill, fine) its multiplications at the speed of a large product of the same type.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.speaking import surroundings
+from streamer.assembly import BUILTIN_MODEL, choose_device, choose_dtype
+from streamer.models.codec import CodecDecoder
+from streamer.models.config_file import read_config
+from streamer.models.fine_gpt import FineGpt
+from streamer.models.gpt import CausalGpt, set_dtype
+from streamer.models.int8 import Int8Gpt, fastest_wide_dtype
+from streamer.models.kv_cache import KvCache
+from streamer.models.vocabulary import LARGE, SMALL, ModelConfig
+
+ROWS = (1, 4, 8, 16)
+MEMORY_BYTES = 1 << 28
+PRODUCT_SIZE = 2048
+SPENT_S = 0.3
+"""Time for each figure, of which the median of the calls is taken."""
+
+
+class Machine:
+    """A device and a number format, and how fast it reads and multiplies."""
+
+    def __init__(self, device: str, dtype: str) -> None:
+        self.device = device
+        self.dtype = dtype
+        self.wide = fastest_wide_dtype() if dtype == "int8" else getattr(torch, dtype)
+        memory = torch.ones(MEMORY_BYTES // 4, device=device)
+        self.bytes_per_ms = MEMORY_BYTES / self.milliseconds(memory.sum)
+        factor = torch.ones(PRODUCT_SIZE, PRODUCT_SIZE, dtype=self.wide, device=device)
+        self.operations_per_ms = 2 * PRODUCT_SIZE**3 / self.milliseconds(lambda: factor @ factor)
+
+    def milliseconds(self, call: Callable[[], object]) -> float:
+        """The median time of a call, everything it started included."""
+        times: list[float] = []
+        call()
+        while sum(times) < SPENT_S or len(times) < 3:
+            self._wait()
+            begin = time.perf_counter()
+            call()
+            self._wait()
+            times.append(time.perf_counter() - begin)
+        return 1000 * float(np.median(times))
+
+    def _wait(self) -> None:
+        if self.device.startswith("cuda"):
+            torch.cuda.synchronize()
+
+
+def causal_rows(
+    name: str, config: Any, machine: Machine, lengths: tuple[int, int]
+) -> Iterator[dict[str, Any]]:
+    """Decode steps at the end of a block, and the prefill of a window: `lengths` (prefill, position)."""
+    prefill, position = lengths
+    gpt = CausalGpt(config)
+    if machine.dtype == "int8":
+        gpt = Int8Gpt(gpt, wide_dtype=machine.wide)
+    else:
+        set_dtype(gpt, machine.wide)
+    gpt.to(machine.device).eval()
+    num_weights = sum(
+        weight.numel()
+        for key, weight in gpt.named_parameters()
+        if weight.dim() == 2 and "transformer.w" not in key
+    )
+    weight_bytes = num_weights * (1 if machine.dtype == "int8" else machine.wide.itemsize)
+    cache = KvCache(config, max(ROWS), gpt.cache_dtype, machine.device)
+    for rows in ROWS:
+        slots = torch.arange(rows, device=machine.device)
+        tokens, places = torch.zeros_like(slots), torch.full_like(slots, position)
+        took = machine.milliseconds(partial(gpt.decode, tokens, places, cache, slots, length=position + 1))
+        cache_bytes = 2 * config.num_layers * config.width * position * rows * gpt.cache_dtype.itemsize
+        floor = (weight_bytes + cache_bytes) / machine.bytes_per_ms
+        yield {"step": f"{name} decode at {position}", "rows": rows, "ms": took, "floor_ms": floor}
+    embeddings = gpt.embed(torch.zeros(1, prefill, dtype=torch.long, device=machine.device))
+    took = machine.milliseconds(
+        lambda: gpt.prefill(embeddings, cache, torch.zeros(1, dtype=torch.long, device=machine.device))
+    )
+    floor = 2 * num_weights * prefill / machine.operations_per_ms
+    yield {"step": f"{name} prefill of {prefill}", "rows": 1, "ms": took, "floor_ms": floor}
+
+
+def fine_rows(config: ModelConfig, machine: Machine) -> Iterator[dict[str, Any]]:
+    """A chunk: one pass for each codebook to be filled in."""
+    fine = FineGpt(config.fine.transformer, config.fine.num_codebooks, config.fine.num_codebooks_given)
+    set_dtype(fine, machine.wide)
+    fine.to(machine.device).eval()
+    given = config.coarse.num_codebooks
+    codes = torch.zeros(
+        1, config.fine.num_codebooks, config.fine.context, dtype=torch.long, device=machine.device
+    )
+    num_weights = sum(weight.numel() for key, weight in fine.named_parameters() if ".h." in key)
+    floor = (
+        2
+        * num_weights
+        * config.fine.context
+        * (config.fine.num_codebooks - given)
+        / machine.operations_per_ms
+    )
+    took = machine.milliseconds(
+        lambda: [fine(book, codes) for book in range(given, config.fine.num_codebooks)]
+    )
+    yield {"step": "fine chunk", "rows": 1, "ms": took, "floor_ms": floor}
+
+
+def codec_rows(config: ModelConfig, machine: Machine) -> Iterator[dict[str, Any]]:
+    """A chunk in the middle of a sentence."""
+    codec = CodecDecoder(config.codec).to(machine.device).eval()
+    state = codec.initial_state(1)
+    slots = torch.zeros(1, dtype=torch.long, device=machine.device)
+    for frames in (15, 60):
+        codes = torch.zeros(1, config.fine.num_codebooks, frames, dtype=torch.long, device=machine.device)
+        codec.decode_chunk(codes, state, slots, first=True)
+        took = machine.milliseconds(partial(codec.decode_chunk, codes, state, slots, first=False))
+        yield {"step": f"codec, {frames} frames", "rows": 1, "ms": took, "floor_ms": None}
+
+
+@torch.inference_mode()
+def measure(config: ModelConfig, machine: Machine) -> list[dict[str, Any]]:
+    semantic, coarse = config.semantic, config.coarse
+    prompt = semantic.text_context + 1
+    window = coarse.semantic_context + 1 + coarse.max_history
+    return [
+        *causal_rows("semantic", semantic.transformer, machine, (prompt, prompt + 250)),
+        *causal_rows("coarse", coarse.transformer, machine, (window, window + coarse.window // 2)),
+        *fine_rows(config, machine),
+        *codec_rows(config, machine),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", choices=("builtin", "small", "large"), default="builtin")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--output", type=Path, help="JSON file to write")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    device = choose_device(arguments.device)
+    sizes = {"small": SMALL, "large": LARGE}
+    config = sizes.get(arguments.size) or read_config(BUILTIN_MODEL / "config.json")
+    machine = Machine(device, choose_dtype(arguments.dtype, device))
+    rows = measure(config, machine)
+    speed = f"{machine.bytes_per_ms / 1e6:.0f} GB/s, {machine.operations_per_ms / 1e9:.2f} TFLOP/s"
+    table = Table(title=f"{arguments.size}, {machine.dtype} on {device}: {speed}")
+    for name in ("step", "rows", "ms", "floor ms", "times its floor"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        floor = row["floor_ms"]
+        bounds = (f"{floor:.2f}", f"{row['ms'] / floor:.1f}") if floor else ("", "")
+        table.add_row(row["step"], str(row["rows"]), f"{row['ms']:.2f}", *bounds)
+    Console(width=120).print(table)
+    if arguments.output:
+        result = {
+            "benchmark": "stages",
+            **surroundings(),
+            "size": arguments.size,
+            "dtype": machine.dtype,
+            "threads": arguments.threads,
+            "bytes_per_ms": machine.bytes_per_ms,
+            "operations_per_ms": machine.operations_per_ms,
+            "rows": rows,
+        }
+        arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
