@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from fakes.synthesizer import FakeSynthesizer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from speaking import configured, running
@@ -106,6 +107,61 @@ async def test_a_refused_start_silences_what_follows_it() -> None:
         assert [item["type"] for item in await client.pong()] == ["error"]
         await client.say("speak", id="x", text="Now it works.")
         assert (await client.until("done"))["reason"] == "completed"
+
+
+async def test_a_start_with_a_number_that_is_none_is_refused_like_any_other() -> None:
+    """NaN in `params` is one error with the id and the ref, and silences what follows the start."""
+    async with running() as server, server.client() as client:
+        await client.connection.send('{"type":"start","id":"x","ref":"r","params":{"text_temp":NaN}}')
+        await client.say("text", id="x", text="word ")
+        await client.say("end", id="x")
+        (error,) = await client.pong()
+        assert (error["code"], error["scope"], error["id"], error["ref"]) == (
+            "invalid_message",
+            "utterance",
+            "x",
+            "r",
+        )
+
+
+async def test_an_id_that_is_too_long_refuses_no_other() -> None:
+    """Only the very id of a refused start is remembered."""
+    async with running() as server, server.client() as client:
+        await client.say("start", id="x" * 129)
+        await client.say("text", id="x" * 128, text="word ")
+        assert [item["code"] for item in await client.pong()] == ["invalid_parameter", "utterance_state"]
+
+
+async def test_a_writer_far_ahead_loses_nothing() -> None:
+    """Thousands of single letters that wait are one text; only flushes are counted, and never `end`."""
+    text = "Word by word. " * 400
+    config = configured(max_bytes_per_s=16_777_216)
+    async with running(config, FakeSynthesizer(ms_per_char=0.5)) as server, server.client() as client:
+        await client.say("start", id="first")
+        await client.say("start", id="a", after="first", lead_ms=None)
+        for letter in text:
+            await client.say("text", id="a", text=letter)
+        await client.say("end", id="a")
+        assert not [item for item in await client.pong() if item["type"] == "error"]
+        await client.say("cancel", id="first")
+        assert (await client.until("done", id="a"))["characters"] == len(text)
+
+
+async def test_flushes_in_line_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the bound a flush is refused; the text and its end are taken."""
+    monkeypatch.setattr("streamer.server.protocol.MAX_WAITING_PIECES", 4)
+    async with running() as server, server.client() as client:
+        await client.say("start", id="first")
+        await client.say("start", id="a", after="first", lead_ms=None)
+        for _ in range(20):
+            await client.say("text", id="a", text="One. ")
+            await client.say("flush", id="a")
+        await client.say("end", id="a")
+        errors = [item for item in await client.pong() if item["type"] == "error"]
+        assert errors and {item["code"] for item in errors} == {"rate_limited"}
+        await client.say("cancel", id="first")
+        done = await client.until("done", id="a")
+        assert (done["reason"], done["characters"]) == ("completed", 100)
 
 
 async def test_unknown_fields_are_warned_about_and_ignored() -> None:
@@ -213,8 +269,6 @@ def _admission() -> Admission:
 )
 def test_the_protocol_never_raises(admission: Admission, frames: list[str | bytes]) -> None:
     """Whatever comes in, what goes out can be written, and every accepted start is one open utterance."""
-    from fakes.synthesizer import FakeSynthesizer
-
     from streamer.server.messages import encode
 
     defaults = StreamDefaults.of_server(FakeSynthesizer().info, SpeechConfig())
