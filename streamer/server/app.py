@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 WATCH_INTERVAL_S: Final = 0.25
 CLOSE_TIMEOUT_S: Final = 3.0
 LAST_WORDS_S: Final = 3.0
+OVERSIZE: Final = 4
+"""A message up to so many times too large is still read, so that the answer can name its utterance."""
 
 
 class Server:
@@ -89,7 +91,7 @@ class Server:
             close_timeout=CLOSE_TIMEOUT_S,
             ping_interval=limits.ping_interval_s,
             ping_timeout=limits.ping_timeout_s,
-            max_size=(limits.max_message_bytes, limits.max_message_bytes),
+            max_size=(OVERSIZE * limits.max_message_bytes,) * 2,
             max_queue=8,
             write_limit=16_384,
             server_header="streamer",

@@ -62,6 +62,12 @@ def parse_object(text: str) -> tuple[dict[str, Any], list[str]]:
     return value, mistakes
 
 
+def check_size(text: str, longest: int) -> None:
+    """Raises `InvalidMessageError` for more than `longest` bytes."""
+    if len(text) * 4 > longest and (num_bytes := len(text.encode())) > longest:
+        raise InvalidMessageError(f"a message of {num_bytes} bytes; at most {longest}: send text in pieces")
+
+
 def read_message(fields: dict[str, Any]) -> tuple[ClientMessage, list[str]]:
     """The typed message, and the names of the fields that it does not know.
 

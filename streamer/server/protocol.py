@@ -23,7 +23,7 @@ from streamer.errors import (
 )
 from streamer.server import messages
 from streamer.server.admission import Turn
-from streamer.server.decoding import parse_object, read_message
+from streamer.server.decoding import check_size, parse_object, read_message
 from streamer.server.defaults import StreamDefaults
 from streamer.server.flow_control import PlaybackClock
 from streamer.server.replies import error_message, short, started, unknown_field
@@ -100,6 +100,7 @@ class Protocol:
             fields, mistakes = parse_object(frame)
             if mistakes:
                 raise InvalidMessageError(f"the message is not JSON: {mistakes[0]}")
+            check_size(frame, self._limits.max_message_bytes)
             message, unknown = read_message(fields)
             if not self.is_authenticated and not isinstance(message, messages.Auth):
                 raise AuthenticationError("the first message must be `auth` with a valid key")

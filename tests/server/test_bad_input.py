@@ -224,10 +224,20 @@ async def test_starts_beyond_the_rate_wait_or_are_refused() -> None:
         assert len([item for item in answers if item["type"] == "started"]) + len(errors) == 6
 
 
-async def test_a_message_that_is_too_large_closes_with_1009() -> None:
-    """Size is the one thing that only a close can answer."""
+async def test_a_message_that_is_too_large_is_one_error() -> None:
+    """It names the utterance, and the session goes on."""
     async with running(configured(max_message_bytes=2048)) as server, server.client() as client:
-        await client.connection.send("x" * 3000)
+        await client.say("speak", id="a", text="e" * 3000)
+        (error,) = await client.pong()
+        assert (error["code"], error["id"]) == ("invalid_message", "a")
+        await client.say("speak", id="b", text="Hello.")
+        assert (await client.until("done", id="b"))["reason"] == "completed"
+
+
+async def test_a_message_far_too_large_closes_with_1009() -> None:
+    """What the server would not even hold in memory, only a close can answer."""
+    async with running(configured(max_message_bytes=2048)) as server, server.client() as client:
+        await client.connection.send("x" * 9000)
         await client.connection.wait_closed()
         assert client.connection.close_code == 1009
 
