@@ -13,8 +13,9 @@ from collections.abc import AsyncGenerator, Iterator
 from dataclasses import replace
 from typing import Final
 
-from streamer.audio.packets import Packet, PacketEncoder
+from streamer.audio.packets import INPUT_HZ, Packet, PacketEncoder
 from streamer.audio.pcm import SentenceJoiner
+from streamer.errors import ConfigError
 from streamer.lookahead import SentencesAhead
 from streamer.speech import (
     AudioPacket,
@@ -38,7 +39,12 @@ TIMESTAMP_HZ: Final = 48_000
 
 
 def prepare(synthesizer: Synthesizer) -> None:
-    """Load what the first utterance would wait for: the splitter's library takes a second or more."""
+    """Load what the first utterance would wait for: the splitter's library takes a second or more.
+
+    Raises `ConfigError` for a model whose sound the encoders do not take.
+    """
+    if synthesizer.info.sample_rate_hz != INPUT_HZ:
+        raise ConfigError(f"the model speaks at {synthesizer.info.sample_rate_hz} Hz; it must be {INPUT_HZ}")
     SentenceSplitter(synthesizer.count_tokens, synthesizer.info.max_text_tokens)
 
 

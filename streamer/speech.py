@@ -148,8 +148,13 @@ class TextFeed:
     def append(self, text: str) -> None:
         """Add text; characters that nobody can speak and that could do harm are dropped."""
         text = sanitize(text)
-        if text:
-            self.text += text
+        if not text:
+            return
+        self.text += text
+        if self._items and isinstance(waiting := self._items[-1], str):
+            # A writer far ahead is read in one piece: how the text was cut on its way means nothing.
+            self._items[-1] = waiting + text
+        else:
             self._add(text)
 
     def flush(self, ref: str | None = None) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from fakes.synthesizer import FakeSynthesizer
 
-from streamer.errors import EngineError
-from streamer.pipeline import speak
+from streamer.errors import ConfigError, EngineError
+from streamer.pipeline import prepare, speak
 from streamer.speech import (
     AudioPacket,
     Flushed,
@@ -23,7 +24,7 @@ from streamer.speech import (
     TextFeed,
     WordTimes,
 )
-from streamer.synthesis import SamplingParams
+from streamer.synthesis import ModelInfo, SamplingParams
 
 TEXT = "Hello there. How are you today? I am well."
 
@@ -168,3 +169,16 @@ async def test_a_pausing_writer_hears_every_word() -> None:
                     feed.append(" it for you.")
                     feed.end()
     assert spoken == ["Let me", "check", "it for you."]
+
+
+def test_a_model_of_another_rate_is_refused_beforehand() -> None:
+    """Its sound would be played too fast or too slowly."""
+
+    class Fast(FakeSynthesizer):
+        @property
+        def info(self) -> ModelInfo:
+            return replace(super().info, sample_rate_hz=48_000)
+
+    prepare(FakeSynthesizer())
+    with pytest.raises(ConfigError, match="48000"):
+        prepare(Fast())

@@ -20,7 +20,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from streamer.config import Config
-from streamer.errors import EngineError
+from streamer.errors import ConfigError, EngineError
 from streamer.pipeline import prepare
 from streamer.server import gate
 from streamer.server.admission import Admission, ApiKeys
@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 WATCH_INTERVAL_S: Final = 0.25
 CLOSE_TIMEOUT_S: Final = 3.0
 LAST_WORDS_S: Final = 3.0
+OVERSIZE: Final = 4
+"""A message up to so many times too large is still read, so that the answer can name its utterance."""
 
 
 class Server:
@@ -72,7 +74,10 @@ class Server:
         return self._is_warm and not self._stop_requested.is_set() and self._synthesizer.health().ready
 
     async def start(self) -> None:
-        """Open the port, then warm the synthesizer up. Raises `OSError` for the port, `EngineError`."""
+        """Open the port, then warm the synthesizer up.
+
+        Raises `OSError` for the port, `ConfigError` for a default voice that is not there, `EngineError`.
+        """
         limits, server = self._config.limits, self._config.server
         self._listener = await serve(
             self._serve_session,
@@ -86,7 +91,7 @@ class Server:
             close_timeout=CLOSE_TIMEOUT_S,
             ping_interval=limits.ping_interval_s,
             ping_timeout=limits.ping_timeout_s,
-            max_size=(limits.max_message_bytes, limits.max_message_bytes),
+            max_size=(OVERSIZE * limits.max_message_bytes,) * 2,
             max_queue=8,
             write_limit=16_384,
             server_header="streamer",
@@ -94,6 +99,7 @@ class Server:
         )
         try:
             await self._synthesizer.start()
+            self._check_default_voice()
             await asyncio.to_thread(prepare, self._synthesizer)
         except BaseException:
             await self._close()
@@ -102,6 +108,11 @@ class Server:
         self.metrics.describe_build(version=package_version(), model=self._synthesizer.info.name)
         self.metrics.engine_up.set(1)
         self.metrics.ready.set(1)
+
+    def _check_default_voice(self) -> None:
+        voice, voices = self._config.speech.voice, self._synthesizer.info.voices
+        if voice is not None and voice not in voices:
+            raise ConfigError(f"voice {voice!r}: the model has {', '.join(voices)}", param="voice")
 
     async def run_until_stopped(self) -> None:
         """Serve until `stop`, SIGTERM or SIGINT, drain, close. Raises `EngineError` if the engine died."""
@@ -207,9 +218,8 @@ class Server:
                 self._no_session.set()
 
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Answer plain HTTP; let a WebSocket pass (None), or say why not."""
-        is_upgrade = "websocket" in request.headers.get("Upgrade", "").lower()
-        if request.path.partition("?")[0] != STREAM_PATH or request.method != "GET" or not is_upgrade:
+        """Let a WebSocket pass (None), or say why not."""
+        if request.path.partition("?")[0] != STREAM_PATH:
             return self._routes.respond(request.method, request.path)
         if not self.is_ready:
             not_ready = refusal(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "not ready", 1.0)

@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -26,17 +26,30 @@ _WHERE = re.compile(r" - at `\$\.?(.*)`$")
 _QUERY_NUMBERS = ("sample_rate", "frame_ms", "bitrate", "lead_ms", "max_buffer_ms")
 
 
-def parse_object(text: str) -> dict[str, Any]:
-    """Parse one JSON object.
+def parse_object(text: str) -> tuple[dict[str, Any], list[str]]:
+    """Parse one JSON object; also tells what in it is not JSON although it could be read.
 
-    Raises `InvalidMessageError` for anything else, for nesting deeper than 8, keys given twice, NaN and
-    numbers beyond float's range, and for lone surrogates, which could not be written out again.
+    That is NaN, numbers beyond float's range, and keys given twice: the answer to those can still name the
+    utterance. Raises `InvalidMessageError` for anything but an object, for nesting deeper than 8, and for
+    lone surrogates, which could not be written out again.
     """
     _check_depth(text)
+    mistakes: list[str] = []
+
+    def number(digits: str) -> float:
+        value = float(digits)
+        if not math.isfinite(value):
+            mistakes.append(f"{digits[:32]} is not a number in JSON, or out of range")
+        return value
+
+    def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) != len(pairs):
+            mistakes.append("a key is given twice")
+        return values
+
     try:
-        value = json.loads(
-            text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite_float
-        )
+        value = json.loads(text, object_pairs_hook=unique_keys, parse_constant=number, parse_float=number)
         text.encode()
         if "\\ud" in text or "\\uD" in text:
             json.dumps(value, ensure_ascii=False).encode()
@@ -46,7 +59,13 @@ def parse_object(text: str) -> dict[str, Any]:
         raise InvalidMessageError(f"the message is not JSON: {error}"[:200]) from None
     if not isinstance(value, dict):
         raise InvalidMessageError("a message is a JSON object with a `type`")
-    return value
+    return value, mistakes
+
+
+def check_size(text: str, longest: int) -> None:
+    """Raises `InvalidMessageError` for more than `longest` bytes."""
+    if len(text) * 4 > longest and (num_bytes := len(text.encode())) > longest:
+        raise InvalidMessageError(f"a message of {num_bytes} bytes; at most {longest}: send text in pieces")
 
 
 def read_message(fields: dict[str, Any]) -> tuple[ClientMessage, list[str]]:
@@ -93,7 +112,7 @@ def _number(text: str) -> object:
     if text == "null":
         return None
     try:
-        return _finite_float(text) if re.search(r"[.eE]", text) else int(text[:20])
+        return float(text) if re.search(r"[.eE]", text) else int(text[:20])
     except ValueError:
         return text
 
@@ -124,21 +143,3 @@ def _check_depth(text: str) -> None:
         depth += 1 if bracket in "[{" else -1
         if depth > MAX_DEPTH:
             raise InvalidMessageError(f"the message is nested deeper than {MAX_DEPTH}")
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise ValueError("a key is given twice")
-    return values
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _finite_float(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError("a number is out of range")
-    return value

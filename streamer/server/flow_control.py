@@ -83,7 +83,9 @@ class PlaybackClock:
         return dry_s
 
     def played(self, position_ms: float) -> None:
-        """Set the clock by what the listener says to have heard."""
+        """Set the clock by what the listener says to have heard; before any sound there is nothing to hear."""
+        if self._zero_s is None:
+            return
         self._zero_s = self._now_s() - min(position_ms, self._sent_ms) / 1000
         self._moved.set()
 

@@ -81,8 +81,13 @@ class Routes:
         self._answers[path] = answer
 
     def respond(self, method: str, path: str) -> Response:
-        """The answer to a request; 404, 405 or 426 where there is none."""
-        path = path.partition("?")[0]
+        """The answer to a request, without its body for HEAD; 404, 405 or 426 where there is none."""
+        answered = self._answer(method, path.partition("?")[0])
+        if method == "HEAD":
+            answered.body = b""
+        return answered
+
+    def _answer(self, method: str, path: str) -> Response:
         if path == STREAM_PATH:
             message = "this address speaks WebSocket; connect with the subprotocol streamer.v1"
             return json_response(
@@ -99,10 +104,7 @@ class Routes:
                 {"error": {"code": "method_not_allowed", "message": f"only GET and HEAD, not {method[:16]}"}},
                 (("Allow", "GET, HEAD"),),
             )
-        answered = answer()
-        if method == "HEAD":
-            answered.body = b""
-        return answered
+        return answer()
 
 
 def _player_files() -> dict[str, Answer]:

@@ -1,7 +1,7 @@
-"""One port for WebSocket and HTTP: the first bytes of a connection decide who reads the rest.
+"""One port for WebSocket and HTTP: the head of a connection's request decides who reads the rest.
 
-`websockets` answers GET and HEAD but drops a request that has a body without a word. So a connection
-whose first line begins with another method goes to `HttpRequestReader`, which reads the body too.
+`websockets` drops a request that has a body without a word. So only what asks for an upgrade goes to it,
+every other request to `HttpRequestReader`, which reads the body too.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import re
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -22,13 +23,13 @@ Respond = Callable[[str, str, bytes], Response]
 """Method, path with query, body -> answer."""
 MAX_HEAD_BYTES: Final = 16_384
 MAX_BODY_BYTES: Final = 1_048_576
-_METHOD_LETTERS: Final = 8
-_LEFT_TO_WEBSOCKETS: Final = (b"GET ", b"HEAD ")
+_END_OF_HEAD: Final = b"\r\n\r\n"
+_HANDSHAKE: Final = re.compile(rb"GET .*\r\nupgrade:[^\r\n]*websocket", re.IGNORECASE | re.DOTALL)
 _REQUEST_LINE: Final = re.compile(rb"([A-Z]{1,16}) ([\x21-\x7e]{1,8192}) HTTP/1\.[01]")
 
 
 class FirstBytesConnection(ServerConnection):
-    """A connection that becomes a WebSocket or a plain HTTP one when its first bytes have come."""
+    """A connection that becomes a WebSocket or a plain HTTP one when the head of its request has come."""
 
     def __init__(
         self,
@@ -59,10 +60,11 @@ class FirstBytesConnection(ServerConnection):
         if transport is None:
             return super().data_received(data)
         self._first_bytes += data
-        if len(self._first_bytes) < _METHOD_LETTERS and b" " not in self._first_bytes:
+        head, is_complete, _ = self._first_bytes.partition(_END_OF_HEAD)
+        if not is_complete and len(head) <= MAX_HEAD_BYTES:
             return
         self._decided()
-        if self._first_bytes.startswith(_LEFT_TO_WEBSOCKETS):
+        if _HANDSHAKE.match(head):
             super().connection_made(transport)
             super().data_received(self._first_bytes)
         else:
@@ -94,7 +96,8 @@ class HttpRequestReader(asyncio.Protocol):
     def __init__(self, respond: Respond, timeout_s: float) -> None:
         self._respond = respond
         self._timeout_s = timeout_s
-        self._received = bytearray()
+        self._received = bytearray()  # the head, and once that was read the body
+        self._head: RequestHead | None = None
         self._is_answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -117,33 +120,55 @@ class HttpRequestReader(asyncio.Protocol):
 
     def _try_answer(self) -> Response | None:
         """The answer once the request is complete or known to be wrong; None while more must come."""
-        head, separator, rest = bytes(self._received).partition(b"\r\n\r\n")
-        if not separator:
-            too_long = len(self._received) > MAX_HEAD_BYTES
-            return _refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE) if too_long else None
-        request_line, *lines = head.split(b"\r\n")
-        match = _REQUEST_LINE.fullmatch(request_line)
-        if match is None or len(head) > MAX_HEAD_BYTES:
-            return _refuse(HTTPStatus.BAD_REQUEST)
-        names = [line.partition(b":")[0].strip().lower() for line in lines]
-        if b"transfer-encoding" in names:
-            return _refuse(HTTPStatus.LENGTH_REQUIRED)
-        lengths = {
-            line.partition(b":")[2].strip()
-            for name, line in zip(names, lines, strict=True)
-            if name == b"content-length"
-        }
-        if len(lengths) > 1 or not all(length.isdigit() and len(length) < 16 for length in lengths):
-            return _refuse(HTTPStatus.BAD_REQUEST)
-        num_body_bytes = int(next(iter(lengths), b"0"))
-        if num_body_bytes > MAX_BODY_BYTES:
-            return _refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        if b"100-continue" in head.lower() and not rest and num_body_bytes:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if len(rest) < num_body_bytes:
+        if self._head is None:
+            text, is_complete, body = bytes(self._received).partition(_END_OF_HEAD)
+            if len(text) > MAX_HEAD_BYTES:
+                return _refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            if not is_complete:
+                return None
+            head = read_head(text)
+            if isinstance(head, Response):
+                return head
+            self._head = head
+            self._received = bytearray(body)
+            if head.expects_continue and not self._received:
+                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if len(self._received) < self._head.num_body_bytes:
             return None
-        method, path = match.group(1).decode(), match.group(2).decode()
-        return self._respond(method, path, rest[:num_body_bytes])
+        return self._respond(
+            self._head.method, self._head.path, bytes(self._received[: self._head.num_body_bytes])
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """What is to be known of a request before its body."""
+
+    method: str
+    path: str
+    num_body_bytes: int
+    expects_continue: bool
+
+
+def read_head(head: bytes) -> RequestHead | Response:
+    """The head of a request, without the empty line at its end; an answer where it is wrong or too much."""
+    request_line, *lines = head.split(b"\r\n")
+    match = _REQUEST_LINE.fullmatch(request_line)
+    if match is None:
+        return _refuse(HTTPStatus.BAD_REQUEST)
+    fields = [
+        (name.strip().lower(), value.strip()) for name, _, value in (line.partition(b":") for line in lines)
+    ]
+    if any(name == b"transfer-encoding" for name, _ in fields):
+        return _refuse(HTTPStatus.LENGTH_REQUIRED)
+    lengths = {value for name, value in fields if name == b"content-length"}
+    if len(lengths) > 1 or not all(length.isdigit() and len(length) < 16 for length in lengths):
+        return _refuse(HTTPStatus.BAD_REQUEST)
+    num_body_bytes = int(next(iter(lengths), b"0"))
+    if num_body_bytes > MAX_BODY_BYTES:
+        return _refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    expects_continue = num_body_bytes > 0 and (b"expect", b"100-continue") in fields
+    return RequestHead(match[1].decode(), match[2].decode(), num_body_bytes, expects_continue)
 
 
 def _refuse(status: HTTPStatus) -> Response:

@@ -23,7 +23,7 @@ from streamer.errors import (
 )
 from streamer.server import messages
 from streamer.server.admission import Turn
-from streamer.server.decoding import parse_object, read_message
+from streamer.server.decoding import check_size, parse_object, read_message
 from streamer.server.defaults import StreamDefaults
 from streamer.server.flow_control import PlaybackClock
 from streamer.server.replies import error_message, short, started, unknown_field
@@ -97,7 +97,10 @@ class Protocol:
         try:
             if isinstance(frame, bytes):
                 raise InvalidMessageError("a binary frame; this protocol's messages are JSON text")
-            fields = parse_object(frame)
+            fields, mistakes = parse_object(frame)
+            if mistakes:
+                raise InvalidMessageError(f"the message is not JSON: {mistakes[0]}")
+            check_size(frame, self._limits.max_message_bytes)
             message, unknown = read_message(fields)
             if not self.is_authenticated and not isinstance(message, messages.Auth):
                 raise AuthenticationError("the first message must be `auth` with a valid key")
@@ -107,13 +110,10 @@ class Protocol:
         except StreamerError as error:
             return [Send(self._refused(error, fields))]
 
-    def configure(self, settings: messages.Settings) -> None:
-        """Change the session's defaults; raises `VoiceNotFoundError` and leaves them as they were."""
-        self._defaults = self._defaults.merged(settings)
-
     def ended(self, utterance: Utterance) -> None:
         """Note that the utterance's `done` is out: its id is free again."""
         del self.open[utterance.id]
+        utterance.close_ranks()
         self._over[utterance.id] = utterance
         self._over.move_to_end(utterance.id)
         while len(self._over) > REMEMBERED:
@@ -136,13 +136,16 @@ class Protocol:
             case messages.Ping():
                 return [Send(messages.Pong(t=message.t, ref=message.ref))]
             case messages.Configure():
-                self.configure(message)
+                self._defaults = self._defaults.merged(message)
             case messages.Auth():
                 self._authenticate(message)
         return []
 
     def _authenticate(self, message: messages.Auth) -> None:
-        if self._accepts_token is not None and not self._accepts_token(message.token):
+        if self.is_authenticated:
+            return
+        assert self._accepts_token is not None
+        if not self._accepts_token(message.token):
             raise AuthenticationError("this key is not valid here")
         self.is_authenticated = True
 
@@ -190,15 +193,15 @@ class Protocol:
             raise OverloadedError("this session has used all stream numbers; open another one")
 
     def _predecessor(self, message: messages.Start) -> Utterance | None:
+        before = None
         if message.after is not None:
             before = self.open.get(message.after) or self._over.get(message.after)
             if before is None:
                 raise UtteranceError(f"`after` names no known utterance: {message.after!r}", param="after")
-            return before
         if not self._is_framed and not message.interrupt:
             # Without headers nothing tells streams apart, so utterances queue up behind each other.
-            return next(reversed(self.open.values()), None)
-        return None
+            return next(reversed(self.open.values()), before)
+        return before
 
     def _append(self, message: messages.AppendText) -> list[Action]:
         utterance = self._writable(message.id, "text")
@@ -215,6 +218,8 @@ class Protocol:
     def _flush(self, message: messages.Flush) -> list[Action]:
         utterance = self._writable(message.id, "flush")
         if utterance is not None:
+            if len(utterance.feed) >= MAX_WAITING_PIECES:
+                raise RateLimitedError("too many flushes wait for what was written before", retry_after_s=1.0)
             utterance.feed.flush(message.ref)
         return []
 
@@ -237,8 +242,6 @@ class Protocol:
             raise UtteranceError(f"`{what}` for utterance {utterance_id!r}, which {state}", param="id")
         if utterance.is_ended:
             raise UtteranceError(f"`{what}` after the `end` of utterance {utterance_id!r}", param="id")
-        if len(utterance.feed) >= MAX_WAITING_PIECES:
-            raise RateLimitedError("too many pieces of text wait to be spoken", retry_after_s=1.0)
         return utterance
 
     def _check_length(self, text: str) -> None:
@@ -286,9 +289,9 @@ class Protocol:
 
     def _refused(self, error: StreamerError, fields: dict[str, Any]) -> messages.Error:
         is_start = fields.get("type") in ("start", "speak")
-        utterance_id = fields.get("id")
-        if is_start and isinstance(utterance_id, str) and utterance_id not in self.open:
-            self._refused_ids.append(utterance_id[:128])
+        utterance_id = short(fields.get("id"))
+        if is_start and utterance_id is not None and utterance_id not in self.open:
+            self._refused_ids.append(utterance_id)
         return error_message(error, "utterance" if is_start else "message", fields)
 
     def _warnings(self, names: list[str], ref: str | None, fields: dict[str, Any]) -> list[Action]:

@@ -105,6 +105,7 @@ class Session:
                     self._tasks.create_task(self._outbox.write(self._connection))
                     self._tasks.create_task(self._end_when_asked())
                     self._tasks.create_task(self._watch_the_clock())
+                    self._tasks.create_task(self._expect_auth())
                     await self._greet()
                     await self._read()
             except* SessionOver as ended:
@@ -125,26 +126,21 @@ class Session:
         """Carry out what the client says, in order; always reading, so that a `cancel` is seen at once."""
         while True:
             try:
-                async with asyncio.timeout(self._read_timeout_s()):
+                async with asyncio.timeout(self._limits.idle_timeout_s):
                     frame = await self._connection.recv()
             except TimeoutError:
-                await self._waited_too_long()
+                if not self._protocol.open:
+                    error = IdleTimeoutError(f"nothing was said for {self._limits.idle_timeout_s:g} s")
+                    await self._end_with(error, 4408)
                 continue
             await self._carry_out(self._protocol.receive(frame))
             await asyncio.sleep(self._budget.spend(len(frame)))
 
-    def _read_timeout_s(self) -> float:
-        return self._limits.idle_timeout_s if self._protocol.is_authenticated else self._limits.auth_timeout_s
-
-    async def _waited_too_long(self) -> None:
+    async def _expect_auth(self) -> None:
+        """Whoever has no key yet has only so long to tell one, whatever else is said meanwhile."""
+        await asyncio.sleep(self._limits.auth_timeout_s)
         if not self._protocol.is_authenticated:
-            error: StreamerError = AuthenticationError("no `auth` came in time")
-            await self._say(error_message(error, "session", {}))
-            await self._close(4401, error.message)
-        if not self._protocol.open:
-            error = IdleTimeoutError(f"nothing was said for {self._limits.idle_timeout_s:g} s")
-            await self._say(error_message(error, "session", {}))
-            await self._close(4408, error.message)
+            await self._end_with(AuthenticationError("no `auth` came in time"), 4401)
 
     async def _carry_out(self, actions: list[Send | Begin | Stop | Close]) -> None:
         for action in actions:
@@ -163,7 +159,12 @@ class Session:
     async def _speak(self, utterance: Utterance) -> None:
         service = self._service
         speaker = Speaker(
-            utterance, service.synthesizer, self._outbox, service.metrics, is_framed=self._framing == "framed"
+            utterance,
+            service.synthesizer,
+            self._outbox,
+            service.metrics,
+            is_framed=self._framing == "framed",
+            session_id=self.id,
         )
         try:
             with service.metrics.requests_running.track_inprogress():
@@ -202,6 +203,10 @@ class Session:
         if isinstance(message, messages.Error):
             self._service.metrics.errors.labels(message.code).inc()
         await self._outbox.put(messages.encode(message))
+
+    async def _end_with(self, error: StreamerError, code: int) -> None:
+        await self._say(error_message(error, "session", {}))
+        await self._close(code, error.message)
 
     async def _close(self, code: int, reason: str) -> None:
         await self._outbox.emptied()

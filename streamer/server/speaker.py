@@ -36,7 +36,9 @@ class Speaker:
         metrics: Metrics,
         *,
         is_framed: bool,
+        session_id: str,
     ) -> None:
+        self._who = {"session_id": session_id, "utterance_id": utterance.id}
         self._utterance = utterance
         self._synthesizer = synthesizer
         self._outbox = outbox
@@ -55,6 +57,11 @@ class Speaker:
         try:
             reason, error = await self._speak_until_stopped()
             outcome = _OUTCOMES[reason]
+            if error is not None:
+                self._metrics.errors.labels(error.code).inc()
+                logger.warning(
+                    "utterance failed", extra=self._who | {"code": error.code, "reason": error.message}
+                )
             await self._outbox.put(messages.encode(self._done(reason, error)))
         finally:
             utterance = self._utterance
@@ -72,13 +79,10 @@ class Speaker:
                     await self._speak()
         except StreamerError as error:
             return "failed", error
-        except TimeoutError:
-            if utterance.stopped_by is None:
-                logger.exception("utterance failed")
+        except Exception as error:
+            if utterance.stopped_by is None or not isinstance(error, TimeoutError):
+                logger.exception("an unexpected error", extra=self._who)
                 return "failed", InternalError("the utterance failed; the server's log says why")
-        except Exception:
-            logger.exception("utterance failed")
-            return "failed", InternalError("the utterance failed; the server's log says why")
         finally:
             utterance.scope = None
         if isinstance(utterance.stopped_by, StreamerError):
@@ -93,11 +97,11 @@ class Speaker:
         events = speak(utterance.feed, self._synthesizer, utterance.settings, utterance.encoder)
         async with contextlib.aclosing(events):
             async for event in events:
-                if utterance.after is not None:
-                    await utterance.after.sent.wait()
-                    if utterance.after.stopped_by is None:
-                        utterance.clock.begin_after(utterance.after.clock)
-                    utterance.after = None
+                while (before := utterance.after) is not None:
+                    await before.sent.wait()
+                    if before.stopped_by is None:
+                        utterance.clock.begin_after(before.clock)
+                    utterance.after = before.after  # unless it left the line before its turn: None
                 if isinstance(event, AudioPacket):
                     await self._send_packet(event)
                 else:

@@ -62,6 +62,11 @@ class Utterance:
             if self.scope is not None:
                 self.scope.reschedule(asyncio.get_running_loop().time())
 
+    def close_ranks(self) -> None:
+        """Stand in line behind whoever those stood behind that left it before their turn."""
+        while self.after is not None and self.after.after is not None and self.after.sent.is_set():
+            self.after = self.after.after
+
     def heard(self, played_ms: float | None) -> messages.Heard | None:
         """The text heard until `played_ms`, else until where the listener was last known to be."""
         if played_ms is None:

@@ -105,6 +105,21 @@ async def test_a_text_beyond_one_message_is_spoken_whole() -> None:
         assert (await account(page))["done"][0]["characters"] == len(text.strip())
 
 
+async def test_a_text_beyond_what_the_server_takes_is_refused_whole() -> None:
+    """Rather than speak it with a hole, the page says how much may be said at once."""
+    synthesizer = FakeSynthesizer(ms_per_char=1.0)
+    async with (
+        serving(synthesizer) as server,
+        browsing(ADDRESSES["opus"].format(port=server.port)) as page,
+    ):
+        await speak(page, "ha 😀 ha " * 1200)
+        await until(page, "!document.getElementById('error').hidden")
+        assert "8000 characters" in await page.inner_text("#error")
+        await speak(page, TEXT)
+        await until(page, "player.done.length === 1")
+        assert await page.is_hidden("#error") and len(synthesizer.requests) == 2
+
+
 async def test_the_page_says_what_the_model_cannot_do() -> None:
     """Tags and letters beyond the model's abilities are named while they are typed, and only those."""
     async with serving() as server, browsing(f"http://localhost:{server.port}/") as page:
@@ -115,6 +130,22 @@ async def test_the_page_says_what_the_model_cannot_do() -> None:
         assert "Cyrillic" in await page.inner_text("#notes")
         await page.fill("#text", "A plain sentence.")
         assert await page.inner_text("#notes") == ""
+
+
+async def test_the_page_shows_what_is_to_be_known_of_the_model() -> None:
+    """A model's note is on the page as text, whatever it holds, and where there is none nothing is shown."""
+    note = "A first <b>version</b>: not every word can be understood."
+    async with (
+        serving(FakeSynthesizer(note=note)) as server,
+        browsing(f"http://localhost:{server.port}/") as page,
+    ):
+        await until(page, "!document.getElementById('model-note').hidden")
+        assert await page.inner_text("#model-note") == note
+        assert "fake" in await page.inner_text("#model")
+    async with serving() as server, browsing(f"http://localhost:{server.port}/") as page:
+        await until(page, "document.querySelectorAll('#voice option').length === 2")
+        await page.wait_for_load_state("networkidle")
+        assert await page.is_hidden("#model-note")
 
 
 async def test_a_failure_is_shown() -> None:

@@ -27,11 +27,13 @@ class FakeSynthesizer:
         ms_per_char: float = 20.0,
         chunk_ms: int = 80,
         warm_up_s: float = 0.0,
+        note: str | None = None,
     ) -> None:
         self.speed = speed
         self.ms_per_char = ms_per_char
         self.chunk_ms = chunk_ms
         self.warm_up_s = warm_up_s
+        self.note = note
         self.fail_on: dict[str, StreamerError] = {}
         self.stall_on: str | None = None
         self.truncate_on: str | None = None
@@ -52,6 +54,7 @@ class FakeSynthesizer:
             languages=("en",),
             tags=(),
             max_text_tokens=200,
+            note=self.note,
         )
 
     def count_tokens(self, text: str) -> int:

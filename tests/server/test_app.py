@@ -63,6 +63,14 @@ async def test_the_port_listens_before_the_model_is_warm() -> None:
     assert synthesizer.is_closed
 
 
+async def test_a_default_voice_that_is_not_there_is_a_configuration_error() -> None:
+    """The operator learns of it at the start, with the names there are, and no client ever does."""
+    synthesizer = FakeSynthesizer()
+    with pytest.raises(ConfigError, match="'nobody': the model has tone, other"):
+        await Server(configured(speech={"voice": "nobody"}), synthesizer).start()
+    assert synthesizer.is_closed
+
+
 async def test_a_dead_engine_ends_everything_and_the_server() -> None:
     """Each utterance ends as failed, sessions close with 1011, `/livez` is 503, and the run raises."""
     async with running(synthesizer=FakeSynthesizer(speed=1.0)) as server:
@@ -150,6 +158,36 @@ async def test_keys_are_asked_for_where_they_are_configured(tmp_path: Path) -> N
                 with pytest.raises(ConnectionClosed):
                     await client.next()
                 assert client.connection.close_code == 4401
+
+
+async def test_who_has_no_key_cannot_talk_his_way_past_the_deadline(tmp_path: Path) -> None:
+    """Messages that are not understood are answered, and do not give a client more time for its key."""
+    keys = tmp_path / "keys"
+    keys.write_text("first-key\n")
+    config = configured(server={"api_keys_file": keys}, auth_timeout_s=0.3)
+    async with running(config) as server, server.client() as client:
+        with pytest.raises(ConnectionClosed):
+            for _ in range(100):
+                await client.connection.send("rubbish")
+                await client.until("error")
+                await asyncio.sleep(0.05)
+        assert client.connection.close_code == 4401
+
+
+async def test_a_key_is_asked_for_once(tmp_path: Path) -> None:
+    """After a valid key another `auth` means nothing."""
+    keys = tmp_path / "keys"
+    keys.write_text("first-key\n")
+    header = {"X-API-Key": "first-key"}
+    async with (
+        running(configured(server={"api_keys_file": keys})) as server,
+        server.client() as by_message,
+        server.client(additional_headers=header) as by_header,
+    ):
+        await by_message.say("auth", token="first-key")
+        for client in (by_message, by_header):
+            await client.say("auth", token="wrong")
+            assert await client.pong() == []
 
 
 def test_a_keys_file_without_keys_is_a_configuration_error(tmp_path: Path) -> None:

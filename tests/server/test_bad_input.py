@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from fakes.synthesizer import FakeSynthesizer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from speaking import configured, running
@@ -108,6 +109,61 @@ async def test_a_refused_start_silences_what_follows_it() -> None:
         assert (await client.until("done"))["reason"] == "completed"
 
 
+async def test_a_start_with_a_number_that_is_none_is_refused_like_any_other() -> None:
+    """NaN in `params` is one error with the id and the ref, and silences what follows the start."""
+    async with running() as server, server.client() as client:
+        await client.connection.send('{"type":"start","id":"x","ref":"r","params":{"text_temp":NaN}}')
+        await client.say("text", id="x", text="word ")
+        await client.say("end", id="x")
+        (error,) = await client.pong()
+        assert (error["code"], error["scope"], error["id"], error["ref"]) == (
+            "invalid_message",
+            "utterance",
+            "x",
+            "r",
+        )
+
+
+async def test_an_id_that_is_too_long_refuses_no_other() -> None:
+    """Only the very id of a refused start is remembered."""
+    async with running() as server, server.client() as client:
+        await client.say("start", id="x" * 129)
+        await client.say("text", id="x" * 128, text="word ")
+        assert [item["code"] for item in await client.pong()] == ["invalid_parameter", "utterance_state"]
+
+
+async def test_a_writer_far_ahead_loses_nothing() -> None:
+    """Thousands of single letters that wait are one text; only flushes are counted, and never `end`."""
+    text = "Word by word. " * 400
+    config = configured(max_bytes_per_s=16_777_216)
+    async with running(config, FakeSynthesizer(ms_per_char=0.5)) as server, server.client() as client:
+        await client.say("start", id="first")
+        await client.say("start", id="a", after="first", lead_ms=None)
+        for letter in text:
+            await client.say("text", id="a", text=letter)
+        await client.say("end", id="a")
+        assert not [item for item in await client.pong() if item["type"] == "error"]
+        await client.say("cancel", id="first")
+        assert (await client.until("done", id="a"))["characters"] == len(text)
+
+
+async def test_flushes_in_line_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the bound a flush is refused; the text and its end are taken."""
+    monkeypatch.setattr("streamer.server.protocol.MAX_WAITING_PIECES", 4)
+    async with running() as server, server.client() as client:
+        await client.say("start", id="first")
+        await client.say("start", id="a", after="first", lead_ms=None)
+        for _ in range(20):
+            await client.say("text", id="a", text="One. ")
+            await client.say("flush", id="a")
+        await client.say("end", id="a")
+        errors = [item for item in await client.pong() if item["type"] == "error"]
+        assert errors and {item["code"] for item in errors} == {"rate_limited"}
+        await client.say("cancel", id="first")
+        done = await client.until("done", id="a")
+        assert (done["reason"], done["characters"]) == ("completed", 100)
+
+
 async def test_unknown_fields_are_warned_about_and_ignored() -> None:
     """A field of a later version does no harm."""
     async with running() as server, server.client("?colour=red") as client:
@@ -168,10 +224,20 @@ async def test_starts_beyond_the_rate_wait_or_are_refused() -> None:
         assert len([item for item in answers if item["type"] == "started"]) + len(errors) == 6
 
 
-async def test_a_message_that_is_too_large_closes_with_1009() -> None:
-    """Size is the one thing that only a close can answer."""
+async def test_a_message_that_is_too_large_is_one_error() -> None:
+    """It names the utterance, and the session goes on."""
     async with running(configured(max_message_bytes=2048)) as server, server.client() as client:
-        await client.connection.send("x" * 3000)
+        await client.say("speak", id="a", text="e" * 3000)
+        (error,) = await client.pong()
+        assert (error["code"], error["id"]) == ("invalid_message", "a")
+        await client.say("speak", id="b", text="Hello.")
+        assert (await client.until("done", id="b"))["reason"] == "completed"
+
+
+async def test_a_message_far_too_large_closes_with_1009() -> None:
+    """What the server would not even hold in memory, only a close can answer."""
+    async with running(configured(max_message_bytes=2048)) as server, server.client() as client:
+        await client.connection.send("x" * 9000)
         await client.connection.wait_closed()
         assert client.connection.close_code == 1009
 
@@ -213,8 +279,6 @@ def _admission() -> Admission:
 )
 def test_the_protocol_never_raises(admission: Admission, frames: list[str | bytes]) -> None:
     """Whatever comes in, what goes out can be written, and every accepted start is one open utterance."""
-    from fakes.synthesizer import FakeSynthesizer
-
     from streamer.server.messages import encode
 
     defaults = StreamDefaults.of_server(FakeSynthesizer().info, SpeechConfig())

@@ -34,12 +34,20 @@ def test_hostile_text_is_refused(text: str) -> None:
 def test_brackets_in_strings_are_no_nesting() -> None:
     """Text may hold what it likes."""
     text = '{"type":"text","id":"a","text":"' + "[{" * 50 + '\\" [[[[[[[[[[ \\\\"}'
-    assert parse_object(text)["text"].startswith("[{[{")
+    assert parse_object(text)[0]["text"].startswith("[{[{")
+
+
+def test_what_is_almost_json_is_read_and_told() -> None:
+    """NaN, numbers out of range and keys given twice are mistakes in a message that still has its id."""
+    for value in ("NaN", "-Infinity", "1e999", "[1e999]", '{"x":1,"x":2}'):
+        fields, mistakes = parse_object('{"id":"a","t":' + value + "}")
+        assert fields["id"] == "a" and len(mistakes) == 1
+    assert parse_object('{"id":"a","t":1e308}')[1] == []
 
 
 def test_a_message_becomes_its_struct() -> None:
     """Surrogate pairs are characters, whole numbers are welcome where fractions are."""
-    fields = parse_object(
+    fields, _ = parse_object(
         '{"type":"speak","id":"a","text":"\\ud83d\\ude00","params":{"text_temp":1},"lead_ms":null}'
     )
     message, unknown = read_message(fields)

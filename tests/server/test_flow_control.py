@@ -51,6 +51,15 @@ def test_a_listener_who_ran_dry_does_not_get_a_burst() -> None:
     assert clock.wait_s(60, 80) == pytest.approx(0.02)
 
 
+def test_a_report_before_any_sound_means_nothing() -> None:
+    """Who says that nothing was played before anything was sent has not run dry."""
+    time = FakeTime()
+    clock = PlaybackClock(100, time)
+    clock.played(0)
+    time.now_s += 1
+    assert clock.sent(0, 20) == 0 and clock.position_ms == 0
+
+
 def test_a_report_of_the_listener_sets_the_clock() -> None:
     """`played` counts, but never beyond what was sent."""
     time = FakeTime()

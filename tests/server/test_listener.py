@@ -21,6 +21,11 @@ def _post(path: str, *headers: str, body: bytes = BODY) -> bytes:
     [
         (_post("/v1/audio/speech"), 404),
         (_post("/livez"), 405),
+        (_post("/livez").replace(b"POST", b"GET"), 200),
+        (_post("/livez", "Transfer-Encoding: chunked").replace(b"POST", b"GET"), 411),
+        (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: test\r\n\r\n", 431),
+        (b"get /livez HTTP/1.1\r\nHost: test\r\n\r\n", 400),
+        (b"GET /v1/stream HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n\r\n", 426),
         (_post("/v1/stream"), 405),
         (b"DELETE /livez HTTP/1.1\r\nHost: test\r\n\r\n", 405),
         (b"OPTIONS /nowhere HTTP/1.1\r\nHost: test\r\n\r\n", 404),
@@ -33,10 +38,32 @@ def _post(path: str, *headers: str, body: bytes = BODY) -> bytes:
         (b"POST /x HTTP/1.1\r\n" + b"A: b\r\n" * 4000, 431),
     ],
 )
-async def test_a_request_with_a_body_is_answered(request_bytes: bytes, status: int) -> None:
-    """A POST and whatever else is not a handshake gets a status, never a dropped connection."""
+async def test_a_request_is_answered(request_bytes: bytes, status: int) -> None:
+    """A POST, a GET with a body, and whatever else is not a handshake gets a status, never a dropped connection."""
     async with running() as server:
         assert (await server.http(request_bytes))[0] == status
+
+
+async def test_no_answer_to_head_has_a_body() -> None:
+    """Also not where nothing is found, or the address is the stream's."""
+    async with running() as server:
+        for path, expected in (("/", 200), ("/nowhere", 404), ("/v1/stream", 426)):
+            status, head, body = await server.http(f"HEAD {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+            assert (status, body) == (expected, b"") and b"Content-Length: 0" not in head
+
+
+async def test_a_client_that_waits_to_send_its_body_is_told_to() -> None:
+    """`Expect: 100-continue` is answered once, and then the request."""
+    async with running() as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.server.port)
+        writer.write(_post("/livez", f"Content-Length: {len(BODY)}", "Expect: 100-continue", body=b""))
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        for position in range(len(BODY)):
+            writer.write(BODY[position : position + 1])
+            await writer.drain()
+        assert (await reader.read()).startswith(b"HTTP/1.1 405")
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_a_request_may_come_byte_by_byte() -> None:

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 from fakes.synthesizer import FakeSynthesizer
-from speaking import Frame, configured, eventually, running
+from speaking import Client, Frame, configured, eventually, running
 from websockets.exceptions import ConnectionClosed
 
 from streamer.errors import EngineError
@@ -300,6 +300,56 @@ async def test_bare_framing_has_no_headers_and_one_stream_at_a_time() -> None:
             assert abs(payloads[done["id"]] / 48 - done["audio_ms"]) <= 20
 
 
+def _order(client: Client) -> list[tuple[str, str]]:
+    kinds = ("sentence_start", "done")
+    return [(m["type"], m["id"]) for m in client.received if isinstance(m, dict) and m["type"] in kinds]
+
+
+@pytest.mark.parametrize("framing", ["framed", "bare"])
+async def test_who_is_cancelled_in_line_leaves_it_closed(framing: str) -> None:
+    """The third does not begin before the first is over, though the second, behind which it was, is gone."""
+    async with running() as server, server.client(f"?framing={framing}&lead_ms=0") as client:
+        await client.say("speak", id="a", text="A first one, of some length.")
+        await client.say("speak", id="b", text="Never.", after="a")
+        await client.say("speak", id="c", text="Third.", after="b")
+        await client.until("sentence_start", id="a")
+        await client.say("cancel", id="b")
+        await client.until("done", id="c")
+        assert _order(client) == [
+            ("sentence_start", "a"),
+            ("done", "b"),
+            ("done", "a"),
+            ("sentence_start", "c"),
+            ("done", "c"),
+        ]
+
+
+async def test_a_line_of_cancelled_utterances_is_forgotten() -> None:
+    """However many were cancelled in line, the last knows only whom it really plays behind."""
+    async with running() as server, server.client() as client:
+        await client.say("start", id="0")
+        for number in range(1, 40):
+            await client.say("start", id=str(number), after=str(number - 1))
+            if number > 1:
+                await client.say("cancel", id=str(number - 1))
+                await client.until("done", id=str(number - 1))
+        (session,) = server.server._sessions
+        behind = session._protocol._over["38"].after
+        assert behind is session._protocol.open["0"] and behind.after is None
+        await client.say("cancel")
+        await client.until("done", id="39")
+
+
+async def test_bare_utterances_never_play_at_once() -> None:
+    """Without headers `after` cannot bring an utterance forward: it plays behind all that are open."""
+    async with running() as server, server.client("?framing=bare&lead_ms=0") as client:
+        await client.say("speak", id="a", text="First.")
+        await client.say("speak", id="b", text="Second.")
+        await client.say("speak", id="c", text="Third.", after="a")
+        await client.until("done", id="c")
+        assert _order(client) == [(kind, name) for name in "abc" for kind in ("sentence_start", "done")]
+
+
 async def test_a_failed_sentence_ends_its_utterance_only() -> None:
     """`done failed` carries the error; the session and the neighbour go on."""
     synthesizer = FakeSynthesizer()
@@ -314,6 +364,22 @@ async def test_a_failed_sentence_ends_its_utterance_only() -> None:
             await client.until("done", id="b")
         await client.pong()
         assert server.synthesizer.num_open == 0
+
+
+async def test_the_operator_learns_of_a_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """Each failed utterance is counted by its code, and logged by its id, without a word of its text."""
+    synthesizer = FakeSynthesizer()
+    synthesizer.fail_on["Boom"] = EngineError("this one failed")
+    async with running(synthesizer=synthesizer) as server, server.client() as client:
+        await client.say("speak", id="a", text="Boom now.")
+        await client.until("done", reason="failed")
+        assert b'tts_errors_total{code="engine_failed"} 1.0' in server.server.metrics.render()
+        session_id = client.messages("session")[0]["session_id"]
+    (record,) = [record for record in caplog.records if record.msg == "utterance failed"]
+    said = vars(record)
+    assert (said["session_id"], said["utterance_id"]) == (session_id, "a")
+    assert (said["code"], said["reason"]) == ("engine_failed", "this one failed")
+    assert "Boom" not in str(said)
 
 
 async def test_a_sentence_cut_at_the_cap_is_truncated() -> None:

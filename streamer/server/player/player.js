@@ -113,6 +113,11 @@ async function speak() {
   const text = $("text").value.trim();
   if (!text || !connection.isOpen) return;
   showError(null);
+  const longest = session.limits.max_buffered_chars ?? Infinity;
+  if (Array.from(text).length > longest) {
+    showError({ message: `This text is too long: the server takes ${longest} characters at once.` });
+    return;
+  }
   serverNotes = [];
   refreshNotes();
   const clickedAt = performance.now();

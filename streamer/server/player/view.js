@@ -46,10 +46,7 @@ export function showCaption(sentences, playedMs, isActive) {
 export async function showVoices() {
   const { voices, default: usual } = await (await fetch("/v1/voices")).json();
   const chosen = $("voice").value || usual;
-  const options = voices.map(({ name, language }) => {
-    const label = language ? `${name} (${language})` : name;
-    return new Option(label, name, name === usual, name === chosen);
-  });
+  const options = voices.map(({ name }) => new Option(name, name, name === usual, name === chosen));
   $("voice").replaceChildren(...options);
 }
 
