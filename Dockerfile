@@ -20,11 +20,14 @@ COPY streamer streamer
 # Weights that were just written here may be readable by their owner only, who is nobody in the container.
 RUN chmod -R a+rX streamer \
  && pip install --no-cache-dir -c constraints.txt . \
- && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin streamer
+ && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin streamer \
+ && install -d -o streamer /var/cache/streamer
 
 # Not from /app, where the sources lie: the installed package is the one that runs.
 WORKDIR /
 USER 10001
+# Where the compiled decode steps are kept; without a writable place they are compiled at each start.
+ENV NUMBA_CACHE_DIR=/var/cache/streamer
 ENV STREAMER_HOST=0.0.0.0 STREAMER_PORT=8765 STREAMER_LOG_FORMAT=json
 EXPOSE 8765
 STOPSIGNAL SIGTERM
