@@ -128,6 +128,8 @@ def _say(parsed: argparse.Namespace) -> int:
 
     if parsed.output.suffix not in (".ogg", ".opus", ".wav"):
         raise InvalidParameterError(f"{str(parsed.output)!r}: the name must end in .ogg, .opus or .wav")
+    if not parsed.output.parent.is_dir():  # said before the work, not after it
+        raise InvalidParameterError(f"{str(parsed.output)!r}: there is no such directory")
     text = sys.stdin.read() if parsed.text == "-" else parsed.text
     from streamer.inprocess import speak_into_memory
 
@@ -143,7 +145,8 @@ def _say(parsed: argparse.Namespace) -> int:
 
         audio = speak_into_memory(_config(parsed).engine, text, parsed.voice, parsed.seed, show)
     audio.save(parsed.output)
-    print(f"{parsed.output}: {audio.duration_s:.2f} s, seed {audio.seed}")
+    cut = "; a sentence was cut that the model did not end" if audio.truncated else ""
+    print(f"{parsed.output}: {audio.duration_s:.2f} s, seed {audio.seed}{cut}")
     return 0
 
 

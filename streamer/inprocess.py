@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import secrets
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -20,7 +21,7 @@ from streamer.audio.containers import write_wav
 from streamer.audio.packets import create_encoder
 from streamer.config import EngineConfig
 from streamer.errors import InvalidParameterError, VoiceNotFoundError
-from streamer.pipeline import speak
+from streamer.pipeline import prepare, speak
 from streamer.speech import AudioPacket, SpeechEnded, SpeechEvent, SpeechSettings, TextFeed
 from streamer.synthesis import PcmChunk, Samples, Synthesizer
 
@@ -75,7 +76,8 @@ async def stream(
 
     `voice` None: the model's default. `seed` None: drawn. `model` None: the built-in voice.
     """
-    synthesizer = await asyncio.wrap_future(_started(_engine(model)))
+    # Shielded, because others wait for the same start.
+    synthesizer = await asyncio.shield(asyncio.wrap_future(_started(_engine(model))))
     settings = _settings(synthesizer, voice, _seed(seed))
     truncated = False
     async with contextlib.aclosing(speak(TextFeed(text), synthesizer, settings)) as events:
@@ -125,19 +127,31 @@ def speak_into_memory(
                 on_event(event)
         return Audio(np.concatenate(pieces), settings.sample_rate_hz, settings.params.seed, truncated)
 
-    return _run(collect()).result()
+    speaking = _run(collect())
+    try:
+        return speaking.result()
+    finally:
+        speaking.cancel()  # where the caller was interrupted
 
 
-@cache
 def _started(config: EngineConfig) -> Future[Synthesizer]:
-    """The warm synthesizer of these settings, shared by all calls of this process."""
+    """The warm synthesizer of these settings, shared by all calls; a start that failed is tried again."""
 
     async def start() -> Synthesizer:
         synthesizer = await asyncio.to_thread(build_synthesizer, config)
+        await asyncio.to_thread(prepare, synthesizer)
         await synthesizer.start()
         return synthesizer
 
-    return _run(start())
+    with _starting:
+        started = _starts.get(config)
+        if started is None or (started.done() and started.exception() is not None):
+            started = _starts[config] = _run(start())
+        return started
+
+
+_starting = threading.Lock()
+_starts: dict[EngineConfig, Future[Synthesizer]] = {}
 
 
 def _run(work: Coroutine[Any, Any, Result]) -> Future[Result]:
@@ -163,6 +177,7 @@ def _settings(synthesizer: Synthesizer, voice: str | None, seed: int) -> SpeechS
         encoding="pcm_s16le",
         sample_rate_hz=info.sample_rate_hz,
         frame_ms=FRAME_MS,
+        max_audio_s=math.inf,  # who asks for a whole book in his own process means it
         language=info.languages[0] if len(info.languages) == 1 else "en",
     )
 

@@ -125,9 +125,11 @@ def _parse_text(value: object) -> str:
 
 
 def _parse_path(value: object) -> Path:
-    if isinstance(value, Path):
-        return value.expanduser()
-    return Path(_parse_text(value)).expanduser()
+    path = value if isinstance(value, Path) else Path(_parse_text(value))
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{str(path)!r}: {error}") from error
 
 
 _PARSERS: dict[type, Callable[[object], Any]] = {

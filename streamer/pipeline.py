@@ -60,15 +60,14 @@ async def speak(
     cancel: sentences in the making are given up. Raises what the synthesizer raises.
     """
     sound = _Sound(synthesizer.info.sample_rate_hz, encoder or settings.create_encoder())
-    truncated = False
+    truncated = is_cut = False
     async with contextlib.aclosing(SentencesAhead(feed, synthesizer, settings)) as sentences:
-        while (item := await sentences.next()) is not None:
-            if sound.is_longer_than(settings.max_audio_s):
-                truncated = True
-                break
+        while not is_cut and (item := await sentences.next()) is not None:
             if isinstance(item, TextFlush):
                 yield Flushed(item.ref)
                 continue
+            if is_cut := sound.is_longer_than(settings.max_audio_s):
+                break
             async for chunk in item:
                 if chunk.samples.size or chunk.is_last:
                     for event in sound.begin_sentence(item.sentence, item.index):
@@ -76,17 +75,16 @@ async def speak(
                 for packet in sound.add(chunk.samples):
                     yield packet
                 truncated |= chunk.truncated
-                if sound.is_longer_than(settings.max_audio_s) and not chunk.is_last:
-                    truncated = True
+                if is_cut := sound.is_longer_than(settings.max_audio_s) and not chunk.is_last:
                     break
-            for event in sound.end_sentence(is_last=sentences.is_exhausted):
+            for event in sound.end_sentence(is_last=is_cut or sentences.is_exhausted):
                 yield event
         for packet in sound.finish():
             yield packet
     yield SpeechEnded(
         audio_ms=sound.duration_ms,
         num_sentences=sound.num_sentences,
-        truncated=truncated,
+        truncated=truncated or is_cut,
         generation_s=sentences.waiting.total_s,
     )
 

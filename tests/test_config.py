@@ -76,6 +76,12 @@ def test_a_broken_file_is_a_configuration_error(tmp_path: Path, text: str) -> No
         load_config(_toml(tmp_path, text), {})
 
 
+def test_the_home_of_nobody_is_a_configuration_error() -> None:
+    """A path that cannot be made out is named like any other mistake."""
+    with pytest.raises(ConfigError, match="~nobody-of-this-name/bark"):
+        load_config(None, {"STREAMER_MODEL": "~nobody-of-this-name/bark"})
+
+
 def test_a_missing_file_is_a_configuration_error(tmp_path: Path) -> None:
     """A file that was asked for has to be there."""
     with pytest.raises(ConfigError):

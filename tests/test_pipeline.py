@@ -144,6 +144,29 @@ async def test_the_longest_sound_ends_an_utterance() -> None:
     assert isinstance(ended, SpeechEnded) and ended.truncated and ended.audio_ms < 1500
 
 
+async def test_the_longest_sound_ends_it_though_the_writer_goes_on() -> None:
+    """The end does not wait for text that could not be spoken, and the sentence broken off is given up."""
+    feed, synthesizer = TextFeed(), FakeSynthesizer(speed=20.0)
+    feed.append("A sentence that is much longer than all that may be said. ")
+    feed.flush()
+    async with asyncio.timeout(5):
+        events = [event async for event in speak(feed, synthesizer, _settings(max_audio_s=0.3))]
+    assert isinstance(events[-1], SpeechEnded) and events[-1].truncated
+    assert [event.is_last for event in events if isinstance(event, AudioPacket)].count(True) == 1
+    assert synthesizer.num_open == 0 and synthesizer.num_cancelled == 1
+
+
+async def test_a_flush_behind_the_longest_sound_is_answered() -> None:
+    """All before it has been sent: nothing was cut."""
+    feed = TextFeed()
+    feed.append("Just as long.")
+    feed.flush("mark")
+    feed.end()
+    events = [event async for event in speak(feed, FakeSynthesizer(), _settings(max_audio_s=0.26))]
+    assert Flushed("mark") in events
+    assert isinstance(events[-1], SpeechEnded) and not events[-1].truncated
+
+
 async def test_words_share_the_time_of_their_sentence() -> None:
     """Every word has its place in the text and a time within its sentence, in order."""
     events = await _events("Hello my dear friend.")

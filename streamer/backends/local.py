@@ -17,7 +17,7 @@ import torch
 from streamer.engine.engine import Engine
 from streamer.engine.request import Request
 from streamer.engine.watchdog import Watchdog
-from streamer.errors import StreamerError, TextTooLongError
+from streamer.errors import CheckpointError, ConfigError, StreamerError, TextTooLongError
 from streamer.models.checkpoint import LoadedModel, load_model
 from streamer.stages.chain import build_stages, semantic_cap
 from streamer.stages.sentence import SentencePrompt, SentenceWork
@@ -29,6 +29,8 @@ from streamer.voices.library import VoiceLibrary
 logger = logging.getLogger(__name__)
 
 WARM_UP_TEXT = "Hello."
+VOICE_DIRECTORIES = ("speaker_embeddings", "voices")
+"""Of a model: Hugging Face's, as downloaded, and ours."""
 
 SLOWEST_STEPS_TO_HANG = 10
 """A full batch may take this many times as long as the slowest step of the warm-up, which has one row."""
@@ -117,11 +119,17 @@ class LocalSynthesizer:
         generate_ahead_s: float = 8.0,
         hang_limit_s: float = 15.0,
     ) -> LocalSynthesizer:
-        """Read a model directory with tokenizer and voices. Raises `CheckpointError` where it is broken."""
+        """Read a model directory with tokenizer and voices.
+
+        Raises `CheckpointError` where it is broken, `ConfigError` for a `voices_directory` that is not there.
+        """
+        if voices_directory is not None and not voices_directory.is_dir():
+            raise ConfigError(f"voices_directory {str(voices_directory)!r}: there is no such directory")
         torch.set_num_threads(num_threads or len(os.sched_getaffinity(0)))
         model = load_model(model_directory, device=device, dtype=dtype)
         tokenizer = load_tokenizer(model.config.tokenizer, model.directory)
-        directories = [model.directory / "voices"]
+        _check_ids(tokenizer, model)
+        directories = [model.directory / name for name in VOICE_DIRECTORIES]
         if voices_directory is not None:
             directories.append(voices_directory)
         return cls(
@@ -208,3 +216,14 @@ class LocalSynthesizer:
         cap = semantic_cap(request.text, self._config)
         prompt = SentencePrompt(tuple(tokens), voice, request.params, request.sentence_index, cap)
         return SentenceWork(prompt, self._config)
+
+
+def _check_ids(tokenizer: Tokenizer, model: LoadedModel) -> None:
+    """Raise `CheckpointError` for a tokenizer of another model, whose ids would kill the engine one day."""
+    semantic = model.config.semantic
+    num_ids = semantic.transformer.input_vocab_size - semantic.text_offset
+    if tokenizer.num_ids > num_ids:
+        raise CheckpointError(
+            f"{model.directory / model.config.tokenizer.file}: has {tokenizer.num_ids} ids, "
+            f"but the model takes {num_ids}"
+        )

@@ -70,6 +70,8 @@ class Engine(Generic[WorkT]):
                 raise OverloadedError(f"{len(self._open)} sentences are open already", retry_after_s=1.0)
             if request.request_id in self._open:
                 raise ValueError(f"request {request.request_id!r} is open already")
+            if any(request.is_same_sentence(other) for other in self._open.values()):
+                raise ValueError(f"sentence {request.sentence_index} of its utterance is open already")
             request.submitted_s = self._clock()
             self._open[request.request_id] = request
             self._leave_word(lambda: self._enqueue(request))

@@ -36,6 +36,11 @@ class Request(Generic[WorkT]):
     """Set by the engine, at the latest when it first sees the request."""
     is_cancelled: bool = False
 
+    def is_same_sentence(self, other: Request[WorkT]) -> bool:
+        """Whether both claim one place in an utterance; a listener hears one sentence at a time."""
+        is_same_utterance = self.utterance_id != "" and self.utterance_id == other.utterance_id
+        return is_same_utterance and self.sentence_index == other.sentence_index
+
     @property
     def ahead_s(self) -> float:
         """Sound up to this sentence's that waits for its reader."""

@@ -49,8 +49,8 @@ def load_model(
 
     `dtype` is that of the transformers' weights; their norms, and the whole codec, stay in float32 as in
     Bark. "int8" (on a CPU only) decodes with int8 weights and makes whole passes in bfloat16 or float32,
-    whichever is faster on this CPU. Raises
-    `CheckpointError` naming the file and key at fault, or what is missing.
+    whichever is faster on this CPU; it is compiled here. Raises `CheckpointError` naming the
+    file and key at fault, or what is missing.
     """
     checkpoint = _read(path)
     is_int8 = dtype == INT8
@@ -69,6 +69,8 @@ def load_model(
     fine.tie_weights()
     for network in networks.values():
         network.to(device).eval()
+        if isinstance(network, Int8Gpt):
+            network.warm_up()
     return LoadedModel(checkpoint.config, directory=path, **networks)  # type: ignore[arg-type]
 
 

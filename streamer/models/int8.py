@@ -6,6 +6,10 @@ not depend on its neighbours). Passes over many positions multiply the same weig
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -17,6 +21,9 @@ from streamer.models.kv_cache import KvCache
 LARGEST = 127
 PARALLEL_WIDTH = 512
 """From this width on a product is worth sharing between threads; below, meeting again costs more."""
+
+_threads = threading.Lock()
+"""Numba ends the process where two models share out work to its threads at once."""
 
 Packed = tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]
 
@@ -70,28 +77,35 @@ class Int8Gpt(CausalGpt):
     ) -> Tensor:
         """As `CausalGpt.decode`; `length` changes nothing, no row ever reads past its own position."""
         # Here, because who has a GPU need not load a compiler.
-        from numba import set_num_threads
+        from numba import config, set_num_threads
 
         from streamer.models.fused_decode import decode_step
 
         is_parallel = self.num_threads > 1
-        if is_parallel:
-            set_num_threads(self.num_threads)
         x = self.embed(tokens) + self.transformer.wpe(positions).float()  # [rows, width]
         logits = np.empty((len(x), self.config.output_vocab_size), np.float32)
-        decode_step(
-            x.numpy(),
-            self._layers,
-            self._head,
-            cache.keys.view(torch.uint16).numpy(),
-            cache.values.view(torch.uint16).numpy(),
-            slots.numpy(),
-            positions.numpy(),
-            self.config.num_heads,
-            logits,
-            self.num_threads if is_parallel else None,
-        )
+        with _threads if is_parallel else contextlib.nullcontext():
+            if is_parallel:
+                set_num_threads(min(self.num_threads, config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+            decode_step(
+                x.numpy(),
+                self._layers,
+                self._head,
+                cache.keys.view(torch.uint16).numpy(),
+                cache.values.view(torch.uint16).numpy(),
+                slots.numpy(),
+                positions.numpy(),
+                self.config.num_heads,
+                logits,
+                self.num_threads if is_parallel else None,
+            )
         return torch.from_numpy(logits)
+
+    def warm_up(self) -> None:
+        """Compile `decode` now: it may take seconds, which no step of an engine that is watched should."""
+        cache = KvCache(replace(self.config, block_size=1), 1, self.cache_dtype)
+        zero = torch.zeros(1, dtype=torch.long)
+        self.decode(zero, zero, cache, zero)
 
 
 def fastest_wide_dtype() -> torch.dtype:

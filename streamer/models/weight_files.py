@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ _SAFE_GLOBALS: list[Any] = [
     type(np.dtype(np.float32)),
     type(np.dtype(np.float64)),
 ]
+
+_HEAD = re.compile(r"lm_heads\.(\d{1,3})\.weight")
+_EMBEDDING = re.compile(r"transformer\.wtes\.(\d{1,3})\.weight")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +112,9 @@ def with_tied_heads(weights: Weights) -> Weights:
     Raises `CheckpointError` where both are there and differ.
     """
     tensors = dict(weights.tensors)
-    heads = {key for key in tensors if key.startswith("lm_heads.")}
-    embeddings = {key for key in tensors if key.startswith("transformer.wtes.")}
-    numbers = {int(key.split(".")[1]) for key in heads} | {int(key.split(".")[2]) - 1 for key in embeddings}
-    for number in sorted(numbers - {-1}):
+    heads = {int(match[1]) for key in tensors if (match := _HEAD.fullmatch(key))}
+    embeddings = {int(match[1]) for key in tensors if (match := _EMBEDDING.fullmatch(key))}
+    for number in sorted(heads | {number - 1 for number in embeddings} - {-1}):
         head, embedding = f"lm_heads.{number}.weight", f"transformer.wtes.{number + 1}.weight"
         if head not in tensors and embedding in tensors:
             tensors[head] = tensors[embedding]

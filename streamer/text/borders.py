@@ -64,6 +64,7 @@ _EVENT: Final = re.compile(
     rf"|(?P<wide_comma>[、，；：—]{{1,{MAX_RUN_CHARS}}})|(?P<gap>\s{{1,{MAX_RUN_CHARS}}})"
 )
 _OPEN_TAG: Final = re.compile(rf"\[[^\[\]\n]{{0,{MAX_TAG_CHARS}}}")
+_STOP_RUN: Final = re.compile(rf"[{_STOPS}]{{1,{MAX_RUN_CHARS}}}")
 _SONG_MARK: Final = re.compile(rf"[{_NOTES}]+")
 _SILENT: Final = re.compile(rf"(?:{_TAG}|[^\w\[{_NOTES}]++|_)*+")
 """What may stand between a stop and the next sentence's first word: tags, quotes, emoji, dashes."""
@@ -163,6 +164,13 @@ def _stop_border(
     stops = closed[len(word) :]
     if not stops or _is_list_number(text, start, token, word, stops):
         return None
+    if more := _STOP_RUN.match(text, end):  # "Well. . . no": the last stop counts
+        if more.end() == len(text) and not is_whole:
+            return Border(start, Strength.UNDECIDED)
+        if more.end() == len(text) or text[more.end()].isspace():
+            return None
+    if not word and stops == "." and _before(text, start - len(token)).endswith("."):
+        stops = "..."
     border = _before_words(Border(start, Strength.SENTENCE, SENTENCE_PAUSE_S), text, end, is_whole)
     if border.strength is not Strength.SENTENCE:
         return border
@@ -207,8 +215,13 @@ def _is_list_number(text: str, start: int, token: str, word: str, stops: str) ->
     """Whether `1.` is the marker of an item: at the beginning, of a line too, or behind a colon."""
     if stops != "." or not _NUMBERED.fullmatch(word):
         return False
-    before = text[max(0, start - len(token) - MAX_RUN_CHARS) : start - len(token)].rstrip(" \t")
+    before = _before(text, start - len(token))
     return not before or before[-1] in "\n\r:"
+
+
+def _before(text: str, end: int) -> str:
+    """The nearest characters before `end`, but for spaces."""
+    return text[max(0, end - MAX_RUN_CHARS) : end].rstrip(" \t")
 
 
 def _last_token(text: str, end: int) -> str:

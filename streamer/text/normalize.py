@@ -105,7 +105,7 @@ def _write_addresses(text: str) -> str:
 def _address(address: str) -> str:
     address = re.sub(r"^https?://|^www\.|(?<=//)www\.", "", address).removeprefix("www.").rstrip("/")
     parts = re.findall(r"[^\W\d_]+|\d+|.", address)
-    words = (digits(part) if part.isdigit() else _ADDRESS_SIGNS.get(part, part) for part in parts)
+    words = (digits(part) if part.isdecimal() else _ADDRESS_SIGNS.get(part, part) for part in parts)
     return " ".join(words)
 
 

@@ -33,6 +33,11 @@ _ASCII_FOR: Final = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "–": "-"
 class Tokenizer(Protocol):
     """Text to the ids that a semantic model was trained on."""
 
+    @property
+    def num_ids(self) -> int:
+        """All ids are below this."""
+        ...
+
     def encode(self, text: str) -> list[int]:
         """The text's ids, without any offset the model adds."""
         ...
@@ -56,6 +61,10 @@ class PhonemeTokenizer:
         unknown = set(" ".join(lexicon.values()).split()) - self._id_of.keys()
         if unknown:
             raise CheckpointError(f"the lexicon has phones that are not symbols: {sorted(unknown)[:5]}")
+
+    @property
+    def num_ids(self) -> int:
+        return max(self._id_of.values(), default=-1) + 1
 
     def encode(self, text: str) -> list[int]:
         ids: list[int] = []
@@ -98,6 +107,10 @@ class WordPieceTokenizer:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer = tokenizer
+
+    @property
+    def num_ids(self) -> int:
+        return max(self._tokenizer.get_vocab().values(), default=-1) + 1
 
     def encode(self, text: str) -> list[int]:
         return list(self._encoding(text).ids)

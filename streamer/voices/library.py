@@ -7,7 +7,7 @@ from pathlib import Path
 
 from streamer.errors import VoiceNotFoundError
 from streamer.models.vocabulary import ModelConfig
-from streamer.voices.voice import Voice
+from streamer.voices.voice import SEMANTIC_FILE, Voice
 
 NO_HISTORY = "random"
 """The one voice of a model that brings none."""
@@ -16,6 +16,7 @@ NO_HISTORY = "random"
 class VoiceLibrary:
     """Every `.npz` under the given directories, named by its path without the suffix: `v2/en_speaker_6`.
 
+    So are the voices that Hugging Face keeps in three files each, `v2/en_speaker_6_semantic_prompt.npy` and so on.
     A name never becomes a path: what a client sends is only ever the key of a dict.
     Raises `CheckpointError` for a file that is no voice of this model.
     """
@@ -44,7 +45,8 @@ class VoiceLibrary:
 def _scan(directory: Path) -> Iterator[tuple[str, Path]]:
     """(name, path) of the voices under `directory`, sorted; links that lead out of it are passed over."""
     root = directory.resolve()
-    for path in sorted(root.rglob("*.npz")):
-        target = path.resolve()
-        if target.is_relative_to(root) and target.is_file():
-            yield path.relative_to(root).with_suffix("").as_posix(), target
+    for suffix in (SEMANTIC_FILE, ".npz"):
+        for path in sorted(root.rglob(f"*{suffix}")):
+            target = path.resolve()
+            if target.is_relative_to(root) and target.is_file():
+                yield path.relative_to(root).as_posix().removesuffix(suffix), target

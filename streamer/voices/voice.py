@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from streamer.models.vocabulary import ModelConfig
 
 Codes = npt.NDArray[np.integer]
 
+SEMANTIC_FILE = "_semantic_prompt.npy"
+_BROKEN = (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError)
 _KEYS = {"semantic": "semantic_prompt", "coarse": "coarse_prompt", "fine": "fine_prompt"}
 
 
@@ -36,15 +39,14 @@ class Voice:
 
     @classmethod
     def load(cls, path: Path, config: ModelConfig) -> Voice:
-        """Read Bark's `.npz` of `semantic_prompt`, `coarse_prompt`, `fine_prompt`.
+        """Read Bark's `.npz` of `semantic_prompt`, `coarse_prompt`, `fine_prompt`, or Hugging Face's three files.
 
-        Raises `CheckpointError` where the file is broken or is no voice of this model.
+        Of these `path` is `NAME_semantic_prompt.npy`, beside which the others lie. Raises `CheckpointError`
+        where a file is missing, broken, or no voice of this model.
         """
         try:
-            # Opened here, because numpy leaves a file open that turns out to be broken.
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                voice = cls(**{name: arrays[key] for name, key in _KEYS.items()})
-        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+            voice = cls(**(_read_archive(path) if path.suffix == ".npz" else _read_files(path)))
+        except (*_BROKEN, zipfile.BadZipFile, zlib.error) as error:
             raise CheckpointError(f"voice {path} cannot be read: {error}") from error
         if problem := voice.problem(config):
             raise CheckpointError(f"voice {path} does not fit the model {config.name!r}: {problem}")
@@ -75,6 +77,20 @@ class Voice:
         if not np.array_equal(self.coarse, self.fine[:num_coarse]):
             return "the coarse prompt is not the beginning of the fine prompt"
         return None
+
+
+def _read_archive(path: Path) -> dict[str, Codes]:
+    # Opened here, because numpy leaves a file open that turns out to be broken.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return {name: arrays[key] for name, key in _KEYS.items()}
+
+
+def _read_files(path: Path) -> dict[str, Codes]:
+    stem, arrays = path.name.removesuffix(SEMANTIC_FILE), {}
+    for name, key in _KEYS.items():
+        with path.with_name(f"{stem}_{key}.npy").open("rb") as file:
+            arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+    return arrays
 
 
 def _is_outside(tokens: Codes, size: int) -> bool:

@@ -10,7 +10,14 @@ from fakes.tiny_bark import tiny_model
 from tiny_speaker import MAX_TOKENS, LettersTokenizer, save_voices, tiny_synthesizer
 
 from streamer.backends import local
-from streamer.errors import EngineError, OverloadedError, TextTooLongError, VoiceNotFoundError
+from streamer.errors import (
+    CheckpointError,
+    ConfigError,
+    EngineError,
+    OverloadedError,
+    TextTooLongError,
+    VoiceNotFoundError,
+)
 from streamer.models.checkpoint import save_model
 from streamer.synthesis import SamplingParams, SentenceRequest
 
@@ -67,12 +74,13 @@ async def test_a_saved_model_speaks_as_the_one_in_memory(tmp_path, monkeypatch):
     """`load` reads weights, voices and config from a directory, and the operator's voices from another."""
     save_model(tiny_model(), tmp_path)
     save_voices(tmp_path / "voices" / "v2")
+    save_voices(tmp_path / "speaker_embeddings" / "v3")
     save_voices(tmp_path / "mine")
     monkeypatch.setattr(local, "load_tokenizer", lambda *_: LettersTokenizer())
     loaded = local.LocalSynthesizer.load(
         tmp_path, num_slots=2, num_threads=1, voices_directory=tmp_path / "mine"
     )
-    assert sorted(loaded.info.voices) == ["one", "two", "v2/one", "v2/two"]
+    assert sorted(loaded.info.voices) == ["one", "two", "v2/one", "v2/two", "v3/one", "v3/two"]
     other = tiny_synthesizer(tmp_path / "memory")
     sound = []
     for synthesizer, voice in ((loaded, "v2/one"), (other, "one")):
@@ -80,6 +88,19 @@ async def test_a_saved_model_speaks_as_the_one_in_memory(tmp_path, monkeypatch):
         sound.append([chunk.samples for chunk in await speak(synthesizer, request(voice=voice))])
         await synthesizer.close()
     np.testing.assert_allclose(np.concatenate(sound[0]), np.concatenate(sound[1]), atol=1e-5)
+
+
+def test_what_does_not_belong_to_the_model_is_refused_at_the_start(tmp_path, monkeypatch):
+    """A tokenizer with more ids than the model knows, and a directory of voices that is not there."""
+    save_model(tiny_model(), tmp_path)
+    tokenizer = LettersTokenizer()
+    monkeypatch.setattr(local, "load_tokenizer", lambda *_: tokenizer)
+    with pytest.raises(ConfigError, match="elsewhere"):
+        local.LocalSynthesizer.load(tmp_path, voices_directory=tmp_path / "elsewhere")
+    local.LocalSynthesizer.load(tmp_path, num_threads=1)
+    tokenizer.num_ids = 61
+    with pytest.raises(CheckpointError, match="takes 60"):
+        local.LocalSynthesizer.load(tmp_path, num_threads=1)
 
 
 async def test_a_sentence_comes_in_chunks_and_ends_once(started):

@@ -16,6 +16,8 @@ MAX_TOKENS = TINY.semantic.text_context
 class LettersTokenizer:
     """One token per character."""
 
+    num_ids = 50
+
     def encode(self, text: str) -> list[int]:
         return [ord(character) % 50 for character in text]
 

@@ -165,6 +165,22 @@ def test_more_than_may_wait_is_refused(engine):
     run_until_idle(engine)
 
 
+def test_two_requests_cannot_be_the_same_sentence(engine):
+    """The second is the caller's mistake, which the engine survives; once the first has ended it may come."""
+    first, second, third = (toy_request(name) for name in "abc")
+    for request in (first, second, third):
+        request.utterance_id = "talk"
+    third.sentence_index = 1
+    engine.submit(first)
+    with pytest.raises(ValueError, match="sentence 0"):
+        engine.submit(second)
+    engine.submit(third)
+    run_until_idle(engine)
+    engine.submit(second)
+    run_until_idle(engine)
+    assert [request.outlet.num_samples for request in (first, second, third)] == [30, 30, 30]
+
+
 def wait_for(condition):
     deadline_s = time.monotonic() + 10
     while not condition() and time.monotonic() < deadline_s:

@@ -17,7 +17,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from streamer.errors import CheckpointError
+from streamer.models import fused_decode
 from streamer.models.checkpoint import LoadedModel, load_model, save_model
+from streamer.models.int8 import Int8Gpt
 
 PARTS = ("semantic", "coarse", "fine", "codec")
 
@@ -104,6 +106,16 @@ def test_dtype_is_that_of_the_transformers_only(own: Path) -> None:
     assert model.codec.codebooks.dtype == torch.float32
     codes = torch.randint(1024, (1, 8, 10))
     assert model.fine(2, codes).isfinite().all()
+
+
+def test_int8_is_compiled_when_it_is_loaded(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first step of a sentence does not wait for the compiler; the fine model and the codec stay floats."""
+    compiled, step = [], fused_decode.decode_step
+    monkeypatch.setattr(fused_decode, "decode_step", lambda *given: compiled.append(given) or step(*given))
+    model = load_model(own, dtype="int8")
+    assert len(compiled) == 2
+    assert isinstance(model.semantic, Int8Gpt) and isinstance(model.coarse, Int8Gpt)
+    assert model.codec.codebooks.dtype == torch.float32
 
 
 def test_a_narrower_stored_type_loads(loaded: LoadedModel, tmp_path: Path) -> None:
@@ -232,6 +244,17 @@ def test_a_fine_head_that_differs_from_its_embedding_is_named(broken_suno: Path)
     (broken_suno / "fine.pt").unlink()
     torch.save(content, broken_suno / "fine.pt")
     assert "lm_heads.2.weight differs" in error_of(broken_suno)
+
+
+@pytest.mark.parametrize("key", ["lm_heads.x.weight", "lm_heads.1", "transformer.wtes.99.weight"])
+def test_a_strange_key_of_the_fine_model_is_named(broken_suno: Path, key: str) -> None:
+    """Whatever a head or an embedding is called, the answer is the one clear error."""
+    content = torch.load(broken_suno / "fine.pt", weights_only=False)
+    content["model"][key] = torch.zeros(1056, 8)
+    (broken_suno / "fine.pt").unlink()
+    torch.save(content, broken_suno / "fine.pt")
+    message = error_of(broken_suno)
+    assert "fine.pt" in message and "is not part of the model" in message
 
 
 def test_half_of_a_normalized_weight_is_named(broken_suno: Path) -> None:

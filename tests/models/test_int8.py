@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -98,8 +99,27 @@ def test_threads_do_not_change_the_result(model: CausalGpt) -> None:
     step = (torch.tensor([5, 7]), torch.tensor([6, 6]))
     slots, prompt = torch.tensor([0, 1]), torch.randint(50, (2, 6))
     alone = quantized.decode(*step, filled(quantized, slots, prompt), slots)
+    for num_threads in (2, 1000):  # the machine has fewer
+        quantized.num_threads = num_threads
+        assert torch.equal(quantized.decode(*step, filled(quantized, slots, prompt), slots), alone)
+
+
+def test_two_models_may_decode_at_the_same_time(model: CausalGpt) -> None:
+    """Two engines in one process, each on its thread, take turns at the compiler's threads."""
+    quantized = int8(model)
     quantized.num_threads = 2
-    assert torch.equal(quantized.decode(*step, filled(quantized, slots, prompt), slots), alone)
+    slots = torch.tensor([0])
+
+    def speak() -> list[float]:
+        cache = filled(quantized, slots, torch.ones(1, 1, dtype=torch.long))
+        return [
+            float(quantized.decode(slots, torch.tensor([1 + step % 20]), cache, slots)[0, 0])
+            for step in range(300)
+        ]
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: speak(), range(2))
+    assert first == second
 
 
 def test_what_is_not_a_number_stays_so_and_stays_in_its_row(model: CausalGpt) -> None:

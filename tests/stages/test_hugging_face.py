@@ -13,15 +13,6 @@ from transformers.models.bark import modeling_bark as hugging_face
 # One chunk to a buffer's room, so that a short sentence is one pass as in the whole-sentence algorithm.
 CONFIG = replace(TINY, fine=replace(TINY.fine, chunk_frames=(16,)))
 
-SEMANTIC = generation.BarkSemanticGenerationConfig(
-    eos_token_id=50,
-    text_encoding_offset=60,
-    text_pad_token=118,
-    semantic_infer_token=119,
-    semantic_vocab_size=50,
-    max_input_semantic_length=16,
-    max_new_tokens=10,
-)
 COARSE = generation.BarkCoarseGenerationConfig(
     coarse_semantic_pad_token=90,
     coarse_infer_token=92,
@@ -59,6 +50,18 @@ def with_weights_of(module, twin):
     assert not unexpected
     assert all(name.endswith("attn.bias") for name in missing)
     return twin.eval()
+
+
+def semantic_config(num_tokens):
+    return generation.BarkSemanticGenerationConfig(
+        eos_token_id=50,
+        text_encoding_offset=60,
+        text_pad_token=118,
+        semantic_infer_token=119,
+        semantic_vocab_size=50,
+        max_input_semantic_length=16,
+        max_new_tokens=num_tokens,
+    )
 
 
 def sizes(transformer, **more):
@@ -105,12 +108,12 @@ def twins(model):
 
 
 @pytest.mark.filterwarnings("ignore")  # of the other implementation's own making
-@pytest.mark.parametrize("num_history", [0, 5, 40])
+@pytest.mark.parametrize(("num_history", "num_tokens"), [(0, 10), (5, 10), (40, 10), (40, 32)])
 @torch.inference_mode()
-def test_all_three_stages_make_the_same_tokens(model, twins, num_history):
-    """Semantic, coarse over several windows, and fine: equal with and without history."""
+def test_all_three_stages_make_the_same_tokens(model, twins, num_history, num_tokens):
+    """Equal with and without history, over several windows of the coarse and of the fine model."""
     voice = tiny_voice(num_history)
-    work = tiny_work(voice, text=tuple(range(16)), max_tokens=10, config=CONFIG)
+    work = tiny_work(voice, text=tuple(range(16)), max_tokens=num_tokens, config=CONFIG)
     run(model, work)
 
     prompt = None
@@ -121,10 +124,11 @@ def test_all_three_stages_make_the_same_tokens(model, twins, num_history):
             "fine_prompt": torch.from_numpy(voice.fine),
         }
     semantic_twin, coarse_twin, fine_twin = twins
+    settings = semantic_config(num_tokens)
     text = torch.tensor([work.prompt.text_tokens])
-    semantic = semantic_twin.generate(text, SEMANTIC, history_prompt=prompt)
+    semantic = semantic_twin.generate(text, settings, history_prompt=prompt)
     assert work.semantic.tokens == semantic[0].tolist()
-    coarse = coarse_twin.generate(semantic, SEMANTIC, COARSE, codebook_size=20, history_prompt=prompt)
+    coarse = coarse_twin.generate(semantic, settings, COARSE, codebook_size=20, history_prompt=prompt)
     assert work.coarse.tokens == coarse[0].tolist()
-    fine = fine_twin.generate(coarse, SEMANTIC, COARSE, FINE, codebook_size=20, history_prompt=prompt)
+    fine = fine_twin.generate(coarse, settings, COARSE, FINE, codebook_size=20, history_prompt=prompt)
     np.testing.assert_array_equal(work.fine.codes[:, : work.fine.num_frames].numpy(), fine[0].numpy())

@@ -51,6 +51,20 @@ def test_long_numbers_are_read_by_digits() -> None:
     assert normalize("9" * 200) == " ".join(["nine"] * 200)
 
 
+@pytest.mark.parametrize("digit", ["²", "①", "٣", "१", "Ⅷ", "½"])
+def test_digits_of_every_kind_are_taken(digit: str) -> None:
+    """None makes an error, in an address neither."""
+    for text in (
+        digit,
+        f"http://a.com/{digit}",
+        f"http://¥{digit}😀.x",
+        f"{digit}@x.org",
+        f"5{digit} km",
+        f"${digit}",
+    ):
+        assert isinstance(normalize(text), str)
+
+
 def test_what_could_do_harm_is_dropped() -> None:
     """Control characters, lone surrogates and towers of marks go; line ends and joiners stay."""
     assert sanitize("a\x00b\ud800c\u202e\x1b[0m\n\td") == "abc[0m\n\td"

@@ -26,6 +26,7 @@ FRAGMENTS = [
         "3.14",
         "2026,",
         ". ",
+        ". . . ",
         "... ",
         "?! ",
     ),
@@ -75,6 +76,7 @@ def test_nothing_is_lost_or_too_long(text: str, max_tokens: int) -> None:
         "The U.S. Senate met J. R. R. Tolkien e.g. on Jan. 5.",
         "Pi is 3.14 and the version is 2.10.4 of example.com or a.b@c.org today.",
         "Well... maybe it is so… or not.",
+        "Well. . . maybe it is so . . . or not.",
         '"Really?" she asked and "Yes!" he said.',
         "See Fig. 3 and No. 5 of vol. 2 for more.",
         "[clears throat] Well then.",
@@ -96,6 +98,8 @@ def test_stops_that_end_no_sentence(text: str) -> None:
         ["He lives in the U.S.", "She does not live there."],
         ['He said "Stop it."', "Then he left (at last).", "That was it."],
         ["Are you sure?!", "Oh, I was wrong...", "What is it?"],
+        ["Are you sure ? !", "Oh, I was wrong. . .", "What is it ?", "Mary knows ."],
+        ["We use it all the time.", ".NET is what it is called."],
         ["Bring milk, bread, etc.", "Then come home again."],
         ["It was plan B.", "The next one was C."],
         ["That was nice.", "[laughter] Tell me more.", "Goodbye then. [sighs]"],
@@ -211,7 +215,8 @@ def test_a_flush_by_the_clock_tears_nothing(text: str, spoken: str, rest: str) -
 
 
 @pytest.mark.parametrize(
-    "unit", ["a", ",", "1", "字", "\u200d", "e\u0301", "[", "♪", "。", ". ", "e.g. ", "\n", " "]
+    "unit",
+    ["a", ",", "1", "字", "\u200d", "e\u0301", "[", "♪", "。", ".", ". ", "! ", "e.g. ", "\n", " "],
 )
 def test_endless_text_is_cut_in_linear_time(unit: str) -> None:
     """What is pending stays bounded, and characters counted for tokens grow only as the text does."""

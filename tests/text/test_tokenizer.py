@@ -57,6 +57,7 @@ def test_a_lexicon_is_read_from_its_file(tmp_path: Path) -> None:
     (tmp_path / "lexicon.gz").write_bytes(gzip.compress(LEXICON.encode()))
     tokenizer = load_tokenizer(TokenizerConfig("phonemes", "lexicon.gz", SYMBOLS), tmp_path)
     assert [SYMBOLS[index] for index in tokenizer.encode("world")] == ["W", "ER", "L", "D"]
+    assert tokenizer.num_ids == len(SYMBOLS)
 
 
 def test_word_pieces_are_the_originals(tmp_path: Path) -> None:
@@ -71,6 +72,7 @@ def test_word_pieces_are_the_originals(tmp_path: Path) -> None:
     for text in ("Hello!", "  hello \n Hello\tworld ", "é É e", "字字 He", "[laughter] Hello [MASK]", ""):
         expected = original.encode(" ".join(text.split()), add_special_tokens=False)
         assert from_vocabulary.encode(text) == from_json.encode(text) == expected
+    assert from_vocabulary.num_ids == from_json.num_ids == len(PIECES)
     assert from_vocabulary.unsupported("Hello привет 😀 Hello") == ("привет", "😀")
 
 

@@ -29,6 +29,38 @@ def test_names_are_paths_without_the_suffix(tmp_path):
     assert library.get("announcer").fine.shape == (8, 60)
 
 
+def save_files(folder, name, **changes):
+    folder.mkdir(parents=True, exist_ok=True)
+    for key, array in arrays(**changes).items():
+        np.save(folder / f"{name}_{key}.npy", array)
+
+
+def test_three_files_are_one_voice(tmp_path):
+    """As Hugging Face keeps Bark's voices: the same names, the same prompts."""
+    save(tmp_path / "archives" / "v2" / "en_speaker_6.npz")
+    save_files(tmp_path / "files" / "v2", "en_speaker_6")
+    save_files(tmp_path / "files", "announcer")
+    library = VoiceLibrary([tmp_path / "files"], SMALL)
+    assert library.names == ("announcer", "v2/en_speaker_6")
+    assert library.default == "v2/en_speaker_6"
+    expected = VoiceLibrary([tmp_path / "archives"], SMALL).get("v2/en_speaker_6")
+    for name in ("semantic", "coarse", "fine"):
+        assert np.array_equal(getattr(library.get("v2/en_speaker_6"), name), getattr(expected, name))
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"not an array", b"PK\x03\x04", b"\x93NUMPY\x01\x00v\x00{'descr'"]
+)
+def test_a_broken_file_of_three_is_refused_by_name(tmp_path, content):
+    """One that is missing, or is no array, spoils the voice."""
+    save_files(tmp_path, "bad")
+    (tmp_path / "bad_coarse_prompt.npy").unlink()
+    if content is not None:
+        (tmp_path / "bad_coarse_prompt.npy").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"bad_"):
+        VoiceLibrary([tmp_path], SMALL)
+
+
 def test_the_operators_directory_adds_and_replaces(tmp_path):
     """A later directory adds voices, and wins where both have one of a name."""
     save(tmp_path / "model" / "one.npz")
@@ -95,6 +127,21 @@ def test_a_broken_file_is_refused_by_name(tmp_path, content):
     (tmp_path / "bad.npz").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"bad\.npz"):
         VoiceLibrary([tmp_path], SMALL)
+
+
+@pytest.mark.parametrize("offset", range(0, 600, 25))
+def test_a_damaged_file_is_refused_by_name(tmp_path, offset):
+    """Wherever a compressed file is spoiled, it is refused, or the damage touched nothing that is read."""
+    np.savez_compressed(tmp_path / "bad.npz", **arrays())
+    content = bytearray((tmp_path / "bad.npz").read_bytes())
+    content[offset : offset + 4] = b"\xff\x07\x01\xfe"
+    (tmp_path / "bad.npz").write_bytes(content)
+    try:
+        library = VoiceLibrary([tmp_path], SMALL)
+    except CheckpointError as error:
+        assert "bad.npz" in error.message
+    else:
+        assert library.names == ("bad",)
 
 
 def test_a_file_with_a_missing_prompt_is_refused(tmp_path):
