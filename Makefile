@@ -22,7 +22,7 @@ check: install-test
 	$(BIN)/pytest -m "not slow and not browser" $(ARGS)
 
 bench: install-test
-	$(BIN)/python benchmarks/first_packet.py
+	$(BIN)/python -m benchmarks.first_packet $(ARGS)
 
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test

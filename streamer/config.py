@@ -32,7 +32,9 @@ class EngineConfig:
         "auto", "number format of the weights", choices=("auto", "float32", "bfloat16", "float16", "int8")
     )
     num_slots: int = option(4, "sentences generated at the same time", minimum=1, maximum=1024)
-    num_threads: int | None = option(None, "CPU threads of the engine; none: all", minimum=1, maximum=1024)
+    num_threads: int | None = option(
+        None, "CPU threads of the engine; none: one fewer than cores", minimum=1, maximum=1024
+    )
     voices_directory: Path | None = option(None, "further voices (.npz history prompts) besides the model's")
 
 

@@ -125,7 +125,8 @@ class LocalSynthesizer:
         """
         if voices_directory is not None and not voices_directory.is_dir():
             raise ConfigError(f"voices_directory {str(voices_directory)!r}: there is no such directory")
-        torch.set_num_threads(num_threads or len(os.sched_getaffinity(0)))
+        # One core is left to the event loop: with all of them the two fight, and both are slower.
+        torch.set_num_threads(num_threads or max(1, len(os.sched_getaffinity(0)) - 1))
         model = load_model(model_directory, device=device, dtype=dtype)
         tokenizer = load_tokenizer(model.config.tokenizer, model.directory)
         _check_ids(tokenizer, model)
