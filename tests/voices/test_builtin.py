@@ -1,0 +1,54 @@
+"""The model that ships: it fits its budget, says what it is, and speaks what it is given."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+import numpy as np
+import pytest
+
+from streamer.assembly import BUILTIN_MODEL
+from streamer.backends.local import LocalSynthesizer
+from streamer.synthesis import Samples, SentenceRequest
+
+TEXT = "The weather tomorrow will be sunny with a light wind."
+MAX_BYTES = 32_000_000
+
+
+async def spoken(synthesizer: LocalSynthesizer, text: str) -> tuple[Samples, bool]:
+    params = synthesizer.info.default_params
+    request = SentenceRequest("test", text, synthesizer.info.default_voice, params)
+    async with aclosing(synthesizer.synthesize(request)) as chunks:
+        made = [chunk async for chunk in chunks]
+    return np.concatenate([chunk.samples for chunk in made]), made[-1].truncated
+
+
+def test_all_of_it_stays_within_its_budget() -> None:
+    """Weights, lexicon, voice and card; no file of a kind that could hold code."""
+    files = [path for path in BUILTIN_MODEL.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= MAX_BYTES
+    assert {path.suffix for path in files} <= {".safetensors", ".json", ".gz", ".npz", ".md", ".txt"}
+
+
+def test_the_card_tells_origin_and_terms() -> None:
+    """Whoever uses the voice must be able to judge it."""
+    card = (BUILTIN_MODEL / "CARD.md").read_text(encoding="utf-8")
+    for word in ("joe", "lessac", "CC0", "CMU Pronouncing Dictionary", "Word error rate"):
+        assert word in card
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+async def test_it_speaks_a_sentence(dtype: str) -> None:
+    """A sound as long as speech, neither silent nor clipped nor cut, with pauses and loud places in it."""
+    synthesizer = LocalSynthesizer.load(BUILTIN_MODEL, dtype=dtype)
+    await synthesizer.start()
+    try:
+        samples, is_truncated = await spoken(synthesizer, TEXT)
+    finally:
+        await synthesizer.close()
+    assert not is_truncated
+    assert 1.5 < len(samples) / synthesizer.info.sample_rate_hz < 5
+    assert 0.1 < np.abs(samples).max() <= 1
+    loudness = np.sqrt(np.square(samples[: len(samples) // 480 * 480].reshape(-1, 480)).mean(axis=1))
+    assert loudness.max() > 10 * np.percentile(loudness, 5)
