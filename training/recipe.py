@@ -78,10 +78,6 @@ CONFIG = ModelConfig(
     default_voice="joe",
     languages=("en",),
     normalize_text=True,
-    note=(
-        "First version of the built-in voice: English only, small enough for a laptop. "
-        "Of a hundred words a small speech recogniser misses sixteen."
-    ),
     # A small model's second thoughts are seldom good ones: cooler than Bark's 0.7.
     sampling=SamplingConfig(text_temp=0.5, waveform_temp=0.3, fine_temp=0.1),
 )

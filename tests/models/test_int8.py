@@ -153,6 +153,11 @@ def test_exp_and_gelu_are_exact_to_float_rounding() -> None:
     np.testing.assert_allclose(made, nn.functional.gelu(torch.from_numpy(x)).numpy(), atol=3e-6)
 
 
-def test_the_wide_type_is_one_that_this_cpu_has() -> None:
+@pytest.mark.parametrize(("native", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_the_wide_type_is_one_that_this_cpu_has(
+    native: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """bfloat16 only where it is native."""
-    assert fastest_wide_dtype() in (torch.bfloat16, torch.float32)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert fastest_wide_dtype() == expected
