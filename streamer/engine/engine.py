@@ -16,11 +16,15 @@ from streamer.engine.listener import Listener
 from streamer.engine.request import Request, WorkT
 from streamer.engine.scheduler import Scheduler, Tick
 from streamer.engine.slots import SlotPool
-from streamer.engine.stage import Stage
+from streamer.engine.stage import Pending, Stage
 from streamer.errors import EngineError, OverloadedError, StreamerError
 from streamer.synthesis import PcmChunk
 
 logger = logging.getLogger(__name__)
+
+STEPS_IN_FLIGHT = 3
+"""Launched steps whose results may be unknown when the next is chosen: enough that the device never waits for the
+host; each is a step that a sentence whose end is not known yet may take too many."""
 
 
 class Engine(Generic[WorkT]):
@@ -48,7 +52,8 @@ class Engine(Generic[WorkT]):
         self._max_waiting = max_waiting
         self._clock = clock
         self._waiting: deque[Request[WorkT]] = deque()
-        self._running: list[Request[WorkT]] = []
+        self._running: dict[Request[WorkT], None] = {}  # in the order of admission
+        self._in_flight: deque[tuple[Tick[WorkT], Pending]] = deque()
         self._inbox: deque[Callable[[], None]] = deque()
         self._open: dict[str, Request[WorkT]] = {}
         self._listeners: dict[str, Listener] = {}
@@ -147,10 +152,10 @@ class Engine(Generic[WorkT]):
         tick = self._scheduler.pick(self._running)
         if tick is not None:
             self._run(tick)
-            self._deliver(tick)
+        has_settled = self._settle(at_most=STEPS_IN_FLIGHT if tick is not None else 0)
         self._step_started_s = None
         self.slowest_step_s = max(self.slowest_step_s, self._clock() - started_s)
-        return tick is not None
+        return tick is not None or has_settled
 
     def check_integrity(self) -> None:
         """Raises RuntimeError where a slot has no owner, two owners, or a request was lost."""
@@ -170,21 +175,45 @@ class Engine(Generic[WorkT]):
             request = min(self._waiting, key=attrgetter("urgency"))
             self._waiting.remove(request)
             request.work.slot = slot
-            self._running.append(request)
+            self._running[request] = None
             for stage in self._stages:
                 stage.begin(request.work)
 
     def _run(self, tick: Tick[WorkT]) -> None:
         try:
-            tick.stage.step([request.work for request in tick.requests])
+            pending = tick.stage.step([request.work for request in tick.requests])
         except (MemoryError, torch.OutOfMemoryError) as error:
             logger.exception("out of memory in %s with %d rows", tick.stage.name, len(tick.requests))
             for request in tick.requests:
                 request.work.failure = EngineError(f"out of memory: {error}")
+            pending = None
+        if pending is None:
+            self._deliver(tick)
+        else:
+            self._in_flight.append((tick, pending))
+
+    def _settle(self, *, at_most: int) -> bool:
+        """Deliver what launched steps made, in their order, as far as it is known.
+
+        Waits for the oldest where more than `at_most` are under way, but for no second one: their successors
+        may make it possible to launch something.
+        """
+        has_settled = False
+        while self._in_flight:
+            tick, pending = self._in_flight[0]
+            if not pending.is_done() and (has_settled or len(self._in_flight) <= at_most):
+                break
+            pending.settle()
+            self._in_flight.popleft()
+            self._deliver(tick)
+            has_settled = True
+        return has_settled
 
     def _deliver(self, tick: Tick[WorkT]) -> None:
         for request in tick.requests:
             work = request.work
+            if request not in self._running:
+                continue  # released while the step was under way
             if work.failure is not None:
                 self._release(request, work.failure)
                 continue
@@ -201,7 +230,7 @@ class Engine(Generic[WorkT]):
     def _release(self, request: Request[WorkT], error: StreamerError | None = None) -> None:
         """The one way out of the engine, whatever the reason: frees the slot and forgets the request."""
         if request in self._running:
-            self._running.remove(request)
+            del self._running[request]
             self._slots.free(request.work.slot)
         else:
             self._waiting.remove(request)
@@ -258,4 +287,5 @@ class Engine(Generic[WorkT]):
             self._slots.free(request.work.slot)
         self._running.clear()
         self._waiting.clear()
+        self._in_flight.clear()
         self._step_started_s = None

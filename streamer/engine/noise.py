@@ -1,53 +1,50 @@
 """Random numbers that depend on nothing but their key, so that a sentence sounds the same in any batch.
 
-A counter-based generator (Philox) is opened afresh for every block of rows; the key is a hash of
-(seed, sentence, stage, …, block), so row n is the same number whenever, and beside whomever, it is drawn.
+A counter-based generator: number j of step n of a key is the j-th output of SplitMix64 (Steele, Lea and Flood,
+"Fast splittable pseudorandom number generators", 2014) seeded with a mix of key and n. Only integers decide it,
+so every device has the same bits; `compiled_sampler` makes them again, compiled.
 """
 
 from __future__ import annotations
 
 import hashlib
 
-import numpy as np
 import torch
 from torch import Tensor
 
-BLOCK_ROWS = 16
-"""Rows drawn at once: one token's worth alone would pay the generator's set-up every step."""
+GAMMA = 0x9E3779B97F4A7C15
+MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+SHIFTS = (30, 27, 31)
+UNIFORM_BITS = 23
+"""One fewer than a float32 keeps, so that the middle between two steps is exact, and neither 0 nor 1."""
 
 
-class NoiseSource:
-    """Standard exponential noise: row n is a pure function of (key, n).
+def noise_key(*parts: int | str) -> int:
+    """The 64-bit key (signed) of whatever names a source: seed, sentence, stage …"""
+    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
 
-    `argmax(probabilities / row)` draws from `probabilities`: the way `torch.multinomial` does it.
-    """
 
-    def __init__(self, *key: int | str, width: int) -> None:
-        self._key = "/".join(str(part) for part in key)
-        self._width = width
-        self._block_index = -1
-        self._block = torch.empty(0, width)
+def exponential(keys: Tensor, steps: Tensor, width: int) -> Tensor:
+    """Standard exponential noise, above zero: `keys` and `steps` int64 [rows] to float32 [rows, width]."""
+    rows = _mix(keys + steps * _signed(GAMMA))
+    counter = torch.arange(1, width + 1, device=keys.device) * _signed(GAMMA)
+    bits = _mix(rows[:, None] + counter)
+    uniform = (_shifted(bits, 64 - UNIFORM_BITS).float() + 0.5) * 2.0**-UNIFORM_BITS
+    return -torch.log(uniform)
 
-    def row(self, index: int) -> Tensor:
-        """The noise of step `index`: float32, all above zero, [width]."""
-        return self._block_at(index // BLOCK_ROWS)[index % BLOCK_ROWS]
 
-    def rows(self, first: int, count: int) -> Tensor:
-        """The noise of the steps first..first+count-1, [count, width]."""
-        first_block, last_block = first // BLOCK_ROWS, (first + count - 1) // BLOCK_ROWS
-        blocks = [self._block_at(index) for index in range(first_block, last_block + 1)]
-        offset = first - first_block * BLOCK_ROWS
-        return torch.cat(blocks)[offset : offset + count]
+def _mix(value: Tensor) -> Tensor:
+    """SplitMix64's finalizer; int64 multiplication wraps as uint64's does."""
+    for shift, multiplier in zip(SHIFTS[:2], MULTIPLIERS, strict=True):
+        value = (value ^ _shifted(value, shift)) * _signed(multiplier)
+    return value ^ _shifted(value, SHIFTS[2])
 
-    def _block_at(self, block_index: int) -> Tensor:
-        if block_index != self._block_index:
-            self._block = self._draw(block_index)
-            self._block_index = block_index
-        return self._block
 
-    def _draw(self, block_index: int) -> Tensor:
-        digest = hashlib.blake2b(f"{self._key}/{block_index}".encode(), digest_size=16).digest()
-        generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
-        block = generator.standard_exponential((BLOCK_ROWS, self._width), dtype=np.float32)
-        # A zero would turn the probability 0 into 0/0.
-        return torch.from_numpy(np.maximum(block, np.finfo(np.float32).tiny))
+def _shifted(value: Tensor, by: int) -> Tensor:
+    """A shift to the right that brings in zeros; torch's brings in the sign."""
+    return (value >> by) & ((1 << (64 - by)) - 1)
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >= 1 << 63 else value

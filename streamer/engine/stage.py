@@ -31,6 +31,18 @@ class Work(Protocol):
         ...
 
 
+class Pending(Protocol):
+    """A step that was launched; its results become known by `settle`, on the engine's thread."""
+
+    def is_done(self) -> bool:
+        """Whether `settle` would not have to wait."""
+        ...
+
+    def settle(self) -> None:
+        """Wait where that is needed, and write the results into the works."""
+        ...
+
+
 AnyWork = TypeVar("AnyWork", bound=Work, contravariant=True)
 
 
@@ -53,6 +65,10 @@ class Stage(Protocol[AnyWork]):
         """Whether a step would move this work on now."""
         ...
 
-    def step(self, batch: Sequence[AnyWork]) -> None:
-        """Move every work of the batch on by one step, in one forward per shape."""
+    def step(self, batch: Sequence[AnyWork]) -> Pending | None:
+        """Move every work of the batch on by one step, in one forward per shape.
+
+        What is returned brings the results into the works when it is settled; None: they are there already.
+        Until then `is_ready` counts the step as made.
+        """
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from streamer.engine.cuda_graphs import Recorder
 from streamer.models.checkpoint import LoadedModel
 from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import KvCache
@@ -17,26 +18,34 @@ CAP_BASE_S = 5.0
 CAP_PER_CHARACTER_S = 0.25
 """The longest a text may take to speak: far slower than speech, met only by a model gone astray."""
 
+MAX_CAUSAL_ROWS = 64
 MAX_FINE_ROWS = 8
 MAX_CODEC_ROWS = 16
 """Whole chunks at a time: more rows would keep everybody else waiting for too long."""
 
 
-def build_stages(model: LoadedModel, *, num_slots: int) -> Chain:
-    """The stages in the order of the chain, each with `num_slots` rows of state beside the weights."""
+def build_stages(model: LoadedModel, *, num_slots: int, record: Recorder | None = None) -> Chain:
+    """The stages in the order of the chain, each with `num_slots` rows of state beside the weights.
+
+    `record`: how to record a step, for stages that are to replay recorded ones (`record` of each does it).
+    """
     config = model.config
     device = next(model.semantic.parameters()).device
+    num_rows = num_slots + (record is not None)  # one to pad recorded steps with
 
     def cache(network: CausalGpt) -> KvCache:
-        return KvCache(network.config, num_slots, network.cache_dtype, device)
+        return KvCache(network.config, num_rows, network.cache_dtype, device)
 
     # On a CPU a batch of whole windows is no faster than one after the other, and in bfloat16 it could round
     # a row otherwise than alone.
-    max_fine_rows = 1 if device.type == "cpu" else MAX_FINE_ROWS
+    max_fine_rows = 1 if device.type == "cpu" else min(MAX_FINE_ROWS, num_slots)
+    max_rows = min(MAX_CAUSAL_ROWS, num_slots)
     return (
-        SemanticStage(model.semantic, config.semantic, cache(model.semantic), max_rows=num_slots),
-        CoarseStage(model.coarse, config, cache(model.coarse), max_rows=num_slots),
-        FineStage(model.fine, config.fine, config.coarse, max_rows=max_fine_rows),
+        SemanticStage(
+            model.semantic, config.semantic, cache(model.semantic), max_rows=max_rows, record=record
+        ),
+        CoarseStage(model.coarse, config, cache(model.coarse), max_rows=max_rows, record=record),
+        FineStage(model.fine, config.fine, config.coarse, max_rows=max_fine_rows, record=record),
         CodecStage(model.codec, model.codec.initial_state(num_slots), max_rows=MAX_CODEC_ROWS),
     )
 

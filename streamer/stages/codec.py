@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 
 import torch
+from torch import Tensor
 
+from streamer.engine.stage import Pending
+from streamer.engine.transfer import PendingRead, PendingReads, Readback, upload
 from streamer.errors import ModelNumericError
 from streamer.models.codec import CodecDecoder, CodecState
 from streamer.stages.sentence import SentenceWork
@@ -27,7 +31,7 @@ class CodecStage:
 
     @torch.inference_mode()
     def begin(self, work: SentenceWork) -> None:
-        self._state.reset(torch.tensor([work.slot], device=self._device))
+        self._state.reset(upload([work.slot], self._device))
 
     def is_ready(self, work: SentenceWork) -> bool:
         num_waiting = work.fine.num_frames - work.audio.num_frames
@@ -36,25 +40,32 @@ class CodecStage:
         return num_waiting >= self._num_first_frames
 
     @torch.inference_mode()
-    def step(self, batch: Sequence[SentenceWork]) -> None:
+    def step(self, batch: Sequence[SentenceWork]) -> Pending:
         """Decode all the frames that wait in every row."""
         by_shape: dict[tuple[int, bool], list[SentenceWork]] = defaultdict(list)
         for work in batch:
             is_first = work.audio.num_frames == 0
             by_shape[work.fine.num_frames - work.audio.num_frames, is_first].append(work)
-        for (_, is_first), works in by_shape.items():
-            self._decode(works, is_first=is_first)
+        return PendingReads(
+            [self._decode(works, is_first=is_first) for (_, is_first), works in by_shape.items()]
+        )
 
-    def _decode(self, works: list[SentenceWork], *, is_first: bool) -> None:
+    def _decode(self, works: list[SentenceWork], *, is_first: bool) -> Pending:
         codes = torch.stack(
             [work.fine.codes[:, work.audio.num_frames : work.fine.num_frames] for work in works]
         )  # [rows, codebooks, frames]
-        slots = torch.tensor([work.slot for work in works], device=self._device)
+        slots = upload([work.slot for work in works], self._device)
         samples = self._model.decode_chunk(codes.to(self._device), self._state, slots, first=is_first)
-        is_finite = torch.isfinite(samples).all(dim=-1).tolist()
-        for work, row, is_sound in zip(works, samples.float().clamp(-1, 1).cpu(), is_finite, strict=True):
+        for work in works:
             work.audio.num_frames = work.fine.num_frames
+        return PendingRead(
+            Readback(samples.float().clamp(-1, 1)), partial(self._commit, works, codes.shape[2])
+        )
+
+    def _commit(self, works: list[SentenceWork], num_frames: int, samples: Tensor) -> None:
+        for work, row, is_sound in zip(works, samples, samples.isfinite().all(dim=-1).tolist(), strict=True):
+            work.audio.num_done += num_frames
             if is_sound:
                 work.audio.waiting.append(row.numpy())
             else:
-                work.failure = ModelNumericError("the codec's output is not finite")
+                work.failure = work.failure or ModelNumericError("the codec's output is not finite")

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from streamer.engine.sampler import RowSampling, sample
+from streamer.engine.cuda_graphs import GraphedStep, Recorder, StepShape, row_counts
+from streamer.engine.noise import noise_key
+from streamer.engine.sampler import NO_TOP_K, NO_TOP_P, Sampling, sample
+from streamer.engine.stage import Pending
+from streamer.engine.transfer import PendingRead, Readback, upload
 from streamer.errors import ModelNumericError
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.vocabulary import CoarseConfig, FineConfig
 from streamer.stages.fine_chunks import chunk_end
 from streamer.stages.sentence import SentenceWork
+
+TEMPERATURE_STEPS = 1 << 20
+"""A temperature travels among integers, in millionths or so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +48,28 @@ class FineStage:
 
     name = "fine"
 
-    def __init__(self, model: FineGpt, config: FineConfig, coarse: CoarseConfig, *, max_rows: int) -> None:
+    def __init__(
+        self,
+        model: FineGpt,
+        config: FineConfig,
+        coarse: CoarseConfig,
+        *,
+        max_rows: int,
+        record: Recorder | None = None,
+    ) -> None:
         self.max_rows = max_rows
         self._model = model
         self._config = config
         self._coarse = coarse
         self._device = next(model.parameters()).device
+        self._made = range(coarse.num_codebooks, config.num_codebooks)
+        self._graphed: GraphedStep | None = None
+        if record is not None:
+            num_fields = config.num_codebooks * config.context + 3 + len(self._made)
+            self._graphed = GraphedStep(self._fill, upload([0] * num_fields, self._device), record)
 
     def begin(self, work: SentenceWork) -> None:
-        """Nothing to clear: the stage keeps nothing between chunks but the codes."""
+        work.fine.codes = work.fine.codes.to(self._device)
 
     def is_ready(self, work: SentenceWork) -> bool:
         num_ready = work.num_coarse_frames - work.fine.num_frames
@@ -57,18 +78,33 @@ class FineStage:
         return work.num_coarse_frames >= chunk_end(work.fine.num_frames, self._config)
 
     @torch.inference_mode()
-    def step(self, batch: Sequence[SentenceWork]) -> None:
+    def step(self, batch: Sequence[SentenceWork]) -> Pending:
         """The next chunk of every row, codebook after codebook."""
         placed = [self._place(work) for work in batch]
         chunks = [chunk for chunk, _ in placed]
-        buffer = torch.stack([codes for _, codes in placed]).to(self._device)  # [rows, codebooks, context]
-        for codebook in range(self._coarse.num_codebooks, self._config.num_codebooks):
-            logits = self._model(codebook, buffer)[:, :, : self._config.codebook_size]
-            for row, chunk in enumerate(chunks):
-                buffer[row, codebook, chunk.column :] = self._sample(chunk, codebook, logits[row])
-        for codes, chunk in zip(buffer.cpu(), chunks, strict=True):
+        windows = torch.stack([codes for _, codes in placed])  # [rows, codebooks, context]
+        fields = upload([self._fields(chunk) for chunk in chunks], self._device)
+        rows = torch.cat([windows.flatten(1), fields], dim=1)
+        length = self._config.context - min(chunk.column for chunk in chunks)
+        filled = (self._graphed or self._fill)(rows, length=length, is_filtered=False)
+        for codes, chunk in zip(filled[:, :-1].view(windows.shape), chunks, strict=True):
             chunk.work.fine.codes[:, chunk.first : chunk.end] = codes[:, chunk.columns]
             chunk.work.fine.num_frames = chunk.end
+        return PendingRead(Readback(filled[:, -1]), partial(self._commit, list(batch)))
+
+    def num_recordings(self) -> int:
+        """How many steps `record` would record."""
+        return len(self._shapes()) if self._graphed else 0
+
+    def record(self, on_recorded: Callable[[], None]) -> None:
+        """Record the passes of a chunk, where a recorder was given."""
+        if self._graphed is not None:
+            self._graphed.record(self._shapes(), on_recorded)
+
+    def _shapes(self) -> list[StepShape]:
+        # A voice with a full history leaves so much room; one without leaves all.
+        lengths = (self._config.context - self._config.history, self._config.context)
+        return [StepShape(count, length) for count in row_counts(self.max_rows) for length in lengths]
 
     def _place(self, work: SentenceWork) -> tuple[_Chunk, Tensor]:
         """The next chunk and its buffer [codebooks, context]: left context, coarse codes, pad."""
@@ -79,9 +115,9 @@ class FineStage:
         num_prompt = config.history - left.shape[1]
         if num_prompt > 0:
             prompt = torch.from_numpy(work.prompt.voice.fine[:, -num_prompt:].astype(np.int64))
-            left = torch.cat([prompt, left], dim=1)
+            left = torch.cat([prompt.to(self._device, non_blocking=True), left], dim=1)
         chunk = _Chunk(work, first, end, left.shape[1])
-        buffer = torch.full((config.num_codebooks, config.context), config.pad_token)
+        buffer = torch.full((config.num_codebooks, config.context), config.pad_token, device=self._device)
         buffer[:, : chunk.column] = left
         buffer[: self._coarse.num_codebooks, chunk.columns] = self._coarse_codes(work, first, end)
         return chunk, buffer
@@ -89,19 +125,49 @@ class FineStage:
     def _coarse_codes(self, work: SentenceWork, first: int, end: int) -> Tensor:
         """The coarse codes of frames [first, end): [coarse codebooks, frames]."""
         coarse = self._coarse
-        flat = torch.tensor(work.coarse.tokens[first * coarse.num_codebooks : end * coarse.num_codebooks])
-        codes = flat.reshape(-1, coarse.num_codebooks).T - coarse.codebook_offset
-        return codes - coarse.codebook_size * torch.arange(coarse.num_codebooks)[:, None]
+        tokens = work.coarse.tokens[first * coarse.num_codebooks : end * coarse.num_codebooks]
+        codes = upload(tokens, self._device).reshape(-1, coarse.num_codebooks).T - coarse.codebook_offset
+        return codes - coarse.codebook_size * torch.arange(coarse.num_codebooks, device=self._device)[:, None]
 
-    def _sample(self, chunk: _Chunk, codebook: int, logits: Tensor) -> Tensor:
-        """One codebook of the chunk and the pad behind it, [columns], from logits [context, size].
+    def _fields(self, chunk: _Chunk) -> list[int]:
+        """What `_fill` reads behind a row's codes: column, frame, temperature, and each codebook's noise key."""
+        prompt = chunk.work.prompt
+        keys = [
+            noise_key(prompt.params.seed, prompt.sentence_index, self.name, codebook)
+            for codebook in self._made
+        ]
+        temperature = round(prompt.params.fine_temp * TEMPERATURE_STEPS)
+        return [chunk.column, chunk.first, temperature, *keys]
+
+    def _fill(self, rows: Tensor, *, length: int, is_filtered: bool) -> Tensor:
+        """Fill in the made codebooks of each row's last `length` columns; one more result says whether all went well.
 
         The reference predicts the pad's columns too, and the next codebook is made with them in sight.
         """
-        work, num_columns = chunk.work, self._config.context - chunk.column
-        noise = work.fine.noises[codebook].rows(chunk.first, num_columns).to(self._device)
-        sampling = RowSampling(work.prompt.params.fine_temp)
-        draw = sample(logits[chunk.column :], noise, [sampling] * num_columns)
-        if not bool(draw.is_finite.all()):
-            work.failure = ModelNumericError("the fine model's output is not finite")
-        return draw.tokens
+        config, num_codes = self._config, self._config.num_codebooks * self._config.context
+        codes = rows[:, :num_codes].reshape(-1, config.num_codebooks, config.context).clone()
+        first_columns, first_frames, temperatures = rows[:, num_codes : num_codes + 3].unbind(1)
+        columns = torch.arange(config.context - length, config.context, device=rows.device)
+        is_new = columns >= first_columns[:, None]  # [rows, length]
+        frames = first_frames[:, None] + columns - first_columns[:, None]
+        is_finite = torch.ones_like(first_columns, dtype=torch.bool)
+        for number, codebook in enumerate(self._made):
+            logits = self._model(codebook, codes)[:, -length:, : config.codebook_size]
+            each = Sampling(
+                rows[:, num_codes + 3 + number].repeat_interleave(length),
+                frames.flatten(),
+                (temperatures.float() / TEMPERATURE_STEPS).repeat_interleave(length),
+                torch.full_like(frames.flatten(), NO_TOP_K),
+                torch.full_like(frames.flatten(), NO_TOP_P, dtype=torch.float32),
+            )
+            draw = sample(logits.flatten(0, 1), each, is_filtered=is_filtered, end=-1)
+            codes[:, codebook, -length:] = torch.where(
+                is_new, draw.tokens.view(is_new.shape), codes[:, codebook, -length:]
+            )
+            is_finite &= (draw.is_finite.view(is_new.shape) | ~is_new).all(dim=1)
+        return torch.cat([codes.flatten(1), is_finite.long()[:, None]], dim=1)
+
+    def _commit(self, works: list[SentenceWork], is_finite: Tensor) -> None:
+        for work, is_well in zip(works, is_finite.tolist(), strict=True):
+            if not is_well:
+                work.failure = work.failure or ModelNumericError("the fine model's output is not finite")

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from operator import attrgetter
 
 import torch
 from torch import Tensor
 
-from streamer.engine.sampler import RowSampling, sample
+from streamer.engine.cuda_graphs import Recorder
+from streamer.engine.noise import noise_key
+from streamer.engine.stage import Pending
+from streamer.engine.transfer import PendingRead, Readback, upload
 from streamer.errors import ModelNumericError
 from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import KvCache
 from streamer.models.vocabulary import SemanticConfig
 from streamer.stages.sentence import SentenceWork
+from streamer.stages.token_steps import Choice, DrawnToken, TokenSteps
+from streamer.synthesis import SamplingParams
 
 
 class SemanticStage:
@@ -21,69 +27,83 @@ class SemanticStage:
 
     name = "semantic"
 
-    def __init__(self, model: CausalGpt, config: SemanticConfig, cache: KvCache, *, max_rows: int) -> None:
+    def __init__(
+        self,
+        model: CausalGpt,
+        config: SemanticConfig,
+        cache: KvCache,
+        *,
+        max_rows: int,
+        record: Recorder | None = None,
+    ) -> None:
         self.max_rows = max_rows
         self._model = model
         self._config = config
-        self._cache = cache
-        self._device = next(model.parameters()).device
+        choice = Choice(0, config.vocab_size + 1, end=config.vocab_size)
+        self._steps = TokenSteps(model, cache, choice, record=record)
+        self._num_prefilled = config.text_context + 1
         # Step n reads its logits at position text_context + n, and the block must hold that.
         self._max_steps = min(config.max_tokens, config.transformer.block_size - config.text_context)
 
+    @torch.inference_mode()
     def begin(self, work: SentenceWork) -> None:
-        """Nothing to clear: the prefill writes the slot's cache row from position 0."""
+        params = work.prompt.params
+        key = noise_key(params.seed, work.prompt.sentence_index, self.name)
+        self._steps.begin(work.slot, key, params.text_temp, params)
 
     def is_ready(self, work: SentenceWork) -> bool:
-        return not work.semantic.is_finished
+        return not work.semantic.is_finished and work.semantic.num_issued < self._cap(work)
 
     @torch.inference_mode()
-    def step(self, batch: Sequence[SentenceWork]) -> None:
+    def step(self, batch: Sequence[SentenceWork]) -> Pending:
         """One token for every row: a prefill for those that begin, a decode for the others."""
-        fresh = [work for work in batch if work.semantic.num_cached == 0]
+        fresh = [work for work in batch if work.semantic.num_issued == 0]
         # By slot: neighbouring rows of the cache are read in place.
-        running = sorted((work for work in batch if work.semantic.num_cached > 0), key=attrgetter("slot"))
-        logits = ([self._prefill(fresh)] if fresh else []) + ([self._decode(running)] if running else [])
-        self._commit([*fresh, *running], torch.cat(logits))
+        running = sorted((work for work in batch if work.semantic.num_issued > 0), key=attrgetter("slot"))
+        drawn = ([self._prefill(fresh)] if fresh else []) + ([self._decode(running)] if running else [])
+        for work in batch:
+            work.semantic.num_issued += 1
+        return PendingRead(Readback(torch.cat(drawn)), partial(self._commit, [*fresh, *running]))
+
+    def num_recordings(self) -> int:
+        """How many steps `record` would record."""
+        return self._steps.num_shapes(self.max_rows, self._num_prefilled + 1)
+
+    def record(self, on_recorded: Callable[[], None]) -> None:
+        """Record the decode steps, where a recorder was given."""
+        self._steps.record(self.max_rows, self._num_prefilled + 1, on_recorded)
 
     def _prefill(self, works: list[SentenceWork]) -> Tensor:
-        text = torch.tensor([self._text(work) for work in works], device=self._device)
-        history = torch.tensor([self._history(work) for work in works], device=self._device)
-        infer = torch.full((len(works), 1), self._config.infer_token, device=self._device)
+        device = self._steps.device
+        text = upload([self._text(work) for work in works], device)
+        history = upload([self._history(work) for work in works], device)
+        infer = upload([[self._config.infer_token]] * len(works), device)
         merged = self._model.embed(text) + self._model.embed(history)
         embeddings = torch.cat([merged, self._model.embed(infer)], dim=1)  # [rows, text_context + 1, width]
-        for work in works:
-            work.semantic.num_cached = embeddings.shape[1]
-        return self._model.prefill(embeddings, self._cache, self._slots(works))
+        return self._steps.prefill(embeddings, [(work.slot, 0) for work in works], _params(works))
 
     def _decode(self, works: list[SentenceWork]) -> Tensor:
-        tokens = torch.tensor([work.semantic.tokens[-1] for work in works], device=self._device)
-        positions = torch.tensor([work.semantic.num_cached for work in works], device=self._device)
-        for work in works:
-            work.semantic.num_cached += 1
-        return self._model.decode(tokens, positions, self._cache, self._slots(works))
+        issued = [(work.slot, work.semantic.num_issued) for work in works]
+        places = [(slot, self._num_prefilled + step - 1, step) for slot, step in issued]
+        return self._steps.decode(places, _params(works))
 
-    def _commit(self, works: list[SentenceWork], logits: Tensor) -> None:
-        end = self._config.vocab_size
-        params = [work.prompt.params for work in works]
-        noise = torch.stack([work.semantic.noise.row(len(work.semantic.tokens)) for work in works])
-        draw = sample(
-            logits[:, : end + 1],
-            noise.to(self._device),
-            [RowSampling(row.text_temp, row.top_k, row.top_p) for row in params],
-        )
-        end_probabilities = draw.probabilities[:, end].tolist()
-        tokens, is_finite = draw.tokens.tolist(), draw.is_finite.tolist()
-        for index, work in enumerate(works):
-            if not is_finite[index]:
+    def _commit(self, works: list[SentenceWork], rows: Tensor) -> None:
+        for work, drawn in zip(works, DrawnToken.from_rows(rows), strict=True):
+            if work.semantic.is_finished or work.failure is not None:
+                continue  # this step was launched before the end was known
+            if not drawn.is_finite:
                 work.failure = ModelNumericError("the semantic model's output is not finite")
-                self._cache.clear(self._slots([work]))
-            elif tokens[index] == end or end_probabilities[index] >= params[index].min_eos_p:
+                self._steps.spoil(work.slot)
+            elif drawn.is_end:
                 # The token sampled beside a likely end is dropped, as in the reference.
                 work.semantic.is_finished = True
             else:
-                work.semantic.tokens.append(tokens[index])
-                if len(work.semantic.tokens) >= min(self._max_steps, work.prompt.max_semantic_tokens):
+                work.semantic.tokens.append(drawn.token)
+                if len(work.semantic.tokens) >= self._cap(work):
                     work.semantic.is_finished = work.is_truncated = True
+
+    def _cap(self, work: SentenceWork) -> int:
+        return min(self._max_steps, work.prompt.max_semantic_tokens)
 
     def _text(self, work: SentenceWork) -> list[int]:
         config = self._config
@@ -95,5 +115,6 @@ class SemanticStage:
         tokens: list[int] = work.prompt.voice.semantic[-config.text_context :].tolist()
         return tokens + [config.pad_token] * (config.text_context - len(tokens))
 
-    def _slots(self, works: list[SentenceWork]) -> Tensor:
-        return torch.tensor([work.slot for work in works], device=self._device)
+
+def _params(works: list[SentenceWork]) -> list[SamplingParams]:
+    return [work.prompt.params for work in works]

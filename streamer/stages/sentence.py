@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from streamer.engine.noise import NoiseSource
 from streamer.errors import StreamerError
 from streamer.models.vocabulary import ModelConfig
 from streamer.stages.coarse_windows import DROPPED_HISTORY, CoarseWindows
@@ -30,28 +29,32 @@ class SentencePrompt:
 
 @dataclass(slots=True)
 class TokenTrack:
-    """The tokens of an autoregressive stage. `num_cached`: positions of the cache filled so far."""
+    """The tokens of an autoregressive stage.
 
-    noise: NoiseSource
+    `num_issued`: steps launched, of which the last ones' tokens may not have been read back yet.
+    `num_cached`: positions of the cache filled in the present window.
+    """
+
     tokens: list[int] = field(default_factory=list)
+    num_issued: int = 0
     num_cached: int = 0
     is_finished: bool = False
 
 
 @dataclass(slots=True)
 class CodeTrack:
-    """The codes of the fine stage, [codebooks, max_frames], of which `num_frames` are final."""
+    """The codes of the fine stage, [codebooks, max_frames] on its device; `num_frames` are made or launched."""
 
-    noises: dict[int, NoiseSource]
     codes: Tensor
     num_frames: int = 0
 
 
 @dataclass(slots=True)
 class AudioTrack:
-    """What the codec made: frames decoded, and the samples that nobody has taken yet."""
+    """What the codec made: frames whose decoding was launched, those done, and samples nobody has taken yet."""
 
     num_frames: int = 0
+    num_done: int = 0
     waiting: list[Samples] = field(default_factory=list)
 
 
@@ -66,19 +69,10 @@ class SentenceWork:
         self._windows = CoarseWindows.from_config(config)
         self.semantic_history, self.coarse_history = coarse_histories(prompt.voice, config)
 
-        def noise(width: int, *key: int | str) -> NoiseSource:
-            return NoiseSource(prompt.params.seed, prompt.sentence_index, *key, width=width)
-
-        self.semantic = TokenTrack(noise(config.semantic.vocab_size + 1, "semantic"))
-        self.coarse = TokenTrack(noise(config.coarse.codebook_size, "coarse"))
+        self.semantic = TokenTrack()
+        self.coarse = TokenTrack()
         max_frames = self._windows.num_steps(prompt.max_semantic_tokens) // config.coarse.num_codebooks
-        self.fine = CodeTrack(
-            {
-                codebook: noise(config.fine.codebook_size, "fine", codebook)
-                for codebook in range(config.coarse.num_codebooks, config.fine.num_codebooks)
-            },
-            torch.full((config.fine.num_codebooks, max_frames), config.fine.pad_token),
-        )
+        self.fine = CodeTrack(torch.full((config.fine.num_codebooks, max_frames), config.fine.pad_token))
         self.audio = AudioTrack()
         self._num_codebooks = config.coarse.num_codebooks
 
@@ -102,7 +96,7 @@ class SentenceWork:
 
     @property
     def is_finished(self) -> bool:
-        return self.is_fine_finished and self.audio.num_frames == self.fine.num_frames
+        return self.is_fine_finished and self.audio.num_done == self.fine.num_frames
 
     def take_audio(self) -> Samples:
         """The samples decoded since the last call: float32 [num_samples]."""

@@ -77,7 +77,8 @@ def test_early_is_late(model, alone):
         stage.begin(work)
     for stage in engine._stages:
         while stage.is_ready(work):
-            stage.step([work])
+            if (pending := stage.step([work])) is not None:
+                pending.settle()
     outlet.chunks = [type("Chunk", (), {"samples": work.take_audio()})]
     assert_same(*alone[0], work, outlet)
 

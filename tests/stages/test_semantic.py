@@ -16,7 +16,7 @@ def speak(monkeypatch, end_logits, params=QUIET, *, max_tokens=40):
     model = tiny_model()
     work = tiny_work(tiny_voice(40), params, max_tokens=max_tokens)
 
-    def logits(*_):
+    def logits(*_, **__):
         step = min(len(work.semantic.tokens), len(end_logits) - 1)
         row = torch.zeros(1, TINY.semantic.transformer.output_vocab_size)
         row[0, END] = end_logits[step]

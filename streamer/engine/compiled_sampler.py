@@ -1,0 +1,99 @@
+"""`sampler.sample` for a CPU as one compiled function: there, dispatch would cost more than the arithmetic.
+
+The numbers are `noise.exponential`'s and the draw is `sampler.sample_plainly`'s, up to the last bit of a logarithm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from streamer.engine.noise import GAMMA, MULTIPLIERS, SHIFTS, UNIFORM_BITS
+from streamer.engine.sampler import Sampling
+
+_GAMMA = np.uint64(GAMMA)
+_FIRST, _SECOND = (np.uint64(multiplier) for multiplier in MULTIPLIERS)
+_SHIFT_1, _SHIFT_2, _SHIFT_3 = (np.uint64(shift) for shift in SHIFTS)
+_DROPPED_BITS = np.uint64(64 - UNIFORM_BITS)
+_STEP = np.float32(2.0**-UNIFORM_BITS)
+_HALF_STEP = np.float32(2.0 ** -(UNIFORM_BITS + 1))
+_LARGEST_LEAD = np.float32(UNIFORM_BITS + 1) * np.float32(np.log(2))
+"""No noise is so small that minus its logarithm exceeds this."""
+
+
+def _compiled(function: Callable[..., Any]) -> Any:
+    """Kept on disk for the next start, where that can be written."""
+    try:
+        return njit(cache=True, nogil=True, error_model="numpy")(function)
+    except RuntimeError:  # no place for a cache, as in a container without a home
+        return njit(nogil=True, error_model="numpy")(function)
+
+
+def draw(logits: Tensor, sampling: Sampling, end: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The tokens, the probabilities of `end`, and which rows were finite; minus infinity is never drawn."""
+    rows = len(logits)
+    tokens = np.empty(rows, np.int64)
+    end_probabilities = np.empty(rows, np.float32)
+    is_finite = np.empty(rows, np.bool_)
+    _draw(
+        logits.numpy(),
+        sampling.keys.numpy().view(np.uint64),
+        sampling.steps.numpy().view(np.uint64),
+        sampling.temperatures.numpy(),
+        end,
+        tokens,
+        end_probabilities,
+        is_finite,
+    )
+    return torch.from_numpy(tokens), torch.from_numpy(end_probabilities), torch.from_numpy(is_finite)
+
+
+@_compiled
+def _mix(value):
+    value = (value ^ (value >> _SHIFT_1)) * _FIRST
+    value = (value ^ (value >> _SHIFT_2)) * _SECOND
+    return value ^ (value >> _SHIFT_3)
+
+
+@_compiled
+def _log_noise(row_state, index):
+    bits = _mix(row_state + np.uint64(index + 1) * _GAMMA)
+    uniform = np.float32(bits >> _DROPPED_BITS) * _STEP + _HALF_STEP
+    return np.log(-np.log(uniform))
+
+
+@_compiled
+def _draw(logits, keys, steps, temperatures, end, tokens, end_probabilities, is_finite):
+    for row in range(logits.shape[0]):
+        values = logits[row]
+        best, doubt = 0, np.float32(0)
+        for index in range(len(values)):
+            doubt += values[index] * np.float32(0)  # NaN from NaN and from infinity
+            if values[index] > values[best]:
+                best = index
+        is_finite[row] = doubt == 0
+        tokens[row] = best
+        end_probabilities[row] = best == end
+        if temperatures[row] == 0:
+            continue
+        per_temperature = np.float32(1) / temperatures[row]
+        largest = values[best]
+        state = _mix(keys[row] + steps[row] * _GAMMA)
+        best_score = -_log_noise(state, best)
+        total = np.float32(0)
+        for index in range(len(values)):
+            score = (values[index] - largest) * per_temperature
+            if end >= 0:
+                total += np.exp(score)
+            if score + _LARGEST_LEAD > best_score and index != best:
+                score -= _log_noise(state, index)
+                if score > best_score:
+                    best_score = score
+                    tokens[row] = index
+        if end >= 0:
+            end_probabilities[row] = np.exp((values[end] - largest) * per_temperature) / total

@@ -1,0 +1,116 @@
+"""A step recorded once for each of a set of shapes, and then replayed: one launch instead of hundreds.
+
+A composition: whoever has a step of static shapes may wrap it in a `GraphedStep`, or call it plainly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+WARM_UP_RUNS = 3
+"""Libraries choose and allocate in a shape's first runs, which cannot be recorded."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class StepShape:
+    """Rows of a batch, how long the part of each is that is looked at, and whether any is filtered when drawn."""
+
+    num_rows: int
+    length: int
+    is_filtered: bool = False
+
+
+class Step(Protocol):
+    """`rows` int64 [rows, fields] to int64 [rows, results], with nothing in between that looks at the data."""
+
+    def __call__(self, rows: Tensor, *, length: int, is_filtered: bool) -> Tensor: ...
+
+
+class Recorder(Protocol):
+    """Records what `run` launches; the result launches it again on the same tensors."""
+
+    def __call__(self, run: Callable[[], None]) -> Callable[[], object]: ...
+
+
+class CudaRecorder:
+    """Records CUDA graphs that share one pool of memory: they never run at the same time."""
+
+    def __init__(self) -> None:
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, run: Callable[[], None]) -> Callable[[], object]:
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UP_RUNS):
+                run()
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool):
+            run()
+        return graph.replay
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    rows: Tensor
+    results: Tensor
+    replay: Callable[[], object]
+
+
+class GraphedStep:
+    """`step` for any batch up to the largest recorded shape: copied in, padded to the next shape, replayed.
+
+    `padding` [fields] is a row that may be computed any number of times without harm.
+    """
+
+    def __init__(self, step: Step, padding: Tensor, record: Recorder) -> None:
+        self._step = step
+        self._padding = padding
+        self._record = record
+        self._recorded: dict[StepShape, _Recorded] = {}
+
+    @torch.inference_mode()
+    def record(self, shapes: Iterable[StepShape], on_recorded: Callable[[], None]) -> None:
+        """Record every shape, the largest first, so that the smaller ones find room in its memory."""
+        for shape in sorted(shapes, reverse=True):
+            rows = self._padding.repeat(shape.num_rows, 1)
+            results = self._run(rows, shape).clone()
+
+            def run(rows: Tensor = rows, results: Tensor = results, shape: StepShape = shape) -> None:
+                results.copy_(self._run(rows, shape))
+
+            self._recorded[shape] = _Recorded(rows, results, self._record(run))
+            on_recorded()
+        self._recorded = dict(sorted(self._recorded.items()))
+
+    @torch.inference_mode()
+    def __call__(self, rows: Tensor, *, length: int, is_filtered: bool) -> Tensor:
+        """As `step`; the results are overwritten by the next call."""
+        num_rows = len(rows)
+        recorded = self._recorded[self.shape_for(num_rows, length, is_filtered=is_filtered)]
+        recorded.rows[:num_rows].copy_(rows, non_blocking=True)
+        recorded.rows[num_rows:].copy_(self._padding)
+        recorded.replay()
+        return recorded.results[:num_rows]
+
+    def shape_for(self, num_rows: int, length: int, *, is_filtered: bool) -> StepShape:
+        """The smallest recorded shape that holds such a batch. Raises ValueError where none does."""
+        for shape in self._recorded:
+            if shape.num_rows >= num_rows and shape.length >= length and shape.is_filtered == is_filtered:
+                return shape
+        raise ValueError(f"no step was recorded for {num_rows} rows of length {length}")
+
+    def _run(self, rows: Tensor, shape: StepShape) -> Tensor:
+        return self._step(rows, length=shape.length, is_filtered=shape.is_filtered)
+
+
+def row_counts(max_rows: int) -> list[int]:
+    """Powers of two up to `max_rows`, and `max_rows` itself."""
+    counts = [1 << power for power in range(max_rows.bit_length()) if 1 << power < max_rows]
+    return [*counts, max_rows]

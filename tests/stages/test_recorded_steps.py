@@ -1,0 +1,120 @@
+"""Recorded steps, and results that arrive late, change nothing of a sentence."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from fakes.tiny_bark import Collector, run, tiny_model, tiny_voice, tiny_work
+
+from streamer.engine.engine import Engine
+from streamer.engine.request import Request
+from streamer.engine.transfer import Readback
+from streamer.stages import coarse, codec, fine, semantic
+from streamer.stages.chain import build_stages
+from streamer.synthesis import SamplingParams
+
+SAMPLED = SamplingParams(seed=11, text_temp=0.9, waveform_temp=0.8, fine_temp=0.7, min_eos_p=0.008)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model()
+
+
+def works():
+    """Five sentences that differ in voice, length, text and parameters; one has filters; most end by themselves."""
+    return [
+        tiny_work(tiny_voice(40), SAMPLED),
+        tiny_work(tiny_voice(5, seed=1), replace(SAMPLED, seed=12, top_k=20), text=(7, 7), max_tokens=23),
+        tiny_work(tiny_voice(0), replace(SAMPLED, seed=13, text_temp=0), max_tokens=31),
+        tiny_work(tiny_voice(40), replace(SAMPLED, seed=14), text=(9, 2), max_tokens=66),
+        tiny_work(tiny_voice(12), replace(SAMPLED, seed=15, min_eos_p=1), max_tokens=17),
+    ]
+
+
+@pytest.fixture(scope="module")
+def alone(model):
+    return [(work, run(model, work)[0]) for work in works()]
+
+
+class LateReadback(Readback):
+    """Arrives after it was asked for three times, as from a device that is behind."""
+
+    def __init__(self, tensor) -> None:
+        super().__init__(tensor.clone())
+        self._host = self._host.clone()
+        self._num_asked = 0
+
+    def is_done(self) -> bool:
+        self._num_asked += 1
+        return self._num_asked > 3
+
+
+def run_recorded(model, together, *, join_after=0):
+    stages = build_stages(model, num_slots=3, record=lambda run: run)
+    for stage in stages[:3]:
+        num_recorded = []
+        stage.record(lambda num_recorded=num_recorded: num_recorded.append(None))
+        assert len(num_recorded) == stage.num_recordings() > 0
+    engine = Engine(
+        stages, num_slots=3, sample_rate_hz=model.config.codec.sample_rate_hz, generate_ahead_s=1e9
+    )
+    outlets = [Collector() for _ in together]
+    for index, (work, outlet) in enumerate(zip(together, outlets, strict=True)):
+        engine.submit(Request(str(index), work, outlet))
+        for _ in range(join_after):
+            engine.step()
+    while engine.step():
+        pass
+    engine.check_integrity()
+    assert engine.num_open == 0
+    return outlets
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["at once", "late"])
+@pytest.mark.parametrize("join_after", [0, 17])
+def test_recorded_and_late_is_plain_and_alone(model, alone, is_late, join_after, monkeypatch):
+    """Padded batches, replayed steps and ends that are known some steps late: the same tokens, codes and sound."""
+    if is_late:
+        for module in (semantic, coarse, fine, codec):
+            monkeypatch.setattr(module, "Readback", LateReadback)
+    together = works()
+    outlets = run_recorded(model, together, join_after=join_after)
+    for (work, outlet), other, other_outlet in zip(alone, together, outlets, strict=True):
+        assert work.semantic.tokens == other.semantic.tokens
+        assert work.coarse.tokens == other.coarse.tokens
+        assert torch.equal(work.fine.codes, other.fine.codes)
+        np.testing.assert_allclose(outlet.samples, other_outlet.samples, atol=1e-5)
+        assert [chunk.is_last for chunk in other_outlet.chunks].count(True) == 1
+        assert other_outlet.chunks[-1].is_last
+    assert any(not work.is_truncated for work, _ in alone)
+
+
+def test_sentences_cancelled_while_their_steps_are_under_way_disturb_nobody(model, alone, monkeypatch):
+    """The slot goes to the next sentence at once, and late results of the one before do not reach it."""
+    for module in (semantic, coarse, fine, codec):
+        monkeypatch.setattr(module, "Readback", LateReadback)
+    stages = build_stages(model, num_slots=2)
+    engine = Engine(stages, num_slots=2, sample_rate_hz=300, generate_ahead_s=1e9)
+    together, outlets = works(), [Collector() for _ in range(5)]
+    for num_steps in (1, 2, 5, 30, 60, 90):
+        dropped = Collector()
+        engine.submit(
+            Request("dropped", tiny_work(tiny_voice(40), replace(SAMPLED, seed=num_steps)), dropped)
+        )
+        for _ in range(num_steps):
+            engine.step()
+        engine.cancel("dropped")
+        num_heard = len(dropped.chunks)
+        if num_steps == 30:
+            for index, (work, outlet) in enumerate(zip(together, outlets, strict=True)):
+                engine.submit(Request(str(index), work, outlet))
+        engine.step()
+        assert len(dropped.chunks) == num_heard
+    while engine.step():
+        pass
+    engine.check_integrity()
+    for (work, outlet), other, other_outlet in zip(alone, together, outlets, strict=True):
+        assert work.coarse.tokens == other.coarse.tokens
+        np.testing.assert_allclose(outlet.samples, other_outlet.samples, atol=1e-5)
