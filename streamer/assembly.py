@@ -28,6 +28,7 @@ def build_synthesizer(config: EngineConfig) -> Synthesizer:
         num_slots=config.num_slots,
         num_threads=config.num_threads,
         voices_directory=config.voices_directory,
+        cuda_graphs=config.cuda_graphs == "on",
     )
 
 

@@ -31,7 +31,15 @@ class EngineConfig:
     dtype: str = option(
         "auto", "number format of the weights", choices=("auto", "float32", "bfloat16", "float16", "int8")
     )
-    num_slots: int = option(4, "sentences generated at the same time", minimum=1, maximum=1024)
+    num_slots: int | None = option(
+        None,
+        "sentences generated at the same time; none: 16 on a CPU, as many as fit on a GPU, at most 128",
+        minimum=1,
+        maximum=1024,
+    )
+    cuda_graphs: str = option(
+        "on", "on a GPU, record the steps at the start and replay them", choices=("on", "off")
+    )
     num_threads: int | None = option(
         None, "CPU threads of the engine; none: one fewer than cores", minimum=1, maximum=1024
     )

@@ -13,13 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from rich.console import Console
+from rich.progress import Progress
 
+from streamer.engine.cuda_graphs import CudaRecorder
 from streamer.engine.engine import Engine
 from streamer.engine.request import Request
 from streamer.engine.watchdog import Watchdog
 from streamer.errors import CheckpointError, ConfigError, StreamerError, TextTooLongError
 from streamer.models.checkpoint import LoadedModel, load_model
 from streamer.stages.chain import build_stages, semantic_cap
+from streamer.stages.memory import MemoryPlan, free_memory, plan_memory
 from streamer.stages.sentence import SentencePrompt, SentenceWork
 from streamer.synthesis import Health, ModelInfo, PcmChunk, SamplingParams, SentenceRequest
 from streamer.text.normalize import normalize
@@ -69,17 +73,27 @@ class LocalSynthesizer:
         tokenizer: Tokenizer,
         voices: VoiceLibrary,
         *,
-        num_slots: int = 4,
+        num_slots: int | None = None,
         generate_ahead_s: float = 8.0,
         max_waiting: int = 256,
         hang_limit_s: float = 15.0,
+        cuda_graphs: bool = True,
     ) -> None:
+        device = next(model.semantic.parameters()).device
+        free_bytes, total_bytes = free_memory(device)
+        plan = plan_memory(model, num_slots, free_bytes=free_bytes, total_bytes=total_bytes)
+        record = CudaRecorder() if device.type == "cuda" and cuda_graphs else None
+        try:
+            self._stages = build_stages(model, num_slots=plan.num_slots, record=record)
+        except torch.OutOfMemoryError as error:
+            raise _out_of_memory(plan) from error
+        self._plan = plan
         self._config = config = model.config
         self._tokenizer = tokenizer
         self._voices = voices
         self._engine = Engine[SentenceWork](
-            build_stages(model, num_slots=num_slots),
-            num_slots=num_slots,
+            self._stages,
+            num_slots=plan.num_slots,
             sample_rate_hz=config.codec.sample_rate_hz,
             generate_ahead_s=generate_ahead_s,
             max_waiting=max_waiting,
@@ -113,11 +127,12 @@ class LocalSynthesizer:
         *,
         device: str = "cpu",
         dtype: str = "float32",
-        num_slots: int = 4,
+        num_slots: int | None = None,
         num_threads: int | None = None,
         voices_directory: Path | None = None,
         generate_ahead_s: float = 8.0,
         hang_limit_s: float = 15.0,
+        cuda_graphs: bool = True,
     ) -> LocalSynthesizer:
         """Read a model directory with tokenizer and voices.
 
@@ -140,6 +155,7 @@ class LocalSynthesizer:
             num_slots=num_slots,
             generate_ahead_s=generate_ahead_s,
             hang_limit_s=hang_limit_s,
+            cuda_graphs=cuda_graphs,
         )
 
     @property
@@ -179,7 +195,15 @@ class LocalSynthesizer:
         return Health(alive=True, ready=self._is_ready)
 
     async def start(self) -> None:
-        """Start the engine, speak a word to nobody, and return once its first sound was made."""
+        """Record steps, start the engine, speak a word to nobody, and return once its first sound was made.
+
+        Raises `ConfigError` where memory runs out.
+        """
+        try:
+            await asyncio.to_thread(self._record)
+        except torch.OutOfMemoryError as error:
+            raise _out_of_memory(self._plan) from error
+        logger.info("memory", extra={"plan": str(self._plan)})
         self._engine.start()
         request = SentenceRequest("warm-up", WARM_UP_TEXT, self._voices.default, self._info.default_params)
         async with aclosing(self.synthesize(request)) as chunks:
@@ -199,6 +223,15 @@ class LocalSynthesizer:
         if not await asyncio.to_thread(self._engine.stop):
             logger.error("the engine's thread did not end; it is left behind")
 
+    def _record(self) -> None:
+        """Record every step that is to be replayed, with a progress bar for whoever looks."""
+        recording = self._stages[:3]
+        num_steps = sum(stage.num_recordings() for stage in recording)
+        with Progress(console=Console(stderr=True), transient=True, disable=num_steps == 0) as progress:
+            task = progress.add_task("recording steps", total=num_steps)
+            for stage in recording:
+                stage.record(lambda: progress.advance(task))
+
     def _encode(self, text: str) -> list[int]:
         if self._config.normalize_text:
             text = normalize(text, self._config.languages[0] if self._config.languages else "en")
@@ -217,6 +250,13 @@ class LocalSynthesizer:
         cap = semantic_cap(request.text, self._config)
         prompt = SentencePrompt(tuple(tokens), voice, request.params, request.sentence_index, cap)
         return SentenceWork(prompt, self._config)
+
+
+def _out_of_memory(plan: MemoryPlan) -> ConfigError:
+    return ConfigError(
+        f"memory ran out; planned were {plan}: lower num_slots, or take a smaller model or dtype",
+        param="num_slots",
+    )
 
 
 def _check_ids(tokenizer: Tokenizer, model: LoadedModel) -> None:

@@ -64,9 +64,10 @@ class _Recorded:
 
 
 class GraphedStep:
-    """`step` for any batch up to the largest recorded shape: copied in, padded to the next shape, replayed.
+    """`step`, replayed where a recorded shape holds the batch: copied in, padded to that shape, launched once.
 
-    `padding` [fields] is a row that may be computed any number of times without harm.
+    `padding` [fields] is a row that may be computed any number of times without harm. A batch that no recorded
+    shape holds is run plainly.
     """
 
     def __init__(self, step: Step, padding: Tensor, record: Recorder) -> None:
@@ -92,19 +93,21 @@ class GraphedStep:
     @torch.inference_mode()
     def __call__(self, rows: Tensor, *, length: int, is_filtered: bool) -> Tensor:
         """As `step`; the results are overwritten by the next call."""
-        num_rows = len(rows)
-        recorded = self._recorded[self.shape_for(num_rows, length, is_filtered=is_filtered)]
-        recorded.rows[:num_rows].copy_(rows, non_blocking=True)
-        recorded.rows[num_rows:].copy_(self._padding)
+        shape = self.shape_for(len(rows), length, is_filtered=is_filtered)
+        if shape is None:
+            return self._step(rows, length=length, is_filtered=is_filtered)
+        recorded = self._recorded[shape]
+        recorded.rows[: len(rows)].copy_(rows, non_blocking=True)
+        recorded.rows[len(rows) :].copy_(self._padding)
         recorded.replay()
-        return recorded.results[:num_rows]
+        return recorded.results[: len(rows)]
 
-    def shape_for(self, num_rows: int, length: int, *, is_filtered: bool) -> StepShape:
-        """The smallest recorded shape that holds such a batch. Raises ValueError where none does."""
+    def shape_for(self, num_rows: int, length: int, *, is_filtered: bool) -> StepShape | None:
+        """The smallest recorded shape that holds such a batch."""
         for shape in self._recorded:
             if shape.num_rows >= num_rows and shape.length >= length and shape.is_filtered == is_filtered:
                 return shape
-        raise ValueError(f"no step was recorded for {num_rows} rows of length {length}")
+        return None
 
     def _run(self, rows: Tensor, shape: StepShape) -> Tensor:
         return self._step(rows, length=shape.length, is_filtered=shape.is_filtered)

@@ -72,7 +72,7 @@ def sample_plainly(logits: Tensor, sampling: Sampling, *, is_filtered: bool = Tr
         logits = filter_logits(logits, sampling)
     best = logits.argmax(dim=-1)
     is_greedy = sampling.temperatures == 0
-    scaled = logits / torch.where(is_greedy, 1.0, sampling.temperatures)[:, None]
+    scaled = logits / sampling.temperatures.masked_fill(is_greedy, 1.0)[:, None]
     # The largest of log(p) - log(noise) is the largest of p / noise: a draw from p, as torch.multinomial does it.
     noise = exponential(sampling.keys, sampling.steps, logits.shape[1])
     tokens = torch.where(is_greedy, best, (scaled - noise.log()).argmax(dim=-1))

@@ -33,6 +33,11 @@ class CodecState:
 
     layers: list[LayerState]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all slots."""
+        return sum(tensor.nbytes for layer in self.layers for tensor in _tensors(layer))
+
     def reset(self, slots: Tensor) -> None:
         """Zero the given slots [rows]; needed only after values that are not numbers, `first` starts anew."""
         for layer in self.layers:
@@ -44,6 +49,16 @@ class CodecState:
                 case LstmState(hidden, cell):
                     hidden[:, slots] = 0
                     cell[:, slots] = 0
+
+
+def _tensors(layer: LayerState) -> tuple[Tensor, ...]:
+    match layer:
+        case ConvState(tail) | ResidualState(ConvState(tail)):
+            return (tail,)
+        case TransposedConvState(overlap):
+            return (overlap,)
+        case LstmState(hidden, cell):
+            return (hidden, cell)
 
 
 class CodecDecoder(nn.Module):

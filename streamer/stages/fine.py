@@ -150,16 +150,14 @@ class FineStage:
         columns = torch.arange(config.context - length, config.context, device=rows.device)
         is_new = columns >= first_columns[:, None]  # [rows, length]
         frames = first_frames[:, None] + columns - first_columns[:, None]
+        steps = frames.flatten()
+        temperature = (temperatures.float() / TEMPERATURE_STEPS)[:, None].expand(-1, length).flatten()
+        no_top_k, no_top_p = torch.full_like(steps, NO_TOP_K), torch.full_like(temperature, NO_TOP_P)
         is_finite = torch.ones_like(first_columns, dtype=torch.bool)
         for number, codebook in enumerate(self._made):
             logits = self._model(codebook, codes)[:, -length:, : config.codebook_size]
-            each = Sampling(
-                rows[:, num_codes + 3 + number].repeat_interleave(length),
-                frames.flatten(),
-                (temperatures.float() / TEMPERATURE_STEPS).repeat_interleave(length),
-                torch.full_like(frames.flatten(), NO_TOP_K),
-                torch.full_like(frames.flatten(), NO_TOP_P, dtype=torch.float32),
-            )
+            keys = rows[:, num_codes + 3 + number : num_codes + 4 + number].expand(-1, length)
+            each = Sampling(keys.flatten(), steps, temperature, no_top_k, no_top_p)
             draw = sample(logits.flatten(0, 1), each, is_filtered=is_filtered, end=-1)
             codes[:, codebook, -length:] = torch.where(
                 is_new, draw.tokens.view(is_new.shape), codes[:, codebook, -length:]

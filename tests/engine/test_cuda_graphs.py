@@ -57,11 +57,12 @@ def test_the_smallest_shape_that_holds_the_batch_is_replayed(num_rows, length, i
     assert step.shapes[-1] == (*expected, is_filtered)
 
 
-def test_a_batch_beyond_all_shapes_is_an_error():
+def test_a_batch_beyond_all_shapes_is_run_plainly():
     """Never truncated, never run at a wrong shape."""
-    _, graphed = recorded()
-    with pytest.raises(ValueError, match="5 rows of length 3"):
-        graphed(torch.zeros(5, 2, dtype=torch.long), length=3, is_filtered=False)
+    step, graphed = recorded()
+    results = graphed(torch.tensor([[0, 1]] * 5), length=3, is_filtered=False)
+    assert step.shapes[-1] == (5, 3, False)
+    assert results[-1].tolist() == [5, 1]
 
 
 @pytest.mark.parametrize(("most", "counts"), [(1, [1]), (6, [1, 2, 4, 6]), (64, [1, 2, 4, 8, 16, 32, 64])])

@@ -1,0 +1,89 @@
+"""How much memory the stages of a model will hold, known before any of it is taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from streamer.errors import ConfigError
+from streamer.models.checkpoint import LoadedModel
+from streamer.models.gpt import CausalGpt
+
+MAX_SLOTS = 128
+"""More are of no use to one GPU: its steps would take too long."""
+CPU_SLOTS = 16
+"""Their memory is only taken where they are used."""
+SPARE = 0.15
+"""Part of a GPU's memory kept free: for what a step needs while it runs, and for recorded steps."""
+INTEGER_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """Bytes of the weights, and of everything that exists once per slot."""
+
+    weights_bytes: int
+    slot_bytes: int
+    num_slots: int
+
+    def __str__(self) -> str:
+        slots_bytes = self.num_slots * self.slot_bytes
+        return (
+            f"{_readable(self.weights_bytes)} of weights and {self.num_slots} slots of "
+            f"{_readable(self.slot_bytes)}: {_readable(self.weights_bytes + slots_bytes)}"
+        )
+
+
+def plan_memory(
+    model: LoadedModel, num_slots: int | None, *, free_bytes: int | None, total_bytes: int = 0
+) -> MemoryPlan:
+    """The plan for so many slots, or for as many as fit (None).
+
+    `free_bytes` of `total_bytes`: what the GPU has beside the weights; None for a CPU. Raises `ConfigError` where
+    the slots asked for do not fit.
+    """
+    networks = (model.semantic, model.coarse, model.fine, model.codec)
+    weights_bytes = sum(weight.nbytes for network in networks for weight in network.parameters())
+    slot_bytes = _slot_bytes(model)
+    if free_bytes is None:
+        return MemoryPlan(weights_bytes, slot_bytes, CPU_SLOTS if num_slots is None else num_slots)
+    # One slot more is needed to pad recorded steps with.
+    num_fitting = int((free_bytes - SPARE * total_bytes) // slot_bytes) - 1
+    if num_fitting < 1 or (num_slots or 1) > num_fitting:
+        remedy = (
+            f"lower num_slots to {num_fitting} or less"
+            if num_fitting > 0
+            else "take a smaller model or dtype"
+        )
+        raise ConfigError(
+            f"{num_slots or 1} slots of {_readable(slot_bytes)} do not fit into the {_readable(free_bytes)} that are "
+            f"free on the GPU beside the weights, {SPARE:.0%} of its memory left spare: {remedy}",
+            param="num_slots",
+        )
+    return MemoryPlan(weights_bytes, slot_bytes, num_slots or min(MAX_SLOTS, num_fitting))
+
+
+def free_memory(device: torch.device) -> tuple[int | None, int]:
+    """Free and total bytes of a GPU; None for a CPU, which is not planned."""
+    if device.type != "cuda":
+        return None, 0
+    free_bytes, total_bytes = torch.cuda.mem_get_info(device)
+    return free_bytes, total_bytes
+
+
+def _slot_bytes(model: LoadedModel) -> int:
+    config = model.config
+
+    def cache_bytes(network: CausalGpt) -> int:
+        shape = network.config
+        return 2 * shape.num_layers * shape.width * shape.block_size * network.cache_dtype.itemsize
+
+    codec_bytes = model.codec.initial_state(1).nbytes
+    frames = int(config.semantic.max_tokens * config.codec.frame_rate_hz / config.semantic.rate_hz)
+    codes_bytes = config.fine.num_codebooks * frames * INTEGER_BYTES
+    return cache_bytes(model.semantic) + cache_bytes(model.coarse) + codec_bytes + codes_bytes
+
+
+def _readable(num_bytes: float) -> str:
+    return f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"

@@ -1,0 +1,51 @@
+"""Memory is planned before it is taken, and what does not fit is refused with a remedy."""
+
+import pytest
+import torch
+from fakes.tiny_bark import tiny_model
+
+from streamer.errors import ConfigError
+from streamer.stages.chain import build_stages
+from streamer.stages.memory import CPU_SLOTS, MAX_SLOTS, free_memory, plan_memory
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model()
+
+
+def test_the_plan_counts_what_the_stages_hold(model):
+    """The bytes of a slot are those of caches, codec state and codes that one slot more would bring."""
+    semantic, coarse, _, codec = build_stages(model, num_slots=1)
+    held = sum(
+        cache.keys.nbytes + cache.values.nbytes for cache in (semantic._steps._cache, coarse._steps._cache)
+    )
+    plan = plan_memory(model, 1, free_bytes=None)
+    codes_bytes = 4 * 105 * 8  # codebooks, 70 semantic tokens in frames, integers
+    assert plan.slot_bytes == held + codec._state.nbytes + codes_bytes
+    assert plan.weights_bytes >= sum(weight.nbytes for weight in model.semantic.parameters())
+    assert f"{plan.num_slots} slots" in str(plan)
+
+
+def test_as_many_slots_as_fit_are_taken(model):
+    """On a GPU a part stays spare, one slot is for padding, and there is a most; on a CPU it is a fixed number."""
+    slot_bytes = plan_memory(model, 1, free_bytes=None).slot_bytes
+    total = 100 * slot_bytes
+    assert plan_memory(model, None, free_bytes=50 * slot_bytes, total_bytes=total).num_slots == 34
+    assert plan_memory(model, None, free_bytes=10**12, total_bytes=total).num_slots == MAX_SLOTS
+    assert plan_memory(model, 20, free_bytes=50 * slot_bytes, total_bytes=total).num_slots == 20
+    assert plan_memory(model, None, free_bytes=None).num_slots == CPU_SLOTS
+
+
+def test_slots_that_do_not_fit_are_refused_with_the_number_that_does(model):
+    """The message names what was asked for and what to set."""
+    slot_bytes = plan_memory(model, 1, free_bytes=None).slot_bytes
+    with pytest.raises(ConfigError, match=r"35 slots.*lower num_slots to 34 or less"):
+        plan_memory(model, 35, free_bytes=50 * slot_bytes, total_bytes=100 * slot_bytes)
+    with pytest.raises(ConfigError, match="take a smaller model or dtype"):
+        plan_memory(model, None, free_bytes=slot_bytes, total_bytes=100 * slot_bytes)
+
+
+def test_a_cpu_is_not_planned():
+    """Its memory is the operating system's to give."""
+    assert free_memory(torch.device("cpu")) == (None, 0)
