@@ -18,6 +18,7 @@ from streamer.errors import CheckpointError
 from streamer.models.codec import CodecDecoder
 from streamer.models.config_file import check_config, read_config, write_config
 from streamer.models.fine_gpt import FineGpt
+from streamer.models.fused_gpt import fused_where_it_agrees
 from streamer.models.gpt import CausalGpt, set_dtype
 from streamer.models.hugging_face import is_hugging_face, read_hugging_face
 from streamer.models.int8 import Int8Gpt, fastest_wide_dtype
@@ -49,7 +50,8 @@ def load_model(
 
     `dtype` is that of the transformers' weights; their norms, and the whole codec, stay in float32 as in
     Bark. "int8" (on a CPU only) decodes with int8 weights and makes whole passes in bfloat16 or float32,
-    whichever is faster on this CPU; it is compiled here. Raises `CheckpointError` naming the
+    whichever is faster on this CPU; it is compiled here. On a GPU decode steps are fused where that
+    works and agrees with the plain ones. Raises `CheckpointError` naming the
     file and key at fault, or what is missing.
     """
     checkpoint = _read(path)
@@ -67,10 +69,12 @@ def load_model(
     fine = networks["fine"]
     assert isinstance(fine, FineGpt)
     fine.tie_weights()
-    for network in networks.values():
+    for name, network in networks.items():
         network.to(device).eval()
         if isinstance(network, Int8Gpt):
             network.warm_up()
+        elif isinstance(network, CausalGpt) and torch.device(device).type == "cuda":
+            networks[name] = fused_where_it_agrees(network)
     return LoadedModel(checkpoint.config, directory=path, **networks)  # type: ignore[arg-type]
 
 
