@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from streamer.models.gpt import Block, LayerNorm, initialize
+from streamer.models.gpt import Block, LayerNorm, embedding, initialize
 from streamer.models.vocabulary import TransformerConfig
 
 
@@ -17,9 +17,9 @@ class FineTransformer(nn.Module):
     def __init__(self, config: TransformerConfig, num_codebooks: int, *, dropout: float) -> None:
         super().__init__()
         self.wtes = nn.ModuleList(
-            nn.Embedding(config.input_vocab_size, config.width) for _ in range(num_codebooks)
+            embedding(config.input_vocab_size, config.width) for _ in range(num_codebooks)
         )
-        self.wpe = nn.Embedding(config.block_size, config.width)
+        self.wpe = embedding(config.block_size, config.width)
         self.h = nn.ModuleList(
             Block(config, norm_bias=True, dropout=dropout) for _ in range(config.num_layers)
         )

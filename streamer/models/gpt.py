@@ -93,8 +93,8 @@ class CausalTransformer(nn.Module):
 
     def __init__(self, config: TransformerConfig, *, dropout: float) -> None:
         super().__init__()
-        self.wte = nn.Embedding(config.input_vocab_size, config.width)
-        self.wpe = nn.Embedding(config.block_size, config.width)
+        self.wte = embedding(config.input_vocab_size, config.width)
+        self.wpe = embedding(config.block_size, config.width)
         self.h = nn.ModuleList(
             Block(config, norm_bias=False, dropout=dropout) for _ in range(config.num_layers)
         )
@@ -185,10 +185,18 @@ class CausalGpt(nn.Module):
         return logits.float()
 
 
+def embedding(num_tokens: int, width: int) -> nn.Embedding:
+    """An embedding whose numbers are still to come; torch's own start would load its compiler on a meta device."""
+    made: nn.Embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
+        torch.empty(num_tokens, width), freeze=False
+    )
+    return made
+
+
 def initialize(module: nn.Module, num_layers: int) -> None:
     """GPT-2's start for training: std 0.02, and less where `num_layers` layers add to the residual."""
     for name, parameter in module.named_parameters():
-        if parameter.dim() < 2:
+        if parameter.dim() < 2 or parameter.is_meta:
             continue
         std = 0.02 / math.sqrt(2 * num_layers) if name.endswith("c_proj.weight") else 0.02
         nn.init.normal_(parameter, std=std)

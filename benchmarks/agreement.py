@@ -1,0 +1,161 @@
+"""What does a number format change? Next-token distributions beside float32's, on the built-in voice's own tokens.
+
+Both models walk through the same sentences in step: what float32 draws is what both go on from, so that a
+difference is the format's own and not the consequence of an earlier one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from benchmarks.first_packet import SENTENCES
+from benchmarks.speaking import surroundings
+from streamer.assembly import BUILTIN_MODEL
+from streamer.models.checkpoint import LoadedModel, load_model
+from streamer.stages.chain import Chain, build_stages, semantic_cap
+from streamer.stages.sentence import SentencePrompt, SentenceWork
+from streamer.synthesis import SamplingParams
+from streamer.text.normalize import normalize
+from streamer.text.tokenizer import load_tokenizer
+from streamer.voices.library import VoiceLibrary
+
+STAGES = ("semantic", "coarse", "fine")
+
+
+class Speaker:
+    """A model in one format whose logits can be seen."""
+
+    def __init__(self, dtype: str) -> None:
+        self.model: LoadedModel = load_model(BUILTIN_MODEL, dtype=dtype)
+        self.logits: dict[str, list[Tensor]] = {name: [] for name in STAGES}
+        for name in ("semantic", "coarse"):
+            network = getattr(self.model, name)
+            network.decode = self._watched(name, network.decode)
+            network.prefill = self._watched(name, network.prefill)
+        fine = self.model.fine
+        fine.forward = self._watched("fine", fine.forward)  # type: ignore[method-assign]
+        self.stages: Chain = build_stages(self.model, num_slots=1)
+
+    def begin(self, prompt: SentencePrompt) -> SentenceWork:
+        work = SentenceWork(prompt, self.model.config)
+        work.slot = 0
+        for stage in self.stages:
+            stage.begin(work)
+        return work
+
+    def _watched(self, name: str, method: Any) -> Any:
+        def watched(*given: Any, **more: Any) -> Tensor:
+            logits: Tensor = method(*given, **more)
+            self.logits[name].append(logits.clone())
+            return logits
+
+        return watched
+
+
+@dataclass
+class Agreement:
+    """Of every compared distribution: whether the likeliest token is the same, and how far it is from float32's."""
+
+    is_same: list[float] = field(default_factory=list)
+    divergences: list[float] = field(default_factory=list)
+
+    def compare(self, reference: Tensor, other: Tensor) -> None:
+        """Logits [rows, tokens]."""
+        expected, actual = reference.double().log_softmax(-1), other.double().log_softmax(-1)
+        self.is_same += (expected.argmax(-1) == actual.argmax(-1)).double().tolist()
+        self.divergences += (expected.exp() * (expected - actual)).sum(-1).tolist()
+
+
+def walk(reference: Speaker, other: Speaker, prompt: SentencePrompt, found: dict[str, Agreement]) -> None:
+    """Both through one sentence; `other` is set right after every step."""
+    config = reference.model.config
+    works = [speaker.begin(prompt) for speaker in (reference, other)]
+    for name, first, second in zip(STAGES, reference.stages, other.stages, strict=False):
+        while first.is_ready(works[0]):
+            for speaker, stage, work in zip((reference, other), (first, second), works, strict=True):
+                speaker.logits[name].clear()
+                stage.step([work]).settle()
+            if name == "fine":
+                # Only the first pass sees the same in both; the next ones see what the model itself filled in.
+                done = works[0].fine.num_frames
+                logits = [speaker.logits[name][0][0] for speaker in (reference, other)]
+                columns = slice(-config.fine.context + config.fine.history, None)
+                found[name].compare(*(row[columns, : config.fine.codebook_size] for row in logits))
+                works[1].fine.codes[:, :done] = works[0].fine.codes[:, :done]
+                continue
+            found[name].compare(*(speaker.logits[name][-1] for speaker in (reference, other)))
+            agree(name, works, second)
+
+
+def agree(name: str, works: list[SentenceWork], stage: Any) -> None:
+    """Have the second go on from the first one's token."""
+    mine, its = getattr(works[0], name), getattr(works[1], name)
+    its.tokens[:] = mine.tokens
+    its.is_finished = mine.is_finished
+    if mine.tokens:
+        stage._steps._last_tokens[0] = mine.tokens[-1]
+
+
+def measure(dtype: str, sentences: tuple[str, ...]) -> list[dict[str, Any]]:
+    reference, other = Speaker("float32"), Speaker(dtype)
+    config, directory = reference.model.config, reference.model.directory
+    tokenizer = load_tokenizer(config.tokenizer, directory)
+    voices = VoiceLibrary([directory / "voices"], config)
+    sampling = config.sampling
+    found: dict[str, Agreement] = defaultdict(Agreement)
+    for seed, text in enumerate(sentences):
+        tokens = tuple(tokenizer.encode(normalize(text, "en")))
+        params = SamplingParams(
+            seed, sampling.text_temp, sampling.waveform_temp, sampling.fine_temp, min_eos_p=sampling.min_eos_p
+        )
+        prompt = SentencePrompt(tokens, voices.get(voices.default), params, 0, semantic_cap(text, config))
+        walk(reference, other, prompt, found)
+    return [
+        {
+            "dtype": dtype,
+            "stage": name,
+            "distributions": len(agreement.is_same),
+            "same_best_token": float(np.mean(agreement.is_same)),
+            "mean_divergence_nats": float(np.mean(agreement.divergences)),
+            "p99_divergence_nats": float(np.percentile(agreement.divergences, 99)),
+        }
+        for name, agreement in found.items()
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dtypes", nargs="+", default=["bfloat16", "int8"])
+    parser.add_argument("--output", type=Path, help="JSON file to write")
+    arguments = parser.parse_args()
+    rows = [row for dtype in arguments.dtypes for row in measure(dtype, SENTENCES)]
+    table = Table(title="beside float32")
+    for name in ("format", "stage", "distributions", "same best token", "divergence, nats (mean)", "(p99)"):
+        table.add_column(name)
+    for row in rows:
+        table.add_row(
+            row["dtype"],
+            row["stage"],
+            str(row["distributions"]),
+            f"{row['same_best_token']:.1%}",
+            f"{row['mean_divergence_nats']:.4f}",
+            f"{row['p99_divergence_nats']:.4f}",
+        )
+    Console(width=120).print(table)
+    if arguments.output:
+        result = {"benchmark": "agreement", **surroundings(), "rows": rows}
+        arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
