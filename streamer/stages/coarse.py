@@ -20,7 +20,7 @@ from streamer.models.kv_cache import KvCache
 from streamer.models.vocabulary import ModelConfig
 from streamer.stages.coarse_windows import CoarseWindows
 from streamer.stages.sentence import SentenceWork
-from streamer.stages.token_steps import Choice, DrawnToken, TokenSteps
+from streamer.stages.token_steps import Choice, TokenSteps
 
 
 class CoarseStage:
@@ -125,11 +125,11 @@ class CoarseStage:
         return self._steps.decode(places, [work.prompt.params for work in works])
 
     def _commit(self, works: list[SentenceWork], rows: Tensor) -> None:
-        for work, drawn in zip(works, DrawnToken.from_rows(rows), strict=True):
+        for work, (token, _, is_finite) in zip(works, rows.tolist(), strict=True):
             if work.failure is not None:
                 continue
-            if drawn.is_finite:
-                work.coarse.tokens.append(drawn.token)
+            if is_finite:
+                work.coarse.tokens.append(token)
             else:
                 work.failure = ModelNumericError("the coarse model's output is not finite")
                 self._steps.spoil(work.slot)

@@ -18,7 +18,7 @@ from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import KvCache
 from streamer.models.vocabulary import SemanticConfig
 from streamer.stages.sentence import SentenceWork
-from streamer.stages.token_steps import Choice, DrawnToken, TokenSteps
+from streamer.stages.token_steps import Choice, TokenSteps
 from streamer.synthesis import SamplingParams
 
 
@@ -88,17 +88,17 @@ class SemanticStage:
         return self._steps.decode(places, _params(works))
 
     def _commit(self, works: list[SentenceWork], rows: Tensor) -> None:
-        for work, drawn in zip(works, DrawnToken.from_rows(rows), strict=True):
+        for work, (token, is_end, is_finite) in zip(works, rows.tolist(), strict=True):
             if work.semantic.is_finished or work.failure is not None:
                 continue  # this step was launched before the end was known
-            if not drawn.is_finite:
+            if not is_finite:
                 work.failure = ModelNumericError("the semantic model's output is not finite")
                 self._steps.spoil(work.slot)
-            elif drawn.is_end:
+            elif is_end:
                 # The token sampled beside a likely end is dropped, as in the reference.
                 work.semantic.is_finished = True
             else:
-                work.semantic.tokens.append(drawn.token)
+                work.semantic.tokens.append(token)
                 if len(work.semantic.tokens) >= self._cap(work):
                     work.semantic.is_finished = work.is_truncated = True
 

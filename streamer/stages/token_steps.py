@@ -36,22 +36,11 @@ class Choice:
     end: int = -1
 
 
-@dataclass(frozen=True, slots=True)
-class DrawnToken:
-    """What a step made of a row. `is_end`: it is the end, or the end was likely enough."""
-
-    token: int
-    is_end: bool
-    is_finite: bool
-
-    @classmethod
-    def from_rows(cls, rows: Tensor) -> list[DrawnToken]:
-        """From what `TokenSteps` returns, on the host."""
-        return [cls(token, bool(is_end), bool(is_finite)) for token, is_end, is_finite in rows.tolist()]
-
-
 class TokenSteps:
     """The steps of `model`, whose state is `cache` and a row of each tensor here per slot.
+
+    What a step returns, [rows, 3], is each row's token, whether it is the end or the end was likely enough, and
+    whether the row's outputs were finite.
 
     With a `record`er, decode steps can be recorded; then the cache's last slot must belong to nobody.
     """
@@ -93,14 +82,14 @@ class TokenSteps:
     ) -> Tensor:
         """Fill the slots with `embeddings` [rows, length, width] and draw each row's next token.
 
-        `places`: slot and step (counted within the sentence) of each row. To [rows, 3]: see `DrawnToken`.
+        `places`: slot and step (counted within the sentence) of each row.
         """
         slots, steps = upload(places, self.device).unbind(1)
         logits = self._model.prefill(embeddings, self._cache, slots)
         return self._draw(logits, slots, steps, is_filtered=any(map(_is_filtered, params)))
 
     def decode(self, places: Sequence[tuple[int, int, int]], params: Sequence[SamplingParams]) -> Tensor:
-        """Feed each row the token drawn last and draw its next: [rows, 3], to be read before the next call.
+        """Feed each row the token drawn last and draw its next; to be read before the next call.
 
         `places`: slot, cache position and step of each row; slots in rising order are read in place.
         """
