@@ -56,8 +56,8 @@ class FineGpt(nn.Module):
 
     def tie_weights(self) -> None:
         """Share each head's weights with its embedding; to be done again after parameters were replaced."""
-        for head, embedding in zip(self.lm_heads, list(self.transformer.wtes)[1:], strict=False):
-            head.weight = embedding.weight
+        for head, shared in zip(self.lm_heads, list(self.transformer.wtes)[1:], strict=False):
+            head.weight = shared.weight
 
     def forward(self, codebook: int, codes: Tensor) -> Tensor:
         """Codes [rows, num_codebooks, frames] to float32 logits of `codebook`, [rows, frames, vocab].
