@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from streamer.models.attention import attend
 from streamer.models.kv_cache import KvCache
 from streamer.models.vocabulary import TransformerConfig
 
@@ -79,10 +80,7 @@ class Block(nn.Module):
         """The whole layer over [rows, length, width], without a cache."""
         query, key, value = self.project(x)
         dropout = self.dropout if self.training else 0.0
-        attended = functional.scaled_dot_product_attention(
-            query, key, value, dropout_p=dropout, is_causal=is_causal
-        )
-        return self.finish(x, attended)
+        return self.finish(x, attend(query, key, value, is_causal=is_causal, dropout=dropout))
 
     def _drop(self, x: Tensor) -> Tensor:
         return functional.dropout(x, self.dropout) if self.training and self.dropout else x
@@ -149,11 +147,10 @@ class CausalGpt(nn.Module):
             query, key, value = block.project(x)
             cache.write_prefix(layer, slots, key, value)
             if layer == last_layer:  # nothing reads the other positions any more
-                x, query = x[:, -1:], query[:, :, -1:]
-            attended = functional.scaled_dot_product_attention(
-                query, key, value, is_causal=layer != last_layer
-            )
-            x = block.finish(x, attended)
+                last = functional.scaled_dot_product_attention(query[:, :, -1:], key, value)
+                x = block.finish(x[:, -1:], last)
+            else:
+                x = block.finish(x, attend(query, key, value, is_causal=True))
         return self._logits(x[:, 0])
 
     @torch.no_grad()
