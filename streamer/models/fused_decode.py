@@ -2,20 +2,50 @@
 
 A step of one token a row is a few hundred small products. Called one by one through a framework, their
 dispatch costs more than the arithmetic, so the whole step, all layers of it, is compiled here (numba), and the
-weights are read as bytes. Rows never meet: each has its own sums, in an order that its neighbours do not change.
+weights are read as bytes, once for all rows. Threads are woken once a step: each runs all of it, takes what
+pieces of work are left, and waits for the others where it needs their results.
+
+The inputs of a product are rounded to integers too, row by row, so that its sums are exact: whatever the number of
+rows and threads, a row's result is the same to the last bit.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import config, njit, prange
+from numba import config, get_num_threads, njit, prange, set_num_threads, uintp
+
+from streamer.models.vector_code import (
+    GROUP,
+    ROWS_AT_ONCE,
+    add_atomically,
+    as_bits,
+    as_float,
+    product_of_1,
+    product_of_2,
+    product_of_4,
+    product_of_8,
+    yield_thread,
+)
 
 _EPSILON = 1e-5
+_INFINITY = 0x7F80_0000
+"""Its bits; those of what is not a number are more."""
+_SMALLEST = 1e-30
+"""A row of nothing larger counts as zero."""
+_LINE = 8
+"""int64 in a line of the processor's cache: counters that share none do not disturb each other."""
+_SPINS = 2000
+"""Looks at a counter before the core is offered to someone else."""
 
-# Numba's other layers share OpenMP with torch and would change its number of threads.
+_threads = threading.Lock()
+"""Numba ends the process where two models share out work to its threads at once."""
+
+# Numba's other layers share OpenMP with torch and would change its number of threads. This one gives each of the
+# `num_threads` pieces of a loop a thread of its own, which is what they need to wait for each other.
 config.THREADING_LAYER = "workqueue"  # type: ignore[attr-defined]
 
 
@@ -40,97 +70,120 @@ _inline = _compiled(inline="always")
 _parallel = _compiled(parallel=True)
 
 
-@_inline
-def _output(weight, scale, x, y, out):
-    """One output of a linear layer for every row; the weight's row is read from memory once."""
-    num_rows, width = x.shape
+@_kernel
+def _take(counters, phase):
+    """The next piece of a phase's work that no thread has begun."""
+    return add_atomically(uintp(counters[phase * _LINE :].ctypes.data), 1)
+
+
+@_kernel
+def _meet(counters, meeting, num_threads):
+    """Wait until all threads have come to their `meeting`th meeting."""
+    place = uintp(counters.ctypes.data)
+    add_atomically(place, 1)
+    looks = 0
+    while add_atomically(place, 0) < meeting * num_threads:
+        looks += 1
+        if looks > _SPINS:
+            yield_thread()
+
+
+@_kernel
+def _quantize(x, quantized, factors):
+    """Every row to integers and the factor that makes them floats again; one that is not finite becomes NaN.
+
+    As large as can be without the sum of products with int8 weights leaving int32: 22,017 for a width of 768.
+    """
+    width = x.shape[1]
+    largest = np.float32(min(32767, 0x7FFF_FFFF // (127 * width)))
+    for row in range(x.shape[0]):
+        bits = np.uint32(0)
+        for index in range(width):
+            bits = max(bits, as_bits(x[row, index]) & np.uint32(0x7FFF_FFFF))
+        most = as_float(bits)
+        inverse = np.float32(0)
+        if bits >= np.uint32(_INFINITY):
+            factors[row] = np.float32(np.nan)
+        elif most < np.float32(_SMALLEST):
+            factors[row] = np.float32(0)
+        else:
+            factors[row] = most / largest
+            inverse = largest / most
+        if inverse == 0:
+            quantized[row] = 0
+        else:
+            for index in range(width):
+                quantized[row, index] = np.int16(np.int32(np.rint(x[row, index] * inverse)))
+
+
+@_kernel
+def _outputs(weight, scale, quantized, factors, y, start):
+    """`GROUP` outputs of every row, from `start` on; the weights are read from memory once."""
+    num_rows = len(factors)
     row = 0
-    while row + 4 <= num_rows:
-        sum_0 = sum_1 = sum_2 = sum_3 = np.float32(0)
-        for index in range(width):
-            value = np.float32(weight[out, index])
-            sum_0 += value * x[row, index]
-            sum_1 += value * x[row + 1, index]
-            sum_2 += value * x[row + 2, index]
-            sum_3 += value * x[row + 3, index]
-        y[row, out] = sum_0 * scale[out]
-        y[row + 1, out] = sum_1 * scale[out]
-        y[row + 2, out] = sum_2 * scale[out]
-        y[row + 3, out] = sum_3 * scale[out]
-        row += 4
+    weight_at, scale_at = uintp(weight.ctypes.data), uintp(scale.ctypes.data)
+    x_stride, y_stride = uintp(quantized.strides[0]), uintp(y.strides[0])
+    num_inputs = uintp(quantized.shape[1])
     while row < num_rows:
-        total = np.float32(0)
-        for index in range(width):
-            total += np.float32(weight[out, index]) * x[row, index]
-        y[row, out] = total * scale[out]
-        row += 1
+        left = num_rows - row
+        x_at, factor_at = uintp(quantized[row].ctypes.data), uintp(factors[row:].ctypes.data)
+        y_at = uintp(y[row, start:].ctypes.data)
+        if left >= 8 and ROWS_AT_ONCE >= 8:
+            product_of_8(weight_at, scale_at, x_at, x_stride, num_inputs, factor_at, y_at, y_stride)
+            row += 8
+        elif left >= 4 and ROWS_AT_ONCE >= 4:
+            product_of_4(weight_at, scale_at, x_at, x_stride, num_inputs, factor_at, y_at, y_stride)
+            row += 4
+        elif left >= 2:
+            product_of_2(weight_at, scale_at, x_at, x_stride, num_inputs, factor_at, y_at, y_stride)
+            row += 2
+        else:
+            product_of_1(weight_at, scale_at, x_at, x_stride, num_inputs, factor_at, y_at, y_stride)
+            row += 1
 
 
 @_kernel
-def _product(weight, scale, x, y):
-    for out in range(weight.shape[0]):
-        _output(weight, scale, x, y, out)
+def _multiply(weight, scale, quantized, factors, y, with_gelu, counters, phase, num_threads):
+    """This thread's share of a linear layer, and of the GELU behind it.
+
+    `weight` int8 [groups, inputs / 2, GROUP, 2], `scale` [groups, GROUP], `y` [rows, groups * GROUP].
+    """
+    num_groups = len(weight)
+    size = max(1, num_groups // (8 * num_threads)) if num_threads > 1 else num_groups
+    begin = _take(counters, phase) * size
+    while begin < num_groups:
+        for group in range(begin, min(begin + size, num_groups)):
+            _outputs(weight[group], scale[group], quantized, factors, y, group * GROUP)
+            if with_gelu:
+                for row in range(len(y)):
+                    _gelu(y[row, group * GROUP : (group + 1) * GROUP])
+        begin = _take(counters, phase) * size
 
 
-@_parallel
-def _product_parallel(weight, scale, x, y):
-    for out in prange(weight.shape[0]):
-        _output(weight, scale, x, y, out)
-
-
-@_kernel
-def _multiply(weight, scale, x, y, num_threads):
-    """A linear layer of every row: `weight` int8 [out, in] times `x` [rows, in] times `scale` [out] to `y`."""
-    if num_threads is None:  # known to the compiler, which leaves the other way out
-        _product(weight, scale, x, y)
-    else:
-        _product_parallel(weight, scale, x, y)
-
-
-@_kernel
-def _exp(x, bits):
-    """e^x in place for x <= 0, by 2^(whole + fraction); `bits` int32, as long, is room to work in."""
-    powers = bits.view(np.float32)
-    for index in range(len(x)):
-        scaled = max(x[index] * np.float32(1.4426950408889634), np.float32(-126))
-        whole = np.floor(scaled + np.float32(0.5))
-        bits[index] = (np.int32(whole) + np.int32(127)) << np.int32(23)
-        f = (scaled - whole) * np.float32(0.6931471805599453)
-        x[index] = np.float32(1) + f * (
-            np.float32(1)
-            + f
-            * (
-                np.float32(0.5)
-                + f
-                * (
-                    np.float32(1 / 6)
-                    + f * (np.float32(1 / 24) + f * (np.float32(1 / 120) + f * np.float32(1 / 720)))
-                )
-            )
-        )
-    for index in range(len(x)):
-        x[index] *= powers[index]
+@_inline
+def _exp(x):
+    """e^x for x <= 0, by 2^(whole + fraction)."""
+    scaled = max(x * np.float32(1.4426950408889634), np.float32(-126))
+    whole = np.floor(scaled + np.float32(0.5))
+    f = (scaled - whole) * np.float32(0.6931471805599453)
+    fraction = np.float32(1 / 120) + f * np.float32(1 / 720)
+    fraction = np.float32(1 / 6) + f * (np.float32(1 / 24) + f * fraction)
+    fraction = np.float32(1) + f * (np.float32(1) + f * (np.float32(0.5) + f * fraction))
+    return fraction * as_float(np.uint32((np.int32(whole) + np.int32(127)) << np.int32(23)))
 
 
 @_kernel
-def _gelu(x, scratch, bits):
+def _gelu(x):
     """The exact GELU in place; erf by Abramowitz and Stegun 7.1.26, whose error is below 1.5e-7."""
     for index in range(len(x)):
-        scratch[index] = np.float32(-0.5) * x[index] * x[index]
-    _exp(scratch, bits)
-    for index in range(len(x)):
-        z = abs(x[index]) * np.float32(0.7071067811865476)
+        value = x[index]
+        z = abs(value) * np.float32(0.7071067811865476)
         t = np.float32(1) / (np.float32(1) + np.float32(0.3275911) * z)
-        tail = t * (
-            np.float32(0.254829592)
-            + t
-            * (
-                np.float32(-0.284496736)
-                + t * (np.float32(1.421413741) + t * (np.float32(-1.453152027) + t * np.float32(1.061405429)))
-            )
-        )
-        erf = np.float32(1) - tail * scratch[index]
-        x[index] *= np.float32(0.5) * (np.float32(1) + (erf if x[index] >= 0 else -erf))
+        tail = np.float32(-1.453152027) + t * np.float32(1.061405429)
+        tail = np.float32(-0.284496736) + t * (np.float32(1.421413741) + t * tail)
+        tail = t * (np.float32(0.254829592) + t * tail)
+        erf = np.float32(1) - tail * _exp(-z * z)
+        x[index] = value * np.float32(0.5) * (np.float32(1) + (erf if value >= 0 else -erf))
 
 
 @_kernel
@@ -151,93 +204,148 @@ def _norm(x, gain, y):
 
 
 @_inline
-def _head(fused, keys, values, position, out, scores, bits, room, head):
-    """Attention of one head of one row; keys and values [positions, head_dim] are the upper halves of floats."""
-    size = keys.shape[1]
-    width = len(fused) // 3
-    start = head * size
-    floats = room.view(np.float32)
-    wide = fused.view(np.uint32)
+def _bfloat16(x):
+    """Rounded to the nearest, of two as near the even one; as 16 bits."""
+    bits = as_bits(x)
+    return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
+
+
+@_inline
+def _wide(x):
+    """The float32 of bfloat16 bits."""
+    return as_float(np.uint32(x) << np.uint32(16))
+
+
+@_kernel
+def _head(query, key, value, keys, values, position, scores, out):
+    """Attention of one head of one row; keys and values [positions, head_dim] are bfloat16."""
+    size = len(query)
     for index in range(size):
-        key, value = wide[width + start + index], wide[2 * width + start + index]
-        keys[position, index] = (key + np.uint32(0x7FFF) + ((key >> 16) & np.uint32(1))) >> 16
-        values[position, index] = (value + np.uint32(0x7FFF) + ((value >> 16) & np.uint32(1))) >> 16
+        keys[position, index], values[position, index] = _bfloat16(key[index]), _bfloat16(value[index])
     count = position + 1
     scale = np.float32(1) / np.sqrt(np.float32(size))
     largest = np.float32(-np.inf)
     for place in range(count):
-        for index in range(size):
-            room[index] = np.uint32(keys[place, index]) << 16
         score = np.float32(0)
         for index in range(size):
-            score += floats[index] * fused[start + index]
+            score += query[index] * _wide(keys[place, index])
         scores[place] = score * scale
         largest = max(largest, scores[place])
-    for place in range(count):
-        scores[place] -= largest
-    _exp(scores[:count], bits[:count])
     total = np.float32(0)
     for place in range(count):
+        scores[place] = _exp(scores[place] - largest)
         total += scores[place]
-    for index in range(size):
-        out[start + index] = np.float32(0)
+    out[:] = 0
     for place in range(count):
-        weight = scores[place] / total
         for index in range(size):
-            room[index] = np.uint32(values[place, index]) << 16
-        for index in range(size):
-            out[start + index] += weight * floats[index]
+            out[index] += scores[place] * _wide(values[place, index])
+    for index in range(size):
+        out[index] /= total
 
 
 @_kernel
-def _attention(fused, keys, values, slots, positions, out, num_heads):
-    length = keys.shape[2]
-    scores, bits = np.empty(length, np.float32), np.empty(length, np.int32)
-    room = np.empty(keys.shape[3], np.uint32)
-    for row in range(fused.shape[0]):
-        slot = slots[row]
-        for head in range(num_heads):
-            _head(
-                fused[row],
-                keys[slot, head],
-                values[slot, head],
-                positions[row],
-                out[row],
-                scores,
-                bits,
-                room,
-                head,
-            )
+def _attend(fused, keys, values, slots, positions, num_heads, scores, out, counters, phase):
+    """This thread's share of attention: some heads of some rows."""
+    num_rows, width = out.shape
+    size = width // num_heads
+    item = _take(counters, phase)
+    while item < num_rows * num_heads:
+        row, head = item // num_heads, item % num_heads
+        begin, slot = head * size, slots[row]
+        _head(
+            fused[row, begin : begin + size],
+            fused[row, width + begin : width + begin + size],
+            fused[row, 2 * width + begin : 2 * width + begin + size],
+            keys[slot, head],
+            values[slot, head],
+            positions[row],
+            scores,
+            out[row, begin : begin + size],
+        )
+        item = _take(counters, phase)
 
 
 @_kernel
-def decode_step(x, layers, head, keys, values, slots, positions, num_heads, logits, num_threads):
-    """One token for every row: `x` [rows, width], embedded, becomes the last layer's output; fills `logits`.
-
-    `layers`: norm gains [layers, 2, width], then weights int8 [layers, out, in] and scales [layers, out] of
-    query-key-value, merge, widening and narrowing; `head`: norm gain [width], weights [vocab, width], scales.
-    `keys` and `values` [layers, slots, heads, positions, head_dim], bfloat16 seen as uint16; row r appends
-    at `positions[r]` of slot `slots[r]`. `num_threads` not None shares each product out to
-    the threads that numba was told to use.
-    """
+def _run(x, layers, head, cache, places, num_heads, shared, logits, counters, num_threads):
+    """What one thread does of a step; see `decode_step`. All threads keep an `x` of their own."""
     gains, fused_weight, fused_scale, merge_weight, merge_scale = layers[:5]
     up_weight, up_scale, down_weight, down_scale = layers[5:]
     last_gain, head_weight, head_scale = head
+    keys, values = cache
+    slots, positions = places
+    fused, attended, added, wide = shared
     num_rows, width = x.shape
-    normed, attended = np.empty((num_rows, width), np.float32), np.empty((num_rows, width), np.float32)
-    added, fused = np.empty((num_rows, width), np.float32), np.empty((num_rows, 3 * width), np.float32)
-    wide, scratch = np.empty((num_rows, 4 * width), np.float32), np.empty(num_rows * 4 * width, np.float32)
-    bits = np.empty(num_rows * 4 * width, np.int32)
+    x = x.copy()
+    normed, factors = np.empty((num_rows, width), np.float32), np.empty(num_rows, np.float32)
+    inputs = np.zeros((num_rows, 2 * fused_weight.shape[2]), np.int16)
+    wide_inputs = np.zeros((num_rows, 2 * down_weight.shape[2]), np.int16)
+    scores = np.empty(keys.shape[3], np.float32)
+    phase = 0
     for layer in range(len(fused_weight)):
         _norm(x, gains[layer, 0], normed)
-        _multiply(fused_weight[layer], fused_scale[layer], normed, fused, num_threads)
-        _attention(fused, keys[layer], values[layer], slots, positions, attended, num_heads)
-        _multiply(merge_weight[layer], merge_scale[layer], attended, added, num_threads)
-        x += added
+        _quantize(normed, inputs, factors)
+        _multiply(
+            fused_weight[layer], fused_scale[layer], inputs, factors, fused, False, counters, phase + 1, num_threads
+        )
+        _meet(counters, phase + 1, num_threads)
+        _attend(
+            fused, keys[layer], values[layer], slots, positions, num_heads, scores, attended, counters, phase + 2
+        )
+        _meet(counters, phase + 2, num_threads)
+        _quantize(attended, inputs, factors)
+        _multiply(
+            merge_weight[layer], merge_scale[layer], inputs, factors, added, False, counters, phase + 3, num_threads
+        )
+        _meet(counters, phase + 3, num_threads)
+        x += added[:, :width]
         _norm(x, gains[layer, 1], normed)
-        _multiply(up_weight[layer], up_scale[layer], normed, wide, num_threads)
-        _gelu(wide.reshape(-1), scratch, bits)
-        _multiply(down_weight[layer], down_scale[layer], wide, added, num_threads)
-        x += added
+        _quantize(normed, inputs, factors)
+        _multiply(up_weight[layer], up_scale[layer], inputs, factors, wide, True, counters, phase + 4, num_threads)
+        _meet(counters, phase + 4, num_threads)
+        _quantize(wide[:, : 4 * width], wide_inputs, factors)
+        _multiply(
+            down_weight[layer], down_scale[layer], wide_inputs, factors, added, False, counters, phase + 5, num_threads
+        )
+        _meet(counters, phase + 5, num_threads)
+        x += added[:, :width]
+        phase += 5
     _norm(x, last_gain, normed)
-    _multiply(head_weight, head_scale, normed, logits, num_threads)
+    _quantize(normed, inputs, factors)
+    _multiply(head_weight, head_scale, inputs, factors, logits, False, counters, phase + 1, num_threads)
+
+
+@_kernel
+def _alone(x, layers, head, cache, places, num_heads, shared, logits, counters):
+    _run(x, layers, head, cache, places, num_heads, shared, logits, counters, 1)
+
+
+@_parallel
+def _together(x, layers, head, cache, places, num_heads, shared, logits, counters, num_threads):
+    for _ in prange(num_threads):
+        _run(x, layers, head, cache, places, num_heads, shared, logits, counters, num_threads)
+
+
+def decode_step(x, layers, head, keys, values, slots, positions, num_heads, num_threads):
+    """One token for every row: logits [rows, outputs of `head`] of `x` [rows, width], embedded, float32.
+
+    `layers`: norm gains [layers, 2, width], then the packed weights and scales (see `pack`) of query-key-value,
+    merge, widening and narrowing; `head`: norm gain [width], packed weights and scales. `keys` and `values`
+    [layers, slots, heads, positions, head_dim], bfloat16 seen as uint16; row r appends at `positions[r]` of slot
+    `slots[r]`. Runs on up to `num_threads` threads.
+    """
+    num_rows, width = x.shape
+    num_phases = 1 + 5 * len(layers[0]) + 1
+    counters = np.zeros(num_phases * _LINE, np.int64)
+    fused, added, wide = (
+        np.empty((num_rows, layers[weight].shape[1] * GROUP), np.float32) for weight in (1, 3, 5)
+    )
+    shared = (fused, np.empty((num_rows, width), np.float32), added, wide)
+    logits = np.empty((num_rows, len(head[1]) * GROUP), np.float32)
+    given = (x, layers, head, (keys, values), (slots, positions), num_heads, shared, logits, counters)
+    if num_threads == 1:
+        _alone(*given)
+    else:
+        with _threads:
+            set_num_threads(min(num_threads, config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+            _together(*given, get_num_threads())
+    return logits

@@ -6,8 +6,6 @@ not depend on its neighbours). Passes over many positions multiply the same weig
 
 from __future__ import annotations
 
-import contextlib
-import threading
 from dataclasses import replace
 
 import numpy as np
@@ -21,9 +19,6 @@ from streamer.models.kv_cache import KvCache
 LARGEST = 127
 PARALLEL_WIDTH = 512
 """From this width on a product is worth sharing between threads; below, meeting again costs more."""
-
-_threads = threading.Lock()
-"""Numba ends the process where two models share out work to its threads at once."""
 
 Packed = tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]
 
@@ -77,29 +72,21 @@ class Int8Gpt(CausalGpt):
     ) -> Tensor:
         """As `CausalGpt.decode`; `length` changes nothing, no row ever reads past its own position."""
         # Here, because who has a GPU need not load a compiler.
-        from numba import config, set_num_threads
-
         from streamer.models.fused_decode import decode_step
 
-        is_parallel = self.num_threads > 1
         x = self.embed(tokens) + self.transformer.wpe(positions).float()  # [rows, width]
-        logits = np.empty((len(x), self.config.output_vocab_size), np.float32)
-        with _threads if is_parallel else contextlib.nullcontext():
-            if is_parallel:
-                set_num_threads(min(self.num_threads, config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
-            decode_step(
-                x.numpy(),
-                self._layers,
-                self._head,
-                cache.keys.view(torch.uint16).numpy(),
-                cache.values.view(torch.uint16).numpy(),
-                slots.numpy(),
-                positions.numpy(),
-                self.config.num_heads,
-                logits,
-                self.num_threads if is_parallel else None,
-            )
-        return torch.from_numpy(logits)
+        logits = decode_step(
+            x.numpy(),
+            self._layers,
+            self._head,
+            cache.keys.view(torch.uint16).numpy(),
+            cache.values.view(torch.uint16).numpy(),
+            slots.numpy(),
+            positions.numpy(),
+            self.config.num_heads,
+            self.num_threads,
+        )
+        return torch.from_numpy(logits)[:, : self.config.output_vocab_size]
 
     def warm_up(self) -> None:
         """Compile `decode` now: it may take seconds, which no step of an engine that is watched should."""
@@ -116,18 +103,27 @@ def fastest_wide_dtype() -> torch.dtype:
 
 
 def _pack_all(linears: list[nn.Linear]) -> Packed:
-    """Weights [layers, out, in] and scales [layers, out] of one linear layer in every block."""
+    """One linear layer in every block: `_pack`, each with one more dimension in front, [layers, ...]."""
     weights, scales = zip(*map(_pack, linears), strict=True)
     return np.stack(weights), np.stack(scales)
 
 
 def _pack(linear: nn.Linear) -> Packed:
-    """Weights [out, in] and scales [out]; `linear` keeps what they are worth."""
-    weight = linear.weight.detach().float()
+    """Weights [groups, inputs / 2, GROUP, 2] and scales [groups, GROUP]; `linear` keeps what they are worth.
+
+    In the order in which a step reads them. Outputs fill up groups, and inputs a multiple of INPUTS, with zeros.
+    """
+    from streamer.models.vector_code import GROUP, INPUTS
+
+    weight = linear.weight.detach().float()  # [out, in]
     scale = (weight.abs().amax(dim=1) / LARGEST).clamp(min=1e-12)
     quantized = (weight / scale[:, None]).round().clamp(-LARGEST, LARGEST)
     linear.weight = nn.Parameter(quantized * scale[:, None], requires_grad=False)
-    return quantized.to(torch.int8).numpy(), _floats(scale)
+    num_outputs, num_inputs = weight.shape
+    more_outputs, more_inputs = -num_outputs % GROUP, -num_inputs % INPUTS
+    packed = nn.functional.pad(quantized.to(torch.int8), (0, more_inputs, 0, more_outputs))
+    packed = packed.unflatten(1, (-1, 2)).unflatten(0, (-1, GROUP)).transpose(1, 2).contiguous()
+    return packed.numpy(), _floats(nn.functional.pad(scale, (0, more_outputs)).unflatten(0, (-1, GROUP)))
 
 
 def _floats(tensor: Tensor) -> npt.NDArray[np.float32]:

@@ -1,0 +1,155 @@
+"""The innermost loops of `fused_decode`, written as LLVM vectors, where a compiler must not have a choice.
+
+Nothing here is of one processor: LLVM turns the vectors into what the processor has (on x86 the pair products are
+one `vpdpwssd` or `vpmaddwd`), and splits those that are wider than its registers.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+LANES = 16
+"""Sums in one vector: 512 bits of int32 or float32."""
+GROUP = 2 * LANES
+"""Outputs of a linear layer that are computed together."""
+INPUTS = 8
+"""The number of inputs of a packed linear layer is a multiple of this."""
+ROWS_AT_ONCE = 8 if get_host_cpu_features().get("avx512bw") else 2
+"""As many as have their sums in registers."""
+
+_i8, _i16, _i32, _f32 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.FloatType()
+_sums, _floats = ir.VectorType(_i32, LANES), ir.VectorType(_f32, LANES)
+_bytes, _shorts = ir.VectorType(_i8, 2 * LANES), ir.VectorType(_i16, 2 * LANES)
+_products = ir.VectorType(_i32, 2 * LANES)
+
+
+def _indices(values: range | list[int]) -> ir.Constant:
+    return ir.Constant(ir.VectorType(_i32, len(values)), [ir.Constant(_i32, value) for value in values])
+
+
+def _splat(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    vector = ir.VectorType(value.type, LANES)
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, _i32(0))
+    return builder.shuffle_vector(first, first, _indices([0] * LANES))
+
+
+def _load(builder: ir.IRBuilder, address: ir.Value, offset: int, kind: ir.Type, align: int) -> ir.Value:
+    place = builder.inttoptr(builder.add(address, address.type(offset)), kind.as_pointer())
+    return builder.load(place, align=align)
+
+
+def _pair_products(builder: ir.IRBuilder, weights: ir.Value, inputs: ir.Value) -> ir.Value:
+    """int16 [lanes, 2] times the same: int32 [lanes]."""
+    product = builder.mul(builder.sext(weights, _products), builder.sext(inputs, _products))
+    even, odd = _indices(range(0, 2 * LANES, 2)), _indices(range(1, 2 * LANES, 2))
+    return builder.add(
+        builder.shuffle_vector(product, product, even), builder.shuffle_vector(product, product, odd)
+    )
+
+
+def _product(num_rows: int) -> Callable[..., Any]:
+    num_sets = max(1, 4 // num_rows)  # of sums: each waits for its last addition, so few rows take turns
+
+    def product(typing_context, weight, scale, x, x_stride, num_inputs, factor, y, y_stride):  # type: ignore[no-untyped-def]
+        """`GROUP` outputs of some rows: int8 weights [inputs / 2, GROUP, 2] times int16 `x` [rows, inputs]
+        times float32 scale [GROUP] times factor [rows] to float32 `y` [rows, GROUP].
+
+        Addresses and strides in bytes. The sums are exact.
+        """
+
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            weight, scale, x, x_stride, num_inputs, factor, y, y_stride = arguments
+            word = weight.type
+            zero = ir.Constant(_sums, None)
+            sums = [
+                [[cgutils.alloca_once_value(builder, zero) for _ in range(2)] for _ in range(num_rows)]
+                for _ in range(num_sets)
+            ]
+            rows = [builder.add(x, builder.mul(x_stride, word(row))) for row in range(num_rows)]
+            for per_set in sums:
+                for pair in per_set:
+                    for place in pair:
+                        builder.store(zero, place)
+            with cgutils.for_range(builder, builder.udiv(num_inputs, word(2 * num_sets))) as loop:
+                at = builder.mul(loop.index, word(num_sets))
+                weights_at = builder.add(weight, builder.mul(at, word(2 * GROUP)))
+                inputs_at = [builder.add(row, builder.mul(at, word(4))) for row in rows]
+                for turn in range(num_sets):
+                    halves = [
+                        builder.sext(
+                            _load(builder, weights_at, turn * 2 * GROUP + half * GROUP, _bytes, 32), _shorts
+                        )
+                        for half in range(2)
+                    ]
+                    for row in range(num_rows):
+                        pair = _load(builder, inputs_at[row], 4 * turn, _i32, 4)
+                        inputs = builder.bitcast(_splat(builder, pair), _shorts)
+                        for half in range(2):
+                            place = sums[turn][row][half]
+                            product = _pair_products(builder, halves[half], inputs)
+                            builder.store(builder.add(builder.load(place), product), place)
+            for row in range(num_rows):
+                row_factor = _splat(builder, _load(builder, factor, 4 * row, _f32, 4))
+                out = builder.add(y, builder.mul(y_stride, word(row)))
+                for half in range(2):
+                    total = builder.load(sums[0][row][half])
+                    for turn in range(1, num_sets):
+                        total = builder.add(total, builder.load(sums[turn][row][half]))
+                    scales = _load(builder, scale, 4 * LANES * half, _floats, 4)
+                    value = builder.fmul(builder.fmul(builder.sitofp(total, _floats), scales), row_factor)
+                    place = builder.inttoptr(
+                        builder.add(out, word(4 * LANES * half)), _floats.as_pointer()
+                    )
+                    builder.store(value, place, align=4)
+            return context.get_dummy_value()
+
+        return types.void(*[types.uintp] * 8), generate
+
+    return intrinsic(product)
+
+
+product_of_1, product_of_2, product_of_4, product_of_8 = map(_product, (1, 2, 4, 8))
+
+
+@intrinsic
+def as_float(typing_context, bits):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """The float32 of these 32 bits."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        return builder.bitcast(arguments[0], _f32)
+
+    return types.float32(types.uint32), generate
+
+
+@intrinsic
+def as_bits(typing_context, value):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """The 32 bits of a float32."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        return builder.bitcast(arguments[0], _i32)
+
+    return types.uint32(types.float32), generate
+
+
+@intrinsic
+def add_atomically(typing_context, address, amount):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Add to the int64 at `address`, seen by all threads, and return what it was."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        place = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+        return builder.atomic_rmw("add", place, arguments[1], "acq_rel")
+
+    return types.int64(types.uintp, types.int64), generate
+
+
+yield_thread = types.ExternalFunction(
+    "SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32()
+)
+"""Let another thread have this core."""
