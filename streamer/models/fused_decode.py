@@ -12,18 +12,21 @@ rows and threads, a row's result is the same to the last bit.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import config, get_num_threads, njit, prange, set_num_threads, uintp
+import numpy.typing as npt
+from numba import config, get_num_threads, prange, set_num_threads
 
+from streamer.models.compiled_math import bfloat16, exp, gelu, kernel, norm, parallel, quantize, widened
 from streamer.models.vector_code import (
     GROUP,
+    LANES,
+    POSITIONS,
     ROWS_AT_ONCE,
     add_atomically,
-    as_bits,
-    as_float,
+    add_values,
+    dot_keys,
     product_of_1,
     product_of_2,
     product_of_4,
@@ -31,11 +34,8 @@ from streamer.models.vector_code import (
     yield_thread,
 )
 
-_EPSILON = 1e-5
-_INFINITY = 0x7F80_0000
-"""Its bits; those of what is not a number are more."""
-_SMALLEST = 1e-30
-"""A row of nothing larger counts as zero."""
+Floats = npt.NDArray[np.float32]
+
 _LINE = 8
 """int64 in a line of the processor's cache: counters that share none do not disturb each other."""
 _SPINS = 2000
@@ -49,37 +49,16 @@ _threads = threading.Lock()
 config.THREADING_LAYER = "workqueue"  # type: ignore[attr-defined]
 
 
-def _compiled(**options: Any) -> Callable[..., Any]:
-    """A decorator: compiled at the first call, and kept on disk for the next start where that can be written.
-
-    Sums may be reordered and fused, but NaN stays NaN: the sampler looks for it.
-    """
-
-    def compiled(function: Callable[..., Any]) -> Any:
-        options.update(fastmath={"reassoc", "contract", "nsz", "arcp"}, nogil=True, error_model="numpy")
-        try:
-            return njit(cache=True, **options)(function)
-        except RuntimeError:  # no place for a cache, as in a container without a home
-            return njit(**options)(function)
-
-    return compiled
-
-
-_kernel = _compiled()
-_inline = _compiled(inline="always")
-_parallel = _compiled(parallel=True)
-
-
-@_kernel
+@kernel
 def _take(counters, phase):
     """The next piece of a phase's work that no thread has begun."""
-    return add_atomically(uintp(counters[phase * _LINE :].ctypes.data), 1)
+    return add_atomically(counters[phase * _LINE :].ctypes.data, 1)
 
 
-@_kernel
+@kernel
 def _meet(counters, meeting, num_threads):
     """Wait until all threads have come to their `meeting`th meeting."""
-    place = uintp(counters.ctypes.data)
+    place = counters.ctypes.data
     add_atomically(place, 1)
     looks = 0
     while add_atomically(place, 0) < meeting * num_threads:
@@ -88,46 +67,18 @@ def _meet(counters, meeting, num_threads):
             yield_thread()
 
 
-@_kernel
-def _quantize(x, quantized, factors):
-    """Every row to integers and the factor that makes them floats again; one that is not finite becomes NaN.
-
-    As large as can be without the sum of products with int8 weights leaving int32: 22,017 for a width of 768.
-    """
-    width = x.shape[1]
-    largest = np.float32(min(32767, 0x7FFF_FFFF // (127 * width)))
-    for row in range(x.shape[0]):
-        bits = np.uint32(0)
-        for index in range(width):
-            bits = max(bits, as_bits(x[row, index]) & np.uint32(0x7FFF_FFFF))
-        most = as_float(bits)
-        inverse = np.float32(0)
-        if bits >= np.uint32(_INFINITY):
-            factors[row] = np.float32(np.nan)
-        elif most < np.float32(_SMALLEST):
-            factors[row] = np.float32(0)
-        else:
-            factors[row] = most / largest
-            inverse = largest / most
-        if inverse == 0:
-            quantized[row] = 0
-        else:
-            for index in range(width):
-                quantized[row, index] = np.int16(np.int32(np.rint(x[row, index] * inverse)))
-
-
-@_kernel
+@kernel
 def _outputs(weight, scale, quantized, factors, y, start):
     """`GROUP` outputs of every row, from `start` on; the weights are read from memory once."""
     num_rows = len(factors)
     row = 0
-    weight_at, scale_at = uintp(weight.ctypes.data), uintp(scale.ctypes.data)
-    x_stride, y_stride = uintp(quantized.strides[0]), uintp(y.strides[0])
-    num_inputs = uintp(quantized.shape[1])
+    weight_at, scale_at = weight.ctypes.data, scale.ctypes.data
+    x_stride, y_stride = quantized.strides[0], y.strides[0]
+    num_inputs = quantized.shape[1]
     while row < num_rows:
         left = num_rows - row
-        x_at, factor_at = uintp(quantized[row].ctypes.data), uintp(factors[row:].ctypes.data)
-        y_at = uintp(y[row, start:].ctypes.data)
+        x_at, factor_at = quantized[row].ctypes.data, factors[row:].ctypes.data
+        y_at = y[row, start:].ctypes.data
         if left >= 8 and ROWS_AT_ONCE >= 8:
             product_of_8(weight_at, scale_at, x_at, x_stride, num_inputs, factor_at, y_at, y_stride)
             row += 8
@@ -142,12 +93,13 @@ def _outputs(weight, scale, quantized, factors, y, start):
             row += 1
 
 
-@_kernel
-def _multiply(weight, scale, quantized, factors, y, with_gelu, counters, phase, num_threads):
+@kernel
+def _multiply(weight, scale, quantized, factors, y, with_gelu, team, phase):
     """This thread's share of a linear layer, and of the GELU behind it.
 
     `weight` int8 [groups, inputs / 2, GROUP, 2], `scale` [groups, GROUP], `y` [rows, groups * GROUP].
     """
+    counters, num_threads = team
     num_groups = len(weight)
     size = max(1, num_groups // (8 * num_threads)) if num_threads > 1 else num_groups
     begin = _take(counters, phase) * size
@@ -156,96 +108,49 @@ def _multiply(weight, scale, quantized, factors, y, with_gelu, counters, phase, 
             _outputs(weight[group], scale[group], quantized, factors, y, group * GROUP)
             if with_gelu:
                 for row in range(len(y)):
-                    _gelu(y[row, group * GROUP : (group + 1) * GROUP])
+                    gelu(y[row, group * GROUP : (group + 1) * GROUP])
         begin = _take(counters, phase) * size
 
 
-@_inline
-def _exp(x):
-    """e^x for x <= 0, by 2^(whole + fraction)."""
-    scaled = max(x * np.float32(1.4426950408889634), np.float32(-126))
-    whole = np.floor(scaled + np.float32(0.5))
-    f = (scaled - whole) * np.float32(0.6931471805599453)
-    fraction = np.float32(1 / 120) + f * np.float32(1 / 720)
-    fraction = np.float32(1 / 6) + f * (np.float32(1 / 24) + f * fraction)
-    fraction = np.float32(1) + f * (np.float32(1) + f * (np.float32(0.5) + f * fraction))
-    return fraction * as_float(np.uint32((np.int32(whole) + np.int32(127)) << np.int32(23)))
-
-
-@_kernel
-def _gelu(x):
-    """The exact GELU in place; erf by Abramowitz and Stegun 7.1.26, whose error is below 1.5e-7."""
-    for index in range(len(x)):
-        value = x[index]
-        z = abs(value) * np.float32(0.7071067811865476)
-        t = np.float32(1) / (np.float32(1) + np.float32(0.3275911) * z)
-        tail = np.float32(-1.453152027) + t * np.float32(1.061405429)
-        tail = np.float32(-0.284496736) + t * (np.float32(1.421413741) + t * tail)
-        tail = t * (np.float32(0.254829592) + t * tail)
-        erf = np.float32(1) - tail * _exp(-z * z)
-        x[index] = value * np.float32(0.5) * (np.float32(1) + (erf if value >= 0 else -erf))
-
-
-@_kernel
-def _norm(x, gain, y):
-    """Layer norm without a bias of every row."""
-    width = x.shape[1]
-    for row in range(x.shape[0]):
-        mean = np.float32(0)
-        for index in range(width):
-            mean += x[row, index]
-        mean /= np.float32(width)
-        variance = np.float32(0)
-        for index in range(width):
-            variance += (x[row, index] - mean) * (x[row, index] - mean)
-        scale = np.float32(1) / np.sqrt(variance / np.float32(width) + np.float32(_EPSILON))
-        for index in range(width):
-            y[row, index] = (x[row, index] - mean) * scale * gain[index]
-
-
-@_inline
-def _bfloat16(x):
-    """Rounded to the nearest, of two as near the even one; as 16 bits."""
-    bits = as_bits(x)
-    return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
-
-
-@_inline
-def _wide(x):
-    """The float32 of bfloat16 bits."""
-    return as_float(np.uint32(x) << np.uint32(16))
-
-
-@_kernel
+@kernel
 def _head(query, key, value, keys, values, position, scores, out):
     """Attention of one head of one row; keys and values [positions, head_dim] are bfloat16."""
     size = len(query)
     for index in range(size):
-        keys[position, index], values[position, index] = _bfloat16(key[index]), _bfloat16(value[index])
+        keys[position, index], values[position, index] = bfloat16(key[index]), bfloat16(value[index])
     count = position + 1
-    scale = np.float32(1) / np.sqrt(np.float32(size))
+    num_blocks = count // POSITIONS if size % (2 * LANES) == 0 else 0
+    block_bytes, score_bytes = 2 * POSITIONS * size, 4 * POSITIONS
+    query_at, keys_at, values_at = query.ctypes.data, keys.ctypes.data, values.ctypes.data
+    scores_at, out_at = scores.ctypes.data, out.ctypes.data
+    for block in range(num_blocks):
+        dot_keys(query_at, keys_at + block * block_bytes, size, scores_at + block * score_bytes)
+    for place in range(num_blocks * POSITIONS, count):
+        scores[place] = 0
+        for index in range(size):
+            scores[place] += query[index] * widened(keys[place, index])
     largest = np.float32(-np.inf)
     for place in range(count):
-        score = np.float32(0)
-        for index in range(size):
-            score += query[index] * _wide(keys[place, index])
-        scores[place] = score * scale
         largest = max(largest, scores[place])
-    total = np.float32(0)
+    scale, total = np.float32(1) / np.sqrt(np.float32(size)), np.float32(0)
     for place in range(count):
-        scores[place] = _exp(scores[place] - largest)
+        scores[place] = exp((scores[place] - largest) * scale)
         total += scores[place]
     out[:] = 0
-    for place in range(count):
+    if num_blocks:
+        add_values(scores_at, values_at, num_blocks, size, out_at)
+    for place in range(num_blocks * POSITIONS, count):
         for index in range(size):
-            out[index] += scores[place] * _wide(values[place, index])
+            out[index] += scores[place] * widened(values[place, index])
     for index in range(size):
         out[index] /= total
 
 
-@_kernel
-def _attend(fused, keys, values, slots, positions, num_heads, scores, out, counters, phase):
+@kernel
+def _attend(fused, memory, places, num_heads, out, counters, phase):
     """This thread's share of attention: some heads of some rows."""
+    keys, values, scores = memory
+    slots, positions = places
     num_rows, width = out.shape
     size = width // num_heads
     item = _take(counters, phase)
@@ -265,14 +170,13 @@ def _attend(fused, keys, values, slots, positions, num_heads, scores, out, count
         item = _take(counters, phase)
 
 
-@_kernel
+@kernel
 def _run(x, layers, head, cache, places, num_heads, shared, logits, counters, num_threads):
     """What one thread does of a step; see `decode_step`. All threads keep an `x` of their own."""
     gains, fused_weight, fused_scale, merge_weight, merge_scale = layers[:5]
     up_weight, up_scale, down_weight, down_scale = layers[5:]
     last_gain, head_weight, head_scale = head
     keys, values = cache
-    slots, positions = places
     fused, attended, added, wide = shared
     num_rows, width = x.shape
     x = x.copy()
@@ -280,58 +184,54 @@ def _run(x, layers, head, cache, places, num_heads, shared, logits, counters, nu
     inputs = np.zeros((num_rows, 2 * fused_weight.shape[2]), np.int16)
     wide_inputs = np.zeros((num_rows, 2 * down_weight.shape[2]), np.int16)
     scores = np.empty(keys.shape[3], np.float32)
+    team = (counters, num_threads)
     phase = 0
     for layer in range(len(fused_weight)):
-        _norm(x, gains[layer, 0], normed)
-        _quantize(normed, inputs, factors)
-        _multiply(
-            fused_weight[layer], fused_scale[layer], inputs, factors, fused, False, counters, phase + 1, num_threads
-        )
+        norm(x, gains[layer, 0], normed)
+        quantize(normed, inputs, factors)
+        _multiply(fused_weight[layer], fused_scale[layer], inputs, factors, fused, False, team, phase + 1)
         _meet(counters, phase + 1, num_threads)
-        _attend(
-            fused, keys[layer], values[layer], slots, positions, num_heads, scores, attended, counters, phase + 2
-        )
+        memory = (keys[layer], values[layer], scores)
+        _attend(fused, memory, places, num_heads, attended, counters, phase + 2)
         _meet(counters, phase + 2, num_threads)
-        _quantize(attended, inputs, factors)
-        _multiply(
-            merge_weight[layer], merge_scale[layer], inputs, factors, added, False, counters, phase + 3, num_threads
-        )
+        quantize(attended, inputs, factors)
+        _multiply(merge_weight[layer], merge_scale[layer], inputs, factors, added, False, team, phase + 3)
         _meet(counters, phase + 3, num_threads)
         x += added[:, :width]
-        _norm(x, gains[layer, 1], normed)
-        _quantize(normed, inputs, factors)
-        _multiply(up_weight[layer], up_scale[layer], inputs, factors, wide, True, counters, phase + 4, num_threads)
+        norm(x, gains[layer, 1], normed)
+        quantize(normed, inputs, factors)
+        _multiply(up_weight[layer], up_scale[layer], inputs, factors, wide, True, team, phase + 4)
         _meet(counters, phase + 4, num_threads)
-        _quantize(wide[:, : 4 * width], wide_inputs, factors)
-        _multiply(
-            down_weight[layer], down_scale[layer], wide_inputs, factors, added, False, counters, phase + 5, num_threads
-        )
+        quantize(wide[:, : 4 * width], wide_inputs, factors)
+        _multiply(down_weight[layer], down_scale[layer], wide_inputs, factors, added, False, team, phase + 5)
         _meet(counters, phase + 5, num_threads)
         x += added[:, :width]
         phase += 5
-    _norm(x, last_gain, normed)
-    _quantize(normed, inputs, factors)
-    _multiply(head_weight, head_scale, inputs, factors, logits, False, counters, phase + 1, num_threads)
+    norm(x, last_gain, normed)
+    quantize(normed, inputs, factors)
+    _multiply(head_weight, head_scale, inputs, factors, logits, False, team, phase + 1)
 
 
-@_kernel
+@kernel
 def _alone(x, layers, head, cache, places, num_heads, shared, logits, counters):
     _run(x, layers, head, cache, places, num_heads, shared, logits, counters, 1)
 
 
-@_parallel
+@parallel
 def _together(x, layers, head, cache, places, num_heads, shared, logits, counters, num_threads):
     for _ in prange(num_threads):
         _run(x, layers, head, cache, places, num_heads, shared, logits, counters, num_threads)
 
 
-def decode_step(x, layers, head, keys, values, slots, positions, num_heads, num_threads):
+def decode_step(
+    x: Floats, layers: Any, head: Any, cache: Any, places: Any, num_heads: int, num_threads: int
+) -> Floats:
     """One token for every row: logits [rows, outputs of `head`] of `x` [rows, width], embedded, float32.
 
-    `layers`: norm gains [layers, 2, width], then the packed weights and scales (see `pack`) of query-key-value,
-    merge, widening and narrowing; `head`: norm gain [width], packed weights and scales. `keys` and `values`
-    [layers, slots, heads, positions, head_dim], bfloat16 seen as uint16; row r appends at `positions[r]` of slot
-    `slots[r]`. Runs on up to `num_threads` threads.
+    `layers`: norm gains [layers, 2, width], then the packed weights and scales (see `int8`) of query-key-value,
+    merge, widening and narrowing; `head`: norm gain [width], packed weights and scales. `cache`: keys and values
+    [layers, slots, heads, positions, head_dim], bfloat16 seen as uint16; `places`: slots and positions, [rows] each,
+    where each row appends. Runs on up to `num_threads` threads.
     """
     num_rows, width = x.shape
     num_phases = 1 + 5 * len(layers[0]) + 1
@@ -341,7 +241,7 @@ def decode_step(x, layers, head, keys, values, slots, positions, num_heads, num_
     )
     shared = (fused, np.empty((num_rows, width), np.float32), added, wide)
     logits = np.empty((num_rows, len(head[1]) * GROUP), np.float32)
-    given = (x, layers, head, (keys, values), (slots, positions), num_heads, shared, logits, counters)
+    given = (x, layers, head, cache, places, num_heads, shared, logits, counters)
     if num_threads == 1:
         _alone(*given)
     else:

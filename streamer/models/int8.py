@@ -79,10 +79,8 @@ class Int8Gpt(CausalGpt):
             x.numpy(),
             self._layers,
             self._head,
-            cache.keys.view(torch.uint16).numpy(),
-            cache.values.view(torch.uint16).numpy(),
-            slots.numpy(),
-            positions.numpy(),
+            (cache.keys.view(torch.uint16).numpy(), cache.values.view(torch.uint16).numpy()),
+            (slots.numpy(), positions.numpy()),
             self.config.num_heads,
             self.num_threads,
         )
@@ -122,8 +120,8 @@ def _pack(linear: nn.Linear) -> Packed:
     num_outputs, num_inputs = weight.shape
     more_outputs, more_inputs = -num_outputs % GROUP, -num_inputs % INPUTS
     packed = nn.functional.pad(quantized.to(torch.int8), (0, more_inputs, 0, more_outputs))
-    packed = packed.unflatten(1, (-1, 2)).unflatten(0, (-1, GROUP)).transpose(1, 2).contiguous()
-    return packed.numpy(), _floats(nn.functional.pad(scale, (0, more_outputs)).unflatten(0, (-1, GROUP)))
+    packed = packed.view(-1, GROUP, packed.shape[1] // 2, 2).transpose(1, 2).contiguous()
+    return packed.numpy(), _floats(nn.functional.pad(scale, (0, more_outputs)).view(-1, GROUP))
 
 
 def _floats(tensor: Tensor) -> npt.NDArray[np.float32]:
