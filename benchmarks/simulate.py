@@ -113,6 +113,9 @@ class SimulatedStage:
     def begin(self, work: Sentence) -> None:
         """Nothing to clear."""
 
+    def is_heavy(self, _: Sentence) -> bool:
+        return False
+
     def spend_causal(self, num_fresh: int, num_running: int, prefill_row_ms: float) -> None:
         """A step in which some rows begin with a prefill and the others decode one token."""
         self.clock.spend(self.times.tick + num_fresh * prefill_row_ms)
@@ -122,6 +125,9 @@ class SimulatedStage:
 
 class Semantic(SimulatedStage):
     name = "semantic"
+
+    def is_heavy(self, work: Sentence) -> bool:
+        return work.num_semantic == 0
 
     def is_ready(self, work: Sentence) -> bool:
         return not work.is_semantic_finished
@@ -135,6 +141,9 @@ class Semantic(SimulatedStage):
 
 class Coarse(SimulatedStage):
     name = "coarse"
+
+    def is_heavy(self, work: Sentence) -> bool:
+        return work.num_coarse % self.config.coarse.window == 0
 
     def is_ready(self, work: Sentence) -> bool:
         if work.num_coarse >= work.windows.num_steps(work.num_semantic):
@@ -154,6 +163,9 @@ class Coarse(SimulatedStage):
 class Fine(SimulatedStage):
     num_chunks: int = 0
     name = "fine"
+
+    def is_heavy(self, _: Sentence) -> bool:
+        return True
 
     def is_ready(self, work: Sentence) -> bool:
         if work.is_coarse_finished:

@@ -149,7 +149,7 @@ class Engine(Generic[WorkT]):
         """One step: admit, pick, run, deliver. False where there was nothing to do."""
         started_s = self._step_started_s = self._clock()
         self._admit()
-        tick = self._scheduler.pick(self._running)
+        tick = self._scheduler.pick(self._running, started_s)
         if tick is not None:
             self._run(tick)
         has_settled = self._settle(at_most=STEPS_IN_FLIGHT if tick is not None else 0)

@@ -67,9 +67,9 @@ class FineConfig:
     """`n_codes_given` of the checkpoint: heads exist for codebooks given..num_codebooks-1."""
     codebook_size: int = 1024
     pad_token: int = 1024
-    chunk_frames: tuple[int, ...] = (8, 32, 128, 512)
+    chunk_frames: tuple[int, ...] = (8, 24, 72, 216, 512)
     """Sizes of the successive chunks of an utterance's first sentence; the last repeats."""
-    later_chunk_frames: tuple[int, ...] = (64, 512)
+    later_chunk_frames: tuple[int, ...] = (128, 512)
     """And of its other sentences, which are made while those before them are heard."""
 
 

@@ -77,6 +77,9 @@ class FineStage:
             return num_ready > 0
         return work.num_coarse_frames >= self._border(work)
 
+    def is_heavy(self, _: SentenceWork) -> bool:
+        return True
+
     @torch.inference_mode()
     def step(self, batch: Sequence[SentenceWork]) -> Pending:
         """The next chunk of every row, codebook after codebook."""

@@ -15,12 +15,12 @@ def borders(config, num_chunks, sentence_index=0):
 
 def test_chunks_grow_and_the_last_size_repeats():
     """The configured sizes one after another, then the last again and again."""
-    assert borders(SMALL.fine, 6) == [8, 40, 168, 680, 1192, 1704]
+    assert borders(SMALL.fine, 6) == [8, 32, 104, 320, 832, 1344]
 
 
 def test_later_sentences_need_no_early_sound():
     """They have a series of their own, all of them the same."""
-    assert borders(SMALL.fine, 3, 1) == borders(SMALL.fine, 3, 7) == [64, 576, 1088]
+    assert borders(SMALL.fine, 3, 1) == borders(SMALL.fine, 3, 7) == [128, 640, 1152]
 
 
 def test_no_chunk_exceeds_the_room_beside_the_history():
