@@ -46,6 +46,11 @@ class Request(Generic[WorkT]):
         return is_same_utterance and self.sentence_index == other.sentence_index
 
     @property
+    def listener_id(self) -> str:
+        """Of the utterance, or of the request where it is an utterance of its own."""
+        return self.utterance_id or self.request_id
+
+    @property
     def ahead_s(self) -> float:
         """Sound up to this sentence's that waits for its reader."""
         self._look()
