@@ -241,8 +241,11 @@ class LocalSynthesizer:
         """Speak to nobody, so many sentences at once, for the engine to learn what a listener costs."""
 
         async def speak(name: str) -> None:
-            params = self._info.default_params
-            async for _ in self.synthesize(SentenceRequest(name, WARM_UP_TEXT, self._voices.default, params)):
+            # As later sentences, which are never refused.
+            request = SentenceRequest(
+                name, WARM_UP_TEXT, self._voices.default, self._info.default_params, sentence_index=1
+            )
+            async for _ in self.synthesize(request):
                 pass
 
         async with asyncio.TaskGroup() as tasks:
