@@ -38,7 +38,7 @@ class EngineConfig:
         maximum=1024,
     )
     max_load: float | None = option(
-        0.9,
+        1.2,
         "part of the engine's time that listeners may take before new ones are refused; none: never refuse",
         minimum=0.1,
         maximum=10,

@@ -34,6 +34,7 @@ from streamer.voices.library import VoiceLibrary
 logger = logging.getLogger(__name__)
 
 WARM_UP_TEXT = "Hello."
+CALIBRATION_TEXT = "One, two, three, four."
 CALIBRATED_ROWS = 4
 CALIBRATED_WITHIN_S = 2.0
 VOICE_DIRECTORIES = ("speaker_embeddings", "voices")
@@ -240,10 +241,13 @@ class LocalSynthesizer:
     async def _calibrate(self, num_sentences: int) -> None:
         """Speak to nobody, so many sentences at once, for the engine to learn what a listener costs."""
 
+        fits = self.count_tokens(CALIBRATION_TEXT) <= self._info.max_text_tokens
+        text = CALIBRATION_TEXT if fits else WARM_UP_TEXT
+
         async def speak(name: str) -> None:
             # As later sentences, which are never refused.
             request = SentenceRequest(
-                name, WARM_UP_TEXT, self._voices.default, self._info.default_params, sentence_index=1
+                name, text, self._voices.default, self._info.default_params, sentence_index=1
             )
             async for _ in self.synthesize(request):
                 pass
