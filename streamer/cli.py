@@ -1,4 +1,4 @@
-"""The command `streamer`: serve, say, voices, models, check-config. One clear line and status 2 on a mistake."""
+"""The command `streamer`: serve, say, voices, models, bench, check-config. One clear line and status 2 on a mistake."""
 
 from __future__ import annotations
 
@@ -69,6 +69,24 @@ def _parser() -> argparse.ArgumentParser:
     models = commands.add_parser("models", help="say what the model is and can do")
     _add_options(models, MODEL_OPTIONS)
     models.set_defaults(run=_models)
+
+    bench = commands.add_parser("bench", help="load a running server and say what its listeners hear")
+    bench.add_argument("url", help="ws://host:port/v1/stream")
+    bench.add_argument("--rate", type=float, default=0.5, help="utterances a second (default: 0.5)")
+    bench.add_argument("--search", action="store_true", help="look for the highest rate that is carried well")
+    bench.add_argument("--seconds", type=float, default=30.0, help="measured time at a rate (default: 30)")
+    bench.add_argument("--warm-up", type=float, default=5.0, help="seconds before that (default: 5)")
+    bench.add_argument("--seed", type=int, default=0, help="the same seed gives the same arrivals and texts")
+    bench.add_argument("--encoding", default="opus", help="opus or pcm_s16le (default: opus)")
+    bench.add_argument("--texts", type=Path, help="file with one text a line")
+    bench.add_argument("--api-key-file", type=Path, help="file with the key the server wants")
+    bench.add_argument(
+        "--count-silence",
+        action="store_true",
+        help="time the first sample, audible or not: for random weights",
+    )
+    bench.add_argument("--output", type=Path, help="JSON file to write")
+    bench.set_defaults(run=_bench)
 
     check = commands.add_parser("check-config", help="check the settings and print them")
     _add_options(check, every_option)
@@ -167,6 +185,24 @@ def _models(parsed: argparse.Namespace) -> int:
     print(f"languages: {', '.join(info.languages) or 'none'}")
     print(f"tags: {', '.join(info.tags) or 'none'}")
     return 0
+
+
+def _bench(parsed: argparse.Namespace) -> int:
+    from streamer.bench.command import Plan, bench
+
+    plan = Plan(
+        url=parsed.url,
+        rate_hz=parsed.rate,
+        search=parsed.search,
+        seconds=parsed.seconds,
+        warm_up_s=parsed.warm_up,
+        seed=parsed.seed,
+        encoding=parsed.encoding,
+        counts_silence=parsed.count_silence,
+        texts_file=parsed.texts,
+        api_key_file=parsed.api_key_file,
+    )
+    return bench(plan, parsed.output)
 
 
 def _check_config(parsed: argparse.Namespace) -> int:

@@ -27,6 +27,7 @@ TORCHLESS = (
     "speech",
     "lookahead",
     "safe_start",
+    "bench",
     "telemetry",
 )
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "core", "base"}
@@ -57,6 +58,13 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "engine/scheduler": ("torch", "numpy"),
     "models": ("streamer.stages", "streamer.engine", "streamer.server", "streamer.text", "asyncio"),
     "stages": ("streamer.server", "streamer.pipeline", "asyncio", "websockets"),
+    "bench": (
+        "streamer.server",
+        "streamer.engine",
+        "streamer.models",
+        "streamer.stages",
+        "streamer.pipeline",
+    ),
     "audio": ("streamer.server", "streamer.engine", "streamer.models", "asyncio"),
     "text": ("streamer.server", "streamer.engine", "asyncio"),
     **{

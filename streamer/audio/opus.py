@@ -14,21 +14,30 @@ from streamer.synthesis import Samples
 
 MIN_BITRATE: Final = 6_000
 MAX_BITRATE: Final = 256_000
+TRANSFORM_BITRATE: Final = 24_000
+COMPLEXITY: Final = 3
+"""Of the transform coder: 10 is not audibly nearer (0.139 instead of 0.141) and costs twice as much."""
 
 
 class OpusFrames:
     """One encoder for one utterance: its state carries over from frame to frame, sentences included.
 
-    Tuned for speech: application voip, signal voice, variable bitrate. Neither DTX nor in-band FEC: pauses
-    are short and TCP loses nothing.
+    From `TRANSFORM_BITRATE` on it is told to expect music: that keeps it to its transform coder, which at such
+    rates is nearer to the original (mel distance 0.14 instead of 0.17 on our voice) at a third of the cost, and
+    Bark sings, too. Below, speech. Variable bitrate; neither DTX nor in-band FEC: pauses are short and TCP loses
+    nothing.
     """
 
     def __init__(self, sample_rate_hz: int, bitrate: int) -> None:
         try:
-            self._encoder = opuslib_next.Encoder(sample_rate_hz, 1, opuslib_next.APPLICATION_VOIP)
+            is_rich = bitrate >= TRANSFORM_BITRATE
+            application = opuslib_next.APPLICATION_AUDIO if is_rich else opuslib_next.APPLICATION_VOIP
+            self._encoder = opuslib_next.Encoder(sample_rate_hz, 1, application)
             self._encoder.bitrate = bitrate
             self._encoder.vbr = 1
-            self._encoder.signal = opuslib_next.SIGNAL_VOICE
+            self._encoder.signal = opuslib_next.SIGNAL_MUSIC if is_rich else opuslib_next.SIGNAL_VOICE
+            if is_rich:
+                self._encoder.complexity = COMPLEXITY
             self.lookahead = int(self._encoder.lookahead)
             """Samples, at the input's rate, by which the decoder's output lags behind."""
         except opuslib_next.OpusError as error:

@@ -200,6 +200,7 @@ class Server:
 
     async def _serve_session(self, connection: ServerConnection) -> None:
         assert connection.request is not None
+        assert isinstance(connection, FirstBytesConnection)
         session = Session(
             connection,
             self._service,

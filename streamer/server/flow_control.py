@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
-from typing import Final
-
-from websockets.asyncio.server import ServerConnection
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 OUTBOX_FRAMES: Final = 64
+REST_MS: Final = 100
+"""Whoever is as far ahead as he may be rests so long and then sends what has become due in one go: a timer and a
+wake-up for every packet cost more than the packet."""
 Clock = Callable[[], float]
 
 
@@ -67,7 +68,7 @@ class PlaybackClock:
         while (wait_s := self.wait_s(start_ms, end_ms)) > 0:
             self._moved.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
+                async with asyncio.timeout(wait_s + min(REST_MS, (self._lead_ms or 0) / 4) / 1000):
                     await self._moved.wait()
 
     def sent(self, start_ms: float, end_ms: float) -> float:
@@ -94,6 +95,15 @@ class SlowClientError(Exception):
     """The client took nothing for too long; its connection was cut."""
 
 
+class Writable(Protocol):
+    """The part of `listener.FirstBytesConnection` that the outbox writes to."""
+
+    @property
+    def transport(self) -> asyncio.Transport: ...
+
+    async def send_all(self, messages: Sequence[str | bytes]) -> None: ...
+
+
 class Outbox:
     """The bounded queue of a connection's frames, and the one writer that empties it."""
 
@@ -109,18 +119,21 @@ class Outbox:
         """Return when everything put so far was written."""
         await self._frames.join()
 
-    async def write(self, connection: ServerConnection) -> None:
-        """Write frames until cancelled; raises `SlowClientError` where one cannot be written in time."""
+    async def write(self, connection: Writable) -> None:
+        """Write frames until cancelled; raises `SlowClientError` where they cannot be written in time."""
         while True:
-            frame = await self._frames.get()
+            frames = [await self._frames.get()]
+            while not self._frames.empty():
+                frames.append(self._frames.get_nowait())
             try:
                 async with asyncio.timeout(self._write_timeout_s):
-                    await connection.send(frame)
+                    await connection.send_all(frames)
             except TimeoutError:
                 connection.transport.abort()
                 raise SlowClientError from None
-            self._frames.task_done()
-            self._count_bytes(len(frame))
+            for frame in frames:
+                self._frames.task_done()
+                self._count_bytes(len(frame))
 
 
 class ByteBudget:

@@ -7,9 +7,10 @@ every other request to `HttpRequestReader`, which reads the body too.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -46,6 +47,27 @@ class FirstBytesConnection(ServerConnection):
         self._first_bytes = b""
         self._waiting_transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
+
+    async def send_all(self, messages: Sequence[str | bytes]) -> None:
+        """Send several messages, and wait for room once. Raises what `send` raises."""
+        async with self.send_context():
+            for message in messages:
+                if isinstance(message, str):
+                    self.protocol.send_text(message.encode())
+                else:
+                    self.protocol.send_binary(message)
+
+    def send_data(self) -> None:
+        """As websockets does it, but what was written together goes to the kernel together."""
+        pieces = self.protocol.data_to_send()
+        if data := b"".join(pieces):
+            self.transport.write(data)
+        if b"" in pieces:  # so the library says that nothing will follow
+            if self.transport.can_write_eof():
+                with contextlib.suppress(OSError, RuntimeError):
+                    self.transport.write_eof()
+            else:
+                self.transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

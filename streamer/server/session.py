@@ -13,7 +13,6 @@ import time
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from streamer.errors import AuthenticationError, IdleTimeoutError, OverloadedError, StreamerError
@@ -21,6 +20,7 @@ from streamer.server import messages
 from streamer.server.decoding import Framing, read_query
 from streamer.server.defaults import StreamDefaults
 from streamer.server.flow_control import ByteBudget, Outbox, SlowClientError
+from streamer.server.listener import FirstBytesConnection
 from streamer.server.protocol import Begin, Close, Protocol, Send, Stop
 from streamer.server.replies import error_message, unknown_field
 from streamer.server.service import Service
@@ -56,7 +56,7 @@ class Session:
 
     def __init__(
         self,
-        connection: ServerConnection,
+        connection: FirstBytesConnection,
         service: Service,
         *,
         address: str,

@@ -1,0 +1,99 @@
+"""How soon does a listener hear an answer that is still being written? First token to audible sound at several speeds.
+
+A writer sends one word a message, as a language model's client does, at 20, 50 and 100 words a second, with and
+without a pause in the middle of a sentence (a tool is called).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.speaking import running_server, surroundings
+from streamer.bench.client import Recording, Target, connected, listen, utterance_settings
+from streamer.bench.sound import leading_silence_s, packets_of, play
+
+TEXT = (
+    "Let me have a look at that for you. The next train to the coast leaves at nine in the morning, "
+    "and there is another one two hours later. Shall I book a seat?"
+)
+WORDS_PER_S = (20.0, 50.0, 100.0)
+PAUSE_AFTER_WORDS = 5
+PAUSE_S = 1.5
+
+
+async def write(url: str, words_per_s: float, seed: int, *, has_pause: bool) -> dict[str, float]:
+    """One answer; milliseconds from its first token."""
+    target = Target(url)
+    loop = asyncio.get_running_loop()
+    async with connected(target) as (connection, _), asyncio.TaskGroup() as tasks:
+        recording = Recording(loop.time())
+        tasks.create_task(listen(connection, recording))
+        start = {"type": "start", "id": "1", **utterance_settings(target, seed)}
+        await connection.send(json.dumps(start))
+        recording.due_s = due_s = loop.time()
+        for number, word in enumerate(re.findall(r"\S+\s*", TEXT)):
+            if has_pause and number == PAUSE_AFTER_WORDS:
+                due_s += PAUSE_S
+            await asyncio.sleep(due_s - loop.time())
+            await connection.send(json.dumps({"type": "text", "id": "1", "text": word}))
+            due_s += 1 / words_per_s
+        await connection.send(json.dumps({"type": "end", "id": "1"}))
+    packets = packets_of(recording)
+    playout = play(packets)
+    silence_s = leading_silence_s(packets, recording.started) or 0.0
+    return {
+        "first_packet_ms": 1000 * (playout.first_s - recording.due_s),
+        "audible_ms": 1000 * (playout.plays_s(silence_s) - recording.due_s),
+        "longest_gap_ms": 1000 * playout.longest_gap_s,
+    }
+
+
+async def measure(repeats: int, flags: list[str]) -> dict[str, Any]:
+    rows = []
+    async with running_server(*flags) as (url, _):
+        for words_per_s in WORDS_PER_S:
+            for has_pause in (False, True):
+                made = [await write(url, words_per_s, seed, has_pause=has_pause) for seed in range(repeats)]
+                median = {name: float(np.median([item[name] for item in made])) for name in made[0]}
+                worst = max(item["audible_ms"] for item in made)
+                rows.append(
+                    {"words_per_s": words_per_s, "pause": has_pause, **median, "worst_audible_ms": worst}
+                )
+    return {"benchmark": "live_text", **surroundings(), "flags": flags, "text": TEXT, "rows": rows}
+
+
+def show(result: dict[str, Any]) -> None:
+    table = Table(title="from the first token, milliseconds (median)")
+    for name in ("words a second", "pause", "first packet", "audible", "audible (worst)", "longest gap"):
+        table.add_column(name, justify="right")
+    for row in result["rows"]:
+        figures = [
+            f"{row[name]:.0f}"
+            for name in ("first_packet_ms", "audible_ms", "worst_audible_ms", "longest_gap_ms")
+        ]
+        table.add_row(f"{row['words_per_s']:.0f}", "yes" if row["pause"] else "no", *figures)
+    Console(width=110).print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--output", type=Path, help="JSON file to write")
+    arguments, flags = parser.parse_known_args()
+    result = asyncio.run(measure(arguments.repeats, flags))
+    show(result)
+    if arguments.output:
+        arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
