@@ -32,6 +32,8 @@ class Spoken:
     total_s: float
     """From sending the text to `done`; with `lead_ms` null the time that making it took."""
     packets: list[bytes] = field(repr=False, default_factory=list)
+    sent_s: float | None = None
+    """When the text left, by `time.perf_counter`."""
 
     @property
     def audio_s(self) -> float:
@@ -59,7 +61,7 @@ async def speak(url: str, text: str, **fields: Any) -> Spoken:
             answer = json.loads(item)
             if answer["type"] == "done":
                 end = time.perf_counter()
-                return Spoken(text, answer, (first or end) - start, end - start, packets)
+                return Spoken(text, answer, (first or end) - start, end - start, packets, start)
             if answer["type"] == "error" and answer["scope"] != "utterance":
                 raise RuntimeError(answer["message"])
 

@@ -6,7 +6,7 @@ the tests, or a cluster stand behind it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -75,6 +75,36 @@ class ModelInfo:
     """What a listener should know of this model."""
 
 
+STEP_BORDERS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""Upper ends of the ranges that steps are counted in by their duration; one more range holds the longer ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageFigures:
+    """Of a stage since the start: steps counted by `STEP_BORDERS_S`, their time, and the rows they had."""
+
+    step_counts: tuple[int, ...]
+    step_seconds: float
+    num_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFigures:
+    """What an engine does: for the operator's eyes.
+
+    `load`: part of its time that the present listeners take; `max_listeners`: beyond which new ones are refused.
+    None where it is not known, or nobody is refused.
+    """
+
+    stages: Mapping[str, StageFigures]
+    num_slots: int
+    num_running: int
+    num_waiting: int
+    num_listeners: int
+    load: float | None = None
+    max_listeners: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
     """`alive`: steps are being made or nothing is to be done. `ready`: warm and accepting sentences."""
@@ -82,6 +112,7 @@ class Health:
     alive: bool
     ready: bool
     reason: str | None = None
+    engine: EngineFigures | None = None
 
 
 class Synthesizer(Protocol):

@@ -18,6 +18,7 @@ from rich.progress import Progress
 from streamer.backends.warm_up import warm_up
 from streamer.engine.cuda_graphs import CudaRecorder
 from streamer.engine.engine import Engine
+from streamer.engine.figures import figures
 from streamer.engine.request import Request
 from streamer.engine.watchdog import Watchdog
 from streamer.errors import CheckpointError, ConfigError, StreamerError, TextTooLongError
@@ -195,7 +196,7 @@ class LocalSynthesizer:
         death = self._engine.death
         if death is not None:
             return Health(alive=False, ready=False, reason=death.message)
-        return Health(alive=True, ready=self._is_ready)
+        return Health(alive=True, ready=self._is_ready, engine=figures(self._engine))
 
     def expected_speed(self) -> float | None:
         """For one listener more than there are now."""

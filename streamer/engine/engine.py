@@ -19,6 +19,7 @@ from streamer.engine.request import Request, WorkT
 from streamer.engine.scheduler import Scheduler, Tick
 from streamer.engine.slots import SlotPool
 from streamer.engine.stage import Stage
+from streamer.engine.step_times import StepTimes
 from streamer.errors import EngineError, OverloadedError, StreamerError
 from streamer.synthesis import PcmChunk
 
@@ -32,9 +33,9 @@ host; each is a step that a sentence whose end is not known yet may take too man
 class Engine(Generic[WorkT]):
     """Runs many requests over a fixed number of slots.
 
-    `submit`, `cancel` and `consumed` may be called from any thread and never wait for a step; they leave
-    word in `_inbox`, which the engine's thread reads at its next step. Everything else belongs to that
-    thread, or to the test that calls `step` itself instead of starting it.
+    `submit`, `cancel` and `consumed` may be called from any thread and never wait for a step; they leave word in
+    `_inbox`, which the engine's thread reads at its next step. Everything else belongs to that thread, or to the
+    test that calls `step` itself.
     """
 
     def __init__(
@@ -50,11 +51,12 @@ class Engine(Generic[WorkT]):
     ) -> None:
         self._stages = tuple(stages)
         self._scheduler = Scheduler(self._stages, generate_ahead_s=generate_ahead_s)
-        self._slots = SlotPool(num_slots)
+        self.slots = SlotPool(num_slots)
         self._sample_rate_hz = sample_rate_hz
         self._max_waiting = max_waiting
         self._clock = clock
-        self._capacity = Capacity(max_load)
+        self.capacity = Capacity(max_load)
+        self.step_times = StepTimes(tuple(stage.name for stage in self._stages))
         self._waiting: deque[Request[WorkT]] = deque()
         self._running: dict[Request[WorkT], None] = {}  # in the order of admission
         self._in_flight = InFlight[WorkT]()
@@ -79,14 +81,14 @@ class Engine(Generic[WorkT]):
         with self._changed:
             if self._death is not None:
                 raise EngineError(self._death.message)
-            if len(self._open) >= self._slots.num_slots + self._max_waiting:
+            if len(self._open) >= self.slots.num_slots + self._max_waiting:
                 raise OverloadedError(f"{len(self._open)} sentences are open already", retry_after_s=1.0)
             if request.request_id in self._open:
                 raise ValueError(f"request {request.request_id!r} is open already")
             if any(request.is_same_sentence(other) for other in self._open.values()):
                 raise ValueError(f"sentence {request.sentence_index} of its utterance is open already")
             request.submitted_s = self._clock()
-            self._capacity.arrive(request.listener_id, request.sentence_index, request.submitted_s)
+            self.capacity.arrive(request.listener_id, request.sentence_index, request.submitted_s)
             self._open[request.request_id] = request
             self._leave_word(lambda: self._enqueue(request))
 
@@ -122,9 +124,9 @@ class Engine(Generic[WorkT]):
         return len(self._open)
 
     @property
-    def capacity(self) -> Capacity:
-        """What is known of how many listeners can be kept supplied."""
-        return self._capacity
+    def num_running(self) -> int:
+        """Requests that have a slot."""
+        return len(self._running)
 
     def start(self) -> None:
         """Start the engine's thread."""
@@ -133,8 +135,8 @@ class Engine(Generic[WorkT]):
 
     def stop(self, timeout_s: float = 5.0) -> bool:
         """Release everything and end the thread; False where it did not end within `timeout_s`."""
+        self._is_stopping = True
         with self._changed:
-            self._is_stopping = True
             self._changed.notify()
         if self._thread is not None:
             self._thread.join(timeout_s)
@@ -166,22 +168,23 @@ class Engine(Generic[WorkT]):
         tick = self._scheduler.pick(self._running, started_s)
         if tick is not None:
             self._run(tick)
-        has_settled = False
-        for settled in self._in_flight.settle(at_most=STEPS_IN_FLIGHT if tick is not None else 0):
-            self._deliver(settled)
-            has_settled = True
+        settled = [*self._in_flight.settle(at_most=STEPS_IN_FLIGHT if tick is not None else 0)]
+        for known in settled:
+            self._deliver(known)
         self._step_started_s = None
         duration_s = self._clock() - started_s
         self.slowest_step_s = max(self.slowest_step_s, duration_s)
-        if tick is not None or has_settled:
-            self._capacity.observe(duration_s, len(tick.requests) if tick is not None else 1)
+        if tick is not None:
+            self.step_times.add(tick.stage.name, duration_s, len(tick.requests))
+        if tick is not None or settled:
+            self.capacity.observe(duration_s, len(tick.requests) if tick is not None else 1)
         elif not self._open:
-            self._capacity.idle()
-        return tick is not None or has_settled
+            self.capacity.idle()
+        return tick is not None or bool(settled)
 
     def check_integrity(self) -> None:
         """Raises RuntimeError where a slot has no owner, two owners, or a request was lost."""
-        self._slots.check_integrity([request.work.slot for request in self._running])
+        self.slots.check_integrity([request.work.slot for request in self._running])
         known = {request.request_id for request in (*self._running, *self._waiting)}
         with self._changed:
             lost = set() if self._inbox else known ^ set(self._open)
@@ -193,7 +196,7 @@ class Engine(Generic[WorkT]):
             self._inbox.popleft()()
         for request in [request for request in (*self._running, *self._waiting) if request.is_cancelled]:
             self._release(request)
-        while self._waiting and (slot := self._slots.try_allocate()) is not None:
+        while self._waiting and (slot := self.slots.try_allocate()) is not None:
             request = min(self._waiting, key=attrgetter("urgency"))
             self._waiting.remove(request)
             request.work.slot = slot
@@ -227,7 +230,7 @@ class Engine(Generic[WorkT]):
                 continue
             duration_s = len(samples) / self._sample_rate_hz
             request.listener.deliver(request.sentence_index, duration_s, self._clock())
-            self._capacity.delivered(duration_s)
+            self.capacity.delivered(duration_s)
             if not request.is_cancelled:
                 request.outlet.deliver(PcmChunk(samples, is_last, is_last and work.is_truncated))
             if is_last:
@@ -237,13 +240,13 @@ class Engine(Generic[WorkT]):
         """The one way out of the engine, whatever the reason: frees the slot and forgets the request."""
         if request in self._running:
             del self._running[request]
-            self._slots.free(request.work.slot)
+            self.slots.free(request.work.slot)
         else:
             self._waiting.remove(request)
         request.listener.close(request.sentence_index)
         with self._changed:
             if self._open.pop(request.request_id, None) is not None:
-                self._capacity.leave(request.listener_id, self._clock())
+                self.capacity.leave(request.listener_id, self._clock())
         if error is not None and not request.is_cancelled:
             request.outlet.fail(error)
 
@@ -291,7 +294,7 @@ class Engine(Generic[WorkT]):
     def _end_all(self, error: EngineError) -> None:
         self.abandon(error)
         for request in self._running:
-            self._slots.free(request.work.slot)
+            self.slots.free(request.work.slot)
         self._running.clear()
         self._waiting.clear()
         self._in_flight.clear()

@@ -45,6 +45,7 @@ class Server:
 
     def __init__(self, config: Config, synthesizer: Synthesizer) -> None:
         self.metrics = Metrics()
+        self.metrics.read_engine(lambda: synthesizer.health().engine)
         self._config = config
         self._synthesizer = synthesizer
         self._service = Service(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 OUTBOX_FRAMES: Final = 64
-REST_MS: Final = 100
+REST_MS: Final = 200
 """Whoever is as far ahead as he may be rests so long and then sends what has become due in one go: a timer and a
 wake-up for every packet cost more than the packet."""
 Clock = Callable[[], float]

@@ -5,9 +5,15 @@ Labels come from closed sets only (error codes, outcomes, reasons), so that no c
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from streamer.synthesis import STEP_BORDERS_S, EngineFigures
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _FIRST_AUDIO_S = (0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1, 2, 5)
@@ -80,6 +86,41 @@ class Metrics:
         self.underruns.inc()
         self.underrun_seconds.observe(seconds)
 
+    def read_engine(self, figures: Callable[[], EngineFigures | None]) -> None:
+        """Have the engine's figures read whenever the others are asked for."""
+        self.registry.register(_EngineCollector(figures))
+
     def render(self) -> bytes:
         """The text exposition format of all figures."""
         return generate_latest(self.registry)
+
+
+class _EngineCollector(Collector):
+    """Turns the engine's own counts into metrics at the moment they are asked for."""
+
+    def __init__(self, figures: Callable[[], EngineFigures | None]) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterable[Metric]:
+        figures = self._figures()
+        if figures is None:
+            return
+        steps = HistogramMetricFamily("tts_engine_step_seconds", "Duration of a step.", labels=["stage"])
+        rows = CounterMetricFamily("tts_engine_rows", "Rows of all steps.", labels=["stage"])
+        for name, stage in figures.stages.items():
+            borders = [*map(str, STEP_BORDERS_S), "+Inf"]
+            totals = itertools.accumulate(stage.step_counts)
+            steps.add_metric([name], list(zip(borders, totals, strict=True)), stage.step_seconds)
+            rows.add_metric([name], stage.num_rows)
+        yield steps
+        yield rows
+        yield GaugeMetricFamily("tts_slots", "Sentences that can be generated at once.", figures.num_slots)
+        yield GaugeMetricFamily("tts_slots_used", "Sentences being generated.", figures.num_running)
+        yield GaugeMetricFamily("tts_sentences_waiting", "Sentences without a slot.", figures.num_waiting)
+        yield GaugeMetricFamily("tts_listeners", "Listeners being served.", figures.num_listeners)
+        if figures.load is not None:
+            yield GaugeMetricFamily("tts_engine_load", "Part of its time they take.", figures.load)
+        if figures.max_listeners is not None:
+            yield GaugeMetricFamily(
+                "tts_listeners_limit", "Beyond it new ones are refused.", figures.max_listeners
+            )

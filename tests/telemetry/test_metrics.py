@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from streamer.synthesis import STEP_BORDERS_S, EngineFigures, StageFigures
 from streamer.telemetry.metrics import Metrics
 
 
@@ -24,3 +25,27 @@ def test_two_servers_keep_their_own_figures() -> None:
     one, other = Metrics(), Metrics()
     one.underruns.inc()
     assert b"tts_underruns_total 1.0" in one.render() and b"tts_underruns_total 0.0" in other.render()
+
+
+def test_the_engines_figures_are_read_when_asked_for() -> None:
+    """Steps as a histogram by stage, slots, listeners; nothing while there is no engine to tell of."""
+    figures: list[EngineFigures | None] = [None]
+    metrics = Metrics()
+    metrics.read_engine(lambda: figures[0])
+    assert b"tts_engine" not in metrics.render()
+    counts = (0, 2, 1) + (0,) * (len(STEP_BORDERS_S) - 2)
+    figures[0] = EngineFigures(
+        {"fine": StageFigures(counts, 0.5, 7)}, 16, 3, 1, 2, load=0.25, max_listeners=4
+    )
+    text = metrics.render().decode()
+    for line in (
+        'tts_engine_step_seconds_bucket{le="0.001",stage="fine"} 2.0',
+        'tts_engine_step_seconds_bucket{le="+Inf",stage="fine"} 3.0',
+        'tts_engine_step_seconds_sum{stage="fine"} 0.5',
+        'tts_engine_rows_total{stage="fine"} 7.0',
+        "tts_slots_used 3.0",
+        "tts_sentences_waiting 1.0",
+        "tts_engine_load 0.25",
+        "tts_listeners_limit 4.0",
+    ):
+        assert line in text
