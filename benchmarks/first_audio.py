@@ -153,7 +153,9 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--others", type=int, nargs="+", default=[0, 2], help="listeners who are being served meanwhile")
+    parser.add_argument(
+        "--others", type=int, nargs="+", default=[0, 2], help="listeners who are being served meanwhile"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--model", help="model directory; none: the built-in voice")
     parser.add_argument("--output", type=Path, help="JSON file to write")
@@ -162,7 +164,9 @@ def main() -> None:
     config = replace(
         config,
         server=ServerConfig(port=0),
-        limits=LimitsConfig(max_starts_per_s=1000, max_utterances_per_key=1000, max_connections_per_address=1000),
+        limits=LimitsConfig(
+            max_starts_per_s=1000, max_utterances_per_key=1000, max_connections_per_address=1000
+        ),
     )
     rows = asyncio.run(measure(config, arguments.others, arguments.repeats))
     show(rows)

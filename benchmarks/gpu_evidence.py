@@ -32,34 +32,23 @@ def parts(models: dict[str, Path], output: Path, *, is_rehearsal: bool) -> list[
     """Name, arguments of `python -m`, and seconds allowed, the most telling ones first."""
     small, large = ("tiny", "tiny") if is_rehearsal else ("small", "large")
     device = [] if is_rehearsal else ["--device", "cuda"]
-    seconds = ["--seconds", "2" if is_rehearsal else "15"]
-
-    def result(name: str) -> list[str]:
-        return ["--output", str(output / f"{name}.json")]
-
-    return [
-        ("tests", ["pytest", "-q", "-m", "gpu", "tests/gpu"], 120.0),
-        ("stages-large", ["benchmarks.stages", "--size", large, *device, *result("stages-large")], 60.0),
-        ("stages-small", ["benchmarks.stages", "--size", small, *device, *result("stages-small")], 60.0),
-        (
-            "first-audio-large",
-            ["benchmarks.first_audio", "--model", str(models[large]), "--others", "0", "--repeats", "3"]
-            + result("first-audio-large"),
-            90.0,
-        ),
-        (
-            "capacity-large",
-            ["benchmarks.capacity", "--model", str(models[large]), "--count-silence", "--rate", "2", *seconds]
-            + result("capacity-large"),
+    seconds = "2" if is_rehearsal else "15"
+    model = ["--model", str(models[large])]
+    commands: dict[str, tuple[list[str], float]] = {
+        "stages-large": (["stages", "--size", large, *device], 60.0),
+        "stages-small": (["stages", "--size", small, *device], 60.0),
+        "first-audio-large": (["first_audio", *model, "--others", "0", "--repeats", "3"], 90.0),
+        "capacity-large": (
+            ["capacity", *model, "--count-silence", "--rate", "2", "--seconds", seconds],
             150.0,
         ),
-        (
-            "compare-small",
-            ["benchmarks.compare_transformers", "--size", small, "--seconds", "2" if is_rehearsal else "5"]
-            + ["--runs", "transformers bfloat16", "streamer bfloat16", *device, *result("compare-small")],
-            120.0,
-        ),
+        "compare-small": (["compare_transformers", "--size", small, "--seconds", seconds, *device], 120.0),
+    }
+    measured = [
+        (name, [f"benchmarks.{module}", *more, "--output", str(output / f"{name}.json")], limit_s)
+        for name, ((module, *more), limit_s) in commands.items()
     ]
+    return [("tests", ["pytest", "-q", "tests/gpu"], 120.0), *measured]
 
 
 def run(name: str, arguments: list[str], limit_s: float, output: Path) -> dict[str, Any]:
@@ -102,7 +91,9 @@ def main() -> None:
     for row in rows:
         table.add_row(row["part"], str(row["status"]), f"{row['seconds']:.0f}")
     Console().print(table)
-    sys.exit(any(row["status"] not in (0, 5) for row in rows))  # 5: no test was collected, or all were skipped
+    sys.exit(
+        any(row["status"] not in (0, 5) for row in rows)
+    )  # 5: no test was collected, or all were skipped
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from streamer.engine.engine import Engine
 from streamer.engine.request import Request
-from streamer.errors import StreamerError
+from streamer.errors import OverloadedError, StreamerError
 from streamer.models.vocabulary import LARGE, FineConfig, ModelConfig
 from streamer.stages.coarse_windows import CoarseWindows
 from streamer.stages.fine_chunks import chunk_end
@@ -30,6 +30,8 @@ from streamer.synthesis import PcmChunk, Samples
 SAMPLE_RATE_HZ = 100
 """Sound is only counted here: a sample stands for 10 ms."""
 GAP_S = 0.1
+MAX_SLOTS = 1024
+MEAN_UTTERANCE_S = 2.5 * 5.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +210,7 @@ class Listening:
     longest_gap_s: float = 0.0
     num_asked: int = 0
     num_ended: int = 0
+    is_refused: bool = False
     untaken: dict[str, float] = field(default_factory=dict)
 
     def hear(self, request_id: str, duration_s: float) -> None:
@@ -265,7 +268,11 @@ class Ear:
 
 @dataclass(frozen=True)
 class Case:
-    """What is simulated: `streams` listeners, each asking anew some time after he has heard the last of it."""
+    """What is simulated: `streams` listeners.
+
+    `arrivals` closed: each asks anew some time after he has heard the last of it; poisson: so many on average,
+    coming by chance; burst: all in one moment, and nobody after.
+    """
 
     streams: int
     seconds: float
@@ -276,6 +283,71 @@ class Case:
     later_chunk_frames: tuple[int, ...]
     sentences_ahead: int = 2
     pause_s: float = 1.0
+    arrivals: str = "closed"
+    max_load: float | None = None
+
+
+class Crowd:
+    """Who listens when: always so many, so many on average by chance, or all of them at once."""
+
+    def __init__(self, case: Case, clock: Clock) -> None:
+        self._case = case
+        self._clock = clock
+        self._chance = random.Random(case.seed)
+        self.made: list[Listening] = []
+        if case.arrivals == "closed":
+            starts = [self._chance.uniform(0, 10) for _ in range(case.streams)]
+        elif case.arrivals == "burst":
+            starts = [1.0] * case.streams
+        else:
+            rate_hz, starts = case.streams / MEAN_UTTERANCE_S, [0.0]
+            while starts[-1] < case.seconds:
+                starts.append(starts[-1] + self._chance.expovariate(rate_hz))
+        self._present: list[Listening] = []
+        self._coming = sorted((self._utterance(start_s) for start_s in starts), key=lambda item: item.start_s)
+
+    def present(self) -> list[Listening]:
+        """Everybody who has come and not heard everything yet."""
+        now_s, case = self._clock.now_s, self._case
+        left = [item for item in self._present if item.is_over and item.heard_all_s <= now_s]
+        for listening in left:
+            self._present.remove(listening)
+            if case.arrivals == "closed":
+                pause_s = self._chance.uniform(0, 2 * case.pause_s)
+                self._coming.append(self._utterance(now_s + pause_s))
+        come = [item for item in self._coming if item.start_s <= now_s]
+        if come:
+            self._coming = [item for item in self._coming if item.start_s > now_s]
+            self._present += come
+            self.made += come
+        return self._present
+
+    def _utterance(self, start_s: float) -> Listening:
+        durations = [self._chance.uniform(2.0, 9.0) for _ in range(self._chance.randint(1, 4))]
+        name = f"{start_s:.6f}.{self._chance.random()}"
+        return Listening(name, start_s, durations, self._clock, self._case.lead_s)
+
+
+def ask(
+    listening: Listening,
+    engine: Engine[Sentence],
+    config: ModelConfig,
+    windows: CoarseWindows,
+    sentences_ahead: int,
+) -> None:
+    """Have the next sentences made, as far ahead as a client's pipeline does."""
+    while listening.num_asked < min(len(listening.durations_s), listening.num_ended + sentences_ahead):
+        number = listening.num_asked
+        request_id = f"{listening.name}.{number}"
+        num_semantic = round(listening.durations_s[number] * config.semantic.rate_hz)
+        sentence = Sentence(config, windows, num_semantic, number)
+        try:
+            engine.submit(Request(request_id, sentence, Ear(listening, request_id), listening.name, number))
+        except OverloadedError:
+            listening.is_refused = True
+            listening.num_asked = listening.num_ended = len(listening.durations_s)
+            return
+        listening.num_asked += 1
 
 
 def _fine(config: ModelConfig, case: Case) -> FineConfig:
@@ -284,11 +356,10 @@ def _fine(config: ModelConfig, case: Case) -> FineConfig:
 
 def simulate(case: Case, config: ModelConfig, times: StepTimes) -> dict[str, float]:
     """Percentiles of first audio and of gaps, and how busy the machine was."""
-    chance = random.Random(case.seed)
     clock = Clock()
     config = replace(config, fine=_fine(config, case))
     windows = CoarseWindows.from_config(config)
-    num_slots = case.streams * case.sentences_ahead
+    num_slots = min(MAX_SLOTS, 2 * case.streams * case.sentences_ahead)
     fine = Fine(config, times, clock, 8)
     engine = Engine[Sentence](
         (
@@ -300,47 +371,30 @@ def simulate(case: Case, config: ModelConfig, times: StepTimes) -> dict[str, flo
         num_slots=num_slots,
         sample_rate_hz=SAMPLE_RATE_HZ,
         generate_ahead_s=case.generate_ahead_s,
-        max_waiting=num_slots,
+        max_waiting=100_000,
+        max_load=case.max_load,
         clock=lambda: clock.now_s,
     )
-    made: list[Listening] = []
-
-    def utterance(index: int, earliest_s: float, spread_s: float) -> Listening:
-        durations = [chance.uniform(2.0, 9.0) for _ in range(chance.randint(1, 4))]
-        start_s = earliest_s + chance.uniform(0, spread_s)
-        made.append(Listening(f"{index}.{len(made)}", start_s, durations, clock, case.lead_s))
-        return made[-1]
-
-    current = [utterance(index, 0.0, 10.0) for index in range(case.streams)]
+    crowd = Crowd(case, clock)
     read_s = 0.0
     while clock.now_s < case.seconds:
-        for index, listening in enumerate(current):
-            if listening.is_over and listening.heard_all_s <= clock.now_s:
-                current[index] = listening = utterance(index, clock.now_s, 2 * case.pause_s)
-            is_due = listening.start_s <= clock.now_s
-            while is_due and listening.num_asked < min(
-                len(listening.durations_s), listening.num_ended + case.sentences_ahead
-            ):
-                number = listening.num_asked
-                request_id = f"{listening.name}.{number}"
-                num_semantic = round(listening.durations_s[number] * config.semantic.rate_hz)
-                sentence = Sentence(config, windows, num_semantic, number)
-                engine.submit(
-                    Request(request_id, sentence, Ear(listening, request_id), listening.name, number)
-                )
-                listening.num_asked += 1
+        present = crowd.present()
+        for listening in present:
+            ask(listening, engine, config, windows, case.sentences_ahead)
         if clock.now_s >= read_s:
-            for listening in current:
+            for listening in present:
                 listening.read(engine)
             read_s = clock.now_s + 0.02
         if not engine.step():
             clock.now_s += 0.005
+    made = crowd.made
     heard = [item for item in made if item.first_s is not None]
     first_ms = [1000 * (item.first_s - item.start_s) for item in heard if item.first_s is not None]
     p50, p95, p99 = np.percentile(first_ms, [50, 95, 99]) if first_ms else [float("nan")] * 3
     return {
         "streams": case.streams,
         "utterances": len(heard),
+        "refused_share": float(np.mean([item.is_refused for item in made])) if made else 0.0,
         "first_audio_p50_ms": float(p50),
         "first_audio_p95_ms": float(p95),
         "first_audio_p99_ms": float(p99),
@@ -363,6 +417,8 @@ def main() -> None:
     parser.add_argument(
         "--later-chunk-frames", type=int, nargs="+", default=list(LARGE.fine.later_chunk_frames)
     )
+    parser.add_argument("--arrivals", choices=("closed", "poisson", "burst"), default="closed")
+    parser.add_argument("--max-load", type=float, help="refuse new listeners beyond; none: never")
     parser.add_argument("--times", type=Path, help="JSON file with the milliseconds of `StepTimes`")
     parser.add_argument("--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
@@ -377,6 +433,8 @@ def main() -> None:
             arguments.generate_ahead_s,
             tuple(arguments.chunk_frames),
             tuple(arguments.later_chunk_frames),
+            arrivals=arguments.arrivals,
+            max_load=arguments.max_load,
         )
         rows.append(simulate(case, LARGE, times))
     table = Table(title="first audio in ms, gaps above 100 ms")
@@ -394,7 +452,9 @@ def main() -> None:
         table.add_column(name, justify="right")
     for row in rows:
         first = [f"{row[f'first_audio_{name}_ms']:.0f}" for name in ("p50", "p95", "p99")]
-        shares = [f"{row[name]:.1%}" for name in ("share_with_gap", "silence_per_sound", "busy")]
+        shares = [
+            f"{row[name]:.1%}" for name in ("share_with_gap", "silence_per_sound", "busy", "refused_share")
+        ]
         table.add_row(
             str(row["streams"]), str(row["utterances"]), *first, *shares, f"{row['fine_chunks_per_s']:.2f}"
         )

@@ -24,7 +24,6 @@ from streamer.errors import EngineError, OverloadedError, StreamerError
 from streamer.synthesis import PcmChunk
 
 logger = logging.getLogger(__name__)
-
 STEPS_IN_FLIGHT = 3
 """Launched steps whose results may be unknown when the next is chosen: enough that the device never waits for the
 host; each is a step that a sentence whose end is not known yet may take too many."""

@@ -32,7 +32,7 @@ def test_the_engines_figures_are_read_when_asked_for() -> None:
     figures: list[EngineFigures | None] = [None]
     metrics = Metrics()
     metrics.read_engine(lambda: figures[0])
-    assert b"tts_engine" not in metrics.render()
+    assert b"tts_engine_step" not in metrics.render()
     counts = (0, 2, 1) + (0,) * (len(STEP_BORDERS_S) - 2)
     figures[0] = EngineFigures(
         {"fine": StageFigures(counts, 0.5, 7)}, 16, 3, 1, 2, load=0.25, max_listeners=4

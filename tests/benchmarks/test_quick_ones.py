@@ -1,0 +1,47 @@
+"""The benchmarks that start servers measure what they say; here on fakes, and for moments only."""
+
+import asyncio
+import json
+
+import pytest
+
+from benchmarks import gpu_evidence, live_text, server_cost
+
+
+def test_the_server_alone_serves_every_stream_of_the_metronome():
+    """Each stream gets its first sound and no gap; figures are there for all."""
+    row = server_cost.measure(2, 500)
+    assert row["served"] == 2
+    assert row["underrun_share"] == 0
+    assert 0 <= row["added_p50_ms"] < 1000
+    assert row["packets"] > 100
+    json.dumps(row)
+
+
+@pytest.mark.parametrize("has_pause", [False, True])
+async def test_live_text_is_written_word_by_word_and_heard(has_pause):
+    """An answer written while it is spoken comes back as sound; a pause only makes it longer."""
+    from fakes.synthesizer import FakeSynthesizer
+    from server.speaking import configured, running
+
+    async with running(configured(), FakeSynthesizer(speed=20.0)) as server:
+        async with asyncio.timeout(30):
+            row = await live_text.write(server.address + "/v1/stream", 100.0, 0, has_pause=has_pause)
+    assert 0 < row["first_packet_ms"] <= row["audible_ms"]
+
+
+def test_the_gpu_command_goes_on_after_a_part_fails(tmp_path):
+    """Each part leaves its text and its status, a time limit included."""
+    good = gpu_evidence.run("good", ["platform"], 60, tmp_path)
+    bad = gpu_evidence.run("bad", ["no_such_module"], 60, tmp_path)
+    late = gpu_evidence.run("late", ["http.server", "0"], 0.5, tmp_path)
+    assert [row["status"] for row in (good, bad, late)] == [0, 1, None]
+    assert "no_such_module" in (tmp_path / "bad.txt").read_text()
+
+
+def test_the_gpu_commands_parts_fit_into_ten_minutes(tmp_path):
+    """Whatever hangs, the whole is over in time; and every part writes where it is told."""
+    models = {"small": tmp_path / "small", "large": tmp_path / "large"}
+    parts = gpu_evidence.parts(models, tmp_path, is_rehearsal=False)
+    assert sum(limit_s for _, _, limit_s in parts) <= 600
+    assert all(str(tmp_path) in " ".join(arguments) for name, arguments, _ in parts if name != "tests")
