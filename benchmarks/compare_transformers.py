@@ -112,7 +112,9 @@ def run_streamer(directory: Path, dtype: str, num_semantic: int, *, fine_at_once
     config = model.config
     if fine_at_once:
         largest = config.fine.context - config.fine.history
-        config = replace(config, fine=replace(config.fine, chunk_frames=(largest,)))
+        config = replace(
+            config, fine=replace(config.fine, chunk_frames=(largest,), later_chunk_frames=(largest,))
+        )
         model = replace(model, config=config)
     voice = Voice(*(history()[f"{name}_prompt"] for name in ("semantic", "coarse", "fine")))
     stages = build_stages(model, num_slots=1)

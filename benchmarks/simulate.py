@@ -22,7 +22,7 @@ from rich.table import Table
 from streamer.engine.engine import Engine
 from streamer.engine.request import Request
 from streamer.errors import StreamerError
-from streamer.models.vocabulary import LARGE, ModelConfig
+from streamer.models.vocabulary import LARGE, FineConfig, ModelConfig
 from streamer.stages.coarse_windows import CoarseWindows
 from streamer.stages.fine_chunks import chunk_end
 from streamer.synthesis import PcmChunk, Samples
@@ -64,6 +64,8 @@ class Sentence:
     config: ModelConfig
     windows: CoarseWindows
     num_semantic_in_all: int
+    index: int = 0
+    """Its place in its utterance."""
     num_semantic: int = 0
     num_coarse: int = 0
     num_fine: int = 0
@@ -111,6 +113,9 @@ class SimulatedStage:
     def begin(self, work: Sentence) -> None:
         """Nothing to clear."""
 
+    def is_heavy(self, _: Sentence) -> bool:
+        return False
+
     def spend_causal(self, num_fresh: int, num_running: int, prefill_row_ms: float) -> None:
         """A step in which some rows begin with a prefill and the others decode one token."""
         self.clock.spend(self.times.tick + num_fresh * prefill_row_ms)
@@ -120,6 +125,9 @@ class SimulatedStage:
 
 class Semantic(SimulatedStage):
     name = "semantic"
+
+    def is_heavy(self, work: Sentence) -> bool:
+        return work.num_semantic == 0
 
     def is_ready(self, work: Sentence) -> bool:
         return not work.is_semantic_finished
@@ -133,6 +141,9 @@ class Semantic(SimulatedStage):
 
 class Coarse(SimulatedStage):
     name = "coarse"
+
+    def is_heavy(self, work: Sentence) -> bool:
+        return work.num_coarse % self.config.coarse.window == 0
 
     def is_ready(self, work: Sentence) -> bool:
         if work.num_coarse >= work.windows.num_steps(work.num_semantic):
@@ -148,18 +159,26 @@ class Coarse(SimulatedStage):
             work.num_coarse += 1
 
 
+@dataclass
 class Fine(SimulatedStage):
+    num_chunks: int = 0
     name = "fine"
+
+    def is_heavy(self, _: Sentence) -> bool:
+        return True
 
     def is_ready(self, work: Sentence) -> bool:
         if work.is_coarse_finished:
             return work.num_coarse_frames > work.num_fine
-        return work.num_coarse_frames >= chunk_end(work.num_fine, self.config.fine)
+        return work.num_coarse_frames >= chunk_end(work.num_fine, work.index, self.config.fine)
 
     def step(self, batch: Sequence[Sentence]) -> None:
         self.clock.spend(self.times.tick + len(batch) * self.times.fine_chunk_row)
+        self.num_chunks += len(batch)
         for work in batch:
-            work.num_fine = min(chunk_end(work.num_fine, self.config.fine), work.num_coarse_frames)
+            work.num_fine = min(
+                chunk_end(work.num_fine, work.index, self.config.fine), work.num_coarse_frames
+            )
 
 
 class Codec(SimulatedStage):
@@ -254,22 +273,28 @@ class Case:
     lead_s: float
     generate_ahead_s: float
     chunk_frames: tuple[int, ...]
+    later_chunk_frames: tuple[int, ...]
     sentences_ahead: int = 2
     pause_s: float = 1.0
+
+
+def _fine(config: ModelConfig, case: Case) -> FineConfig:
+    return replace(config.fine, chunk_frames=case.chunk_frames, later_chunk_frames=case.later_chunk_frames)
 
 
 def simulate(case: Case, config: ModelConfig, times: StepTimes) -> dict[str, float]:
     """Percentiles of first audio and of gaps, and how busy the machine was."""
     chance = random.Random(case.seed)
     clock = Clock()
-    config = replace(config, fine=replace(config.fine, chunk_frames=case.chunk_frames))
+    config = replace(config, fine=_fine(config, case))
     windows = CoarseWindows.from_config(config)
     num_slots = case.streams * case.sentences_ahead
+    fine = Fine(config, times, clock, 8)
     engine = Engine[Sentence](
         (
             Semantic(config, times, clock, 64),
             Coarse(config, times, clock, 64),
-            Fine(config, times, clock, 8),
+            fine,
             Codec(config, times, clock, 64),
         ),
         num_slots=num_slots,
@@ -299,7 +324,7 @@ def simulate(case: Case, config: ModelConfig, times: StepTimes) -> dict[str, flo
                 number = listening.num_asked
                 request_id = f"{listening.name}.{number}"
                 num_semantic = round(listening.durations_s[number] * config.semantic.rate_hz)
-                sentence = Sentence(config, windows, num_semantic)
+                sentence = Sentence(config, windows, num_semantic, number)
                 engine.submit(
                     Request(request_id, sentence, Ear(listening, request_id), listening.name, number)
                 )
@@ -322,6 +347,7 @@ def simulate(case: Case, config: ModelConfig, times: StepTimes) -> dict[str, flo
         "share_with_gap": float(np.mean([item.longest_gap_s > GAP_S for item in heard])) if heard else 1.0,
         "silence_per_sound": sum(item.silent_s for item in heard)
         / max(1e-9, sum(item.delivered_s for item in heard)),
+        "fine_chunks_per_s": fine.num_chunks / max(1e-9, sum(item.delivered_s for item in made)),
         "busy": clock.busy_s / clock.now_s,
     }
 
@@ -334,6 +360,9 @@ def main() -> None:
     parser.add_argument("--lead-s", type=float, default=2.0)
     parser.add_argument("--generate-ahead-s", type=float, default=8.0)
     parser.add_argument("--chunk-frames", type=int, nargs="+", default=list(LARGE.fine.chunk_frames))
+    parser.add_argument(
+        "--later-chunk-frames", type=int, nargs="+", default=list(LARGE.fine.later_chunk_frames)
+    )
     parser.add_argument("--times", type=Path, help="JSON file with the milliseconds of `StepTimes`")
     parser.add_argument("--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
@@ -347,15 +376,28 @@ def main() -> None:
             arguments.lead_s,
             arguments.generate_ahead_s,
             tuple(arguments.chunk_frames),
+            tuple(arguments.later_chunk_frames),
         )
         rows.append(simulate(case, LARGE, times))
     table = Table(title="first audio in ms, gaps above 100 ms")
-    for name in ("streams", "utterances", "p50", "p95", "p99", "with gaps", "silence/sound", "busy"):
+    for name in (
+        "streams",
+        "utterances",
+        "p50",
+        "p95",
+        "p99",
+        "with gaps",
+        "silence/sound",
+        "busy",
+        "fine/s",
+    ):
         table.add_column(name, justify="right")
     for row in rows:
         first = [f"{row[f'first_audio_{name}_ms']:.0f}" for name in ("p50", "p95", "p99")]
         shares = [f"{row[name]:.1%}" for name in ("share_with_gap", "silence_per_sound", "busy")]
-        table.add_row(str(row["streams"]), str(row["utterances"]), *first, *shares)
+        table.add_row(
+            str(row["streams"]), str(row["utterances"]), *first, *shares, f"{row['fine_chunks_per_s']:.2f}"
+        )
     Console().print(table)
     if arguments.output:
         result = {"benchmark": "simulate", "times": asdict(times), "arguments": vars(arguments), "rows": rows}

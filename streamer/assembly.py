@@ -28,6 +28,7 @@ def build_synthesizer(config: EngineConfig) -> Synthesizer:
         num_slots=config.num_slots,
         num_threads=config.num_threads,
         voices_directory=config.voices_directory,
+        max_load=config.max_load,
         cuda_graphs=config.cuda_graphs == "on",
     )
 

@@ -37,6 +37,12 @@ class EngineConfig:
         minimum=1,
         maximum=1024,
     )
+    max_load: float | None = option(
+        1.2,
+        "part of the engine's time that listeners may take before new ones are refused; none: never refuse",
+        minimum=0.1,
+        maximum=10,
+    )
     cuda_graphs: str = option(
         "on", "on a GPU, record the steps at the start and replay them", choices=("on", "off")
     )

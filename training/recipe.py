@@ -66,7 +66,8 @@ CONFIG = ModelConfig(
         TransformerConfig(3, 4, 256, FINE_CONTEXT, CODEBOOK_SIZE + 32, CODEBOOK_SIZE + 32),
         context=FINE_CONTEXT,
         history=FINE_HISTORY,
-        chunk_frames=(12, 18, 30, 60),
+        chunk_frames=(12, 28, 64),
+        later_chunk_frames=(64,),
     ),
     codec=CodecConfig(
         sample_rate_hz=SAMPLE_RATE_HZ,

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 import os
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -33,6 +34,9 @@ from streamer.voices.library import VoiceLibrary
 logger = logging.getLogger(__name__)
 
 WARM_UP_TEXT = "Hello."
+CALIBRATION_TEXT = "One, two, three, four."
+CALIBRATED_ROWS = 4
+CALIBRATED_WITHIN_S = 2.0
 VOICE_DIRECTORIES = ("speaker_embeddings", "voices")
 """Of a model: Hugging Face's, as downloaded, and ours."""
 
@@ -77,6 +81,7 @@ class LocalSynthesizer:
         generate_ahead_s: float = 8.0,
         max_waiting: int = 256,
         hang_limit_s: float = 15.0,
+        max_load: float | None = None,
         cuda_graphs: bool = True,
     ) -> None:
         device = next(model.semantic.parameters()).device
@@ -97,6 +102,7 @@ class LocalSynthesizer:
             sample_rate_hz=config.codec.sample_rate_hz,
             generate_ahead_s=generate_ahead_s,
             max_waiting=max_waiting,
+            max_load=max_load,
         )
         self._hang_limit_s = hang_limit_s
         self._watchdog: Watchdog | None = None
@@ -132,6 +138,7 @@ class LocalSynthesizer:
         voices_directory: Path | None = None,
         generate_ahead_s: float = 8.0,
         hang_limit_s: float = 15.0,
+        max_load: float | None = None,
         cuda_graphs: bool = True,
     ) -> LocalSynthesizer:
         """Read a model directory with tokenizer and voices.
@@ -155,6 +162,7 @@ class LocalSynthesizer:
             num_slots=num_slots,
             generate_ahead_s=generate_ahead_s,
             hang_limit_s=hang_limit_s,
+            max_load=max_load,
             cuda_graphs=cuda_graphs,
         )
 
@@ -205,10 +213,17 @@ class LocalSynthesizer:
             raise _out_of_memory(self._plan) from error
         logger.info("memory", extra={"plan": str(self._plan)})
         self._engine.start()
+        started_s = time.monotonic()
         request = SentenceRequest("warm-up", WARM_UP_TEXT, self._voices.default, self._info.default_params)
         async with aclosing(self.synthesize(request)) as chunks:
             async for _ in chunks:
                 break
+        for num_sentences in (1, min(CALIBRATED_ROWS, self._plan.num_slots)):
+            # A machine that takes long is not kept from its start: its first listeners teach the engine.
+            if time.monotonic() - started_s > CALIBRATED_WITHIN_S:
+                break
+            started_s = time.monotonic()
+            await self._calibrate(num_sentences)
         self._is_ready = True
         # Only now, because first steps may take long; and never stricter than this machine is slow.
         limit_s = max(self._hang_limit_s, SLOWEST_STEPS_TO_HANG * self._engine.slowest_step_s)
@@ -222,6 +237,24 @@ class LocalSynthesizer:
             self._watchdog.stop()
         if not await asyncio.to_thread(self._engine.stop):
             logger.error("the engine's thread did not end; it is left behind")
+
+    async def _calibrate(self, num_sentences: int) -> None:
+        """Speak to nobody, so many sentences at once, for the engine to learn what a listener costs."""
+
+        fits = self.count_tokens(CALIBRATION_TEXT) <= self._info.max_text_tokens
+        text = CALIBRATION_TEXT if fits else WARM_UP_TEXT
+
+        async def speak(name: str) -> None:
+            # As later sentences, which are never refused.
+            request = SentenceRequest(
+                name, text, self._voices.default, self._info.default_params, sentence_index=1
+            )
+            async for _ in self.synthesize(request):
+                pass
+
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(num_sentences):
+                tasks.create_task(speak(f"calibration {number}"))
 
     def _record(self) -> None:
         """Record every step that is to be replayed, with a progress bar for whoever looks."""

@@ -12,11 +12,13 @@ from typing import Generic
 
 import torch
 
+from streamer.engine.capacity import Capacity
+from streamer.engine.in_flight import InFlight
 from streamer.engine.listener import Listener
 from streamer.engine.request import Request, WorkT
 from streamer.engine.scheduler import Scheduler, Tick
 from streamer.engine.slots import SlotPool
-from streamer.engine.stage import Pending, Stage
+from streamer.engine.stage import Stage
 from streamer.errors import EngineError, OverloadedError, StreamerError
 from streamer.synthesis import PcmChunk
 
@@ -43,6 +45,7 @@ class Engine(Generic[WorkT]):
         sample_rate_hz: int,
         generate_ahead_s: float = 8.0,
         max_waiting: int = 256,
+        max_load: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stages = tuple(stages)
@@ -51,9 +54,10 @@ class Engine(Generic[WorkT]):
         self._sample_rate_hz = sample_rate_hz
         self._max_waiting = max_waiting
         self._clock = clock
+        self._capacity = Capacity(max_load)
         self._waiting: deque[Request[WorkT]] = deque()
         self._running: dict[Request[WorkT], None] = {}  # in the order of admission
-        self._in_flight: deque[tuple[Tick[WorkT], Pending]] = deque()
+        self._in_flight = InFlight[WorkT]()
         self._inbox: deque[Callable[[], None]] = deque()
         self._open: dict[str, Request[WorkT]] = {}
         self._listeners: dict[str, Listener] = {}
@@ -67,7 +71,11 @@ class Engine(Generic[WorkT]):
     # --- from any thread ---
 
     def submit(self, request: Request[WorkT]) -> None:
-        """Queue a request. Raises `EngineError` from a dead engine, `OverloadedError` from a full one."""
+        """Queue a request.
+
+        Raises `EngineError` from a dead engine, `OverloadedError` from a full one, or for a new listener beyond
+        what `max_load` lets it take on (see `Capacity`).
+        """
         with self._changed:
             if self._death is not None:
                 raise EngineError(self._death.message)
@@ -78,6 +86,7 @@ class Engine(Generic[WorkT]):
             if any(request.is_same_sentence(other) for other in self._open.values()):
                 raise ValueError(f"sentence {request.sentence_index} of its utterance is open already")
             request.submitted_s = self._clock()
+            self._capacity.arrive(request.listener_id, request.sentence_index, request.submitted_s)
             self._open[request.request_id] = request
             self._leave_word(lambda: self._enqueue(request))
 
@@ -111,6 +120,11 @@ class Engine(Generic[WorkT]):
     def num_open(self) -> int:
         """Requests that wait or run."""
         return len(self._open)
+
+    @property
+    def capacity(self) -> Capacity:
+        """What is known of how many listeners can be kept supplied."""
+        return self._capacity
 
     def start(self) -> None:
         """Start the engine's thread."""
@@ -149,12 +163,20 @@ class Engine(Generic[WorkT]):
         """One step: admit, pick, run, deliver. False where there was nothing to do."""
         started_s = self._step_started_s = self._clock()
         self._admit()
-        tick = self._scheduler.pick(self._running)
+        tick = self._scheduler.pick(self._running, started_s)
         if tick is not None:
             self._run(tick)
-        has_settled = self._settle(at_most=STEPS_IN_FLIGHT if tick is not None else 0)
+        has_settled = False
+        for settled in self._in_flight.settle(at_most=STEPS_IN_FLIGHT if tick is not None else 0):
+            self._deliver(settled)
+            has_settled = True
         self._step_started_s = None
-        self.slowest_step_s = max(self.slowest_step_s, self._clock() - started_s)
+        duration_s = self._clock() - started_s
+        self.slowest_step_s = max(self.slowest_step_s, duration_s)
+        if tick is not None or has_settled:
+            self._capacity.observe(duration_s, len(tick.requests) if tick is not None else 1)
+        elif not self._open:
+            self._capacity.idle()
         return tick is not None or has_settled
 
     def check_integrity(self) -> None:
@@ -190,24 +212,7 @@ class Engine(Generic[WorkT]):
         if pending is None:
             self._deliver(tick)
         else:
-            self._in_flight.append((tick, pending))
-
-    def _settle(self, *, at_most: int) -> bool:
-        """Deliver what launched steps made, in their order, as far as it is known.
-
-        Waits for the oldest where more than `at_most` are under way, but for no second one: their successors
-        may make it possible to launch something.
-        """
-        has_settled = False
-        while self._in_flight:
-            tick, pending = self._in_flight[0]
-            if not pending.is_done() and (has_settled or len(self._in_flight) <= at_most):
-                break
-            pending.settle()
-            self._in_flight.popleft()
-            self._deliver(tick)
-            has_settled = True
-        return has_settled
+            self._in_flight.add(tick, pending)
 
     def _deliver(self, tick: Tick[WorkT]) -> None:
         for request in tick.requests:
@@ -222,6 +227,7 @@ class Engine(Generic[WorkT]):
                 continue
             duration_s = len(samples) / self._sample_rate_hz
             request.listener.deliver(request.sentence_index, duration_s, self._clock())
+            self._capacity.delivered(duration_s)
             if not request.is_cancelled:
                 request.outlet.deliver(PcmChunk(samples, is_last, is_last and work.is_truncated))
             if is_last:
@@ -236,7 +242,8 @@ class Engine(Generic[WorkT]):
             self._waiting.remove(request)
         request.listener.close(request.sentence_index)
         with self._changed:
-            self._open.pop(request.request_id, None)
+            if self._open.pop(request.request_id, None) is not None:
+                self._capacity.leave(request.listener_id, self._clock())
         if error is not None and not request.is_cancelled:
             request.outlet.fail(error)
 
@@ -244,7 +251,7 @@ class Engine(Generic[WorkT]):
         now_s = self._clock()
         for utterance_id in [key for key, listener in self._listeners.items() if listener.is_over(now_s)]:
             del self._listeners[utterance_id]
-        request.listener = self._listeners.setdefault(request.utterance_id or request.request_id, Listener())
+        request.listener = self._listeners.setdefault(request.listener_id, Listener())
         request.listener.open(request.sentence_index)
         self._waiting.append(request)
 

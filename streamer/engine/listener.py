@@ -20,16 +20,20 @@ class Listener:
     """
 
     first_audio_s: float | None = None
+    num_changes: int = 0
+    """Grows with whatever changes an answer given here, so that answers can be kept."""
     _played_before_s: float = 0.0
     """Sound of the sentences that are not in `_sentences` any more: all earlier ones."""
     _sentences: dict[int, _Sentence] = field(default_factory=dict)
 
     def open(self, sentence_index: int) -> None:
         """A sentence was asked for."""
+        self.num_changes += 1
         self._sentences[sentence_index] = _Sentence()
 
     def deliver(self, sentence_index: int, duration_s: float, now_s: float) -> None:
         """Sound of a sentence was handed out."""
+        self.num_changes += 1
         if duration_s and self.first_audio_s is None:
             self.first_audio_s = now_s
         self._sentences[sentence_index].delivered_s += duration_s
@@ -37,10 +41,12 @@ class Listener:
 
     def take(self, sentence_index: int, duration_s: float) -> None:
         """The reader of a sentence's outlet took so much."""
+        self.num_changes += 1
         self._sentences[sentence_index].untaken_s -= duration_s
 
     def close(self, sentence_index: int) -> None:
         """The sentence has ended; what of it was not taken yet is no longer the engine's."""
+        self.num_changes += 1
         sentence = self._sentences[sentence_index]
         sentence.is_open, sentence.untaken_s = False, 0.0
         for index in sorted(self._sentences):

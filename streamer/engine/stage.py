@@ -65,6 +65,10 @@ class Stage(Protocol[AnyWork]):
         """Whether a step would move this work on now."""
         ...
 
+    def is_heavy(self, work: AnyWork) -> bool:
+        """Whether the next step of this work costs much by itself, however many others are in its batch."""
+        ...
+
     def step(self, batch: Sequence[AnyWork]) -> Pending | None:
         """Move every work of the batch on by one step, in one forward per shape.
 

@@ -68,6 +68,7 @@ def check_config(config: ModelConfig, source: str) -> None:
         ("fine.context", fine.context, fine.history + 1),
         ("fine.history", fine.history, 0),
         ("the smallest of fine.chunk_frames", min(fine.chunk_frames, default=0), 1),
+        ("the smallest of fine.later_chunk_frames", min(fine.later_chunk_frames, default=0), 1),
         ("semantic.max_tokens", semantic.max_tokens, 1),
         ("semantic.text_context", semantic.text_context, 1),
         ("codec.num_codebooks", config.codec.num_codebooks, fine.num_codebooks),

@@ -67,8 +67,10 @@ class FineConfig:
     """`n_codes_given` of the checkpoint: heads exist for codebooks given..num_codebooks-1."""
     codebook_size: int = 1024
     pad_token: int = 1024
-    chunk_frames: tuple[int, ...] = (8, 16, 30, 60, 120, 240, 480)
-    """Sizes of a sentence's successive chunks; the last repeats. Borders depend on nothing else."""
+    chunk_frames: tuple[int, ...] = (8, 24, 72, 216, 512)
+    """Sizes of the successive chunks of an utterance's first sentence; the last repeats."""
+    later_chunk_frames: tuple[int, ...] = (128, 512)
+    """And of its other sentences, which are made while those before them are heard."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,9 @@ class CoarseStage:
             step, len(work.semantic_history)
         )
 
+    def is_heavy(self, work: SentenceWork) -> bool:
+        return work.coarse.num_issued % self._config.window == 0
+
     @torch.inference_mode()
     def step(self, batch: Sequence[SentenceWork]) -> Pending:
         """One token for every row: a prefill for those at a window's start, a decode for the others."""

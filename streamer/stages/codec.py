@@ -39,6 +39,9 @@ class CodecStage:
             return num_waiting > 0
         return num_waiting >= self._num_first_frames
 
+    def is_heavy(self, _: SentenceWork) -> bool:
+        return False
+
     @torch.inference_mode()
     def step(self, batch: Sequence[SentenceWork]) -> Pending:
         """Decode all the frames that wait in every row."""

@@ -75,7 +75,10 @@ class FineStage:
         num_ready = work.num_coarse_frames - work.fine.num_frames
         if work.is_coarse_finished:
             return num_ready > 0
-        return work.num_coarse_frames >= chunk_end(work.fine.num_frames, self._config)
+        return work.num_coarse_frames >= self._border(work)
+
+    def is_heavy(self, _: SentenceWork) -> bool:
+        return True
 
     @torch.inference_mode()
     def step(self, batch: Sequence[SentenceWork]) -> Pending:
@@ -110,7 +113,7 @@ class FineStage:
         """The next chunk and its buffer [codebooks, context]: left context, coarse codes, pad."""
         config = self._config
         first = work.fine.num_frames
-        end = min(chunk_end(first, config), work.num_coarse_frames)
+        end = min(self._border(work), work.num_coarse_frames)
         left = work.fine.codes[:, max(0, first - config.history) : first]
         num_prompt = config.history - left.shape[1]
         if num_prompt > 0:
@@ -121,6 +124,10 @@ class FineStage:
         buffer[:, : chunk.column] = left
         buffer[: self._coarse.num_codebooks, chunk.columns] = self._coarse_codes(work, first, end)
         return chunk, buffer
+
+    def _border(self, work: SentenceWork) -> int:
+        """Where the chunk ends that is next."""
+        return chunk_end(work.fine.num_frames, work.prompt.sentence_index, self._config)
 
     def _coarse_codes(self, work: SentenceWork, first: int, end: int) -> Tensor:
         """The coarse codes of frames [first, end): [coarse codebooks, frames]."""

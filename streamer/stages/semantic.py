@@ -54,6 +54,9 @@ class SemanticStage:
     def is_ready(self, work: SentenceWork) -> bool:
         return not work.semantic.is_finished and work.semantic.num_issued < self._cap(work)
 
+    def is_heavy(self, work: SentenceWork) -> bool:
+        return work.semantic.num_issued == 0
+
     @torch.inference_mode()
     def step(self, batch: Sequence[SentenceWork]) -> Pending:
         """One token for every row: a prefill for those that begin, a decode for the others."""

@@ -7,7 +7,15 @@ from dataclasses import replace
 from benchmarks.simulate import Case, StepTimes, simulate
 from streamer.models.vocabulary import LARGE
 
-CASE = Case(streams=2, seconds=8.0, seed=0, lead_s=2.0, generate_ahead_s=8.0, chunk_frames=(8, 16, 30, 60))
+CASE = Case(
+    streams=2,
+    seconds=8.0,
+    seed=0,
+    lead_s=2.0,
+    generate_ahead_s=8.0,
+    chunk_frames=(8, 16, 30, 60),
+    later_chunk_frames=(64,),
+)
 
 
 def test_a_fast_machine_leaves_no_gaps_and_idles():

@@ -31,12 +31,16 @@ class ToyWork:
 class PlanStage:
     name = "plan"
     max_rows = 8
+    heavy_works = ()
 
     def begin(self, work) -> None:
         work.num_planned = 0
 
     def is_ready(self, work) -> bool:
         return work.num_planned < work.num_steps
+
+    def is_heavy(self, work) -> bool:
+        return work in self.heavy_works
 
     def step(self, batch) -> None:
         for work in batch:
@@ -46,6 +50,7 @@ class PlanStage:
 class MakeStage:
     name = "make"
     max_rows = 8
+    heavy_works = ()
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -56,6 +61,9 @@ class MakeStage:
 
     def is_ready(self, work) -> bool:
         return work.num_made < work.num_planned
+
+    def is_heavy(self, work) -> bool:
+        return work in self.heavy_works
 
     def step(self, batch) -> None:
         self.batches.append([work.slot for work in batch])

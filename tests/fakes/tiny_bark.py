@@ -59,6 +59,7 @@ TINY = ModelConfig(
         codebook_size=CODEBOOK_SIZE,
         pad_token=CODEBOOK_SIZE,
         chunk_frames=(8, 12, 16),
+        later_chunk_frames=(14, 16),
     ),
     codec=CodecConfig(
         sample_rate_hz=300,

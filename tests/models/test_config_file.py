@@ -33,6 +33,7 @@ def test_a_config_round_trips(config: ModelConfig, tmp_path: Path) -> None:
         ("coarse", "num_codebooks", 0, "do not rise"),
         ("fine", "chunk_frames", [], "chunk_frames is 0"),
         ("fine", "chunk_frames", [8, 0], "chunk_frames is 0"),
+        ("fine", "later_chunk_frames", [], "later_chunk_frames is 0"),
         ("fine", "history", 1024, "fine.context is 1024"),
         ("semantic", "rate_hz", float("nan"), "semantic.rate_hz is nan"),
         ("semantic", "rate_hz", 0, "semantic.rate_hz is 0"),
