@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from streamer.models.gpt import CausalGpt, set_dtype
 from streamer.models.kv_cache import KvCache
-from streamer.models.wide import fastest_blocks
+from streamer.models.wide import Int8Block, fastest_blocks, on_one_thread
 
 LARGEST = 127
 PARALLEL_WIDTH = 512
@@ -57,11 +57,13 @@ class Int8Gpt(CausalGpt):
     @torch.no_grad()
     def prefill(self, embeddings: Tensor, cache: KvCache, slots: Tensor) -> Tensor:
         """As `CausalGpt.prefill`, row by row: in bfloat16 a batch could round a row otherwise than alone."""
-        parts = [
-            super(Int8Gpt, self).prefill(embeddings[row : row + 1], cache, slots[row : row + 1])
-            for row in range(len(slots))
-        ]
-        return torch.cat(parts)
+        prefill = super().prefill
+
+        def by_rows() -> Tensor:
+            rows = zip(embeddings.split(1), slots.split(1), strict=True)
+            return torch.cat([prefill(embedding, cache, slot) for embedding, slot in rows])
+
+        return on_one_thread(by_rows) if isinstance(self.blocks[0], Int8Block) else by_rows()
 
     @torch.no_grad()
     def decode(

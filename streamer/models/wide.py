@@ -24,7 +24,7 @@ MIN_WIDTH = 512
 """Below, plain bfloat16 is as fast."""
 POSITIONS = 256
 """That go through a layer's products together: their sums stay in the processor's cache."""
-QUERIES = 256
+QUERIES = 512
 """That attend together."""
 
 
@@ -32,6 +32,21 @@ def has_fast_int8() -> bool:
     """Whether this CPU has instructions for sums of int8 products (VNNI or AMX)."""
     # Private names, but the public list of capabilities is younger than the oldest torch we take.
     return torch.cpu._is_vnni_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def on_one_thread(call: Callable[[], Tensor]) -> Tensor:
+    """What `call` returns, from a thread in which torch itself uses only that one.
+
+    After an operation torch's other threads look out for the next for some milliseconds, on the very cores
+    that ours need.
+    """
+    is_inference = torch.is_inference_mode_enabled()
+
+    def called() -> Tensor:
+        with torch.inference_mode(is_inference):
+            return call()
+
+    return _threads(1).submit(called).result()
 
 
 def fastest_blocks(blocks: Sequence[Block], wide_dtype: torch.dtype) -> list[Block]:
