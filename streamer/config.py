@@ -83,6 +83,11 @@ class SpeechConfig:
         minimum=20,
         maximum=60_000,
     )
+    start: str = option(
+        "early",
+        "early: the first packet leaves at once; safe: when play can go on unbroken",
+        choices=("early", "safe"),
+    )
     bitrate: int = option(32_000, "bits per second of Opus", minimum=6_000, maximum=256_000)
 
 

@@ -29,6 +29,8 @@ class SpeechSettings:
     language: str = "en"
     max_buffer_ms: int | None = 500
     max_audio_s: float = 600.0
+    starts_safely: bool = False
+    """Hold the first packet until play can go on unbroken, where the machine is slower than speech."""
 
     def create_encoder(self) -> PacketEncoder:
         """A fresh encoder; raises `InvalidParameterError` where encoding and rate do not go together."""
@@ -108,7 +110,14 @@ class SpeechEnded:
     generation_s: float
 
 
-SpeechEvent = SentenceStarted | AudioPacket | WordTimes | SentenceEnded | Flushed | SpeechEnded
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """The first packet is not sent yet, so that play can go on unbroken; `wait_ms`: probably for so long."""
+
+    wait_ms: int
+
+
+SpeechEvent = SentenceStarted | AudioPacket | WordTimes | SentenceEnded | Flushed | HeldBack | SpeechEnded
 
 
 @dataclass(frozen=True, slots=True)

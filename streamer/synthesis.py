@@ -104,6 +104,10 @@ class Synthesizer(Protocol):
 
     def health(self) -> Health: ...
 
+    def expected_speed(self) -> float | None:
+        """Seconds of sound made per second for one listener more than there are; None where that is not known."""
+        ...
+
     async def start(self) -> None:
         """Load, warm up with a real synthesis, and return once ready."""
         ...

@@ -26,6 +26,7 @@ TORCHLESS = (
     "pipeline",
     "speech",
     "lookahead",
+    "safe_start",
     "telemetry",
 )
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "core", "base"}

@@ -6,9 +6,7 @@ import asyncio
 import itertools
 import logging
 import os
-import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
+from streamer.backends.warm_up import warm_up
 from streamer.engine.cuda_graphs import CudaRecorder
 from streamer.engine.engine import Engine
 from streamer.engine.request import Request
@@ -33,10 +32,6 @@ from streamer.voices.library import VoiceLibrary
 
 logger = logging.getLogger(__name__)
 
-WARM_UP_TEXT = "Hello."
-CALIBRATION_TEXT = "One, two, three, four."
-CALIBRATED_ROWS = 4
-CALIBRATED_WITHIN_S = 2.0
 VOICE_DIRECTORIES = ("speaker_embeddings", "voices")
 """Of a model: Hugging Face's, as downloaded, and ours."""
 
@@ -202,6 +197,12 @@ class LocalSynthesizer:
             return Health(alive=False, ready=False, reason=death.message)
         return Health(alive=True, ready=self._is_ready)
 
+    def expected_speed(self) -> float | None:
+        """For one listener more than there are now."""
+        capacity = self._engine.capacity
+        load = capacity.load(capacity.num_present + 1)
+        return None if load is None else 1 / max(load, 1e-6)
+
     async def start(self) -> None:
         """Record steps, start the engine, speak a word to nobody, and return once its first sound was made.
 
@@ -213,17 +214,7 @@ class LocalSynthesizer:
             raise _out_of_memory(self._plan) from error
         logger.info("memory", extra={"plan": str(self._plan)})
         self._engine.start()
-        started_s = time.monotonic()
-        request = SentenceRequest("warm-up", WARM_UP_TEXT, self._voices.default, self._info.default_params)
-        async with aclosing(self.synthesize(request)) as chunks:
-            async for _ in chunks:
-                break
-        for num_sentences in (1, min(CALIBRATED_ROWS, self._plan.num_slots)):
-            # A machine that takes long is not kept from its start: its first listeners teach the engine.
-            if time.monotonic() - started_s > CALIBRATED_WITHIN_S:
-                break
-            started_s = time.monotonic()
-            await self._calibrate(num_sentences)
+        await warm_up(self, num_slots=self._plan.num_slots)
         self._is_ready = True
         # Only now, because first steps may take long; and never stricter than this machine is slow.
         limit_s = max(self._hang_limit_s, SLOWEST_STEPS_TO_HANG * self._engine.slowest_step_s)
@@ -237,24 +228,6 @@ class LocalSynthesizer:
             self._watchdog.stop()
         if not await asyncio.to_thread(self._engine.stop):
             logger.error("the engine's thread did not end; it is left behind")
-
-    async def _calibrate(self, num_sentences: int) -> None:
-        """Speak to nobody, so many sentences at once, for the engine to learn what a listener costs."""
-
-        fits = self.count_tokens(CALIBRATION_TEXT) <= self._info.max_text_tokens
-        text = CALIBRATION_TEXT if fits else WARM_UP_TEXT
-
-        async def speak(name: str) -> None:
-            # As later sentences, which are never refused.
-            request = SentenceRequest(
-                name, text, self._voices.default, self._info.default_params, sentence_index=1
-            )
-            async for _ in self.synthesize(request):
-                pass
-
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(num_sentences):
-                tasks.create_task(speak(f"calibration {number}"))
 
     def _record(self) -> None:
         """Record every step that is to be replayed, with a progress bar for whoever looks."""

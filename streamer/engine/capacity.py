@@ -96,16 +96,26 @@ class Capacity:
         """As many as can be kept supplied at once; None while nothing was measured, or nothing is limited."""
         if self._max_load is None or self._shared_s is None:
             return None
-        own_s = max(1e-6, self._mean_y - self._shared_s * self._mean_x)
         room = self._max_load - self._shared_s / self._alignment
-        return max(MIN_LISTENERS, min(100_000, int(room / own_s)))
+        return max(MIN_LISTENERS, min(100_000, int(room / self._own_s)))
 
-    @property
-    def cost_alone(self) -> float | None:
-        """Engine seconds per second of sound of a single listener; above 1 he is not kept supplied."""
+    def load(self, num_listeners: int) -> float | None:
+        """Part of the time that so many keep the engine busy; above 1 they fall silent. None: nothing was measured."""
         if self._shared_s is None:
             return None
-        return max(0.0, self._mean_y + self._shared_s * (1 - self._mean_x))
+        return self._shared_s / self._alignment_of(num_listeners) + self._own_s * num_listeners
+
+    @property
+    def num_present(self) -> int:
+        """Listeners who have sentences in the making."""
+        return len(self._present)
+
+    @property
+    def _own_s(self) -> float:
+        return max(1e-6, self._mean_y - (self._shared_s or 0.0) * self._mean_x)
+
+    def _alignment_of(self, num_listeners: int) -> float:
+        return 1.0 if num_listeners == 1 else self._alignment
 
     def _retry_after_s(self) -> float:
         """When one of those present will probably be done, if they stay as long as others did."""

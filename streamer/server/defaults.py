@@ -30,6 +30,7 @@ class StreamDefaults:
     encoding: str = "opus"
     sample_rate_hz: int | None = None
     frame_ms: int = 20
+    start: str = "early"
     params: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -40,6 +41,7 @@ class StreamDefaults:
             lead_ms=speech.lead_ms,
             max_buffer_ms=speech.max_buffer_ms,
             bitrate=speech.bitrate,
+            start=speech.start,
         )
 
     def merged(self, given: Settings) -> StreamDefaults:
@@ -57,6 +59,7 @@ class StreamDefaults:
             encoding=given.encoding or self.encoding,
             sample_rate_hz=given.sample_rate or self.sample_rate_hz,
             frame_ms=given.frame_ms or self.frame_ms,
+            start=given.start or self.start,
             params=self.params | _given_params(given.params),
         )
 
@@ -75,6 +78,7 @@ class StreamDefaults:
                 bitrate=self.bitrate,
                 max_buffer_ms=self.max_buffer_ms,
                 max_audio_s=max_audio_s,
+                starts_safely=self.start == "safe",
             ),
             self.lead_ms,
         )

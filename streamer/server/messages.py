@@ -52,6 +52,7 @@ class Settings(ClientMessage, frozen=True, kw_only=True):
     params: Params | None = None
     lead_ms: Annotated[int, Meta(ge=0, le=3600000)] | UnsetType | None = UNSET
     max_buffer_ms: Annotated[int, Meta(ge=20, le=60000)] | UnsetType | None = UNSET
+    start: Literal["early", "safe"] | None = None
 
 
 class Auth(ClientMessage, frozen=True, kw_only=True, tag="auth"):
@@ -144,6 +145,7 @@ class Started(ServerMessage, kw_only=True, tag="started"):
     pre_skip: int
     lead_ms: int | None
     seed: int
+    start: str
 
 
 class SentenceStart(ServerMessage, kw_only=True, tag="sentence_start"):
@@ -230,6 +232,7 @@ class Warning(ServerMessage, kw_only=True, tag="warning"):
     param: str | None = None
     id: str | None = None
     heard: Heard | None = None
+    wait_ms: int | None = None
 
 
 class Pong(ServerMessage, kw_only=True, tag="pong"):

@@ -7,7 +7,7 @@ from typing import Any
 from streamer.errors import StreamerError
 from streamer.server import messages
 from streamer.server.utterance import Utterance
-from streamer.speech import Flushed, SentenceEnded, SentenceStarted, WordTimes
+from streamer.speech import Flushed, HeldBack, SentenceEnded, SentenceStarted, WordTimes
 
 
 def unknown_field(name: str, ref: str | None = None, utterance_id: str | None = None) -> messages.Warning:
@@ -54,6 +54,17 @@ def started(utterance: Utterance, lead_ms: int | None) -> messages.Started:
         pre_skip=utterance.encoder.pre_skip,
         lead_ms=lead_ms,
         seed=settings.params.seed,
+        start="safe" if settings.starts_safely else "early",
+    )
+
+
+def held_back(utterance_id: str, event: HeldBack) -> messages.Warning:
+    """Why a client that asked for a safe start hears nothing yet."""
+    return messages.Warning(
+        code="held_back",
+        message=f"speech is made more slowly than it plays: it begins in about {event.wait_ms} ms",
+        id=utterance_id,
+        wait_ms=event.wait_ms,
     )
 
 

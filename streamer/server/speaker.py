@@ -6,16 +6,27 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import AsyncGenerator
 
 from streamer.errors import InternalError, StreamerError
 from streamer.pipeline import speak
+from streamer.safe_start import start_safely
 from streamer.server import messages
 from streamer.server.flow_control import Outbox
 from streamer.server.framing import END_OF_UTTERANCE, FIRST_OF_SENTENCE, AudioFrame
 from streamer.server.heard import SpokenSentence
-from streamer.server.replies import event_message, failure
+from streamer.server.replies import event_message, failure, held_back
 from streamer.server.utterance import Utterance
-from streamer.speech import AudioPacket, Flushed, SentenceEnded, SentenceStarted, SpeechEnded, WordTimes
+from streamer.speech import (
+    AudioPacket,
+    Flushed,
+    HeldBack,
+    SentenceEnded,
+    SentenceStarted,
+    SpeechEnded,
+    SpeechEvent,
+    WordTimes,
+)
 from streamer.synthesis import Synthesizer
 from streamer.telemetry.metrics import Metrics
 from streamer.text.capabilities import find_unsupported
@@ -94,7 +105,11 @@ class Speaker:
     async def _speak(self) -> None:
         utterance = self._utterance
         await utterance.turn.wait()
-        events = speak(utterance.feed, self._synthesizer, utterance.settings, utterance.encoder)
+        events: AsyncGenerator[SpeechEvent, None] = speak(
+            utterance.feed, self._synthesizer, utterance.settings, utterance.encoder
+        )
+        if utterance.settings.starts_safely:
+            events = start_safely(events, utterance.feed, self._synthesizer.expected_speed())
         async with contextlib.aclosing(events):
             async for event in events:
                 while (before := utterance.after) is not None:
@@ -135,8 +150,13 @@ class Speaker:
             self._first_audio_ms = round(first_audio_s * 1000)
             self._metrics.first_audio.observe(first_audio_s)
 
-    async def _tell(self, event: SentenceStarted | SentenceEnded | WordTimes | Flushed | SpeechEnded) -> None:
+    async def _tell(
+        self, event: SentenceStarted | SentenceEnded | WordTimes | Flushed | HeldBack | SpeechEnded
+    ) -> None:
         utterance = self._utterance
+        if isinstance(event, HeldBack):
+            await self._outbox.put(messages.encode(held_back(utterance.id, event)))
+            return
         if isinstance(event, SpeechEnded):
             self._ended = event
             self._audio_ms = event.audio_ms

@@ -54,7 +54,7 @@ def test_the_limit_is_where_shared_and_own_costs_fill_the_time():
     for num_listeners in (8, 16, 32, 2, 16) * 3:
         work(capacity, num_listeners)
     assert 34 <= capacity.num_listeners <= 46
-    assert capacity.cost_alone == pytest.approx(SHARED_S + OWN_S, rel=0.15)
+    assert capacity.load(1) == pytest.approx(SHARED_S + OWN_S, rel=0.15)
 
 
 def test_one_size_alone_does_not_unlearn_the_rest():
@@ -101,7 +101,7 @@ def test_however_slow_the_machine_two_are_let_in():
         capacity.leave("slow", 50.0)
         capacity.idle()
     assert capacity.num_listeners == MIN_LISTENERS
-    assert capacity.cost_alone == pytest.approx(10.0, rel=0.1)
+    assert capacity.load(1) == pytest.approx(10.0, rel=0.1)
 
 
 def test_a_hiccup_does_not_close_the_door_for_long():

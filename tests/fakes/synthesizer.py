@@ -81,6 +81,9 @@ class FakeSynthesizer:
             self.num_open -= 1
             self.num_cancelled += not is_complete
 
+    def expected_speed(self) -> float | None:
+        return self.speed
+
     def health(self) -> Health:
         is_alive = self._dead_reason is None
         return Health(alive=is_alive, ready=self.is_started and is_alive, reason=self._dead_reason)
