@@ -1,7 +1,8 @@
 """How much sooner and faster than transformers' Bark? The same random weights, text, voice and length of speech.
 
 Each implementation runs in a process of its own, one after the other on this machine, from one directory of
-weights; transformers speaks a sentence in one go, so its first audio is its last.
+weights and with the same number of threads, after a short sentence that is not counted; transformers speaks a
+sentence in one go, so its first audio is its last.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ SIZES = {"tiny": (1, 1, 64), "small": (12, 12, 768), "large": (24, 16, 1024)}
 SEMANTIC_HZ, FRAME_HZ = 49.9, 75
 RUNS = ("transformers float32", "transformers bfloat16", "streamer float32", "streamer int8")
 NUM_TEXT_TOKENS, NUM_HISTORY = 30, 256
+NUM_WARM_UP = 40
+"""Semantic tokens of the sentence that is not counted: a process's first steps find no memory and nothing compiled."""
 
 
 def history() -> dict[str, np.ndarray]:
@@ -64,15 +67,16 @@ def run_transformers(directory: Path, dtype: str, num_semantic: int) -> dict[str
     model = BarkModel.from_pretrained(directory, dtype=getattr(torch, dtype)).eval()
     model.codec_model.float()
     prompt = {name: torch.from_numpy(codes) for name, codes in history().items()}
-    semantic_config = generation.BarkSemanticGenerationConfig(
-        max_new_tokens=num_semantic, min_new_tokens=num_semantic, do_sample=True, temperature=0.7
-    )
+    semantic_config = generation.BarkSemanticGenerationConfig(do_sample=True, temperature=0.7)
     coarse_config = generation.BarkCoarseGenerationConfig(do_sample=True, temperature=0.7)
     fine_config = generation.BarkFineGenerationConfig(temperature=0.5)
     text = torch.arange(256)[None]
     is_text = (text < NUM_TEXT_TOKENS).long()
-    marks = [time.perf_counter()]
-    with torch.inference_mode():
+
+    @torch.inference_mode()
+    def speak(num_semantic: int) -> tuple[list[float], torch.Tensor]:
+        semantic_config.max_new_tokens = semantic_config.min_new_tokens = num_semantic
+        marks = [time.perf_counter()]
         semantic = model.semantic.generate(
             text, semantic_config, history_prompt=prompt, attention_mask=is_text
         )
@@ -87,6 +91,10 @@ def run_transformers(directory: Path, dtype: str, num_semantic: int) -> dict[str
         marks.append(time.perf_counter())
         samples = model.codec_decode(fine)
         marks.append(time.perf_counter())
+        return marks, samples
+
+    speak(NUM_WARM_UP)
+    marks, samples = speak(num_semantic)
     stages = dict(zip(("semantic", "coarse", "fine", "codec"), np.diff(marks).tolist(), strict=True))
     audio_s = samples.shape[-1] / 24_000
     return {
@@ -97,7 +105,9 @@ def run_transformers(directory: Path, dtype: str, num_semantic: int) -> dict[str
     }
 
 
-def run_streamer(directory: Path, dtype: str, num_semantic: int, *, fine_at_once: bool) -> dict[str, float]:
+def run_streamer(
+    directory: Path, dtype: str, num_semantic: int, *, fine_at_once: bool, chunk_frames: tuple[int, ...]
+) -> dict[str, float]:
     from dataclasses import replace
 
     from streamer.engine.engine import Engine
@@ -111,10 +121,10 @@ def run_streamer(directory: Path, dtype: str, num_semantic: int, *, fine_at_once
     model = load_model(directory, dtype=dtype)
     config = model.config
     if fine_at_once:
-        largest = config.fine.context - config.fine.history
-        config = replace(
-            config, fine=replace(config.fine, chunk_frames=(largest,), later_chunk_frames=(largest,))
-        )
+        chunk_frames = (config.fine.context - config.fine.history,)
+    if chunk_frames:
+        fine = replace(config.fine, chunk_frames=chunk_frames, later_chunk_frames=chunk_frames)
+        config = replace(config, fine=fine)
         model = replace(model, config=config)
     voice = Voice(*(history()[f"{name}_prompt"] for name in ("semantic", "coarse", "fine")))
     stages = build_stages(model, num_slots=1)
@@ -139,11 +149,11 @@ def run_streamer(directory: Path, dtype: str, num_semantic: int, *, fine_at_once
         work = SentenceWork(SentencePrompt(text, voice, params, 0, length), config)
         engine.submit(Request("sentence", work, Ear()))
         start = time.perf_counter()
-        while engine.step():
-            pass
+        while engine.num_open:
+            engine.step()
         return start
 
-    speak(0, 40)  # the first steps of a process are slower: compiling, and pages of memory
+    speak(0, NUM_WARM_UP)
     for seed in range(1, 20):
         spent.update(dict.fromkeys(spent, 0.0))
         start = speak(seed, num_semantic)
@@ -163,10 +173,11 @@ def timed(stage: Any, spent: dict[str, float]) -> None:
     """Have every step of `stage` add its time to `spent`."""
     step = stage.step
 
-    def measured(batch: Any) -> None:
+    def measured(batch: Any) -> Any:
         begin = time.perf_counter()
-        step(batch)
+        pending = step(batch)
         spent[stage.name] += time.perf_counter() - begin
+        return pending
 
     stage.step = measured
 
@@ -180,28 +191,39 @@ def child(arguments: argparse.Namespace) -> None:
     if name == "transformers":
         result = run_transformers(arguments.directory, dtype, num_semantic)
     else:
-        result = run_streamer(arguments.directory, dtype, num_semantic, fine_at_once=arguments.fine_at_once)
+        result = run_streamer(
+            arguments.directory,
+            dtype,
+            num_semantic,
+            fine_at_once=arguments.fine_at_once,
+            chunk_frames=tuple(arguments.chunk_frames),
+        )
     result["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps(result))
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    table = Table(title="the same sentence; ratios to transformers float32")
-    for name in ("", "first audio s", "sooner", "real-time factor", "faster", "memory MB", "stages s"):
+    """With ratios to each of transformers' formats that ran: how many times sooner, and faster in all."""
+    references = [row for row in rows if row["run"].startswith("transformers")]
+    table = Table(title="the same sentence")
+    for name in ("", "first audio s", "real-time factor", "memory MB", "stages s"):
         table.add_column(name)
-    reference = rows[0]
+    for reference in references:
+        table.add_column(f"than {reference['run']}")
     for row in rows:
         stages = " ".join(f"{name} {row[name]:.1f}" for name in ("semantic", "coarse", "fine", "codec"))
-        table.add_row(
-            row["run"],
+        ratios = [
+            f"{reference['first_audio_s'] / row['first_audio_s']:.1f}x sooner, "
+            f"{reference['real_time_factor'] / row['real_time_factor']:.1f}x faster"
+            for reference in references
+        ]
+        figures = (
             f"{row['first_audio_s']:.2f}",
-            f"{reference['first_audio_s'] / row['first_audio_s']:.1f}x",
             f"{row['real_time_factor']:.2f}",
-            f"{reference['real_time_factor'] / row['real_time_factor']:.1f}x",
             f"{row['peak_memory_mb']:.0f}",
-            stages,
         )
-    Console(width=150).print(table)
+        table.add_row(row["run"], *figures, stages, *ratios)
+    Console(width=180).print(table)
 
 
 def main() -> None:
@@ -210,6 +232,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--runs", nargs="+", choices=RUNS, default=list(RUNS))
+    parser.add_argument(
+        "--chunk-frames",
+        type=int,
+        nargs="+",
+        default=[],
+        help="of the streamer's fine stage; default: the model's",
+    )
     parser.add_argument("--output", type=Path, help="JSON file to write")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     parser.add_argument("--fine-at-once", action="store_true", help=argparse.SUPPRESS)
@@ -227,6 +256,8 @@ def main() -> None:
             command = [sys.executable, "-m", "benchmarks.compare_transformers", "--run", run, *more]
             command += ["--directory", folder, "--seconds", str(arguments.seconds)]
             command += ["--threads", str(arguments.threads)]
+            if arguments.chunk_frames:
+                command += ["--chunk-frames", *map(str, arguments.chunk_frames)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise SystemExit(f"{run}: {done.stderr[-2000:]}")

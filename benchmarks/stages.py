@@ -28,6 +28,7 @@ from streamer.models.gpt import CausalGpt, set_dtype
 from streamer.models.int8 import Int8Gpt, fastest_wide_dtype
 from streamer.models.kv_cache import KvCache
 from streamer.models.vocabulary import LARGE, SMALL, ModelConfig
+from streamer.models.wide import fastest_blocks
 
 ROWS = (1, 4, 8, 16)
 MEMORY_BYTES = 1 << 28
@@ -101,6 +102,8 @@ def causal_rows(
 def fine_rows(config: ModelConfig, machine: Machine) -> Iterator[dict[str, Any]]:
     """A chunk: one pass for each codebook to be filled in."""
     fine = FineGpt(config.fine.transformer, config.fine.num_codebooks, config.fine.num_codebooks_given)
+    if machine.dtype == "int8":
+        fine.blocks = fastest_blocks(fine.blocks, machine.wide)
     set_dtype(fine, machine.wide)
     fine.to(machine.device).eval()
     given = config.coarse.num_codebooks

@@ -25,6 +25,7 @@ from streamer.models.int8 import Int8Gpt, fastest_wide_dtype
 from streamer.models.suno import is_suno, read_suno
 from streamer.models.vocabulary import ModelConfig
 from streamer.models.weight_files import Checkpoint, Weights, fill, read_tensors, with_tied_heads
+from streamer.models.wide import fastest_blocks
 
 _PARTS = ("semantic", "coarse", "fine", "codec")
 INT8 = "int8"
@@ -49,8 +50,8 @@ def load_model(
     """Load the model directory `path` onto `device`.
 
     `dtype` is that of the transformers' weights; their norms, and the whole codec, stay in float32 as in
-    Bark. "int8" (on a CPU only) decodes with int8 weights and makes whole passes in bfloat16 or float32,
-    whichever is faster on this CPU; it is compiled here. On a GPU decode steps are fused where that
+    Bark. "int8" (on a CPU only) decodes with int8 weights and makes whole passes in int8, bfloat16 or float32,
+    whichever is fastest on this CPU; it is compiled here. On a GPU decode steps are fused where that
     works and agrees with the plain ones. Raises `CheckpointError` naming the
     file and key at fault, or what is missing.
     """
@@ -65,6 +66,8 @@ def load_model(
         if is_int8 and isinstance(network, CausalGpt):
             networks[name] = Int8Gpt(network, wide_dtype=dtype)
         elif name != "codec":
+            if is_int8 and isinstance(network, FineGpt):
+                network.blocks = fastest_blocks(network.blocks, dtype)
             set_dtype(network, dtype)
     fine = networks["fine"]
     assert isinstance(fine, FineGpt)

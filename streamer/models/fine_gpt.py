@@ -59,8 +59,10 @@ class FineGpt(nn.Module):
         for head, shared in zip(self.lm_heads, list(self.transformer.wtes)[1:], strict=False):
             head.weight = shared.weight
 
-    def forward(self, codebook: int, codes: Tensor) -> Tensor:
+    def forward(self, codebook: int, codes: Tensor, *, first_column: int = 0) -> Tensor:
         """Codes [rows, num_codebooks, frames] to float32 logits of `codebook`, [rows, frames, vocab].
+
+        Those of the frames from `first_column` on: what nobody reads is not computed.
 
         Reads the codebooks 0..`codebook`, the predicted one included (what is unknown there is the pad
         token), and no later one. `codebook` is at least `num_codebooks_given`; frames at most `block_size`.
@@ -69,7 +71,8 @@ class FineGpt(nn.Module):
         for number in range(codebook + 1):
             x = x + self.transformer.wtes[number](codes[:, number])
         x = nn.functional.dropout(x, self.dropout, self.training)
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             x = block.attend_all(x, is_causal=False)
+        x = self.blocks[-1].attend_all(x, is_causal=False, first=first_column)
         logits: Tensor = self.lm_heads[codebook - self.num_codebooks_given](self.transformer.ln_f(x))
         return logits.float()

@@ -76,11 +76,15 @@ class Block(nn.Module):
         x = x + self._drop(self.attn.merge(attended))
         return x + self._drop(self.mlp(self.ln_2(x)))
 
-    def attend_all(self, x: Tensor, *, is_causal: bool) -> Tensor:
-        """The whole layer over [rows, length, width], without a cache."""
-        query, key, value = self.project(x)
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool) -> Tensor:
+        """Of a whole pass: `attention.attend`."""
         dropout = self.dropout if self.training else 0.0
-        return self.finish(x, attend(query, key, value, is_causal=is_causal, dropout=dropout))
+        return attend(query, key, value, is_causal=is_causal, dropout=dropout)
+
+    def attend_all(self, x: Tensor, *, is_causal: bool, first: int = 0) -> Tensor:
+        """The whole layer over [rows, length, width], without a cache; what it gives from position `first` on."""
+        query, key, value = self.project(x)
+        return self.finish(x[:, first:], self.attend(query[:, :, first:], key, value, is_causal=is_causal))
 
     def _drop(self, x: Tensor) -> Tensor:
         return functional.dropout(x, self.dropout) if self.training and self.dropout else x
@@ -150,7 +154,7 @@ class CausalGpt(nn.Module):
                 last = functional.scaled_dot_product_attention(query[:, :, -1:], key, value)
                 x = block.finish(x[:, -1:], last)
             else:
-                x = block.finish(x, attend(query, key, value, is_causal=True))
+                x = block.finish(x, block.attend(query, key, value, is_causal=True))
         return self._logits(x[:, 0])
 
     @torch.no_grad()

@@ -1,7 +1,8 @@
 """Causal transformers for a CPU: int8 weights in decode steps, where the bytes read are what a step costs.
 
 Weights are symmetric int8 with one scale per output (weight only: activations stay as they are, so a row does
-not depend on its neighbours). Passes over many positions multiply the same weights in `wide_dtype`.
+not depend on its neighbours). Passes over many positions multiply the same weights, in int8 too (`wide`) where
+that is faster, else in `wide_dtype`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from streamer.models.gpt import CausalGpt, set_dtype
 from streamer.models.kv_cache import KvCache
+from streamer.models.wide import Int8Block, fastest_blocks, on_one_thread
 
 LARGEST = 127
 PARALLEL_WIDTH = 512
@@ -45,6 +47,7 @@ class Int8Gpt(CausalGpt):
         )
         self._head = (_floats(self.transformer.ln_f.weight), *_pack(self.lm_head))
         self.num_threads = torch.get_num_threads() if self.config.width >= PARALLEL_WIDTH else 1
+        self.blocks = fastest_blocks(blocks, wide_dtype)
         set_dtype(self, wide_dtype)
 
     @property
@@ -54,11 +57,13 @@ class Int8Gpt(CausalGpt):
     @torch.no_grad()
     def prefill(self, embeddings: Tensor, cache: KvCache, slots: Tensor) -> Tensor:
         """As `CausalGpt.prefill`, row by row: in bfloat16 a batch could round a row otherwise than alone."""
-        parts = [
-            super(Int8Gpt, self).prefill(embeddings[row : row + 1], cache, slots[row : row + 1])
-            for row in range(len(slots))
-        ]
-        return torch.cat(parts)
+        prefill = super().prefill
+
+        def by_rows() -> Tensor:
+            rows = zip(embeddings.split(1), slots.split(1), strict=True)
+            return torch.cat([prefill(embedding, cache, slot) for embedding, slot in rows])
+
+        return on_one_thread(by_rows) if isinstance(self.blocks[0], Int8Block) else by_rows()
 
     @torch.no_grad()
     def decode(
@@ -87,9 +92,10 @@ class Int8Gpt(CausalGpt):
         return torch.from_numpy(logits)[:, : self.config.output_vocab_size]
 
     def warm_up(self) -> None:
-        """Compile `decode` now: it may take seconds, which no step of an engine that is watched should."""
+        """Compile everything now: it may take seconds, which no step of an engine that is watched should."""
         cache = KvCache(replace(self.config, block_size=1), 1, self.cache_dtype)
         zero = torch.zeros(1, dtype=torch.long)
+        self.prefill(self.embed(zero[None]), cache, zero)
         self.decode(zero, zero, cache, zero)
 
 

@@ -162,7 +162,8 @@ class FineStage:
         no_top_k, no_top_p = torch.full_like(steps, NO_TOP_K), torch.full_like(temperature, NO_TOP_P)
         is_finite = torch.ones_like(first_columns, dtype=torch.bool)
         for number, codebook in enumerate(self._made):
-            logits = self._model(codebook, codes)[:, -length:, : config.codebook_size]
+            logits = self._model(codebook, codes, first_column=config.context - length)
+            logits = logits[:, :, : config.codebook_size]
             keys = rows[:, num_codes + 3 + number : num_codes + 4 + number].expand(-1, length)
             each = Sampling(keys.flatten(), steps, temperature, no_top_k, no_top_p)
             draw = sample(logits.flatten(0, 1), each, is_filtered=is_filtered, end=-1)
