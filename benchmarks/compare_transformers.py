@@ -28,7 +28,13 @@ from benchmarks.speaking import surroundings
 SIZES = {"tiny": (1, 1, 64), "small": (12, 12, 768), "large": (24, 16, 1024)}
 """Layers, heads and width of all three transformers."""
 SEMANTIC_HZ, FRAME_HZ = 49.9, 75
-RUNS = ("transformers float32", "transformers bfloat16", "streamer float32", "streamer int8")
+RUNS = (
+    "transformers float32",
+    "transformers bfloat16",
+    "streamer float32",
+    "streamer bfloat16",
+    "streamer int8",
+)
 NUM_TEXT_TOKENS, NUM_HISTORY = 30, 256
 NUM_WARM_UP = 40
 """Semantic tokens of the sentence that is not counted: a process's first steps find no memory and nothing compiled."""
