@@ -93,9 +93,9 @@ class Int8Gpt(CausalGpt):
 
     def warm_up(self) -> None:
         """Compile everything now: it may take seconds, which no step of an engine that is watched should."""
-        cache = KvCache(replace(self.config, block_size=1), 1, self.cache_dtype)
+        cache = KvCache(replace(self.config, block_size=2), 1, self.cache_dtype)
         zero = torch.zeros(1, dtype=torch.long)
-        self.prefill(self.embed(zero[None]), cache, zero)
+        self.prefill(self.embed(zero.expand(1, 2)), cache, zero)  # one position's arrays have another layout
         self.decode(zero, zero, cache, zero)
 
 
