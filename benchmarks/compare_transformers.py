@@ -35,6 +35,8 @@ RUNS = (
     "streamer bfloat16",
     "streamer int8",
 )
+CPU_RUNS = ("transformers float32", "transformers bfloat16", "streamer float32", "streamer int8")
+GPU_RUNS = ("transformers bfloat16", "streamer bfloat16")
 NUM_TEXT_TOKENS, NUM_HISTORY = 30, 256
 NUM_WARM_UP = 40
 """Semantic tokens of the sentence that is not counted: a process's first steps find no memory and nothing compiled."""
@@ -66,17 +68,23 @@ def make_weights(size: str, directory: Path) -> None:
     (directory / "vocab.txt").write_text("[UNK]\n")  # asked for, but no text is read here
 
 
-def run_transformers(directory: Path, dtype: str, num_semantic: int) -> dict[str, float]:
+def make_voice(directory: Path) -> None:
+    """The voice of `history` as the model's only one, for a server of these weights."""
+    (directory / "voices").mkdir()
+    np.savez(directory / "voices" / "random.npz", **history())  # type: ignore[arg-type]
+
+
+def run_transformers(directory: Path, dtype: str, device: str, num_semantic: int) -> dict[str, float]:
     from transformers import BarkModel
     from transformers.models.bark import generation_configuration_bark as generation
 
-    model = BarkModel.from_pretrained(directory, dtype=getattr(torch, dtype)).eval()
+    model = BarkModel.from_pretrained(directory, dtype=getattr(torch, dtype)).to(device).eval()
     model.codec_model.float()
-    prompt = {name: torch.from_numpy(codes) for name, codes in history().items()}
+    prompt = {name: torch.from_numpy(codes).to(device) for name, codes in history().items()}
     semantic_config = generation.BarkSemanticGenerationConfig(do_sample=True, temperature=0.7)
     coarse_config = generation.BarkCoarseGenerationConfig(do_sample=True, temperature=0.7)
     fine_config = generation.BarkFineGenerationConfig(temperature=0.5)
-    text = torch.arange(256)[None]
+    text = torch.arange(256, device=device)[None]
     is_text = (text < NUM_TEXT_TOKENS).long()
 
     @torch.inference_mode()
@@ -95,7 +103,7 @@ def run_transformers(directory: Path, dtype: str, num_semantic: int) -> dict[str
             coarse, semantic_config, coarse_config, fine_config, codebook_size=1024, history_prompt=prompt
         )
         marks.append(time.perf_counter())
-        samples = model.codec_decode(fine)
+        samples = model.codec_decode(fine).cpu()
         marks.append(time.perf_counter())
         return marks, samples
 
@@ -112,10 +120,17 @@ def run_transformers(directory: Path, dtype: str, num_semantic: int) -> dict[str
 
 
 def run_streamer(
-    directory: Path, dtype: str, num_semantic: int, *, fine_at_once: bool, chunk_frames: tuple[int, ...]
+    directory: Path,
+    dtype: str,
+    device: str,
+    num_semantic: int,
+    *,
+    fine_at_once: bool,
+    chunk_frames: tuple[int, ...],
 ) -> dict[str, float]:
     from dataclasses import replace
 
+    from streamer.engine.cuda_graphs import CudaRecorder
     from streamer.engine.engine import Engine
     from streamer.engine.request import Request
     from streamer.models.checkpoint import load_model
@@ -124,7 +139,7 @@ def run_streamer(
     from streamer.synthesis import PcmChunk, SamplingParams
     from streamer.voices.voice import Voice
 
-    model = load_model(directory, dtype=dtype)
+    model = load_model(directory, dtype=dtype, device=device)
     config = model.config
     if fine_at_once:
         chunk_frames = (config.fine.context - config.fine.history,)
@@ -133,7 +148,10 @@ def run_streamer(
         config = replace(config, fine=fine)
         model = replace(model, config=config)
     voice = Voice(*(history()[f"{name}_prompt"] for name in ("semantic", "coarse", "fine")))
-    stages = build_stages(model, num_slots=1)
+    record = CudaRecorder() if device.startswith("cuda") else None
+    stages = build_stages(model, num_slots=1, record=record)
+    for stage in stages[:3]:
+        stage.record(lambda: None)
     spent = dict.fromkeys((stage.name for stage in stages), 0.0)
     for stage in stages:
         timed(stage, spent)
@@ -195,11 +213,12 @@ def child(arguments: argparse.Namespace) -> None:
     name, dtype = arguments.run.split()
     num_semantic = round(arguments.seconds * SEMANTIC_HZ)
     if name == "transformers":
-        result = run_transformers(arguments.directory, dtype, num_semantic)
+        result = run_transformers(arguments.directory, dtype, arguments.device, num_semantic)
     else:
         result = run_streamer(
             arguments.directory,
             dtype,
+            arguments.device,
             num_semantic,
             fine_at_once=arguments.fine_at_once,
             chunk_frames=tuple(arguments.chunk_frames),
@@ -237,7 +256,8 @@ def main() -> None:
     parser.add_argument("--size", choices=tuple(SIZES), default="small")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--runs", nargs="+", choices=RUNS, default=list(RUNS))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--runs", nargs="+", choices=RUNS, help="default: what is usual on the device")
     parser.add_argument(
         "--chunk-frames",
         type=int,
@@ -252,16 +272,18 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.run:
         return child(arguments)
+    usual = GPU_RUNS if arguments.device.startswith("cuda") else CPU_RUNS
+    runs = arguments.runs or usual
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         make_weights(arguments.size, Path(folder))
-        wanted = [(run, []) for run in arguments.runs]
-        if RUNS[-1] in arguments.runs:
-            wanted.append((RUNS[-1], ["--fine-at-once"]))
+        wanted = [(run, []) for run in runs]
+        if runs[-1].startswith("streamer"):
+            wanted.append((runs[-1], ["--fine-at-once"]))
         for run, more in wanted:
             command = [sys.executable, "-m", "benchmarks.compare_transformers", "--run", run, *more]
             command += ["--directory", folder, "--seconds", str(arguments.seconds)]
-            command += ["--threads", str(arguments.threads)]
+            command += ["--threads", str(arguments.threads), "--device", arguments.device]
             if arguments.chunk_frames:
                 command += ["--chunk-frames", *map(str, arguments.chunk_frames)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)

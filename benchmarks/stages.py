@@ -21,13 +21,15 @@ from rich.table import Table
 
 from benchmarks.speaking import surroundings
 from streamer.assembly import BUILTIN_MODEL, choose_device, choose_dtype
+from streamer.engine.cuda_graphs import CudaRecorder
 from streamer.models.codec import CodecDecoder
 from streamer.models.config_file import read_config
 from streamer.models.fine_gpt import FineGpt
+from streamer.models.fused_gpt import fused_where_it_agrees
 from streamer.models.gpt import CausalGpt, set_dtype
 from streamer.models.int8 import Int8Gpt, fastest_wide_dtype
 from streamer.models.kv_cache import KvCache
-from streamer.models.vocabulary import LARGE, SMALL, ModelConfig
+from streamer.models.vocabulary import LARGE, SMALL, ModelConfig, suno_config
 from streamer.models.wide import fastest_blocks
 
 ROWS = (1, 4, 8, 16)
@@ -77,6 +79,9 @@ def causal_rows(
     else:
         set_dtype(gpt, machine.wide)
     gpt.to(machine.device).eval()
+    is_gpu = machine.device.startswith("cuda")
+    if is_gpu:
+        gpt = fused_where_it_agrees(gpt)
     num_weights = sum(
         weight.numel()
         for key, weight in gpt.named_parameters()
@@ -87,7 +92,10 @@ def causal_rows(
     for rows in ROWS:
         slots = torch.arange(rows, device=machine.device)
         tokens, places = torch.zeros_like(slots), torch.full_like(slots, position)
-        took = machine.milliseconds(partial(gpt.decode, tokens, places, cache, slots, length=position + 1))
+        step: Callable[[], Any] = partial(gpt.decode, tokens, places, cache, slots, length=position + 1)
+        if is_gpu:  # as the stages launch it
+            step = CudaRecorder()(step)
+        took = machine.milliseconds(step)
         cache_bytes = 2 * config.num_layers * config.width * position * rows * gpt.cache_dtype.itemsize
         floor = (weight_bytes + cache_bytes) / machine.bytes_per_ms
         yield {"step": f"{name} decode at {position}", "rows": rows, "ms": took, "floor_ms": floor}
@@ -151,7 +159,7 @@ def measure(config: ModelConfig, machine: Machine) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", choices=("builtin", "small", "large"), default="builtin")
+    parser.add_argument("--size", choices=("builtin", "tiny", "small", "large"), default="builtin")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -159,7 +167,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     device = choose_device(arguments.device)
-    sizes = {"small": SMALL, "large": LARGE}
+    tiny = suno_config("tiny", num_layers=1, num_heads=1, width=64)
+    sizes = {"tiny": tiny, "small": SMALL, "large": LARGE}
     config = sizes.get(arguments.size) or read_config(BUILTIN_MODEL / "config.json")
     machine = Machine(device, choose_dtype(arguments.dtype, device))
     rows = measure(config, machine)

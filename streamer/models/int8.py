@@ -60,7 +60,7 @@ class Int8Gpt(CausalGpt):
         prefill = super().prefill
 
         def by_rows() -> Tensor:
-            rows = zip(embeddings.split(1), slots.split(1), strict=True)
+            rows = zip(torch.split(embeddings, 1), torch.split(slots, 1), strict=True)
             return torch.cat([prefill(embedding, cache, slot) for embedding, slot in rows])
 
         return on_one_thread(by_rows) if isinstance(self.blocks[0], Int8Block) else by_rows()
@@ -93,9 +93,9 @@ class Int8Gpt(CausalGpt):
 
     def warm_up(self) -> None:
         """Compile everything now: it may take seconds, which no step of an engine that is watched should."""
-        cache = KvCache(replace(self.config, block_size=1), 1, self.cache_dtype)
+        cache = KvCache(replace(self.config, block_size=2), 1, self.cache_dtype)
         zero = torch.zeros(1, dtype=torch.long)
-        self.prefill(self.embed(zero[None]), cache, zero)
+        self.prefill(self.embed(zero.expand(1, 2)), cache, zero)  # one position's arrays have another layout
         self.decode(zero, zero, cache, zero)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from streamer.models import wide
+from streamer.models import wide, wide_kernels
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import Block, CausalGpt, set_dtype
 from streamer.models.int8 import Int8Gpt
@@ -17,6 +17,7 @@ from streamer.models.vocabulary import TransformerConfig
 from streamer.models.wide import Int8Block, fastest_blocks
 
 CONFIG = TransformerConfig(2, 2, 64, 640, 50, 40)
+SLOTS = torch.arange(2)
 LENGTH = 600  # more than go through a layer together, and no multiple of that
 
 
@@ -115,6 +116,21 @@ def test_a_prefill_by_rows_equals_each_alone() -> None:
 
     for together, alone in zip(prefilled(slice(0, 2)), prefilled(slice(1, 2)), strict=True):
         assert torch.equal(together, alone)
+
+
+def test_a_warm_up_compiles_all_that_passes_call() -> None:
+    """No later pass, causal or not, waits for a compiler."""
+    torch.manual_seed(4)
+    gpt = Int8Gpt(CausalGpt(CONFIG), wide_dtype=torch.bfloat16).eval()
+    gpt.warm_up()
+    kernels = [wide_kernels.soften, wide_kernels.divide, wide_kernels.quantize_norms, wide_kernels.add_scaled]
+    kernels += [wide_kernels.quantize_gelu, wide_kernels.quantize_bfloat16, wide_kernels.to_bfloat16]
+    compiled = [list(kernel.signatures) for kernel in kernels]
+    gpt.prefill(
+        gpt.embed(torch.zeros(2, LENGTH, dtype=torch.long)), KvCache(CONFIG, 2, gpt.cache_dtype), SLOTS
+    )
+    gpt.blocks[0].attend_all(torch.randn(1, 20, CONFIG.width), is_causal=False, first=7)
+    assert [list(kernel.signatures) for kernel in kernels] == compiled
 
 
 def test_a_fine_pass_is_near_the_float_pass() -> None:
