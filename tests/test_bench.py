@@ -104,7 +104,7 @@ async def test_the_search_doubles_and_then_bisects(true_hz, found_hz):
 async def test_a_running_server_is_measured():
     """Over real sockets: everybody is served, and the figures are in the result."""
     async with running(configured(), FakeSynthesizer(speed=20.0)) as server:
-        result = await run(Plan(server.address + "/v1/stream", rate_hz=6, seconds=1, warm_up_s=0.2))
+        result = await run(Plan(server.address, rate_hz=6, seconds=1, warm_up_s=0.2))
     (row,) = result["rows"]
     assert row["served_share"] == 1
     assert row["num_utterances"] >= 1

@@ -26,7 +26,7 @@ async def test_live_text_is_written_word_by_word_and_heard(has_pause):
 
     async with running(configured(), FakeSynthesizer(speed=20.0)) as server:
         async with asyncio.timeout(30):
-            row = await live_text.write(server.address + "/v1/stream", 100.0, 0, has_pause=has_pause)
+            row = await live_text.write(server.address, 100.0, 0, has_pause=has_pause)
     assert 0 < row["first_packet_ms"] <= row["audible_ms"]
 
 

@@ -31,7 +31,7 @@ def test_a_fast_machine_leaves_no_gaps_and_idles():
 
 def test_a_slow_machine_is_busy_and_leaves_gaps():
     """At fifteen milliseconds a step, 200 steps a second of sound cannot be made in time."""
-    result = simulate(CASE, LARGE, replace(StepTimes(), causal_step=15.0))
+    result = simulate(replace(CASE, seconds=30.0), LARGE, replace(StepTimes(), causal_step=15.0))
     assert result["share_with_gap"] == 1
     assert result["silence_per_sound"] > 0.5
     assert result["busy"] > 0.5
