@@ -23,6 +23,10 @@ check: install-test
 
 bench: install-test
 	$(BIN)/python -m benchmarks.first_packet $(ARGS)
+	$(BIN)/python -m benchmarks.first_audio
+	$(BIN)/python -m benchmarks.live_text
+	$(BIN)/python -m benchmarks.server_cost --streams 1 64
+	$(BIN)/python -m benchmarks.stages
 
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test
