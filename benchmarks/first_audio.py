@@ -27,7 +27,7 @@ from streamer.config import Config, LimitsConfig, ServerConfig, load_config
 from streamer.server.app import Server
 from streamer.server.flow_control import Outbox
 
-PARTS = ("text", "queue", "semantic", "coarse", "fine", "codec", "others", "opus", "send")
+PARTS = ("intake", "queue", "semantic", "coarse", "fine", "codec", "others", "opus", "send")
 
 
 @dataclass
@@ -89,7 +89,7 @@ class Clocks:
         assert self.begun_s is not None and self.sounded_s is not None and self.packed_s is not None
         own_s = sum(self.spent_s.values())
         parts_s = {
-            "text": self.submitted_s - sent_s,
+            "intake": self.submitted_s - sent_s,
             "queue": self.begun_s - self.submitted_s,
             **self.spent_s,
             "others": self.sounded_s - self.begun_s - own_s,
