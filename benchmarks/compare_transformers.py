@@ -288,7 +288,7 @@ def main() -> None:
                 command += ["--chunk-frames", *map(str, arguments.chunk_frames)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
-                raise SystemExit(f"{run}: {done.stderr[-2000:]}")
+                raise SystemExit(f"{run} ended with {done.returncode}: {done.stderr[-2000:]}")
             row = json.loads(done.stdout.splitlines()[-1])
             row["run"] = run + (", fine once a sentence" if more else "")
             row["real_time_factor"] = row["total_s"] / row["audio_s"]
