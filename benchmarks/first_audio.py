@@ -27,7 +27,7 @@ from streamer.config import Config, LimitsConfig, ServerConfig, load_config
 from streamer.server.app import Server
 from streamer.server.flow_control import Outbox
 
-PARTS = ("intake", "queue", "semantic", "coarse", "fine", "codec", "others", "opus", "send")
+PARTS = ("intake", "queue", "semantic", "coarse", "fine", "codec", "waiting", "opus", "send")
 
 
 @dataclass
@@ -92,7 +92,7 @@ class Clocks:
             "intake": self.submitted_s - sent_s,
             "queue": self.begun_s - self.submitted_s,
             **self.spent_s,
-            "others": self.sounded_s - self.begun_s - own_s,
+            "waiting": self.sounded_s - self.begun_s - own_s,
             "opus": self.packed_s - self.sounded_s,
             "send": received_s - self.packed_s,
         }
