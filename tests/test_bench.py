@@ -1,5 +1,6 @@
 """The load test hears what a listener hears, judges by the stated rules, and says clearly why it cannot run."""
 
+import asyncio
 import json
 import struct
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 from fakes.synthesizer import FakeSynthesizer
 from server.speaking import configured, running
 
+from streamer.bench import load
 from streamer.bench.client import BenchError, Recording
 from streamer.bench.command import Plan, bench, run
 from streamer.bench.load import Load, Session, arrival_times
@@ -110,6 +112,16 @@ async def test_a_running_server_is_measured():
     assert row["num_utterances"] >= 1
     assert 0 < row["audible_p50_ms"] < 5000
     json.dumps(result)
+
+
+async def test_a_server_that_never_answers_does_not_hold_the_test_up(monkeypatch):
+    """When patience is over, what has not ended is unfinished, and counts as failed."""
+    monkeypatch.setattr(load, "PATIENCE_S", 0.5)
+    fake = FakeSynthesizer()
+    fake.stall_on = "a"
+    async with running(configured(), fake) as server, asyncio.timeout(15):
+        result = await run(Plan(server.address, rate_hz=6, seconds=1, warm_up_s=0.2))
+    assert result["rows"][0]["failed_share"] > 0
 
 
 @pytest.mark.parametrize(

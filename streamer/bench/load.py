@@ -79,7 +79,8 @@ async def apply_load(target: Target, load: Load) -> Session:
         background = [tasks.create_task(_watch_lag(session.lags_s))]
         for number, arrival_s in enumerate(arrival_times(load.rate_hz, load.seed)):
             due_s = start_s + arrival_s
-            if due_s >= end_s and await _all_ended(measured, min(due_s, end_s + PATIENCE_S)):
+            is_over = due_s >= end_s and await _all_ended(measured, min(due_s, end_s + PATIENCE_S))
+            if is_over or due_s >= end_s + PATIENCE_S:
                 break
             await asyncio.sleep(due_s - CONNECT_AHEAD_S - loop.time())
             recording = Recording(due_s)
