@@ -21,7 +21,7 @@ from numba import config, get_num_threads, prange, set_num_threads
 from streamer.models.compiled_math import bfloat16, exp, gelu, kernel, norm, parallel, quantize, widened
 from streamer.models.vector_code import (
     GROUP,
-    LANES,
+    HEAD_PART,
     POSITIONS,
     ROWS_AT_ONCE,
     add_atomically,
@@ -119,7 +119,7 @@ def _head(query, key, value, keys, values, position, scores, out):
     for index in range(size):
         keys[position, index], values[position, index] = bfloat16(key[index]), bfloat16(value[index])
     count = position + 1
-    num_blocks = count // POSITIONS if size % (2 * LANES) == 0 else 0
+    num_blocks = count // POSITIONS if size % HEAD_PART == 0 else 0
     block_bytes, score_bytes = 2 * POSITIONS * size, 4 * POSITIONS
     query_at, keys_at, values_at = query.ctypes.data, keys.ctypes.data, values.ctypes.data
     scores_at, out_at = scores.ctypes.data, out.ctypes.data

@@ -28,8 +28,10 @@ ROWS_AT_ONCE = 8 if get_host_cpu_features().get("avx512bw") else 2
 POSITIONS = 8
 """Positions of a cache that attention reads together."""
 
-_CHAINS = 4
-"""Sums of every fourth position: one alone would wait for each addition."""
+HEAD_PART = 64
+"""Attention's vectors take heads of a multiple of this size; Bark's are of this size."""
+_CHAINS = 2
+"""Sums of every other position: one alone would wait for each addition."""
 
 _i8, _i16, _i32, _f32 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.FloatType()
 _sums, _floats = ir.VectorType(_i32, LANES), ir.VectorType(_f32, LANES)
@@ -163,7 +165,7 @@ def _lane_sums(builder: ir.IRBuilder, vectors: list[ir.Value]) -> ir.Value:
 def dot_keys(typing_context, query, keys, size, scores):
     """float32 `query` [size] times bfloat16 keys [POSITIONS, size] to float32 `scores` [POSITIONS].
 
-    Addresses; `size` is a multiple of 2 * LANES.
+    Addresses; `size` is a multiple of HEAD_PART.
     """
 
     def generate(context, builder, signature, arguments):
@@ -196,8 +198,8 @@ def dot_keys(typing_context, query, keys, size, scores):
 def add_values(typing_context, weights, values, num_blocks, size, out):
     """Add float32 `weights` [num_blocks * POSITIONS] times bfloat16 values [..., size] to float32 `out` [size].
 
-    Addresses; `size` is a multiple of 2 * LANES. Goes through all positions for each `2 * LANES` of `size`, a line
-    of the processor's cache, so that the sums stay in registers.
+    Addresses; `size` is a multiple of HEAD_PART. Goes through all positions for each HEAD_PART of `size`, so that
+    the sums stay in registers and memory is read from end to end.
     """
 
     def generate(context, builder, signature, arguments):
@@ -205,21 +207,25 @@ def add_values(typing_context, weights, values, num_blocks, size, out):
         word = size.type
         stride = builder.mul(size, word(2))
         zero = ir.Constant(_floats, None)
-        sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(2)] for _ in range(_CHAINS)]
-        with cgutils.for_range(builder, builder.udiv(size, word(2 * LANES))) as chunk:
+        num_parts = HEAD_PART // LANES
+        sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(num_parts)] for _ in range(_CHAINS)]
+        with cgutils.for_range(builder, builder.udiv(size, word(HEAD_PART))) as part:
             for chain in sums:
                 for place in chain:
                     builder.store(zero, place)
-            at = builder.add(values, builder.mul(chunk.index, word(4 * LANES)))
+            at = builder.add(values, builder.mul(part.index, word(2 * HEAD_PART)))
             with cgutils.for_range(builder, num_blocks) as block:
                 first = builder.mul(block.index, word(POSITIONS))
                 weights_at = builder.add(weights, builder.mul(first, word(4)))
                 for position in range(POSITIONS):
                     factor = _splat(builder, _load(builder, weights_at, 4 * position, _f32, 4))
-                    offset = builder.mul(stride, builder.add(first, word(position)))
-                    for half, place in zip(
-                        _halves_at(builder, builder.add(at, offset)), sums[position % _CHAINS], strict=True
-                    ):
+                    row = builder.add(at, builder.mul(stride, builder.add(first, word(position))))
+                    halves = [
+                        half
+                        for line in range(0, num_parts, 2)
+                        for half in _halves_at(builder, builder.add(row, word(2 * LANES * line)))
+                    ]
+                    for half, place in zip(halves, sums[position % _CHAINS], strict=True):
                         builder.store(_multiply_add(builder, half, factor, builder.load(place)), place)
             totals = [builder.load(place) for place in sums[0]]
             for chain in sums[1:]:
@@ -227,11 +233,13 @@ def add_values(typing_context, weights, values, num_blocks, size, out):
                     builder.fadd(total, builder.load(place))
                     for total, place in zip(totals, chain, strict=True)
                 ]
-            for half, which in enumerate((_LOWER, _UPPER)):
-                part_at = builder.add(out, builder.mul(chunk.index, word(8 * LANES)))
-                part = _load(builder, part_at, 4 * LANES * half, _floats, 4)
-                place = builder.inttoptr(builder.add(part_at, word(4 * LANES * half)), _floats.as_pointer())
-                builder.store(builder.fadd(part, builder.shuffle_vector(*totals, which)), place, align=4)
+            out_at = builder.add(out, builder.mul(part.index, word(4 * HEAD_PART)))
+            for index in range(num_parts):
+                pair = totals[index - index % 2 :][:2]
+                made = builder.shuffle_vector(*pair, (_LOWER, _UPPER)[index % 2])
+                before = _load(builder, out_at, 4 * LANES * index, _floats, 4)
+                place = builder.inttoptr(builder.add(out_at, word(4 * LANES * index)), _floats.as_pointer())
+                builder.store(builder.fadd(before, made), place, align=4)
         return context.get_dummy_value()
 
     return types.void(*[types.uintp] * 5), generate
