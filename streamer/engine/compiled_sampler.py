@@ -53,6 +53,41 @@ def draw(logits: Tensor, sampling: Sampling, end: int) -> tuple[Tensor, Tensor, 
     return torch.from_numpy(tokens), torch.from_numpy(end_probabilities), torch.from_numpy(is_finite)
 
 
+class StepDraw:
+    """Draws a step's token for rows whose parameters are those of their slots, as `token_steps` keeps them.
+
+    `last_tokens` and `keys` (int64), `temperatures` and `min_end` (float32), [slots] each, are read as they are at a
+    call; what was drawn is written to `last_tokens`. A row chooses among `count` outputs from `first` on, `count`
+    further at each next step, and from `first` again after `num_turns`; `end`: the output that ends a sentence, or -1.
+    """
+
+    def __init__(
+        self,
+        last_tokens: Tensor,
+        keys: Tensor,
+        temperatures: Tensor,
+        min_end: Tensor,
+        *,
+        first: int,
+        count: int,
+        num_turns: int,
+        end: int,
+    ) -> None:
+        self._state = (
+            last_tokens.numpy(),
+            keys.numpy().view(np.uint64),
+            temperatures.numpy(),
+            min_end.numpy(),
+        )
+        self._choice = (first, count, num_turns, end)
+
+    def __call__(self, logits: Tensor, slots: Tensor, steps: Tensor) -> Tensor:
+        """Of float32 `logits` [rows, vocab], without filters: [rows, 3], token, is end, is finite (int64)."""
+        drawn = np.empty((len(logits), 3), np.int64)
+        _draw_steps(logits.numpy(), slots.numpy(), steps.numpy(), *self._choice, self._state, drawn)
+        return torch.from_numpy(drawn)
+
+
 @_compiled
 def _mix(value):
     value = (value ^ (value >> _SHIFT_1)) * _FIRST
@@ -68,32 +103,52 @@ def _log_noise(row_state, index):
 
 
 @_compiled
-def _draw(logits, keys, steps, temperatures, end, tokens, end_probabilities, is_finite):
-    for row in range(logits.shape[0]):
-        values = logits[row]
-        best, doubt = 0, np.float32(0)
-        for index in range(len(values)):
-            doubt += values[index] * np.float32(0)  # NaN from NaN and from infinity
-            if values[index] > values[best]:
-                best = index
-        is_finite[row] = doubt == 0
-        tokens[row] = best
-        end_probabilities[row] = best == end
-        if temperatures[row] == 0:
-            continue
-        per_temperature = np.float32(1) / temperatures[row]
-        largest = values[best]
-        state = _mix(keys[row] + steps[row] * _GAMMA)
-        best_score = -_log_noise(state, best)
-        total = np.float32(0)
-        for index in range(len(values)):
-            score = (values[index] - largest) * per_temperature
-            if end >= 0:
-                total += np.exp(score)
-            if score + _LARGEST_LEAD > best_score and index != best:
-                score -= _log_noise(state, index)
-                if score > best_score:
-                    best_score = score
-                    tokens[row] = index
+def _draw_one(values, key, step, temperature, end):
+    """The token, the probability of `end`, and whether all of `values` are finite."""
+    best, doubt = 0, np.float32(0)
+    for index in range(len(values)):
+        doubt += values[index] * np.float32(0)  # NaN from NaN and from infinity
+        if values[index] > values[best]:
+            best = index
+    is_finite = doubt == 0
+    if temperature == 0:
+        return best, np.float32(best == end), is_finite
+    token, per_temperature = best, np.float32(1) / temperature
+    largest = values[best]
+    state = _mix(key + step * _GAMMA)
+    best_score = -_log_noise(state, best)
+    total = np.float32(0)
+    for index in range(len(values)):
+        score = (values[index] - largest) * per_temperature
         if end >= 0:
-            end_probabilities[row] = np.exp((values[end] - largest) * per_temperature) / total
+            total += np.exp(score)
+        if score + _LARGEST_LEAD > best_score and index != best:
+            score -= _log_noise(state, index)
+            if score > best_score:
+                best_score = score
+                token = index
+    if end < 0:
+        return token, np.float32(0), is_finite
+    return token, np.exp((values[end] - largest) * per_temperature) / total, is_finite
+
+
+@_compiled
+def _draw(logits, keys, steps, temperatures, end, tokens, end_probabilities, is_finite):
+    for row in range(len(logits)):
+        tokens[row], end_probabilities[row], is_finite[row] = _draw_one(
+            logits[row], keys[row], steps[row], temperatures[row], end
+        )
+
+
+@_compiled
+def _draw_steps(logits, slots, steps, first, count, num_turns, end, state, drawn):
+    last_tokens, keys, temperatures, min_end = state
+    for row in range(len(logits)):
+        slot, step = slots[row], steps[row]
+        begin = first + step % num_turns * count
+        token, end_probability, is_finite = _draw_one(
+            logits[row, begin : begin + count], keys[slot], np.uint64(step), temperatures[slot], end
+        )
+        is_end = end >= 0 and (token == end or end_probability >= min_end[slot])
+        last_tokens[slot] = drawn[row, 0] = begin + token
+        drawn[row, 1], drawn[row, 2] = is_end, is_finite

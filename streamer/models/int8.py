@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding
 
 from streamer.models.gpt import CausalGpt, set_dtype
 from streamer.models.kv_cache import KvCache
@@ -79,17 +80,19 @@ class Int8Gpt(CausalGpt):
         # Here, because who has a GPU need not load a compiler.
         from streamer.models.fused_decode import decode_step
 
-        x = self.embed(tokens) + self.transformer.wpe(positions).float()  # [rows, width]
+        # Functions, not modules: what those do around a call would take half as long as all layers of a small model.
+        x = embedding(tokens, self.transformer.wte.weight).float()  # [rows, width]
+        x += embedding(positions, self.transformer.wpe.weight)
         logits = decode_step(
             x.numpy(),
             self._layers,
             self._head,
-            (cache.keys.view(torch.uint16).numpy(), cache.values.view(torch.uint16).numpy()),
+            cache.bits,
             (slots.numpy(), positions.numpy()),
             self.config.num_heads,
             self.num_threads,
         )
-        return torch.from_numpy(logits)[:, : self.config.output_vocab_size]
+        return torch.from_numpy(logits[:, : self.config.output_vocab_size])
 
     def warm_up(self) -> None:
         """Compile everything now: it may take seconds, which no step of an engine that is watched should."""

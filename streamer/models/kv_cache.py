@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -28,6 +31,11 @@ class KvCache:
         shape = (config.num_layers, num_slots, config.num_heads, config.block_size, head_dim)
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
+
+    @cached_property
+    def bits(self) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
+        """Keys and values of a cache in bfloat16 on a CPU, as a compiled function sees them: the same memory."""
+        return self.keys.view(torch.uint16).numpy(), self.values.view(torch.uint16).numpy()
 
     @property
     def num_slots(self) -> int:

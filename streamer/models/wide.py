@@ -20,12 +20,14 @@ from torch import Tensor, nn
 from streamer.models.gpt import Block, LayerNorm
 
 LARGEST = 127
-MIN_WIDTH = 512
+MIN_WIDTH = 256
 """Below, plain bfloat16 is as fast."""
 POSITIONS = 256
 """That go through a layer's products together: their sums stay in the processor's cache."""
 QUERIES = 512
 """That attend together."""
+SCORES = 1 << 18
+"""Of so many, heads attend together: short passes are quicker for it."""
 
 
 def has_fast_int8() -> bool:
@@ -75,7 +77,7 @@ class _Int8Linear:
 class Int8Block(Block):
     """`Block` in int8, made from one in float32. Hands on queries, keys and values in bfloat16.
 
-    Attends in `wide_dtype`: head by head where that is bfloat16, else as `Block` does.
+    Attends in `wide_dtype`: a few heads at a time where that is bfloat16, else as `Block` does.
     """
 
     def __init__(self, block: Block, wide_dtype: torch.dtype, num_threads: int) -> None:
@@ -119,14 +121,16 @@ class Int8Block(Block):
             return super().attend(*heads, is_causal=is_causal)
         rows, num_heads, length, head_dim = query.shape
         out = torch.empty(rows, length, num_heads, head_dim, dtype=torch.bfloat16)
+        at_once = max(1, min(num_heads, SCORES // (min(length, QUERIES) * key.shape[2])))
+        places = [(row, first) for row in range(rows) for first in range(0, num_heads, at_once)]
 
         def attend(part: slice) -> None:
-            for item in range(part.start, part.stop):
-                row, head = divmod(item, num_heads)
-                one = query[row, head], key[row, head], value[row, head]
-                _attend(*one, out[row, :, head], is_causal=is_causal)
+            for row, first in places[part]:
+                heads = slice(first, first + at_once)
+                some = query[row, heads], key[row, heads], value[row, heads]
+                _attend(*some, out[row].flatten(1), first * head_dim, is_causal=is_causal)
 
-        _in_parts(attend, rows * num_heads, 1, self._num_threads)
+        _in_parts(attend, len(places), 1, self._num_threads)
         return out.transpose(1, 2)
 
     def _project(self, x: Tensor, out: Tensor) -> None:
@@ -155,19 +159,23 @@ class Int8Block(Block):
         return linear(quantized), factors
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, out: Tensor, *, is_causal: bool) -> None:
-    """One head, [length, head_dim] each, some queries at a time, whose scores stay in the processor's cache."""
+def _attend(query: Tensor, key: Tensor, value: Tensor, out: Tensor, column: int, *, is_causal: bool) -> None:
+    """Some heads, [heads, length, head_dim] each, to the columns of `out` [length, width] from `column` on.
+
+    Some queries at a time, whose scores stay in the processor's cache.
+    """
     from streamer.models.wide_kernels import divide, soften
 
-    length, head_dim = query.shape
+    num_heads, length, head_dim = query.shape
     for first in range(0, length, QUERIES):
         end = min(first + QUERIES, length)
-        seen = end if is_causal else len(key)
-        scores = query[first:end] @ key[:seen].T
-        totals = torch.empty(end - first)
+        seen = end if is_causal else key.shape[1]
+        scores = torch.bmm(query[:, first:end], key[:, :seen].transpose(1, 2))
+        totals = torch.empty(num_heads, end - first)
         soften(scores.view(torch.uint16).numpy(), head_dim**-0.5, first, is_causal, totals.numpy())
-        summed = scores @ value[:seen]
-        divide(summed.view(torch.uint16).numpy(), totals.numpy(), out[first:end].view(torch.uint16).numpy())
+        summed = torch.bmm(scores, value[:, :seen])
+        into = out[first:end].view(torch.uint16).numpy()
+        divide(summed.view(torch.uint16).numpy(), totals.numpy(), into, column)
 
 
 def _room(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -128,33 +128,36 @@ def _power_of_2(x):
 
 @kernel
 def soften(scores, scale, first, is_causal, totals):
-    """e^(scale * (score - largest)) in place of bfloat16 scores [queries, keys], and its sum of each query.
+    """e^(scale * (score - largest)) in place of bfloat16 scores [heads, queries, keys], and each query's sum.
 
     Query q is at position `first + q`; where `is_causal`, keys behind it get a zero.
     """
-    num_queries, num_keys = scores.shape
+    num_heads, num_queries, num_keys = scores.shape
     scale = np.float32(scale * 1.4426950408889634)
-    for query in range(num_queries):
-        count = min(num_keys, first + query + 1) if is_causal else num_keys
-        row = scores[query]
-        highest = np.int16(-0x8000)
-        for index in range(count):
-            highest = max(highest, _ordered(row[index]))
-        largest = widened(np.uint16(_ordered(highest)))
-        total = np.float32(0)
-        for index in range(count):
-            weight = _power_of_2((widened(row[index]) - largest) * scale)
-            total += weight
-            row[index] = bfloat16(weight)
-        row[count:] = np.uint16(0)
-        totals[query] = total
+    for head in range(num_heads):
+        for query in range(num_queries):
+            count = min(num_keys, first + query + 1) if is_causal else num_keys
+            row = scores[head, query]
+            highest = np.int16(-0x8000)
+            for index in range(count):
+                highest = max(highest, _ordered(row[index]))
+            largest = widened(np.uint16(_ordered(highest)))
+            total = np.float32(0)
+            for index in range(count):
+                weight = _power_of_2((widened(row[index]) - largest) * scale)
+                total += weight
+                row[index] = bfloat16(weight)
+            row[count:] = np.uint16(0)
+            totals[head, query] = total
 
 
 @kernel
-def divide(x, totals, out):
-    """bfloat16 `x` [rows, width] over `totals` [rows], both as uint16."""
-    num_rows, width = x.shape
-    for row in range(num_rows):
-        inverse = np.float32(1) / totals[row]
-        for index in range(width):
-            out[row, index] = bfloat16(widened(x[row, index]) * inverse)
+def divide(x, totals, out, column):
+    """bfloat16 `x` [heads, rows, size] over `totals` [heads, rows], to `out` [rows, width] from `column` on."""
+    num_heads, num_rows, size = x.shape
+    for head in range(num_heads):
+        begin = column + head * size
+        for row in range(num_rows):
+            inverse = np.float32(1) / totals[head, row]
+            for index in range(size):
+                out[row, begin + index] = bfloat16(widened(x[head, row, index]) * inverse)

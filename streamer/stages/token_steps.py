@@ -7,7 +7,8 @@ whether it was an end, when it arrives there.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ from streamer.engine.transfer import upload
 from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import KvCache
 from streamer.synthesis import SamplingParams
+
+if TYPE_CHECKING:
+    from streamer.engine.compiled_sampler import StepDraw
 
 LENGTH_STEP = 128
 """Recorded steps attend over a multiple of so many positions."""
@@ -60,6 +64,13 @@ class TokenSteps:
         self._temperatures, self._top_k = per_slot(torch.float32), per_slot(torch.long)
         self._top_p, self._min_end = per_slot(torch.float32), per_slot(torch.float32)
         self._turns = torch.arange(choice.count, device=self.device)
+        self._draw_on_host: StepDraw | None = None
+        if self.device.type == "cpu":
+            # Here, because who has a GPU need not load a compiler.
+            from streamer.engine.compiled_sampler import StepDraw
+
+            state = (self._last_tokens, self._keys, self._temperatures, self._min_end)
+            self._draw_on_host = StepDraw(*state, **asdict(choice))
         self._spoiled: set[int] = set()
         self._graphed: GraphedStep | None = None
         if record is not None:
@@ -126,6 +137,8 @@ class TokenSteps:
         return self._draw(logits, slots, steps, is_filtered=is_filtered)
 
     def _draw(self, logits: Tensor, slots: Tensor, steps: Tensor, *, is_filtered: bool) -> Tensor:
+        if self._draw_on_host is not None and not is_filtered:
+            return self._draw_on_host(logits, slots, steps)
         choice = self._choice
         firsts = choice.first + steps % choice.num_turns * choice.count
         if choice.num_turns == 1:
