@@ -47,6 +47,13 @@ def choose_device(name: str) -> str:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"device {name!r} cannot be used here ({reason}): use auto or cpu") from error
+    if name.startswith("cuda:") and name != "cuda:0":
+        # Streams, events and recorded steps belong to a thread's current device, which is the first one.
+        number = name.partition(":")[2]
+        raise ConfigError(
+            f"device {name!r}: a server uses the first GPU that it sees: start it with "
+            f"CUDA_VISIBLE_DEVICES={number} and device cuda"
+        )
     return name
 
 

@@ -1,0 +1,36 @@
+"""What is chosen where nobody said it: the device and the number format."""
+
+import pytest
+import torch
+
+from streamer.assembly import choose_device, choose_dtype
+from streamer.errors import ConfigError
+
+
+def test_a_device_that_is_not_there_is_named_with_the_remedy() -> None:
+    """Whatever torch says of it."""
+    with pytest.raises(ConfigError, match=r"device 'abacus'.*use auto or cpu"):
+        choose_device("abacus")
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0"])
+def test_the_first_gpu_is_taken(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By either of its names."""
+    monkeypatch.setattr(torch, "empty", lambda *_, **__: None)
+    assert choose_device(name) == name
+
+
+def test_another_gpu_than_the_first_is_refused_with_the_way_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its streams and events would silently be the first one's."""
+    monkeypatch.setattr(torch, "empty", lambda *_, **__: None)
+    with pytest.raises(ConfigError, match=r"CUDA_VISIBLE_DEVICES=3 and device cuda"):
+        choose_device("cuda:3")
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype"), [("cuda", "bfloat16"), ("cuda:0", "bfloat16"), ("cpu", "int8"), ("mps", "float32")]
+)
+def test_the_number_format_follows_the_device(device: str, dtype: str) -> None:
+    """Unless one was asked for."""
+    assert choose_dtype("auto", device) == dtype
+    assert choose_dtype("float32", device) == "float32"
