@@ -95,9 +95,9 @@ class Engine(Generic[WorkT]):
         """Mark a request as not wanted any more; the next step releases it. Unknown ids are ignored."""
         with self._changed:
             request = self._open.get(request_id)
-            if request is not None:
+            if request is not None and not request.is_cancelled:
                 request.is_cancelled = True
-                self._changed.notify()
+                self._leave_word(lambda: self._release_open(request))
 
     def consumed(self, request_id: str, num_samples: int) -> None:
         """A reader took `num_samples` from its outlet: a parked request may go on."""
@@ -164,11 +164,12 @@ class Engine(Generic[WorkT]):
         """One step: admit, pick, run, deliver. False where there was nothing to do."""
         started_s = self._step_started_s = self._clock()
         self._admit()
-        tick = self._scheduler.pick(self._running, started_s)
+        tick = self._scheduler.pick(started_s)
         if tick is not None:
-            self._run(tick)
-        settled = [*self._in_flight.settle(at_most=STEPS_IN_FLIGHT if tick is not None else 0)]
-        for known in settled:
+            self._run(tick, started_s)
+        settled = [*self._in_flight.settle(self._clock, at_most=STEPS_IN_FLIGHT if tick is not None else 0)]
+        for known, took_s in settled:
+            self._learn(known, took_s)
             self._deliver(known)
         self._step_started_s = None
         duration_s = self._clock() - started_s
@@ -193,17 +194,16 @@ class Engine(Generic[WorkT]):
     def _admit(self) -> None:
         while self._inbox:
             self._inbox.popleft()()
-        for request in [request for request in (*self._running, *self._waiting) if request.is_cancelled]:
-            self._release(request)
         while self._waiting and (slot := self.slots.try_allocate()) is not None:
-            request = min(self._waiting, key=attrgetter("urgency"))
+            request = min(self._waiting, key=attrgetter("silent_from_s"))
             self._waiting.remove(request)
             request.work.slot = slot
             self._running[request] = None
             for stage in self._stages:
                 stage.begin(request.work)
+            self._scheduler.add(request)
 
-    def _run(self, tick: Tick[WorkT]) -> None:
+    def _run(self, tick: Tick[WorkT], started_s: float) -> None:
         try:
             pending = tick.stage.step([request.work for request in tick.requests])
         except (MemoryError, torch.OutOfMemoryError) as error:
@@ -212,9 +212,14 @@ class Engine(Generic[WorkT]):
                 request.work.failure = EngineError(f"out of memory: {error}")
             pending = None
         if pending is None:
+            self._learn(tick, self._clock() - started_s)
             self._deliver(tick)
         else:
-            self._in_flight.add(tick, pending)
+            self._in_flight.add(tick, pending, started_s)
+
+    def _learn(self, tick: Tick[WorkT], took_s: float) -> None:
+        num_light = len(tick.requests) - tick.num_heavy
+        self._scheduler.costs[tick.stage.name].observe(num_light, tick.num_heavy, took_s)
 
     def _deliver(self, tick: Tick[WorkT]) -> None:
         for request in tick.requests:
@@ -229,6 +234,7 @@ class Engine(Generic[WorkT]):
                 continue
             duration_s = len(samples) / self._sample_rate_hz
             request.listener.deliver(request.sentence_index, duration_s, self._clock())
+            self._scheduler.refresh(request.listener)
             self.capacity.delivered(duration_s)
             if not request.is_cancelled:
                 request.outlet.deliver(PcmChunk(samples, is_last, is_last and work.is_truncated))
@@ -239,15 +245,22 @@ class Engine(Generic[WorkT]):
         """The one way out of the engine, whatever the reason: frees the slot and forgets the request."""
         if request in self._running:
             del self._running[request]
+            self._scheduler.remove(request)
             self.slots.free(request.work.slot)
         else:
             self._waiting.remove(request)
         request.listener.close(request.sentence_index)
+        self._scheduler.refresh(request.listener)
         with self._changed:
             if self._open.pop(request.request_id, None) is not None:
                 self.capacity.leave(request.listener_id, self._clock())
         if error is not None and not request.is_cancelled:
             request.outlet.fail(error)
+
+    def _release_open(self, request: Request[WorkT]) -> None:
+        """Release it if it has not ended by itself meanwhile."""
+        if self._open.get(request.request_id) is request:
+            self._release(request)
 
     def _enqueue(self, request: Request[WorkT]) -> None:
         now_s = self._clock()
@@ -255,11 +268,13 @@ class Engine(Generic[WorkT]):
             del self._listeners[utterance_id]
         request.listener = self._listeners.setdefault(request.listener_id, Listener())
         request.listener.open(request.sentence_index)
+        self._scheduler.refresh(request.listener)
         self._waiting.append(request)
 
     def _take(self, request: Request[WorkT], taken_s: float) -> None:
         if request in self._running:
-            request.listener.take(request.sentence_index, taken_s)
+            request.listener.take(request.sentence_index, taken_s, self._clock())
+            self._scheduler.refresh(request.listener)
 
     def _leave_word(self, word: Callable[[], None]) -> None:
         self._inbox.append(word)
@@ -282,13 +297,7 @@ class Engine(Generic[WorkT]):
         Whoever is parked can only be freed by one of these, so no time limit is needed.
         """
         with self._changed:
-            self._changed.wait_for(
-                lambda: (
-                    self._inbox
-                    or self._is_stopping
-                    or any(request.is_cancelled for request in self._open.values())
-                )
-            )
+            self._changed.wait_for(lambda: self._inbox or self._is_stopping)
 
     def _end_all(self, error: EngineError) -> None:
         self.abandon(error)

@@ -16,37 +16,36 @@ class _Sentence:
 class Listener:
     """How much sound an utterance's sentences have given its listener. Times in seconds, on the engine's clock.
 
-    He is taken to play from the first sound on without a stop, the sentences in order.
+    He is taken to play the sentences in order, from the first sound on; where it came late, or where he did not
+    take what was there, he went on when he had it.
     """
 
-    first_audio_s: float | None = None
-    num_changes: int = 0
-    """Grows with whatever changes an answer given here, so that answers can be kept."""
+    plays_from_s: float | None = None
+    """When he would have heard the utterance's beginning, had he heard all until now without a stop."""
     _played_before_s: float = 0.0
     """Sound of the sentences that are not in `_sentences` any more: all earlier ones."""
     _sentences: dict[int, _Sentence] = field(default_factory=dict)
 
     def open(self, sentence_index: int) -> None:
         """A sentence was asked for."""
-        self.num_changes += 1
         self._sentences[sentence_index] = _Sentence()
 
     def deliver(self, sentence_index: int, duration_s: float, now_s: float) -> None:
         """Sound of a sentence was handed out."""
-        self.num_changes += 1
-        if duration_s and self.first_audio_s is None:
-            self.first_audio_s = now_s
+        if self._is_next(sentence_index):
+            if duration_s and self.plays_from_s is None:
+                self.plays_from_s = now_s
+            self._catch_up(sentence_index, now_s)
         self._sentences[sentence_index].delivered_s += duration_s
         self._sentences[sentence_index].untaken_s += duration_s
 
-    def take(self, sentence_index: int, duration_s: float) -> None:
+    def take(self, sentence_index: int, duration_s: float, now_s: float) -> None:
         """The reader of a sentence's outlet took so much."""
-        self.num_changes += 1
+        self._catch_up(sentence_index, now_s)
         self._sentences[sentence_index].untaken_s -= duration_s
 
     def close(self, sentence_index: int) -> None:
         """The sentence has ended; what of it was not taken yet is no longer the engine's."""
-        self.num_changes += 1
         sentence = self._sentences[sentence_index]
         sentence.is_open, sentence.untaken_s = False, 0.0
         for index in sorted(self._sentences):
@@ -56,8 +55,7 @@ class Listener:
 
     def waits_for(self, sentence_index: int) -> bool:
         """Whether he hears nothing before this sentence does something."""
-        is_first = not any(index < sentence_index for index in self._sentences)
-        return is_first and self.first_audio_s is None
+        return self.plays_from_s is None and self._is_next(sentence_index)
 
     def ahead_s(self, sentence_index: int) -> float:
         """Sound of the sentences up to this one that waits for its reader."""
@@ -68,13 +66,23 @@ class Listener:
 
         What later sentences have made already does not count: they cannot be played before this one.
         """
-        if self.first_audio_s is None:
+        if self.plays_from_s is None:
             return float("inf")
         made_s = sum(item.delivered_s for index, item in self._sentences.items() if index <= sentence_index)
-        return self.first_audio_s + self._played_before_s + made_s
+        return self.plays_from_s + self._played_before_s + made_s
 
     def is_over(self, now_s: float) -> bool:
         """Nothing of his is open, and he has heard all there was."""
         if self._sentences:
             return False
-        return self.first_audio_s is None or self.first_audio_s + self._played_before_s <= now_s
+        return self.plays_from_s is None or self.plays_from_s + self._played_before_s <= now_s
+
+    def _catch_up(self, sentence_index: int, now_s: float) -> None:
+        """He has not heard what he had not taken: the time he was without sound does not count as played."""
+        if self.plays_from_s is not None:
+            taken_s = self.runs_dry_s(sentence_index) - self.ahead_s(sentence_index)
+            self.plays_from_s += max(0.0, now_s - taken_s)
+
+    def _is_next(self, sentence_index: int) -> bool:
+        """Whether no sentence before this one is still to bring sound."""
+        return not any(index < sentence_index for index in self._sentences)

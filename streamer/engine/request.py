@@ -35,10 +35,6 @@ class Request(Generic[WorkT]):
     listener: Listener = field(default_factory=Listener)
     """Set by the engine, at the latest when it first sees the request."""
     is_cancelled: bool = False
-    _looked_at: Listener | None = None
-    _num_changes: int = 0
-    _ahead_s: float = 0.0
-    _urgency: tuple[bool, float, float] = (True, 0.0, 0.0)
 
     def is_same_sentence(self, other: Request[WorkT]) -> bool:
         """Whether both claim one place in an utterance; a listener hears one sentence at a time."""
@@ -53,28 +49,14 @@ class Request(Generic[WorkT]):
     @property
     def ahead_s(self) -> float:
         """Sound up to this sentence's that waits for its reader."""
-        self._look()
-        return self._ahead_s
+        return self.listener.ahead_s(self.sentence_index)
 
     @property
-    def urgency(self) -> tuple[bool, float, float]:
-        """The smaller, the sooner it is this request's turn.
+    def silent_from_s(self) -> float:
+        """When its listener falls silent for want of this sentence: the smaller, the sooner it is its turn.
 
-        First those for whom a listener waits who has heard nothing yet, then by when he would fall silent.
+        Who has heard nothing has been silent since he asked; infinite while he waits for an earlier sentence.
         """
-        self._look()
-        return self._urgency
-
-    def _look(self) -> None:
-        """Ask the listener again if anything about him has changed: the scheduler asks before every step."""
-        listener, index = self.listener, self.sentence_index
-        if self._looked_at is listener and self._num_changes == listener.num_changes:
-            return
-        self._looked_at, self._num_changes = listener, listener.num_changes
-        self._ahead_s = listener.ahead_s(index)
-        self._urgency = (not listener.waits_for(index), listener.runs_dry_s(index), self.submitted_s)
-
-    def is_pressing(self, by_s: float) -> bool:
-        """Whether its listener has heard nothing yet, or will have nothing left by then, for want of this sentence."""
-        has_sound, runs_dry_s, _ = self.urgency
-        return not has_sound or runs_dry_s < by_s
+        if self.listener.waits_for(self.sentence_index):
+            return self.submitted_s
+        return self.listener.runs_dry_s(self.sentence_index)

@@ -2,64 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from bisect import bisect_left, insort
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic
 
+from streamer.engine.listener import Listener
 from streamer.engine.request import Request, WorkT
 from streamer.engine.stage import Stage
+from streamer.engine.step_costs import StepCosts
+
+SPARE_SHARE = 0.02
+"""Of the time until the most urgent listener falls silent, what others may add to his step."""
+LIGHT_SAVES = 0.5
+"""What a row that joins saves, in steps' fixed costs: a step of its own, and time later is worth less than now."""
+HEAVY_SAVES = 8.0
+"""The same of a heavy row: it begins a series of light steps, and only who has begun can share them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tick(Generic[WorkT]):
-    """One decision: `stage` takes a step for `requests`, the most urgent first."""
+    """One decision: `stage` takes a step for `requests`, the most urgent first; `num_heavy`: see `Stage.is_heavy`."""
 
     stage: Stage[WorkT]
     requests: list[Request[WorkT]]
-
-
-PRESSING_S = 0.3
-"""A listener who falls silent within so long should not wait for much that others need."""
+    num_heavy: int
 
 
 class Scheduler(Generic[WorkT]):
-    """Serves listeners who have heard nothing yet first, then whoever has the least lead.
+    """Serves whoever falls silent first; who has heard nothing yet is silent since he asked.
 
-    A request whose listener's sound has piled up by more than `generate_ahead_s` is parked: it takes no part
-    in any step until some was taken. Nobody starves: who gets nothing falls silent next, and so is first.
+    The most urgent request decides the stage: its latest ready one, which is the shortest way to sound. Whoever
+    else is ready for this stage joins, in the order of urgency, where his row costs no more than it saves, or else
+    as long as the first one can spare the difference: so decode steps are shared by many where a row costs little
+    beside the step, and whole passes by few unless there is time. A request whose listener's sound has piled up by
+    more than `generate_ahead_s` is parked: it takes no part until some was taken. Nobody starves: who gets nothing
+    is silent for longer than those who come later, and so is first.
+
+    Requests are kept in order; whoever changes what a listener has must `refresh` his.
     """
 
     def __init__(self, stages: Sequence[Stage[WorkT]], *, generate_ahead_s: float) -> None:
+        self.costs = {stage.name: StepCosts() for stage in stages}
         self._stages_last_first = tuple(reversed(stages))
         self._generate_ahead_s = generate_ahead_s
+        self._numbers = itertools.count()
+        self._places: dict[Request[WorkT], tuple[float, int] | None] = {}  # None: parked
+        self._order: list[tuple[tuple[float, int], Request[WorkT]]] = []
+        self._requests: defaultdict[Listener, dict[Request[WorkT], int]] = defaultdict(dict)
 
-    def pick(self, requests: Iterable[Request[WorkT]], now_s: float) -> Tick[WorkT] | None:
-        """The next step, or None where nobody can move.
+    def add(self, request: Request[WorkT]) -> None:
+        """From now on the request may be picked."""
+        self._requests[request.listener][request] = next(self._numbers)
+        self._places[request] = None
+        self._place(request)
 
-        The most urgent request decides the stage: its latest ready one, which is the shortest way to sound.
-        Whoever else is ready for this stage joins, for one more row costs little. Where it costs much
-        (`Stage.is_heavy`) only one joins as long as the first one's listener presses.
-        """
-        runnable = [
-            (request.urgency, place, request)
-            for place, request in enumerate(requests)
-            if self._is_runnable(request)
-        ]
-        by_urgency = [request for _, _, request in sorted(runnable)]
-        for first in by_urgency:
+    def remove(self, request: Request[WorkT]) -> None:
+        """It is over."""
+        self._take_out(request)
+        del self._places[request]
+        of_listener = self._requests[request.listener]
+        del of_listener[request]
+        if not of_listener:
+            del self._requests[request.listener]
+
+    def refresh(self, listener: Listener) -> None:
+        """Something about what he has heard or asked for has changed."""
+        if listener in self._requests:
+            for request in self._requests[listener]:
+                self._take_out(request)
+                self._place(request)
+
+    def pick(self, now_s: float) -> Tick[WorkT] | None:
+        """The next step, or None where nobody can move."""
+        for place, (_, first) in enumerate(self._order):
             for stage in self._stages_last_first:
                 if stage.is_ready(first.work):
-                    ready = [other for other in by_urgency if stage.is_ready(other.work)]
-                    if first.is_pressing(now_s + PRESSING_S):
-                        ready = self._with_one_heavy(stage, ready)
-                    return Tick(stage, ready[: stage.max_rows])
+                    return self._tick(stage, place, now_s)
         return None
 
-    def _with_one_heavy(self, stage: Stage[WorkT], ready: list[Request[WorkT]]) -> list[Request[WorkT]]:
-        """The first, the next one whose step is heavy, and all whose steps are light."""
-        heavy = [request for request in ready[1:] if stage.is_heavy(request.work)]
-        left_out = set(map(id, heavy[1:]))
-        return [request for request in ready if id(request) not in left_out]
+    def _tick(self, stage: Stage[WorkT], place: int, now_s: float) -> Tick[WorkT]:
+        (silent_from_s, _), first = self._order[place]
+        costs, is_ready, is_heavy = self.costs[stage.name], stage.is_ready, stage.is_heavy
+        light_s = max(0.0, costs.light_s - LIGHT_SAVES * costs.fixed_s)
+        heavy_s = max(0.0, costs.heavy_s - HEAVY_SAVES * costs.fixed_s)
+        spare_s = SPARE_SHARE * max(0.0, min(silent_from_s - now_s, self._generate_ahead_s))
+        batch, num_heavy = [first], int(is_heavy(first.work))
+        for _, other in itertools.islice(self._order, place + 1, None):
+            if len(batch) == stage.max_rows or spare_s < min(light_s, heavy_s):
+                break
+            if is_ready(other.work):
+                heavy = is_heavy(other.work)
+                price_s = heavy_s if heavy else light_s
+                if price_s <= spare_s:
+                    spare_s -= price_s
+                    num_heavy += heavy
+                    batch.append(other)
+        return Tick(stage, batch, num_heavy)
 
-    def _is_runnable(self, request: Request[WorkT]) -> bool:
-        return not request.is_cancelled and request.ahead_s <= self._generate_ahead_s
+    def _place(self, request: Request[WorkT]) -> None:
+        """Put it where it belongs now: into the order, or among the parked."""
+        if request.ahead_s <= self._generate_ahead_s:
+            key = (request.silent_from_s, self._requests[request.listener][request])
+            self._places[request] = key
+            insort(self._order, (key, request), key=_key)
+
+    def _take_out(self, request: Request[WorkT]) -> None:
+        key = self._places[request]
+        if key is not None:
+            del self._order[bisect_left(self._order, key, key=_key)]
+            self._places[request] = None
+
+
+def _key(item: tuple[tuple[float, int], object]) -> tuple[float, int]:
+    return item[0]

@@ -24,10 +24,34 @@ def test_he_runs_dry_when_all_he_has_is_played():
     listener = listening(0, 1)
     assert listener.runs_dry_s(0) == float("inf")
     listener.deliver(0, 0.5, now_s=2.0)
+    listener.take(0, 0.5, now_s=2.0)
     listener.deliver(1, 3.0, now_s=2.1)
     listener.deliver(0, 0.25, now_s=2.2)
     assert listener.runs_dry_s(0) == 2.75
     assert listener.runs_dry_s(1) == 5.75
+
+
+def test_after_a_gap_he_plays_from_then_on():
+    """Sound that came late is heard when it comes, and lasts from there; a later sentence's ends no gap."""
+    listener = listening(0, 1)
+    listener.deliver(0, 1.0, now_s=0.0)
+    listener.take(0, 1.0, now_s=0.0)
+    listener.deliver(1, 1.0, now_s=3.0)
+    assert listener.runs_dry_s(0) == 1.0
+    listener.deliver(0, 0.5, now_s=4.0)
+    assert listener.runs_dry_s(0) == 4.5
+
+
+def test_who_stops_reading_is_not_silent():
+    """Sound he leaves lying is ahead of him still when more is made, and when he goes on after half a minute."""
+    listener = listening(0)
+    listener.deliver(0, 1.0, now_s=0.0)
+    listener.take(0, 1.0, now_s=0.0)
+    listener.deliver(0, 5.0, now_s=0.5)
+    listener.deliver(0, 2.0, now_s=20.0)
+    assert listener.runs_dry_s(0) == 27.0
+    listener.take(0, 1.0, now_s=31.0)
+    assert listener.runs_dry_s(0) == 38.0
 
 
 def test_closed_sentences_still_count():
@@ -47,7 +71,7 @@ def test_untaken_sound_of_earlier_sentences_counts_as_ahead():
     listener.deliver(0, 3.0, now_s=0.0)
     listener.deliver(1, 2.0, now_s=0.0)
     assert (listener.ahead_s(0), listener.ahead_s(1)) == (3.0, 5.0)
-    listener.take(0, 1.0)
+    listener.take(0, 1.0, now_s=0.0)
     assert listener.ahead_s(1) == 4.0
     listener.close(0)
     assert listener.ahead_s(1) == 2.0
