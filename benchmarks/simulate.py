@@ -22,14 +22,15 @@ from benchmarks.simulated_machine import (
     MACHINES,
     SAMPLE_RATE_HZ,
     Clock,
-    Codec,
     Coarse,
+    Codec,
     Fine,
     Machine,
     Semantic,
     Sentence,
     times_of,
 )
+from benchmarks.speaking import surroundings
 from streamer.engine.engine import Engine
 from streamer.stages.coarse_windows import CoarseWindows
 
@@ -37,6 +38,19 @@ GAP_S = 0.1
 MAX_SLOTS = 1024
 MAX_ROWS = 64
 READ_EVERY_S = 0.02
+COLUMNS = (
+    "streams",
+    "served",
+    "refused",
+    "first p50",
+    "p95",
+    "p99",
+    "gap > 0.1 s",
+    "gap p95",
+    "silence",
+    "fine/s",
+    "busy",
+)
 
 
 def simulate(case: Case, machine: Machine) -> dict[str, float]:
@@ -45,7 +59,12 @@ def simulate(case: Case, machine: Machine) -> dict[str, float]:
     crowd = Crowd(case, clock)
     fine = Fine(machine, clock, machine.max_fine_rows)
     engine = Engine[Sentence](
-        (Semantic(machine, clock, MAX_ROWS), Coarse(machine, clock, MAX_ROWS), fine, Codec(machine, clock, 16)),
+        (
+            Semantic(machine, clock, MAX_ROWS),
+            Coarse(machine, clock, MAX_ROWS),
+            fine,
+            Codec(machine, clock, 16),
+        ),
         num_slots=case.num_slots or min(MAX_SLOTS, 6 * case.streams),
         sample_rate_hz=SAMPLE_RATE_HZ,
         generate_ahead_s=case.generate_ahead_s,
@@ -73,6 +92,8 @@ def figures(case: Case, crowd: Crowd, fine: Fine, clock: Clock) -> dict[str, flo
     accepted = [item for item in crowd.made if item.retry_after_s is None]
     live = [item for item in accepted if item.is_live]
     # Who still waits when the time is over has waited at least so long.
+    for item in live:
+        item.note_gap(clock.now_s)
     first_ms = [1000 * ((item.first_s or clock.now_s) - item.start_s) for item in live]
     gaps_ms = [1000 * item.longest_gap_s for item in live if item.first_s is not None]
     sound_s = sum(item.delivered_s for item in accepted)
@@ -98,9 +119,7 @@ def figures(case: Case, crowd: Crowd, fine: Fine, clock: Clock) -> dict[str, flo
 
 def show(rows: list[dict[str, float]], title: str) -> None:
     table = Table(title=title)
-    for name in (
-        "streams", "served", "refused", "first p50", "p95", "p99", "gap > 0.1 s", "gap p95", "silence", "fine/s", "busy",
-    ):  # fmt: skip
+    for name in COLUMNS:
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(
@@ -142,7 +161,9 @@ def main() -> None:
     parser.add_argument("--slots", type=int, dest="num_slots", help="sentences made at the same time")
     parser.add_argument("--lead-s", type=float, default=2.0)
     parser.add_argument("--generate-ahead-s", type=float, default=8.0)
-    parser.add_argument("--file-share", type=float, default=0.0, help="listeners who take sound as it is made")
+    parser.add_argument(
+        "--file-share", type=float, default=0.0, help="listeners who take sound as it is made"
+    )
     parser.add_argument("--pausing-share", type=float, default=0.0, help="listeners who stop for a while")
     parser.add_argument("--long-share", type=float, default=0.0, help="utterances of two minutes")
     parser.add_argument("--chunk-frames", type=int, nargs="+", help="none: the model's own")
@@ -156,6 +177,7 @@ def main() -> None:
     if arguments.output:
         result = {
             "benchmark": "simulate",
+            **surroundings(),
             "times": asdict(machine.times),
             "arguments": vars(arguments),
             "rows": rows,

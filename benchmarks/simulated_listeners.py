@@ -86,14 +86,16 @@ class Listening:
         duration_s = len(chunk.samples) / SAMPLE_RATE_HZ
         if self.first_s is None and duration_s:
             self.first_s = now_s
-        elif self.first_s is not None and sentence == self.num_ended:
-            self._note_gap(now_s)
+        elif sentence == self.num_ended:
+            self.note_gap(now_s)
         self.delivered_s += duration_s
         self.untaken[sentence] += len(chunk.samples)
         self.num_ended += chunk.is_last
 
-    def _note_gap(self, now_s: float) -> None:
-        assert self.first_s is not None
+    def note_gap(self, now_s: float) -> None:
+        """Count the silence until now where one has begun and something is still to come."""
+        if self.first_s is None or self.num_ended == len(self.durations_s):
+            return
         gap_s = now_s - (self.first_s + self.silent_s + self.delivered_s)
         if gap_s > 0:
             self.silent_s += gap_s
@@ -109,7 +111,11 @@ class Listening:
         while self.num_read < self.num_asked:
             samples = self.untaken[self.num_read]
             if self.taken_s < allowed_s and samples:
-                part = min(samples, int((allowed_s - self.taken_s) * SAMPLE_RATE_HZ) + 1) if self.lead_s else samples
+                part = (
+                    min(samples, int((allowed_s - self.taken_s) * SAMPLE_RATE_HZ) + 1)
+                    if self.lead_s
+                    else samples
+                )
                 self.taken_s += part / SAMPLE_RATE_HZ
                 self.untaken[self.num_read] -= part
                 engine.consumed(self._request_id(self.num_read), part)

@@ -124,9 +124,7 @@ def times_of(rows: Sequence[dict[str, Any]]) -> StepTimes:
 
     semantic_step, semantic_row = decode("semantic")
     coarse_step, coarse_row = decode("coarse")
-    short, long = (
-        named(f"codec, {frames} ")[0]["ms"] for frames in (CODEC_SHORT_FRAMES, CODEC_LONG_FRAMES)
-    )
+    short, long = (named(f"codec, {frames} ")[0]["ms"] for frames in (CODEC_SHORT_FRAMES, CODEC_LONG_FRAMES))
     codec_frame = max(0.0, (long - short) / (CODEC_LONG_FRAMES - CODEC_SHORT_FRAMES))
     return StepTimes(
         semantic_step=semantic_step,
