@@ -53,9 +53,14 @@ class Listener:
                 break
             self._played_before_s += self._sentences.pop(index).delivered_s
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether he has heard something."""
+        return self.plays_from_s is not None
+
     def waits_for(self, sentence_index: int) -> bool:
         """Whether he hears nothing before this sentence does something."""
-        return self.plays_from_s is None and self._is_next(sentence_index)
+        return not self.has_begun and self._is_next(sentence_index)
 
     def ahead_s(self, sentence_index: int) -> float:
         """Sound of the sentences up to this one that waits for its reader."""

@@ -16,6 +16,8 @@ from streamer.engine.step_costs import StepCosts
 
 SPARE_SHARE = 0.02
 """Of the time until the most urgent listener falls silent, what others may add to his step."""
+LATE_SHARE = 0.06
+"""Of the time that he has been silent: a little more he hardly notices, and where many are late sharing catches up."""
 LIGHT_SAVES = 0.5
 """What a row that joins saves, in steps' fixed costs: a step of its own, and time later is worth less than now."""
 HEAVY_SAVES = 8.0
@@ -36,10 +38,11 @@ class Scheduler(Generic[WorkT]):
 
     The most urgent request decides the stage: its latest ready one, which is the shortest way to sound. Whoever
     else is ready for this stage joins, in the order of urgency, where his row costs no more than it saves, or else
-    as long as the first one can spare the difference: so decode steps are shared by many where a row costs little
-    beside the step, and whole passes by few unless there is time. A request whose listener's sound has piled up by
-    more than `generate_ahead_s` is parked: it takes no part until some was taken. Nobody starves: who gets nothing
-    is silent for longer than those who come later, and so is first.
+    as far as the first one can spare the difference: so decode steps are shared by many where a row costs little
+    beside the step, and whole passes by few unless there is time. Who has heard nothing spares nothing, so that
+    those who begin together are served one after the other, and each begins with a lead. A request whose listener's
+    sound has piled up by more than `generate_ahead_s` is parked: it takes no part until some was taken. Nobody
+    starves: who gets nothing is silent for longer than those who come later, and so is first.
 
     Requests are kept in order; whoever changes what a listener has must `refresh` his.
     """
@@ -84,11 +87,11 @@ class Scheduler(Generic[WorkT]):
         return None
 
     def _tick(self, stage: Stage[WorkT], place: int, now_s: float) -> Tick[WorkT]:
-        (silent_from_s, _), first = self._order[place]
+        first = self._order[place][1]
         costs, is_ready, is_heavy = self.costs[stage.name], stage.is_ready, stage.is_heavy
         light_s = max(0.0, costs.light_s - LIGHT_SAVES * costs.fixed_s)
         heavy_s = max(0.0, costs.heavy_s - HEAVY_SAVES * costs.fixed_s)
-        spare_s = SPARE_SHARE * max(0.0, min(silent_from_s - now_s, self._generate_ahead_s))
+        spare_s = self._spare_s(first, now_s)
         batch, num_heavy = [first], int(is_heavy(first.work))
         for _, other in itertools.islice(self._order, place + 1, None):
             if len(batch) == stage.max_rows or spare_s < min(light_s, heavy_s):
@@ -101,6 +104,13 @@ class Scheduler(Generic[WorkT]):
                     num_heavy += heavy
                     batch.append(other)
         return Tick(stage, batch, num_heavy)
+
+    def _spare_s(self, first: Request[WorkT], now_s: float) -> float:
+        """What others may add to the most urgent one's step beyond what they save."""
+        lead_s = first.silent_from_s - now_s
+        if lead_s > 0:
+            return SPARE_SHARE * min(lead_s, self._generate_ahead_s)
+        return LATE_SHARE * -lead_s if first.listener.has_begun else 0.0
 
     def _place(self, request: Request[WorkT]) -> None:
         """Put it where it belongs now: into the order, or among the parked."""

@@ -7,7 +7,7 @@ import pytest
 from toy_stages import MakeStage, PlanStage, RecordingOutlet, toy_request
 
 from streamer.engine.engine import Engine
-from streamer.engine.scheduler import SPARE_SHARE, Scheduler
+from streamer.engine.scheduler import LATE_SHARE, SPARE_SHARE, Scheduler
 
 
 def speaking(name, *, first_audio_s=0.0, delivered_s=1.0, consumed_s=None):
@@ -135,12 +135,23 @@ def test_heavy_rows_join_only_as_far_as_they_can_be_spared():
     assert names(heavy_tick(0.0, heavy_s=heavy_s)) == ["a", "b", "c"]
     assert names(heavy_tick(0.5, heavy_s=heavy_s)) == ["a", "b"]
     assert names(heavy_tick(0.9, heavy_s=heavy_s)) == ["a"]
-    assert names(heavy_tick(9.0, heavy_s=heavy_s)) == ["a"]
+
+
+def test_who_has_been_silent_for_long_waits_a_little_for_others():
+    """Where many are late, sharing steps catches up; for who was only just cut off nobody joins."""
+    heavy_s = 0.4 * LATE_SHARE
+    assert names(heavy_tick(1.1, heavy_s=heavy_s)) == ["a"]
+    assert names(heavy_tick(2.0, heavy_s=heavy_s)) == ["a", "b", "c"]
+
+
+def test_who_has_heard_nothing_waits_for_nobody():
+    """Those who begin together are served one after the other, however long it takes."""
+    assert names(scheduler_of(asking("a"), asking("b"), light_s=0.001).pick(9.0)) == ["a"]
 
 
 def test_heavy_rows_join_where_the_steps_after_them_can_be_shared():
-    """Beside steps that cost much whatever their rows a heavy row is cheap, also for who is silent."""
-    assert names(heavy_tick(9.0, heavy_s=0.002, fixed_s=0.001)) == ["a", "b", "c", "d"]
+    """Beside steps that cost much whatever their rows a heavy row is cheap, also for who has no time to spare."""
+    assert names(heavy_tick(1.0, heavy_s=0.002, fixed_s=0.001)) == ["a", "b", "c", "d"]
 
 
 @pytest.mark.parametrize(("light_s", "joins"), [(0.0001, True), (0.002, False)])
