@@ -97,7 +97,7 @@ class Engine(Generic[WorkT]):
             request = self._open.get(request_id)
             if request is not None and not request.is_cancelled:
                 request.is_cancelled = True
-                self._leave_word(lambda: self._release_open(request))
+                self._leave_word(lambda: self._release(request))
 
     def consumed(self, request_id: str, num_samples: int) -> None:
         """A reader took `num_samples` from its outlet: a parked request may go on."""
@@ -169,7 +169,7 @@ class Engine(Generic[WorkT]):
             self._run(tick, started_s)
         settled = [*self._in_flight.settle(self._clock, at_most=STEPS_IN_FLIGHT if tick is not None else 0)]
         for known, took_s in settled:
-            self._learn(known, took_s)
+            self._scheduler.learn(known, took_s)
             self._deliver(known)
         self._step_started_s = None
         duration_s = self._clock() - started_s
@@ -212,14 +212,10 @@ class Engine(Generic[WorkT]):
                 request.work.failure = EngineError(f"out of memory: {error}")
             pending = None
         if pending is None:
-            self._learn(tick, self._clock() - started_s)
+            self._scheduler.learn(tick, self._clock() - started_s)
             self._deliver(tick)
         else:
             self._in_flight.add(tick, pending, started_s)
-
-    def _learn(self, tick: Tick[WorkT], took_s: float) -> None:
-        num_light = len(tick.requests) - tick.num_heavy
-        self._scheduler.costs[tick.stage.name].observe(num_light, tick.num_heavy, took_s)
 
     def _deliver(self, tick: Tick[WorkT]) -> None:
         for request in tick.requests:
@@ -247,8 +243,10 @@ class Engine(Generic[WorkT]):
             del self._running[request]
             self._scheduler.remove(request)
             self.slots.free(request.work.slot)
-        else:
+        elif request in self._waiting:
             self._waiting.remove(request)
+        else:
+            return  # cancelled when it had just ended
         request.listener.close(request.sentence_index)
         self._scheduler.refresh(request.listener)
         with self._changed:
@@ -256,11 +254,6 @@ class Engine(Generic[WorkT]):
                 self.capacity.leave(request.listener_id, self._clock())
         if error is not None and not request.is_cancelled:
             request.outlet.fail(error)
-
-    def _release_open(self, request: Request[WorkT]) -> None:
-        """Release it if it has not ended by itself meanwhile."""
-        if self._open.get(request.request_id) is request:
-            self._release(request)
 
     def _enqueue(self, request: Request[WorkT]) -> None:
         now_s = self._clock()
@@ -292,10 +285,7 @@ class Engine(Generic[WorkT]):
             self._end_all(EngineError(f"the engine failed: {type(error).__name__}: {error}"))
 
     def _wait_for_word(self) -> None:
-        """Sleep until something is submitted, cancelled, consumed or stopped.
-
-        Whoever is parked can only be freed by one of these, so no time limit is needed.
-        """
+        """Sleep until something is submitted, cancelled, consumed or stopped: nothing else frees who is parked."""
         with self._changed:
             self._changed.wait_for(lambda: self._inbox or self._is_stopping)
 

@@ -78,6 +78,10 @@ class Scheduler(Generic[WorkT]):
                 self._take_out(request)
                 self._place(request)
 
+    def learn(self, tick: Tick[WorkT], took_s: float) -> None:
+        """A step that was picked here took so long."""
+        self.costs[tick.stage.name].observe(len(tick.requests) - tick.num_heavy, tick.num_heavy, took_s)
+
     def pick(self, now_s: float) -> Tick[WorkT] | None:
         """The next step, or None where nobody can move."""
         for place, (_, first) in enumerate(self._order):
