@@ -33,7 +33,7 @@ from streamer.speech import (
 from streamer.synthesis import Samples, Synthesizer
 from streamer.text.sentences import Sentence, SentenceSplitter
 
-ENCODED_AT_ONCE_MS: Final = 100
+ENCODED_AT_ONCE_MS: Final = 200
 """Sound encoded without giving the event loop's other tasks a turn."""
 TIMESTAMP_HZ: Final = 48_000
 
