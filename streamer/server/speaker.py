@@ -13,7 +13,7 @@ from streamer.pipeline import speak
 from streamer.safe_start import start_safely
 from streamer.server import messages
 from streamer.server.flow_control import Outbox
-from streamer.server.framing import END_OF_UTTERANCE, FIRST_OF_SENTENCE, AudioFrame
+from streamer.server.framing import END_OF_UTTERANCE, FIRST_OF_SENTENCE, audio_frame
 from streamer.server.heard import SpokenSentence
 from streamer.server.replies import event_message, failure, held_back
 from streamer.server.utterance import Utterance
@@ -133,9 +133,7 @@ class Speaker:
         payload = packet.payload
         if self._is_framed:
             flags = FIRST_OF_SENTENCE * packet.is_first | END_OF_UTTERANCE * packet.is_last
-            payload = AudioFrame(
-                flags, utterance.stream, self._sequence, packet.timestamp, payload
-            ).to_bytes()
+            payload = audio_frame(flags, utterance.stream, self._sequence, packet.timestamp, payload)
         await self._outbox.put(payload)
         self._sequence += 1
         self._num_packets += 1
