@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from streamer.synthesis import STEP_BORDERS_S, EngineFigures
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_LAGS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 _FIRST_AUDIO_S = (0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1, 2, 5)
 _REAL_TIME_FACTORS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 4)
 _SECONDS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
@@ -30,8 +31,11 @@ class Metrics:
         self.requests_running = Gauge("tts_requests_running", "Open utterances.", registry=registry)
         self.ready = Gauge("tts_ready", "1 when new utterances are accepted.", registry=registry)
         self.engine_up = Gauge("tts_engine_up", "1 while the engine is alive.", registry=registry)
-        self.event_loop_lag = Gauge(
-            "tts_event_loop_lag_seconds", "How late the event loop's last timer was.", registry=registry
+        self.event_loop_lag = Histogram(
+            "tts_event_loop_lag_seconds",
+            "How late a timer of the event loop was, four times a second.",
+            buckets=_LAGS_S,
+            registry=registry,
         )
         self.egress_buffer = Gauge(
             "tts_egress_buffer_bytes", "Bytes written to sockets and not yet taken.", registry=registry
