@@ -65,9 +65,13 @@ class PlaybackClock:
             return 0.0
         return max(0.0, min(start_ms, end_ms - self._lead_ms) - self.position_ms) / 1000
 
-    async def until_due(self, start_ms: float, end_ms: float) -> None:
-        """Return when that packet may leave, which a report of the listener may bring nearer."""
+    async def until_due(self, start_ms: float, end_ms: float) -> bool:
+        """Return when that packet may leave, which a report of the listener may bring nearer.
+
+        True if it had to wait: it was there in time.
+        """
         loop = asyncio.get_running_loop()
+        has_waited = False
         while (wait_s := self.wait_s(start_ms, end_ms)) > 0:
             due_s = loop.time() + wait_s
             rested_s = due_s + min(REST_MS, (self._lead_ms or 0) / 4) / 1000
@@ -77,6 +81,8 @@ class PlaybackClock:
                 await self._moved.wait()
             finally:
                 timer.cancel()
+            has_waited = True
+        return has_waited
 
     def sent(self, start_ms: float, end_ms: float) -> float:
         """Note a packet that has left; returns for how many seconds the listener had run dry before it."""

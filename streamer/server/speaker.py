@@ -61,6 +61,7 @@ class Speaker:
         self._first_audio_ms: int | None = None
         self._ended: SpeechEnded | None = None
         self._warned: set[str] = set()
+        self._text_known_s = 0.0  # of the sentence that is being sent
 
     async def run(self) -> None:
         """Speak to the end, or until stopped."""
@@ -129,7 +130,7 @@ class Speaker:
         utterance, clock = self._utterance, self._utterance.clock
         start_ms = max(0.0, packet.timestamp / _SAMPLES_PER_MS)
         end_ms = (packet.timestamp + packet.duration) / _SAMPLES_PER_MS
-        await clock.until_due(start_ms, end_ms)
+        was_in_time = await clock.until_due(start_ms, end_ms)
         payload = packet.payload
         if self._is_framed:
             flags = FIRST_OF_SENTENCE * packet.is_first | END_OF_UTTERANCE * packet.is_last
@@ -141,7 +142,9 @@ class Speaker:
         if utterance.sentences:
             utterance.sentences[-1].sent_until(end_ms)
         dry_s = clock.sent(start_ms, end_ms)
-        if dry_s > 0 and clock.is_paced:
+        # Who waits for a writer's next words hears a pause of the writer, not one of ours.
+        is_ours = clock.is_paced and not was_in_time and self._text_known_s <= time.monotonic() - dry_s
+        if dry_s > 0 and is_ours:
             self._metrics.listener_ran_dry(dry_s)
         if self._first_audio_ms is None:
             first_audio_s = time.monotonic() - (utterance.first_text_s or time.monotonic())
@@ -160,6 +163,7 @@ class Speaker:
             self._audio_ms = event.audio_ms
             return
         if isinstance(event, SentenceStarted):
+            self._text_known_s = event.known_s
             utterance.num_spoken_chars = max(utterance.num_spoken_chars, event.char_end)
             utterance.sentences.append(
                 SpokenSentence(event.text, event.char_start, event.char_end, event.start_ms, event.start_ms)

@@ -60,7 +60,7 @@ class Metrics:
         )
         self.underrun_seconds = Histogram(
             "tts_playback_underrun_seconds",
-            "Silence of a listener who had played everything that was sent.",
+            "Silence of a listener who had played all that was sent, of text that was known.",
             buckets=_FIRST_AUDIO_S,
             registry=registry,
         )
@@ -70,7 +70,9 @@ class Metrics:
         self.connections_rejected = Counter(
             "tts_connections_rejected", "Refused connections.", ["reason"], registry=registry
         )
-        self.underruns = Counter("tts_underruns", "Times that a listener ran dry.", registry=registry)
+        self.underruns = Counter(
+            "tts_underruns", "Times that a listener ran dry of text that was known.", registry=registry
+        )
         self.bytes_sent = Counter("tts_bytes_sent", "Bytes of messages and sound.", registry=registry)
         self.slow_clients_closed = Counter(
             "tts_slow_client_closed", "Connections cut because nothing was read.", registry=registry
