@@ -3,43 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import tracemalloc
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 from fakes.speaking_model import save_speaking_model
 from fakes.synthesizer import FakeSynthesizer
-from speaking import Client, configured, eventually
-from websockets.asyncio.client import connect
+from speaking import connected, eventually, figure, serving
 
 from streamer.backends.local import LocalSynthesizer
 from streamer.server.app import Server
-from streamer.synthesis import Synthesizer
 
 CLIENTS = 4
 MAX_GROWTH_BYTES = 150_000
 """Of two hundred utterances: three quarters of a kilobyte each, less than one forgotten task takes."""
-
-
-@contextlib.asynccontextmanager
-async def serving(synthesizer: Synthesizer) -> AsyncIterator[Server]:
-    server = Server(configured(), synthesizer)
-    await server.start()
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(server.run_until_stopped())
-        yield server
-        server.stop()
-        server.stop()
-
-
-@contextlib.asynccontextmanager
-async def connected(server: Server) -> AsyncIterator[Client]:
-    url = f"ws://127.0.0.1:{server.port}/v1/stream"
-    async with connect(url, proxy=None, compression=None) as connection:
-        yield Client(connection)
 
 
 async def speak_many(server: Server, number: int) -> None:
@@ -65,24 +43,20 @@ async def speak_many(server: Server, number: int) -> None:
 
 async def left(server: Server) -> Counter[str]:
     """Tasks, and objects of our classes, once all is quiet."""
-    await eventually(lambda: value(server, "tts_connections") == 0)
+    await eventually(lambda: figure(server, "tts_connections") == 0)
     async with connected(server) as client:
         await asyncio.sleep(
             0.5
         )  # what was said has been heard: the engine forgets it when the next one comes
         await client.say("speak", id="last", text="deaf bead.", lead_ms=None)
         await client.until("done")
-    await eventually(lambda: value(server, "tts_connections") == 0)
-    await eventually(lambda: not value(server, "tts_slots_used") and not value(server, "tts_listeners"))
+    await eventually(lambda: figure(server, "tts_connections") == 0)
+    await eventually(lambda: not figure(server, "tts_slots_used") and not figure(server, "tts_listeners"))
     await asyncio.sleep(0.1)  # the last callbacks of closed sockets
     gc.collect()
     kinds = [type(item) for item in gc.get_objects()]
     counts = Counter(kind.__qualname__ for kind in kinds if str(kind.__module__).startswith("streamer."))
     return counts + Counter(tasks=len(asyncio.all_tasks()))
-
-
-def value(server: Server, name: str) -> float | None:
-    return server.metrics.registry.get_sample_value(name)
 
 
 async def test_two_hundred_utterances_leave_no_memory_taken() -> None:
@@ -101,7 +75,7 @@ async def test_two_hundred_utterances_leave_no_memory_taken() -> None:
             tracemalloc.stop()
         assert after == before
         assert later_num_bytes - num_bytes < MAX_GROWTH_BYTES
-        assert value(server, "tts_requests_running") == 0
+        assert figure(server, "tts_requests_running") == 0
 
 
 async def test_the_engine_keeps_no_slot_listener_or_outlet(tmp_path: Path) -> None:
@@ -111,4 +85,4 @@ async def test_the_engine_keeps_no_slot_listener_or_outlet(tmp_path: Path) -> No
         before = await left(server)
         await speak_many(server, 24)
         assert await left(server) == before
-        assert value(server, "tts_sentences_waiting") == 0
+        assert figure(server, "tts_sentences_waiting") == 0
