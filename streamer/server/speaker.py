@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator
 
+from streamer.audio.packets import PacketEncoder
 from streamer.errors import InternalError, StreamerError
 from streamer.pipeline import speak
 from streamer.safe_start import start_safely
@@ -42,6 +43,7 @@ class Speaker:
     def __init__(
         self,
         utterance: Utterance,
+        encoder: PacketEncoder,
         synthesizer: Synthesizer,
         outbox: Outbox,
         metrics: Metrics,
@@ -51,6 +53,7 @@ class Speaker:
     ) -> None:
         self._who = {"session_id": session_id, "utterance_id": utterance.id}
         self._utterance = utterance
+        self._encoder = encoder
         self._synthesizer = synthesizer
         self._outbox = outbox
         self._metrics = metrics
@@ -107,7 +110,7 @@ class Speaker:
         utterance = self._utterance
         await utterance.turn.wait()
         events: AsyncGenerator[SpeechEvent, None] = speak(
-            utterance.feed, self._synthesizer, utterance.settings, utterance.encoder
+            utterance.feed, self._synthesizer, utterance.settings, self._encoder
         )
         if utterance.settings.starts_safely:
             events = start_safely(events, utterance.feed, self._synthesizer.expected_speed())

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from fakes.speaking_model import save_speaking_model
 from fakes.synthesizer import FakeSynthesizer
-from speaking import connected, eventually, figure, serving
+from speaking import connected, eventually, figure, running, serving
 
+from streamer.audio.opus import OpusFrames
 from streamer.backends.local import LocalSynthesizer
 from streamer.server.app import Server
 
@@ -76,6 +77,17 @@ async def test_two_hundred_utterances_leave_no_memory_taken() -> None:
         assert after == before
         assert later_num_bytes - num_bytes < MAX_GROWTH_BYTES
         assert figure(server, "tts_requests_running") == 0
+
+
+async def test_a_session_remembers_its_utterances_without_their_encoders() -> None:
+    """What is kept of them for a late `cancel` is text and times, not 32 KB each."""
+    async with running() as server, server.client() as client:
+        for index in range(5):
+            await client.say("speak", id=f"{index}", text="deaf bead.", lead_ms=None)
+            await client.until("done")
+        await client.pong()
+        gc.collect()
+        assert not any(type(item) is OpusFrames for item in gc.get_objects())
 
 
 async def test_the_engine_keeps_no_slot_listener_or_outlet(tmp_path: Path) -> None:
