@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from streamer.config import Config, load_config, options
@@ -115,19 +119,41 @@ def _config(parsed: argparse.Namespace) -> Config:
 
 
 def _serve(parsed: argparse.Namespace) -> int:
-    from rich.console import Console
+    with _ending_at_once_on_sigterm():
+        from rich.console import Console
 
-    from streamer.telemetry.logs import configure_logging
+        from streamer.telemetry.logs import configure_logging
 
-    config = _config(parsed)
-    configure_logging(config.log.log_level, config.log.log_format)
-    console = Console(stderr=True)
-    with console.status("loading the model"):
-        from streamer.assembly import build_server
+        config = _config(parsed)
+        configure_logging(config.log.log_level, config.log.log_format)
+        console = Console(stderr=True)
+        with console.status("loading the model"):
+            from streamer.assembly import build_server
 
-        server = build_server(config)
-    asyncio.run(_run_server(server, config))
+            server = build_server(config)
+        asyncio.run(_run_server(server, config))
     return 0
+
+
+@contextlib.contextmanager
+def _ending_at_once_on_sigterm() -> Iterator[None]:
+    """While the model loads nobody is served yet; once it has, the server's own handler takes over.
+
+    No exception is raised: it would come out of the middle of a library, and wait for threads that compile.
+    """
+    line = b"streamer: stopped while loading the model\n"
+    if sys.stderr.isatty():
+        line = b"\r\x1b[K\x1b[?25h" + line  # over the spinner, which hides the cursor
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        os.write(2, line)
+        os._exit(0)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 async def _run_server(server: Server, config: Config) -> None:

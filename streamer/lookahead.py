@@ -98,6 +98,7 @@ class SentencesAhead:
 
     async def _request(self, sentences: Sequence[Sentence]) -> None:
         """Have each sentence made, in order, as far ahead as the queue lets us."""
+        known_s = time.monotonic()
         for sentence in sentences:
             request = SentenceRequest(
                 request_id=f"{self._utterance_id}.{self._num_sentences}",
@@ -107,9 +108,8 @@ class SentencesAhead:
                 sentence_index=self._num_sentences,
                 utterance_id=self._utterance_id,
             )
-            stream = SentenceStream(
-                sentence, self._num_sentences, self._synthesizer.synthesize(request), self.waiting
-            )
+            chunks = self._synthesizer.synthesize(request)
+            stream = SentenceStream(sentence, self._num_sentences, known_s, chunks, self.waiting)
             self._num_sentences += 1
             self._streams.add(stream)
             await self._queue.put(stream)
@@ -119,10 +119,16 @@ class SentenceStream:
     """One sentence in the making: its chunks are pulled into a bounded queue, and iterated from there."""
 
     def __init__(
-        self, sentence: Sentence, index: int, chunks: AsyncIterator[PcmChunk], waiting: WaitingTime
+        self,
+        sentence: Sentence,
+        index: int,
+        known_s: float,
+        chunks: AsyncIterator[PcmChunk],
+        waiting: WaitingTime,
     ) -> None:
         self.sentence = sentence
         self.index = index
+        self.known_s = known_s
         self._chunks = chunks
         self._waiting = waiting
         self._queue: asyncio.Queue[PcmChunk | Exception | None] = asyncio.Queue(CHUNKS_AHEAD)

@@ -16,7 +16,7 @@ from typing import Final
 from streamer.audio.packets import INPUT_HZ, Packet, PacketEncoder
 from streamer.audio.pcm import SentenceJoiner
 from streamer.errors import ConfigError
-from streamer.lookahead import SentencesAhead
+from streamer.lookahead import SentencesAhead, SentenceStream
 from streamer.speech import (
     AudioPacket,
     Flushed,
@@ -33,7 +33,7 @@ from streamer.speech import (
 from streamer.synthesis import Samples, Synthesizer
 from streamer.text.sentences import Sentence, SentenceSplitter
 
-ENCODED_AT_ONCE_MS: Final = 100
+ENCODED_AT_ONCE_MS: Final = 200
 """Sound encoded without giving the event loop's other tasks a turn."""
 TIMESTAMP_HZ: Final = 48_000
 
@@ -70,7 +70,7 @@ async def speak(
                 break
             async for chunk in item:
                 if chunk.samples.size or chunk.is_last:
-                    for event in sound.begin_sentence(item.sentence, item.index):
+                    for event in sound.begin_sentence(item):
                         yield event
                 for packet in sound.add(chunk.samples):
                     yield packet
@@ -111,14 +111,22 @@ class _Sound:
     def is_longer_than(self, seconds: float) -> bool:
         return self._num_samples >= seconds * self._input_hz
 
-    def begin_sentence(self, sentence: Sentence, index: int) -> Iterator[SpeechEvent]:
+    def begin_sentence(self, stream: SentenceStream) -> Iterator[SpeechEvent]:
+        sentence = stream.sentence
         if self._sentence is sentence:
             return
-        self._sentence, self._index = sentence, index
+        self._sentence, self._index = sentence, stream.index
         self._start_ms = self.duration_ms
         self._unmarked_start = round(self._num_samples * TIMESTAMP_HZ / self._input_hz)
         self.num_sentences += 1
-        yield SentenceStarted(index, sentence.text, sentence.char_start, sentence.char_end, self._start_ms)
+        yield SentenceStarted(
+            stream.index,
+            sentence.text,
+            sentence.char_start,
+            sentence.char_end,
+            self._start_ms,
+            stream.known_s,
+        )
 
     def add(self, samples: Samples) -> Iterator[AudioPacket]:
         yield from self._encode(self._joiner.push(samples))

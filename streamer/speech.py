@@ -41,13 +41,17 @@ class SpeechSettings:
 
 @dataclass(frozen=True, slots=True)
 class SentenceStarted:
-    """Comes before a sentence's first packet. Character positions are those of the utterance's whole text."""
+    """Comes before a sentence's first packet. Character positions are those of the utterance's whole text.
+
+    `known_s`: when its text was there to be spoken, by `time.monotonic`.
+    """
 
     index: int
     text: str
     char_start: int
     char_end: int
     start_ms: int
+    known_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

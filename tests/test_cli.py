@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import urllib.request
+from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +37,25 @@ async def start_and_perhaps_die():
         threading.Timer(0.3, fake.die).start()
 fake.start = start_and_perhaps_die
 cli.main(["serve", "--port", "0", "--drain-timeout-s", "1"])
+"""
+
+
+LOAD = """
+import asyncio, sys, time
+sys.path.insert(0, "tests")
+from fakes.synthesizer import FakeSynthesizer
+from streamer import assembly, cli
+fake = FakeSynthesizer()
+def load(_):
+    if sys.argv[1] == "files":
+        print("loading", flush=True)
+        time.sleep(60)
+    return fake
+async def warm_up():
+    print("loading", flush=True)
+    await asyncio.to_thread(time.sleep, 60)
+assembly.build_synthesizer, fake.start = load, warm_up
+cli.main(["serve", "--port", "0"])
 """
 
 
@@ -135,7 +155,7 @@ async def started(*arguments: str) -> tuple[asyncio.subprocess.Process, str]:
         *(sys.executable, "-c", SERVE, *arguments),
         cwd=ROOT,
         env={**os.environ, "NO_PROXY": "*"},
-        stdout=asyncio.subprocess.PIPE,
+        stdout=PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )
     assert process.stdout is not None
@@ -156,6 +176,20 @@ async def test_serve_prints_its_address_and_ends_well_on_sigterm() -> None:
     assert "tone" in json.dumps(json.loads(await asyncio.to_thread(get, "/v1/voices")))
     process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(process.wait(), 20) == 0
+
+
+@pytest.mark.parametrize("phase", ["files", "warm-up"])
+async def test_sigterm_while_the_model_loads_ends_at_once(phase: str) -> None:
+    """With status 0 and one line, whether files are read or a thread warms up that cannot be stopped."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", LOAD, phase), cwd=ROOT, stdout=PIPE, stderr=PIPE
+    )
+    assert process.stdout is not None
+    assert await asyncio.wait_for(process.stdout.readline(), 60) == b"loading\n"
+    process.send_signal(signal.SIGTERM)
+    output, errors = await asyncio.wait_for(process.communicate(), 5)
+    assert (process.returncode, output) == (0, b"")
+    assert errors == b"streamer: stopped while loading the model\n"
 
 
 async def test_serve_ends_with_a_status_of_its_own_when_the_engine_dies() -> None:

@@ -122,9 +122,9 @@ class _Framer:
         return num_samples * TIMESTAMP_HZ // self.sample_rate_hz
 
     def _cut(self, samples: Samples) -> list[Samples]:
-        # The saturation comes again: a filter overshoots.
         self.num_samples += len(samples)
-        samples = np.concatenate([self._rest, np.clip(samples, -1.0, 1.0)])
+        if self._rest.size:
+            samples = np.concatenate([self._rest, samples])
         num_whole = len(samples) // self.frame_size * self.frame_size
         self._rest = samples[num_whole:]
         return [samples[start : start + self.frame_size] for start in range(0, num_whole, self.frame_size)]

@@ -26,6 +26,8 @@ def checked(samples: Samples) -> Samples:
     """The samples, saturated to [-1, 1]; raises `AudioEncodeError` where one is not a number."""
     if samples.ndim != 1:
         raise AudioEncodeError(f"sound has the shape {samples.shape}, not [num_samples]")
+    if not samples.size or max(samples.max(), -samples.min()) <= 1.0:  # False where one is not a number
+        return samples.astype(np.float32, copy=False)
     if not np.isfinite(samples).all():
         raise AudioEncodeError("the sound holds a value that is not a number")
     return np.clip(samples, -1.0, 1.0).astype(np.float32, copy=False)
@@ -81,20 +83,17 @@ class SentenceJoiner:
         chunk = checked(chunk)
         if not chunk.size:
             return chunk
-        level = np.abs(chunk)
-        peaks = np.maximum(np.maximum.accumulate(level), self._peak)
-        self._peak = float(peaks[-1])
-        loud = np.flatnonzero(level > np.maximum(_SILENCE_PEAK, _SILENCE_BELOW_PEAK * peaks))
-        if not loud.size:
+        first, end = self._loud_part(chunk)
+        if first == end:
             self._held.append(chunk)
             if not self._num_out:
                 self._held = [np.concatenate(self._held)[-self._kept_lead :]]
             return np.zeros(0, np.float32)
-        silence = np.concatenate([*self._held, chunk[: loud[0]]])
+        silence = np.concatenate([*self._held, chunk[:first]])
         if not self._num_out:
             silence = silence[-self._kept_lead :]
-        self._held = [chunk[loud[-1] + 1 :]]
-        return self._emit(np.concatenate([silence, chunk[loud[0] : loud[-1] + 1]]))
+        self._held = [chunk[end:]]
+        return self._emit(np.concatenate([silence, chunk[first:end]]))
 
     def end_sentence(self, pause_s: float) -> Samples:
         """End the sentence: its last moments faded to nothing, then `pause_s` of silence."""
@@ -108,6 +107,22 @@ class SentenceJoiner:
         tail = self._take_tail()
         self._begin_sentence()
         return tail
+
+    def _loud_part(self, chunk: Samples) -> tuple[int, int]:
+        """Where the chunk is first and last louder than silence is after the peaks so far; (0, 0): nowhere."""
+        level = np.abs(chunk)
+        before = self._peak
+        peak = np.maximum(level.max(keepdims=True), before)
+        self._peak = float(peak[0])
+        is_loud = level > _limit_of_silence(peak)
+        first = int(is_loud.argmax())
+        if not is_loud[first]:
+            return 0, 0
+        end = len(chunk) - int(is_loud[::-1].argmax())
+        # After the loudest moment the limit stays; before it was lower, so that speech may have begun earlier.
+        peaks = np.maximum(np.maximum.accumulate(level[:first]), before)
+        began = np.flatnonzero(level[:first] > _limit_of_silence(peaks))
+        return int(began[0]) if began.size else first, end
 
     def _begin_sentence(self) -> None:
         self._held = []
@@ -138,6 +153,12 @@ class SentenceJoiner:
             tail = np.concatenate([tail, mirrored])[:num_faded]
         fade = _rising(len(tail))[::-1][-num_faded:] if len(tail) < num_faded else self._fade_in[::-1]
         return np.concatenate([tail[: len(tail) - len(fade)], tail[len(tail) - len(fade) :] * fade])
+
+
+def _limit_of_silence(peaks: Samples) -> Samples:
+    """What is not louder than this is silence, where the loudest so far was `peaks`."""
+    limits: Samples = np.maximum(_SILENCE_PEAK, _SILENCE_BELOW_PEAK * peaks)
+    return limits
 
 
 def _rising(num_samples: int) -> Samples:

@@ -66,7 +66,7 @@ class Resampler:
         next_first = num_out * self._down // self._up - self._reach
         self._inputs = self._inputs[next_first - self._first_input :]
         self._first_input = next_first
-        return outputs
+        return np.clip(outputs, -1.0, 1.0, out=outputs)  # a filter overshoots
 
 
 def _polyphase(up: int, down: int, reach: int) -> npt.NDArray[np.float64]:

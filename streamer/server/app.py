@@ -172,7 +172,7 @@ class Server:
         while True:
             asleep_s = time.monotonic()
             await asyncio.sleep(WATCH_INTERVAL_S)
-            self.metrics.event_loop_lag.set(max(0.0, time.monotonic() - asleep_s - WATCH_INTERVAL_S))
+            self.metrics.event_loop_lag.observe(max(0.0, time.monotonic() - asleep_s - WATCH_INTERVAL_S))
             health = self._synthesizer.health()
             self.metrics.engine_up.set(health.alive)
             self.metrics.ready.set(self.is_ready)

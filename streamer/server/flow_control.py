@@ -6,8 +6,8 @@ Kernel buffers take minutes of Opus from a client that reads nothing: waiting fo
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -15,6 +15,8 @@ OUTBOX_FRAMES: Final = 64
 REST_MS: Final = 200
 """Whoever is as far ahead as he may be rests so long and then sends what has become due in one go: a timer and a
 wake-up for every packet cost more than the packet."""
+BEAT_S: Final = 0.02
+"""Rests end on a common beat, so that one wake-up of the process serves all listeners who are due by then."""
 Clock = Callable[[], float]
 
 
@@ -63,13 +65,24 @@ class PlaybackClock:
             return 0.0
         return max(0.0, min(start_ms, end_ms - self._lead_ms) - self.position_ms) / 1000
 
-    async def until_due(self, start_ms: float, end_ms: float) -> None:
-        """Return when that packet may leave, which a report of the listener may bring nearer."""
+    async def until_due(self, start_ms: float, end_ms: float) -> bool:
+        """Return when that packet may leave, which a report of the listener may bring nearer.
+
+        True if it had to wait: it was there in time.
+        """
+        loop = asyncio.get_running_loop()
+        has_waited = False
         while (wait_s := self.wait_s(start_ms, end_ms)) > 0:
+            due_s = loop.time() + wait_s
+            rested_s = due_s + min(REST_MS, (self._lead_ms or 0) / 4) / 1000
             self._moved.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s + min(REST_MS, (self._lead_ms or 0) / 4) / 1000):
-                    await self._moved.wait()
+            timer = loop.call_at(max(due_s, rested_s // BEAT_S * BEAT_S), self._moved.set)
+            try:
+                await self._moved.wait()
+            finally:
+                timer.cancel()
+            has_waited = True
+        return has_waited
 
     def sent(self, start_ms: float, end_ms: float) -> float:
         """Note a packet that has left; returns for how many seconds the listener had run dry before it."""
@@ -101,6 +114,8 @@ class Writable(Protocol):
     @property
     def transport(self) -> asyncio.Transport: ...
 
+    def try_send_all(self, messages: Sequence[str | bytes]) -> bool: ...
+
     async def send_all(self, messages: Sequence[str | bytes]) -> None: ...
 
 
@@ -110,30 +125,45 @@ class Outbox:
     def __init__(self, write_timeout_s: float, count_bytes: Callable[[int], None]) -> None:
         self._write_timeout_s = write_timeout_s
         self._count_bytes = count_bytes
-        self._frames: asyncio.Queue[str | bytes] = asyncio.Queue(OUTBOX_FRAMES)
+        self._frames: deque[str | bytes] = deque()
+        self._arrived, self._has_room, self._is_written = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._is_written.set()
 
     async def put(self, frame: str | bytes) -> None:
-        await self._frames.put(frame)
+        """Add a frame, as soon as there is room."""
+        while len(self._frames) >= OUTBOX_FRAMES:
+            self._has_room.clear()
+            await self._has_room.wait()
+        self._frames.append(frame)
+        self._is_written.clear()
+        self._arrived.set()
 
     async def emptied(self) -> None:
         """Return when everything put so far was written."""
-        await self._frames.join()
+        await self._is_written.wait()
 
     async def write(self, connection: Writable) -> None:
         """Write frames until cancelled; raises `SlowClientError` where they cannot be written in time."""
         while True:
-            frames = [await self._frames.get()]
-            while not self._frames.empty():
-                frames.append(self._frames.get_nowait())
-            try:
-                async with asyncio.timeout(self._write_timeout_s):
-                    await connection.send_all(frames)
-            except TimeoutError:
-                connection.transport.abort()
-                raise SlowClientError from None
-            for frame in frames:
-                self._frames.task_done()
-                self._count_bytes(len(frame))
+            while not self._frames:
+                self._arrived.clear()
+                await self._arrived.wait()
+            frames = tuple(self._frames)
+            self._frames.clear()
+            self._has_room.set()
+            if not connection.try_send_all(frames):
+                await self._send_in_time(connection, frames)
+            self._count_bytes(sum(map(len, frames)))
+            if not self._frames:
+                self._is_written.set()
+
+    async def _send_in_time(self, connection: Writable, frames: Sequence[str | bytes]) -> None:
+        try:
+            async with asyncio.timeout(self._write_timeout_s):
+                await connection.send_all(frames)
+        except TimeoutError:
+            connection.transport.abort()
+            raise SlowClientError from None
 
 
 class ByteBudget:

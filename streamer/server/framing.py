@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 VERSION = 1
 FIRST_OF_SENTENCE = 1
@@ -12,18 +11,7 @@ _HEADER = struct.Struct("!BBHII")
 HEADER_BYTES = _HEADER.size
 
 
-@dataclass(frozen=True, slots=True)
-class AudioFrame:
+def audio_frame(flags: int, stream: int, sequence: int, timestamp: int, payload: bytes) -> bytes:
     """One binary message. `timestamp`: samples at 48 kHz after pre-skip; sent modulo 2^32."""
-
-    flags: int
-    stream: int
-    sequence: int
-    timestamp: int
-    payload: bytes
-
-    def to_bytes(self) -> bytes:
-        header = _HEADER.pack(
-            VERSION, self.flags, self.stream, self.sequence & 0xFFFFFFFF, self.timestamp & 0xFFFFFFFF
-        )
-        return header + self.payload
+    header = _HEADER.pack(VERSION, flags, stream, sequence & 0xFFFFFFFF, timestamp & 0xFFFFFFFF)
+    return header + payload

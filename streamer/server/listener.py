@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Response
+from websockets.protocol import State
 
 from streamer.server.http import refusal
 
@@ -48,14 +49,25 @@ class FirstBytesConnection(ServerConnection):
         self._waiting_transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
 
+    def try_send_all(self, messages: Sequence[str | bytes]) -> bool:
+        """Send several messages if that needs no waiting; returns whether they were sent."""
+        if self.paused or self.protocol.state is not State.OPEN:
+            return False
+        self._write_all(messages)
+        self.send_data()
+        return True
+
     async def send_all(self, messages: Sequence[str | bytes]) -> None:
         """Send several messages, and wait for room once. Raises what `send` raises."""
         async with self.send_context():
-            for message in messages:
-                if isinstance(message, str):
-                    self.protocol.send_text(message.encode())
-                else:
-                    self.protocol.send_binary(message)
+            self._write_all(messages)
+
+    def _write_all(self, messages: Sequence[str | bytes]) -> None:
+        for message in messages:
+            if isinstance(message, str):
+                self.protocol.send_text(message.encode())
+            else:
+                self.protocol.send_binary(message)
 
     def send_data(self) -> None:
         """As websockets does it, but what was written together goes to the kernel together."""

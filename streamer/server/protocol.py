@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from streamer.audio.packets import PacketEncoder
 from streamer.config import LimitsConfig
 from streamer.errors import (
     AuthenticationError,
@@ -44,9 +45,10 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Start speaking this utterance."""
+    """Start speaking this utterance with this encoder, which is large and not to be kept beyond that."""
 
     utterance: Utterance
+    encoder: PacketEncoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,6 @@ class Protocol:
             id=message.id,
             stream=self._num_streams,
             settings=settings,
-            encoder=encoder,
             clock=PlaybackClock(lead_ms),
             turn=turn,
             after=after,
@@ -178,7 +179,7 @@ class Protocol:
         if message.id in self._refused_ids:
             self._refused_ids.remove(message.id)
         stops = self._stops(others, message.ref) if message.interrupt else []
-        return [*stops, Send(started(utterance, lead_ms)), Begin(utterance)]
+        return [*stops, Send(started(utterance, encoder.pre_skip, lead_ms)), Begin(utterance, encoder)]
 
     def _check_start(self, message: messages.Start, num_others: int) -> None:
         if self.refusal is not None:

@@ -40,7 +40,7 @@ def short(value: object) -> str | None:
     return value if isinstance(value, str) and len(value) <= 128 else None
 
 
-def started(utterance: Utterance, lead_ms: int | None) -> messages.Started:
+def started(utterance: Utterance, pre_skip: int, lead_ms: int | None) -> messages.Started:
     """The answer to a `start` that was accepted."""
     settings = utterance.settings
     return messages.Started(
@@ -51,7 +51,7 @@ def started(utterance: Utterance, lead_ms: int | None) -> messages.Started:
         encoding=settings.encoding,
         sample_rate=settings.sample_rate_hz,
         frame_ms=settings.frame_ms,
-        pre_skip=utterance.encoder.pre_skip,
+        pre_skip=pre_skip,
         lead_ms=lead_ms,
         seed=settings.params.seed,
         start="safe" if settings.starts_safely else "early",

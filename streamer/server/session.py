@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from websockets.exceptions import ConnectionClosed
 
+from streamer.audio.packets import PacketEncoder
 from streamer.errors import AuthenticationError, IdleTimeoutError, OverloadedError, StreamerError
 from streamer.server import messages
 from streamer.server.decoding import Framing, read_query
@@ -147,19 +148,20 @@ class Session:
             match action:
                 case Send(message):
                     await self._say(message)
-                case Begin(utterance):
+                case Begin(utterance, encoder):
                     self._quiet.clear()
-                    self._tasks.create_task(self._speak(utterance))
+                    self._tasks.create_task(self._speak(utterance, encoder))
                 case Stop(utterance):
                     utterance.stop("client")
                     await utterance.sent.wait()
                 case Close(code, reason):
                     await self._close(code, reason)
 
-    async def _speak(self, utterance: Utterance) -> None:
+    async def _speak(self, utterance: Utterance, encoder: PacketEncoder) -> None:
         service = self._service
         speaker = Speaker(
             utterance,
+            encoder,
             service.synthesizer,
             self._outbox,
             service.metrics,

@@ -8,12 +8,13 @@ import logging
 import time
 from collections.abc import AsyncGenerator
 
+from streamer.audio.packets import PacketEncoder
 from streamer.errors import InternalError, StreamerError
 from streamer.pipeline import speak
 from streamer.safe_start import start_safely
 from streamer.server import messages
 from streamer.server.flow_control import Outbox
-from streamer.server.framing import END_OF_UTTERANCE, FIRST_OF_SENTENCE, AudioFrame
+from streamer.server.framing import END_OF_UTTERANCE, FIRST_OF_SENTENCE, audio_frame
 from streamer.server.heard import SpokenSentence
 from streamer.server.replies import event_message, failure, held_back
 from streamer.server.utterance import Utterance
@@ -42,6 +43,7 @@ class Speaker:
     def __init__(
         self,
         utterance: Utterance,
+        encoder: PacketEncoder,
         synthesizer: Synthesizer,
         outbox: Outbox,
         metrics: Metrics,
@@ -51,6 +53,7 @@ class Speaker:
     ) -> None:
         self._who = {"session_id": session_id, "utterance_id": utterance.id}
         self._utterance = utterance
+        self._encoder = encoder
         self._synthesizer = synthesizer
         self._outbox = outbox
         self._metrics = metrics
@@ -61,6 +64,7 @@ class Speaker:
         self._first_audio_ms: int | None = None
         self._ended: SpeechEnded | None = None
         self._warned: set[str] = set()
+        self._text_known_s = 0.0  # of the sentence that is being sent
 
     async def run(self) -> None:
         """Speak to the end, or until stopped."""
@@ -106,7 +110,7 @@ class Speaker:
         utterance = self._utterance
         await utterance.turn.wait()
         events: AsyncGenerator[SpeechEvent, None] = speak(
-            utterance.feed, self._synthesizer, utterance.settings, utterance.encoder
+            utterance.feed, self._synthesizer, utterance.settings, self._encoder
         )
         if utterance.settings.starts_safely:
             events = start_safely(events, utterance.feed, self._synthesizer.expected_speed())
@@ -129,13 +133,11 @@ class Speaker:
         utterance, clock = self._utterance, self._utterance.clock
         start_ms = max(0.0, packet.timestamp / _SAMPLES_PER_MS)
         end_ms = (packet.timestamp + packet.duration) / _SAMPLES_PER_MS
-        await clock.until_due(start_ms, end_ms)
+        was_in_time = await clock.until_due(start_ms, end_ms)
         payload = packet.payload
         if self._is_framed:
             flags = FIRST_OF_SENTENCE * packet.is_first | END_OF_UTTERANCE * packet.is_last
-            payload = AudioFrame(
-                flags, utterance.stream, self._sequence, packet.timestamp, payload
-            ).to_bytes()
+            payload = audio_frame(flags, utterance.stream, self._sequence, packet.timestamp, payload)
         await self._outbox.put(payload)
         self._sequence += 1
         self._num_packets += 1
@@ -143,7 +145,9 @@ class Speaker:
         if utterance.sentences:
             utterance.sentences[-1].sent_until(end_ms)
         dry_s = clock.sent(start_ms, end_ms)
-        if dry_s > 0 and clock.is_paced:
+        # Who waits for a writer's next words hears a pause of the writer, not one of ours.
+        is_ours = clock.is_paced and not was_in_time and self._text_known_s <= time.monotonic() - dry_s
+        if dry_s > 0 and is_ours:
             self._metrics.listener_ran_dry(dry_s)
         if self._first_audio_ms is None:
             first_audio_s = time.monotonic() - (utterance.first_text_s or time.monotonic())
@@ -162,6 +166,7 @@ class Speaker:
             self._audio_ms = event.audio_ms
             return
         if isinstance(event, SentenceStarted):
+            self._text_known_s = event.known_s
             utterance.num_spoken_chars = max(utterance.num_spoken_chars, event.char_end)
             utterance.sentences.append(
                 SpokenSentence(event.text, event.char_start, event.char_end, event.start_ms, event.start_ms)

@@ -10,7 +10,6 @@ import time
 from dataclasses import dataclass, field
 from typing import Literal
 
-from streamer.audio.packets import PacketEncoder
 from streamer.errors import StreamerError
 from streamer.server import messages
 from streamer.server.admission import Turn
@@ -26,7 +25,6 @@ class Utterance:
     id: str
     stream: int
     settings: SpeechSettings
-    encoder: PacketEncoder
     clock: PlaybackClock
     turn: Turn
     after: Utterance | None = None

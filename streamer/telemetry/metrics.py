@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from streamer.synthesis import STEP_BORDERS_S, EngineFigures
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_LAGS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 _FIRST_AUDIO_S = (0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1, 2, 5)
 _REAL_TIME_FACTORS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 4)
 _SECONDS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
@@ -30,8 +31,11 @@ class Metrics:
         self.requests_running = Gauge("tts_requests_running", "Open utterances.", registry=registry)
         self.ready = Gauge("tts_ready", "1 when new utterances are accepted.", registry=registry)
         self.engine_up = Gauge("tts_engine_up", "1 while the engine is alive.", registry=registry)
-        self.event_loop_lag = Gauge(
-            "tts_event_loop_lag_seconds", "How late the event loop's last timer was.", registry=registry
+        self.event_loop_lag = Histogram(
+            "tts_event_loop_lag_seconds",
+            "How late a timer of the event loop was, four times a second.",
+            buckets=_LAGS_S,
+            registry=registry,
         )
         self.egress_buffer = Gauge(
             "tts_egress_buffer_bytes", "Bytes written to sockets and not yet taken.", registry=registry
@@ -56,7 +60,7 @@ class Metrics:
         )
         self.underrun_seconds = Histogram(
             "tts_playback_underrun_seconds",
-            "Silence of a listener who had played everything that was sent.",
+            "Silence of a listener who had played all that was sent, of text that was known.",
             buckets=_FIRST_AUDIO_S,
             registry=registry,
         )
@@ -66,7 +70,9 @@ class Metrics:
         self.connections_rejected = Counter(
             "tts_connections_rejected", "Refused connections.", ["reason"], registry=registry
         )
-        self.underruns = Counter("tts_underruns", "Times that a listener ran dry.", registry=registry)
+        self.underruns = Counter(
+            "tts_underruns", "Times that a listener ran dry of text that was known.", registry=registry
+        )
         self.bytes_sent = Counter("tts_bytes_sent", "Bytes of messages and sound.", registry=registry)
         self.slow_clients_closed = Counter(
             "tts_slow_client_closed", "Connections cut because nothing was read.", registry=registry

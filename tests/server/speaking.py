@@ -16,6 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from streamer.config import Config, LimitsConfig, ServerConfig, SpeechConfig
 from streamer.errors import EngineError
 from streamer.server.app import Server
+from streamer.synthesis import Synthesizer
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,32 @@ async def running(
             server.stop()
     assert synthesizer.num_open == 0
     assert synthesizer.is_closed
+
+
+@contextlib.asynccontextmanager
+async def serving(synthesizer: Synthesizer, config: Config | None = None) -> AsyncIterator[Server]:
+    """A server over any synthesizer."""
+    server = Server(config or configured(), synthesizer)
+    await server.start()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(server.run_until_stopped())
+        try:
+            yield server
+        finally:
+            server.stop()
+            server.stop()
+
+
+@contextlib.asynccontextmanager
+async def connected(server: Server, query: str = "", **options: Any) -> AsyncIterator[Client]:
+    url = f"ws://127.0.0.1:{server.port}/v1/stream{query}"
+    async with connect(url, proxy=None, compression=None, **options) as connection:
+        yield Client(connection)
+
+
+def figure(server: Server, name: str, **labels: str) -> float | None:
+    """What `/metrics` would tell; None where there is no such series."""
+    return server.metrics.registry.get_sample_value(name, labels)
 
 
 async def eventually(condition: Any) -> None:

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from typing import cast
+
 import pytest
 
-from streamer.server.flow_control import ByteBudget, PlaybackClock
+from streamer.server.flow_control import (
+    BEAT_S,
+    OUTBOX_FRAMES,
+    REST_MS,
+    ByteBudget,
+    Outbox,
+    PlaybackClock,
+    SlowClientError,
+)
 
 
 class FakeTime:
@@ -82,6 +94,86 @@ def test_a_sound_behind_another_begins_when_that_is_over() -> None:
     assert second.wait_s(0, 20) == 0
     second.sent(0, 20)
     assert second.position_ms == pytest.approx(-400)
+
+
+async def test_rests_of_many_listeners_end_together() -> None:
+    """Those due within one beat are woken at once, none before its time and none after its rest."""
+    clocks = [PlaybackClock(2000) for _ in range(8)]
+    woken_s: list[float] = []
+
+    async def wait(clock: PlaybackClock, wait_ms: float) -> None:
+        clock.sent(0, 2000 + wait_ms)
+        begun_s = asyncio.get_running_loop().time()
+        await clock.until_due(2000 + wait_ms, 2000 + wait_ms)
+        woken_s.append(asyncio.get_running_loop().time())
+        assert woken_s[-1] - begun_s >= (wait_ms + REST_MS) / 1000 - 1.1 * BEAT_S
+
+    async with asyncio.TaskGroup() as tasks:
+        for index, clock in enumerate(clocks):
+            tasks.create_task(wait(clock, 1 + index))
+    # Eight waits that end within 8 ms of each other lie on one beat, or on both sides of one.
+    assert len({round(moment_s / BEAT_S) for moment_s in woken_s}) <= 2
+
+
+class FakeWire:
+    """Takes what is written, or, while it has no room, lets the writer wait."""
+
+    def __init__(self) -> None:
+        self.writes: list[Sequence[str | bytes]] = []
+        self.room = asyncio.Event()
+        self.room.set()
+        self.is_aborted = False
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        return cast("asyncio.Transport", self)
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+    def try_send_all(self, messages: Sequence[str | bytes]) -> bool:
+        if self.room.is_set():
+            self.writes.append(messages)
+        return self.room.is_set()
+
+    async def send_all(self, messages: Sequence[str | bytes]) -> None:
+        await self.room.wait()
+        self.writes.append(messages)
+
+
+async def test_frames_are_written_in_order_and_those_of_one_turn_together() -> None:
+    """What was put without a pause is one write, and `emptied` returns when all of it was written."""
+    wire, counted = FakeWire(), list[int]()
+    outbox = Outbox(1.0, counted.append)
+    async with asyncio.TaskGroup() as tasks:
+        writer = tasks.create_task(outbox.write(wire))
+        for round_ in range(3):
+            for index in range(3):
+                await outbox.put(bytes([round_, index]))
+            await outbox.emptied()
+        writer.cancel()
+    assert wire.writes == [tuple(bytes([r, i]) for i in range(3)) for r in range(3)] and counted == [6, 6, 6]
+
+
+async def test_a_full_outbox_holds_its_writers_back_and_then_cuts_the_client() -> None:
+    """No more than its bound waits, besides what is being written, and not for longer than the time-out."""
+    wire = FakeWire()
+    wire.room.clear()
+    outbox = Outbox(0.1, lambda _: None)
+    num_put = 0
+
+    async def fill() -> None:
+        nonlocal num_put
+        while True:
+            await outbox.put(b"x")
+            num_put += 1
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(outbox.write(wire))
+            tasks.create_task(fill())
+    assert caught.group_contains(SlowClientError) and wire.is_aborted
+    assert num_put == 2 * OUTBOX_FRAMES
 
 
 def test_a_writer_faster_than_its_budget_is_read_more_slowly() -> None:

@@ -27,6 +27,18 @@ def test_two_servers_keep_their_own_figures() -> None:
     assert b"tts_underruns_total 1.0" in one.render() and b"tts_underruns_total 0.0" in other.render()
 
 
+def test_lags_of_the_event_loop_are_a_histogram() -> None:
+    """From 1 ms to 1 s, so that a quantile over any time can be asked for."""
+    metrics = Metrics()
+    for lag_s in (0.0005, 0.02, 3.0):
+        metrics.event_loop_lag.observe(lag_s)
+    families = {family.name: family for family in text_string_to_metric_families(metrics.render().decode())}
+    family = families["tts_event_loop_lag_seconds"]
+    buckets = {s.labels["le"]: s.value for s in family.samples if s.name.endswith("_bucket")}
+    assert family.type == "histogram" and [*buckets][::9] == ["0.001", "1.0"]
+    assert (buckets["0.001"], buckets["0.025"], buckets["1.0"], buckets["+Inf"]) == (1, 2, 2, 3)
+
+
 def test_the_engines_figures_are_read_when_asked_for() -> None:
     """Steps as a histogram by stage, slots, listeners; nothing while there is no engine to tell of."""
     figures: list[EngineFigures | None] = [None]

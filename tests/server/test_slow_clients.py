@@ -1,0 +1,44 @@
+"""Who takes nothing harms only himself: a client that never reads, beside others, over a real engine."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+
+from fakes.speaking_model import save_speaking_model
+from speaking import configured, connected, eventually, figure, serving
+
+from streamer.backends.local import LocalSynthesizer
+
+STUCK_S = 3.0
+SENTENCE = "deaf bead. "
+"""0.4 s of sound."""
+
+
+async def test_a_client_that_never_reads_holds_nobody_up_and_is_dropped(tmp_path: Path) -> None:
+    """While its writes are stuck another hears his utterance at its own pace; then it is cut and its slots are free."""
+    config = configured(write_timeout_s=STUCK_S, send_buffer_bytes=4096)
+    synthesizer = LocalSynthesizer.load(save_speaking_model(tmp_path), num_slots=3)
+    async with serving(synthesizer, config) as server:
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect(("127.0.0.1", server.port))
+        async with connected(server, "?encoding=pcm_s16le", sock=sock, max_queue=1) as unread:
+            await unread.say("speak", id="unread", text=SENTENCE * 50, lead_ms=None)
+            await eventually(lambda: (figure(server, "tts_egress_buffer_bytes") or 0) > 0)
+
+            async with connected(server) as client:
+                begun_s = time.monotonic()
+                await client.say("speak", id="read", text=SENTENCE * 3, lead_ms=0)
+                done = await client.until("done")
+                took_s = time.monotonic() - begun_s
+            assert (done["sentences"], figure(server, "tts_slow_client_closed_total")) == (3, 0)
+            assert done["audio_ms"] / 1000 - 0.1 < took_s < done["audio_ms"] / 1000 + 1.0
+
+            await eventually(lambda: figure(server, "tts_slow_client_closed_total") == 1)
+            await eventually(lambda: figure(server, "tts_requests_total", outcome="client_gone") == 1)
+            await eventually(
+                lambda: not figure(server, "tts_slots_used") and not figure(server, "tts_listeners")
+            )
+            unread.connection.transport.abort()  # who does not read does not see the end either
