@@ -23,7 +23,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.compare_transformers import make_voice, make_weights
-from benchmarks.speaking import surroundings
+from streamer.bench.surroundings import surroundings
 
 TAIL_CHARS = 3000
 

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from streamer.bench.surroundings import surroundings, write_result
 from streamer.engine.engine import Engine
 from streamer.engine.request import Request
 from streamer.errors import OverloadedError, StreamerError
@@ -390,14 +391,14 @@ def simulate(case: Case, config: ModelConfig, times: StepTimes) -> dict[str, flo
     made = crowd.made
     heard = [item for item in made if item.first_s is not None]
     first_ms = [1000 * (item.first_s - item.start_s) for item in heard if item.first_s is not None]
-    p50, p95, p99 = np.percentile(first_ms, [50, 95, 99]) if first_ms else [float("nan")] * 3
+    p50, p95, p99 = np.percentile(first_ms, [50, 95, 99]).tolist() if first_ms else [None] * 3
     return {
         "streams": case.streams,
         "utterances": len(heard),
         "refused_share": float(np.mean([item.is_refused for item in made])) if made else 0.0,
-        "first_audio_p50_ms": float(p50),
-        "first_audio_p95_ms": float(p95),
-        "first_audio_p99_ms": float(p99),
+        "first_audio_p50_ms": p50,
+        "first_audio_p95_ms": p95,
+        "first_audio_p99_ms": p99,
         "share_with_gap": float(np.mean([item.longest_gap_s > GAP_S for item in heard])) if heard else 1.0,
         "silence_per_sound": sum(item.silent_s for item in heard)
         / max(1e-9, sum(item.delivered_s for item in heard)),
@@ -451,7 +452,8 @@ def main() -> None:
     ):
         table.add_column(name, justify="right")
     for row in rows:
-        first = [f"{row[f'first_audio_{name}_ms']:.0f}" for name in ("p50", "p95", "p99")]
+        figures = [row[f"first_audio_{name}_ms"] for name in ("p50", "p95", "p99")]
+        first = ["–" if figure is None else f"{figure:.0f}" for figure in figures]
         shares = [
             f"{row[name]:.1%}" for name in ("share_with_gap", "silence_per_sound", "busy", "refused_share")
         ]
@@ -460,8 +462,17 @@ def main() -> None:
         )
     Console().print(table)
     if arguments.output:
-        result = {"benchmark": "simulate", "times": asdict(times), "arguments": vars(arguments), "rows": rows}
-        arguments.output.write_text(json.dumps(result, indent=1, default=str) + "\n")
+        given = {
+            name: str(value) if isinstance(value, Path) else value for name, value in vars(arguments).items()
+        }
+        result = {
+            "benchmark": "simulate",
+            **surroundings(),
+            "times": asdict(times),
+            "arguments": given,
+            "rows": rows,
+        }
+        write_result(arguments.output, result)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,12 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("url", help="ws://host:port/v1/stream")
     bench.add_argument("--rate", type=float, default=0.5, help="utterances a second (default: 0.5)")
     bench.add_argument("--search", action="store_true", help="look for the highest rate that is carried well")
-    bench.add_argument("--seconds", type=float, default=30.0, help="measured time at a rate (default: 30)")
+    bench.add_argument(
+        "--seconds", type=float, default=30.0, help="least measured time at a rate (default: 30)"
+    )
+    bench.add_argument(
+        "--utterances", type=int, default=100, help="least number measured at a rate (default: 100)"
+    )
     bench.add_argument("--warm-up", type=float, default=5.0, help="seconds before that (default: 5)")
     bench.add_argument("--seed", type=int, default=0, help="the same seed gives the same arrivals and texts")
     bench.add_argument("--encoding", default="opus", help="opus or pcm_s16le (default: opus)")
@@ -195,6 +200,7 @@ def _bench(parsed: argparse.Namespace) -> int:
         rate_hz=parsed.rate,
         search=parsed.search,
         seconds=parsed.seconds,
+        num_utterances=parsed.utterances,
         warm_up_s=parsed.warm_up,
         seed=parsed.seed,
         encoding=parsed.encoding,
