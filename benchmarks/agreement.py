@@ -7,7 +7,6 @@ difference is the format's own and not the consequence of an earlier one.
 from __future__ import annotations
 
 import argparse
-import json
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +18,8 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.first_packet import SENTENCES
-from benchmarks.speaking import surroundings
 from streamer.assembly import BUILTIN_MODEL
+from streamer.bench.surroundings import surroundings, write_result
 from streamer.models.checkpoint import LoadedModel, load_model
 from streamer.stages.chain import Chain, build_stages, semantic_cap
 from streamer.stages.sentence import SentencePrompt, SentenceWork
@@ -154,7 +153,7 @@ def main() -> None:
     Console(width=120).print(table)
     if arguments.output:
         result = {"benchmark": "agreement", **surroundings(), "rows": rows}
-        arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+        write_result(arguments.output, result)
 
 
 if __name__ == "__main__":

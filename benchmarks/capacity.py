@@ -1,32 +1,46 @@
 """How many utterances a second does a server carry? Poisson arrivals through real sockets, until listeners suffer.
 
 Starts a server (the flags it does not know are the server's) and loads it with `streamer bench`'s client, a process
-of its own. Capacity is the highest rate with audible first audio within 200 ms for 95 of 100, gaps of more than
-100 ms in a player without a buffer for at most 1 of 100, and at most 1 of 100 refused.
+of its own; the rules by which a rate is good are those of docs/benchmarks.md. The server's limits for one address,
+which all listeners share here, are lifted.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.speaking import running_server, surroundings
+from benchmarks.speaking import LIFTED_LIMITS, running_server
 from streamer.bench.command import Plan, run, show
+from streamer.bench.surroundings import write_result
 
 
-async def measure(plan: dict[str, Any], flags: list[str]) -> dict[str, Any]:
+def all_flags(flags: list[str]) -> list[str]:
+    """The server's, with the limits lifted unless they are among the given ones, which come last."""
+    lifted = {f"--{name.replace('_', '-')}": str(value) for name, value in LIFTED_LIMITS.items()}
+    return [part for pair in lifted.items() for part in pair] + flags
+
+
+async def measure(
+    plan: dict[str, Any], flags: list[str], on_step: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """The result; `on_step` gets what there is of it after each rate."""
+    flags = all_flags(flags)
     async with running_server(*flags) as (url, ready_s):
-        result = await run(Plan(url=url, **plan))
-    return {"benchmark": "capacity", **surroundings(), "flags": flags, "ready_s": ready_s, **result}
+        head = {"benchmark": "capacity", "flags": flags, "ready_s": ready_s}
+        result = await run(Plan(url=url, **plan), lambda result: on_step({**head, **result}))
+    return {**head, **result}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=float, default=0.5, help="first rate tried")
-    parser.add_argument("--seconds", type=float, default=30.0, help="at each rate")
+    parser.add_argument("--seconds", type=float, default=30.0, help="at each rate, at the least")
+    parser.add_argument("--utterances", type=int, default=100, help="at each rate, at the least")
+    parser.add_argument("--warm-up", type=float, default=5.0, help="seconds before that")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count-silence", action="store_true", help="for random weights")
     parser.add_argument("--once", action="store_true", help="measure the first rate only")
@@ -35,14 +49,20 @@ def main() -> None:
     plan = {
         "rate_hz": arguments.rate,
         "seconds": arguments.seconds,
+        "num_utterances": arguments.utterances,
+        "warm_up_s": arguments.warm_up,
         "seed": arguments.seed,
         "search": not arguments.once,
         "counts_silence": arguments.count_silence,
     }
-    result = asyncio.run(measure(plan, flags))
+
+    def write(result: dict[str, Any]) -> None:
+        if arguments.output:
+            write_result(arguments.output, result)
+
+    result = asyncio.run(measure(plan, flags, write))
     show(result)
-    if arguments.output:
-        arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+    write(result)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.speaking import surroundings
+from streamer.bench.surroundings import surroundings, write_result
 
 SIZES = {"tiny": (1, 1, 64), "small": (12, 12, 768), "large": (24, 16, 1024)}
 """Layers, heads and width of all three transformers."""
@@ -297,7 +297,7 @@ def main() -> None:
     show(rows)
     if arguments.output:
         result = {"benchmark": "compare_transformers", **surroundings(), "size": arguments.size, "rows": rows}
-        arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+        write_result(arguments.output, result)
 
 
 if __name__ == "__main__":

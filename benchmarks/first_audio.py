@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.first_packet import SENTENCES
-from benchmarks.speaking import speak, surroundings
+from benchmarks.speaking import LIFTED_LIMITS, speak
 from streamer.assembly import build_synthesizer
 from streamer.backends.local import LocalSynthesizer
-from streamer.config import Config, LimitsConfig, ServerConfig, load_config
+from streamer.bench.surroundings import surroundings, write_result
+from streamer.config import Config, load_config
 from streamer.server.app import Server
 from streamer.server.flow_control import Outbox
 
@@ -160,19 +160,12 @@ def main() -> None:
     parser.add_argument("--model", help="model directory; none: the built-in voice")
     parser.add_argument("--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
-    config = load_config(flags={"model": arguments.model})
-    config = replace(
-        config,
-        server=ServerConfig(port=0),
-        limits=LimitsConfig(
-            max_starts_per_s=1000, max_utterances_per_key=1000, max_connections_per_address=1000
-        ),
-    )
+    config = load_config(flags={"model": arguments.model, "port": 0, **LIFTED_LIMITS})
     rows = asyncio.run(measure(config, arguments.others, arguments.repeats))
     show(rows)
     if arguments.output:
         result = {"benchmark": "first_audio", **surroundings(), "rows": rows}
-        arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+        write_result(arguments.output, result)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.speaking import Spoken, running_server, speak, surroundings
+from benchmarks.speaking import Spoken, running_server, speak
+from streamer.bench.surroundings import surroundings, write_result
 
 SENTENCES = (
     "Hello.",
@@ -32,13 +32,14 @@ async def measure(repeats: int, flags: list[str]) -> dict[str, Any]:
     rows = []
     for text in SENTENCES:
         same = [item for item in spoken if item.text == text]
+        factors = [factor for item in same if (factor := item.real_time_factor) is not None]
         rows.append(
             {
                 "text": text,
                 "audio_s": float(np.median([item.audio_s for item in same])),
                 "first_packet_ms": 1000 * float(np.median([item.first_packet_s for item in same])),
                 "worst_first_packet_ms": 1000 * max(item.first_packet_s for item in same),
-                "real_time_factor": float(np.median([item.real_time_factor for item in same])),
+                "real_time_factor": float(np.median(factors)) if factors else None,
             }
         )
     return {"benchmark": "first_packet", **surroundings(), "flags": flags, "ready_s": ready_s, "rows": rows}
@@ -54,7 +55,7 @@ def show(result: dict[str, Any]) -> None:
             f"{row['audio_s']:.2f}",
             f"{row['first_packet_ms']:.0f}",
             f"{row['worst_first_packet_ms']:.0f}",
-            f"{row['real_time_factor']:.2f}",
+            "–" if row["real_time_factor"] is None else f"{row['real_time_factor']:.2f}",
         )
     Console().print(table)
 
@@ -67,7 +68,7 @@ def main() -> None:
     result = asyncio.run(measure(arguments.repeats, flags))
     show(result)
     if arguments.output:
-        arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+        write_result(arguments.output, result)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,18 @@
 
     python -m benchmarks.gpu_evidence --output benchmarks/results/gpu
 
-Runs the GPU's tests, then the stages beside their floors, first audio, capacity and transformers beside us, with
-random weights of the small and the large shape. Each part has its own time limit, and a part that fails does not
-keep the others from running. `--rehearse` does the same with tiny shapes on whatever is there, to see that it works.
+Runs the GPU's tests, then first audio, capacity, the stages beside their floors, and transformers beside us, with
+random weights of the small and the large shape. Each part has its own time limit, at which it ends with all that it
+started, and a part that fails does not keep the others from running. `--rehearse` does the same with tiny shapes on
+whatever is there, to see that it works.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,46 +26,74 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.compare_transformers import make_voice, make_weights
-from benchmarks.speaking import surroundings
+from streamer.bench.surroundings import surroundings, write_result
 
 TAIL_CHARS = 3000
+TOTAL_S = 590.0
+"""Making the weights included, which is no part: what comes last may have less than its own limit."""
 
 
 def parts(models: dict[str, Path], output: Path, *, is_rehearsal: bool) -> list[tuple[str, list[str], float]]:
     """Name, arguments of `python -m`, and seconds allowed, the most telling ones first."""
-    small, large = ("tiny", "tiny") if is_rehearsal else ("small", "large")
     device = [] if is_rehearsal else ["--device", "cuda"]
-    seconds = "2" if is_rehearsal else "15"
-    model = ["--model", str(models[large])]
+    step = ["--seconds", "2", "--utterances", "4"] if is_rehearsal else ["--seconds", "15"]
+
+    def size(shape: str) -> str:
+        return "tiny" if is_rehearsal else shape
+
+    def first_audio(shape: str) -> list[str]:
+        return ["first_audio", "--model", str(models[shape]), "--others", "0", "--repeats", "3"]
+
+    def capacity(shape: str, rate_hz: float) -> list[str]:
+        model = ["--model", str(models[shape]), "--count-silence"]
+        return ["capacity", *model, "--rate", f"{rate_hz:g}", "--warm-up", "2", *step]
+
+    def stages(shape: str) -> list[str]:
+        return ["stages", "--size", size(shape), *device]
+
+    seconds = "1" if is_rehearsal else "5"
     commands: dict[str, tuple[list[str], float]] = {
-        "stages-large": (["stages", "--size", large, *device], 60.0),
-        "stages-small": (["stages", "--size", small, *device], 60.0),
-        "first-audio-large": (["first_audio", *model, "--others", "0", "--repeats", "3"], 90.0),
-        "capacity-large": (
-            ["capacity", *model, "--count-silence", "--rate", "2", "--seconds", seconds],
-            150.0,
+        "first-audio-large": (first_audio("large"), 50.0),
+        "capacity-large": (capacity("large", 4), 140.0),
+        "stages-large": (stages("large"), 40.0),
+        "compare-small": (
+            ["compare_transformers", "--size", size("small"), "--seconds", seconds, *device],
+            95.0,
         ),
-        "compare-small": (["compare_transformers", "--size", small, "--seconds", seconds, *device], 120.0),
+        "first-audio-small": (first_audio("small"), 40.0),
+        "capacity-small": (capacity("small", 8), 110.0),
+        "stages-small": (stages("small"), 35.0),
     }
     measured = [
         (name, [f"benchmarks.{module}", *more, "--output", str(output / f"{name}.json")], limit_s)
         for name, ((module, *more), limit_s) in commands.items()
     ]
-    return [("tests", ["pytest", "-q", "tests/gpu"], 120.0), *measured]
+    return [("tests", ["pytest", "-q", "tests/gpu"], 60.0), *measured]
 
 
 def run(name: str, arguments: list[str], limit_s: float, output: Path) -> dict[str, Any]:
-    """One part; its output goes to a file beside the results."""
+    """One part; what it prints goes to a file beside the results as it comes, and stays there if it is ended."""
     begin_s = time.monotonic()
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", *arguments], capture_output=True, text=True, timeout=limit_s, check=False
+    path = output / f"{name}.txt"
+    with path.open("w") as printed:
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-m", *arguments],
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},  # for the processes that it starts, too
+            start_new_session=True,
         )
-        status, text = done.returncode, done.stdout + done.stderr
-    except subprocess.TimeoutExpired as error:
-        status, text = None, f"stopped after {limit_s:g} s\n{(error.stdout or b'').decode(errors='replace')}"
-    (output / f"{name}.txt").write_text(text)
-    return {"part": name, "status": status, "seconds": time.monotonic() - begin_s, "tail": text[-TAIL_CHARS:]}
+        try:
+            status = process.wait(max(0.0, limit_s))
+        except subprocess.TimeoutExpired:
+            status = None
+            printed.write(f"\nstopped after {limit_s:.0f} s\n")
+        finally:  # a server that outlives its part would keep the GPU's memory
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    tail = path.read_text(errors="replace")[-TAIL_CHARS:]
+    return {"part": name, "status": status, "seconds": time.monotonic() - begin_s, "tail": tail}
 
 
 def main() -> None:
@@ -71,20 +102,24 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="names of parts to run")
     parser.add_argument("--rehearse", action="store_true")
     arguments = parser.parse_args()
+    ends_s = time.monotonic() + TOTAL_S
     arguments.output.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
+    summary = {"benchmark": "gpu_evidence", **surroundings(), "parts": rows}
     with tempfile.TemporaryDirectory() as folder:
-        sizes = ("tiny",) if arguments.rehearse else ("small", "large")
-        models = {size: Path(folder) / size for size in sizes}
-        for size, directory in models.items():
-            make_weights(size, directory)
-            make_voice(directory)
-        wanted = parts(models, arguments.output.resolve(), is_rehearsal=arguments.rehearse)
+        models = {shape: Path(folder) / shape for shape in ("small", "large")}
+        wanted = [
+            part
+            for part in parts(models, arguments.output.resolve(), is_rehearsal=arguments.rehearse)
+            if arguments.only is None or part[0] in arguments.only
+        ]
+        for shape, directory in models.items():
+            if any(str(directory) in command for _, command, _ in wanted):
+                make_weights("tiny" if arguments.rehearse else shape, directory)
+                make_voice(directory)
         for name, command, limit_s in track(wanted, "measuring"):
-            if arguments.only is None or name in arguments.only:
-                rows.append(run(name, command, limit_s, arguments.output))
-                summary = {"benchmark": "gpu_evidence", **surroundings(), "parts": rows}
-                (arguments.output / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+            rows.append(run(name, command, min(limit_s, ends_s - time.monotonic()), arguments.output))
+            write_result(arguments.output / "summary.json", summary)
     table = Table()
     for column in ("part", "status", "seconds"):
         table.add_column(column)

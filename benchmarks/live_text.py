@@ -17,9 +17,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.speaking import running_server, surroundings
+from benchmarks.speaking import running_server
 from streamer.bench.client import Recording, Target, connected, listen, utterance_settings
 from streamer.bench.sound import leading_silence_s, packets_of, play
+from streamer.bench.surroundings import surroundings, write_result
 
 TEXT = (
     "Let me have a look at that for you. The next train to the coast leaves at nine in the morning, "
@@ -92,7 +93,7 @@ def main() -> None:
     result = asyncio.run(measure(arguments.repeats, flags))
     show(result)
     if arguments.output:
-        arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+        write_result(arguments.output, result)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import multiprocessing
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -21,9 +20,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.speaking import surroundings
 from streamer.bench.client import Recording, Target, speak
 from streamer.bench.sound import packets_of, play
+from streamer.bench.summary import JITTER_S, LONG_GAP_S
+from streamer.bench.surroundings import surroundings, write_result
 from streamer.config import Config, LimitsConfig, ServerConfig
 from streamer.server.app import Server
 from streamer.synthesis import Health, ModelInfo, PcmChunk, SentenceRequest
@@ -150,7 +150,8 @@ def measure(num_streams: int, lead_ms: int) -> dict[str, Any]:
         "lead_ms": lead_ms,
         "served": len(playouts),
         **{f"added_p{percent}_ms": float(np.percentile(added_ms, percent)) for percent in (50, 95, 99)},
-        "underrun_share": float(np.mean([item.longest_gap_s > 0.1 for item in playouts])),
+        "underrun_share": float(np.mean([item.stopped_s > JITTER_S for item in playouts])),
+        "gaps_over_100_ms_share": float(np.mean([item.longest_gap_s > LONG_GAP_S for item in playouts])),
         "cpu_share": used,
         "loop_lag_p99_ms": 1000 * lag_s,
         "packets": sum(map(len, served)),
@@ -171,6 +172,7 @@ def main() -> None:
         "added ms p50",
         "p95",
         "p99",
+        "underruns",
         "gaps > 100 ms",
         "of a core",
         "loop lag p99 ms",
@@ -178,14 +180,14 @@ def main() -> None:
         table.add_column(name, justify="right")
     for row in rows:
         added = [f"{row[f'added_p{percent}_ms']:.1f}" for percent in (50, 95, 99)]
-        shares = [f"{row[name]:.1%}" for name in ("underrun_share", "cpu_share")]
+        shares = [f"{row[name]:.1%}" for name in ("underrun_share", "gaps_over_100_ms_share", "cpu_share")]
         table.add_row(
             str(row["streams"]), str(row["lead_ms"]), *added, *shares, f"{row['loop_lag_p99_ms']:.1f}"
         )
     Console(width=120).print(table)
     if arguments.output:
         result = {"benchmark": "server_cost", **surroundings(), "rows": rows}
-        arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+        write_result(arguments.output, result)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from benchmarks.simulated_machine import (
     Sentence,
     times_of,
 )
-from benchmarks.speaking import surroundings
+from streamer.bench.surroundings import surroundings, write_result
 from streamer.engine.engine import Engine
 from streamer.stages.coarse_windows import CoarseWindows
 
@@ -179,10 +179,13 @@ def main() -> None:
             "benchmark": "simulate",
             **surroundings(),
             "times": asdict(machine.times),
-            "arguments": vars(arguments),
+            "arguments": {
+                name: str(value) if isinstance(value, Path) else value
+                for name, value in vars(arguments).items()
+            },
             "rows": rows,
         }
-        arguments.output.write_text(json.dumps(result, indent=1, default=str) + "\n")
+        write_result(arguments.output, result)
 
 
 if __name__ == "__main__":

@@ -72,14 +72,14 @@ _LARGE_TIMES = StepTimes(
 _SMALL_TIMES = replace(_LARGE_TIMES.scaled(0.25), codec_step=1.0, codec_row=0.2, tick=0.1)
 _BUILTIN_TIMES = StepTimes(
     semantic_step=0.1,
-    semantic_row=0.2,
-    semantic_prefill_row=7.4,
+    semantic_row=0.08,
+    semantic_prefill_row=6.1,
     coarse_step=0.1,
-    coarse_row=0.15,
-    coarse_prefill_row=9.2,
-    fine_row=42.0,
-    codec_row=4.6,
-    codec_frame=0.325,
+    coarse_row=0.08,
+    coarse_prefill_row=7.6,
+    fine_row=34.0,
+    codec_row=4.0,
+    codec_frame=0.3,
 )
 _SMALL_CPU_TIMES = StepTimes(
     semantic_step=5.5,

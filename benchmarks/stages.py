@@ -7,7 +7,6 @@ whole pass (prefill, fine) its multiplications at the speed of a large product o
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -19,8 +18,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.speaking import surroundings
 from streamer.assembly import BUILTIN_MODEL, choose_device, choose_dtype
+from streamer.bench.surroundings import surroundings, write_result
 from streamer.engine.cuda_graphs import CudaRecorder
 from streamer.models.codec import CodecDecoder
 from streamer.models.config_file import read_config
@@ -192,7 +191,7 @@ def main() -> None:
             "operations_per_ms": machine.operations_per_ms,
             "rows": rows,
         }
-        arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+        write_result(arguments.output, result)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
-from streamer.bench.client import CONNECT_AHEAD_S, BenchError, Recording, Target, speak
+from streamer.bench.client import CONNECT_AHEAD_S, Recording, Target, speak
 
 PATIENCE_S: Final = 60.0
 """Longest wait for the last measured utterance; what has not ended by then counts as failed."""
@@ -29,13 +31,24 @@ TEXTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How fast utterances arrive, and for how long they are counted after a warm-up that is not."""
+    """How fast utterances arrive. After a warm-up, those of `seconds` are measured, and at least `num_utterances`."""
 
     rate_hz: float
     seconds: float = 30.0
     warm_up_s: float = 5.0
     seed: int = 0
     texts: tuple[str, ...] = TEXTS
+    num_utterances: int = 1
+
+    def measured(self) -> range:
+        """Which arrivals are measured, by their number."""
+        first = 0
+        for number, arrival_s in enumerate(arrival_times(self.rate_hz, self.seed)):
+            if arrival_s < self.warm_up_s:
+                first = number + 1
+            elif arrival_s >= self.warm_up_s + self.seconds and number - first >= self.num_utterances:
+                return range(first, number)
+        raise AssertionError("arrivals have no end")
 
 
 @dataclass(slots=True)
@@ -45,6 +58,10 @@ class Session:
     load: Load
     began_s: float = 0.0
     """When the measured time began, on the event loop's clock."""
+    ended_s: float = 0.0
+    """When the last measured utterance arrived, or when there was no use in going on."""
+    is_cut_short: bool = False
+    """Given up before all measured utterances had arrived and ended; who had not ended says nothing."""
     recordings: list[Recording] = field(default_factory=list)
     others: list[Recording] = field(default_factory=list)
     lags_s: list[float] = field(default_factory=list)
@@ -62,52 +79,64 @@ def arrival_times(rate_hz: float, seed: int) -> Iterator[float]:
         yield now_s
 
 
-async def apply_load(target: Target, load: Load) -> Session:
+async def apply_load(
+    target: Target, load: Load, is_hopeless: Callable[[Recording, int], bool] = lambda _recording, _num: False
+) -> Session:
     """Send utterances at the load's rate until every measured one has ended; later ones only keep the load up.
 
-    Raises `BenchError` where no utterance falls into the measured time.
+    `is_hopeless` is told each measured utterance that ended, and how many there will be: True ends the load at once.
     """
     loop = asyncio.get_running_loop()
-    session = Session(load)
-    start_s = loop.time() + CONNECT_AHEAD_S
-    session.began_s = start_s + load.warm_up_s
-    end_s = session.began_s + load.seconds
+    session, measured = Session(load), load.measured()
     texts = np.random.default_rng([load.seed, 1])
-    measured: set[asyncio.Task[None]] = set()
+    num_ended, is_over = 0, asyncio.Event()
     cpu_s, wall_s = time.process_time(), time.perf_counter()
+
+    async def measure(text: str, number: int, recording: Recording) -> None:
+        nonlocal num_ended
+        await speak(target, text, number, recording)
+        num_ended += 1
+        if num_ended == len(measured):
+            is_over.set()
+        elif is_hopeless(recording, len(measured)):
+            session.is_cut_short = True
+            is_over.set()
+
+    start_s = loop.time() + CONNECT_AHEAD_S
+    session.began_s = session.ended_s = start_s + load.warm_up_s
     async with asyncio.TaskGroup() as tasks:
-        background = [tasks.create_task(_watch_lag(session.lags_s))]
+        running = [tasks.create_task(_watch_lag(session.lags_s))]
         for number, arrival_s in enumerate(arrival_times(load.rate_hz, load.seed)):
             due_s = start_s + arrival_s
-            is_over = due_s >= end_s and await _all_ended(measured, min(due_s, end_s + PATIENCE_S))
-            if is_over or due_s >= end_s + PATIENCE_S:
+            patience_ends_s = session.ended_s + PATIENCE_S if number >= measured.stop else math.inf
+            if (
+                await _happens(is_over, min(due_s, patience_ends_s) - CONNECT_AHEAD_S)
+                or due_s > patience_ends_s
+            ):
                 break
-            await asyncio.sleep(due_s - CONNECT_AHEAD_S - loop.time())
             recording = Recording(due_s)
             text = load.texts[int(texts.integers(len(load.texts)))]
-            task = tasks.create_task(speak(target, text, number, recording))
-            if session.began_s <= due_s < end_s:
+            if number in measured:
                 session.recordings.append(recording)
-                measured.add(task)
+                session.ended_s = due_s
+                running.append(tasks.create_task(measure(text, number, recording)))
             else:
                 session.others.append(recording)
-                background.append(task)
-        for task in (*background, *measured):
+                running.append(tasks.create_task(speak(target, text, number, recording)))
+        if session.is_cut_short:
+            session.ended_s = loop.time()
+        for task in running:
             task.cancel()
     session.cpu_share = (time.process_time() - cpu_s) / (time.perf_counter() - wall_s)
-    if not session.recordings:
-        raise BenchError(f"no utterance in {load.seconds:g} s at {load.rate_hz:g} a second: measure longer")
     return session
 
 
-async def _all_ended(measured: set[asyncio.Task[None]], until_s: float) -> bool:
-    """Wait for the measured utterances; True where they have ended or may not be waited for any longer."""
-    loop = asyncio.get_running_loop()
-    if not measured:
-        return True
-    patience_s = until_s - CONNECT_AHEAD_S - loop.time()
-    _, pending = await asyncio.wait(measured, timeout=max(0.0, patience_s))
-    return not pending
+async def _happens(event: asyncio.Event, until_s: float) -> bool:
+    """Wait until a moment of the loop's clock; True as soon as the event has happened."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout_at(until_s):
+            await event.wait()
+    return event.is_set()
 
 
 async def _watch_lag(lags_s: list[float]) -> None:

@@ -50,6 +50,11 @@ class Playout:
     def longest_gap_s(self) -> float:
         return max((length for _, length in self.gaps), default=0.0)
 
+    @property
+    def stopped_s(self) -> float:
+        """All stops together: as much buffer would have spared the listener every one of them."""
+        return sum(length for _, length in self.gaps)
+
 
 def packets_of(recording: Recording) -> list[Packet]:
     """The packets with sound, in the order of the stream."""
