@@ -25,8 +25,8 @@ EXIT_MISTAKE = 2
 EXIT_ENGINE_DIED = 70
 """EX_SOFTWARE of sysexits.h: a supervisor should start the server again."""
 SWITCH_INTERVAL_S = 0.0005
-"""How long the event loop may keep the engine's thread waiting for the interpreter (Python's own: 0.005). The engine asks
-for it after every step; with four listeners beginning at once on two cores their silences are a quarter shorter."""
+"""How long the event loop may keep the engine's thread waiting for the interpreter (Python's own: 0.005). The engine
+asks for it after every step; with four listeners beginning at once on two cores silences are a quarter shorter."""
 MODEL_OPTIONS = ("model", "device", "dtype", "num_threads", "voices_directory")
 
 
