@@ -17,11 +17,9 @@ from torch.nn.functional import embedding
 
 from streamer.models.gpt import CausalGpt, set_dtype
 from streamer.models.kv_cache import KvCache
-from streamer.models.wide import Int8Block, fastest_blocks, on_one_thread
+from streamer.models.wide import PARALLEL_WIDTH, Int8Block, fastest_blocks, on_one_thread
 
 LARGEST = 127
-PARALLEL_WIDTH = 512
-"""From this width on a product is worth sharing between threads; below, meeting again costs more."""
 
 Packed = tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]
 

@@ -22,6 +22,8 @@ from streamer.models.gpt import Block, LayerNorm
 LARGEST = 127
 MIN_WIDTH = 256
 """Below, plain bfloat16 is as fast."""
+PARALLEL_WIDTH = 512
+"""From this width on work is worth sharing between threads; below, meeting again costs more."""
 POSITIONS = 256
 """That go through a layer's products together: their sums stay in the processor's cache."""
 QUERIES = 512
@@ -56,7 +58,7 @@ def fastest_blocks(blocks: Sequence[Block], wide_dtype: torch.dtype) -> list[Blo
     width = len(blocks[0].ln_1.weight)
     if width < MIN_WIDTH or not has_fast_int8():
         return list(blocks)
-    num_threads = torch.get_num_threads()
+    num_threads = torch.get_num_threads() if width >= PARALLEL_WIDTH else 1
     return [Int8Block(block, wide_dtype, num_threads) for block in blocks]
 
 
