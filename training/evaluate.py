@@ -8,14 +8,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
-import json
 from pathlib import Path
 
 import av
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.speaking import running_server, speak, surroundings
+from benchmarks.speaking import running_server, speak
+from streamer.bench.surroundings import surroundings, write_result
 from training.judge import heard, word_error_rate, words
 from training.sentences import EVALUATION
 
@@ -58,7 +58,7 @@ def main() -> None:
     print(f"word error rate {rate:.3f} on {len(pairs)} sentences")
     if arguments.output:
         result = {"evaluation": "word_error_rate", **surroundings(), "word_error_rate": rate, "pairs": pairs}
-        arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+        write_result(arguments.output, result)
 
 
 if __name__ == "__main__":
