@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 
-.PHONY: serve test check say bench install install-test clean
+.PHONY: serve test check say bench wheels install install-test clean
 
 serve: install
 	$(BIN)/streamer serve $(ARGS)
@@ -27,6 +27,14 @@ bench: install-test
 	$(BIN)/python -m benchmarks.live_text
 	$(BIN)/python -m benchmarks.server_cost --streams 1 64
 	$(BIN)/python -m benchmarks.stages
+
+# For a GPU machine with Python 3.12 and torch that reaches no registry; two folders, each small enough to be carried.
+WHEELS := download -q --only-binary=:all: --python-version 3.12 \
+	--platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64
+wheels:
+	$(PYTHON) -m pip $(WHEELS) -d wheels/libraries -r benchmarks/gpu_wheels.txt
+	$(PYTHON) -m pip $(WHEELS) -d wheels/compiler --no-deps numba llvmlite
+	du -sh wheels/*
 
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test

@@ -2,6 +2,11 @@
 
     python -m benchmarks.gpu_evidence --output benchmarks/results/gpu
 
+On a machine that has torch but reaches no registry, first, with what `make wheels` fetched elsewhere:
+
+    pip install --no-index --find-links wheels/libraries --find-links wheels/compiler -r benchmarks/gpu_wheels.txt numba
+    pip install --no-index --no-deps --no-build-isolation -e .
+
 Runs the GPU's tests, then first audio, capacity, the stages beside their floors, and transformers beside us, with
 random weights of the small and the large shape. Each part has its own time limit, at which it ends with all that it
 started, and a part that fails does not keep the others from running. `--rehearse` does the same with tiny shapes on
