@@ -1,6 +1,6 @@
 """How far is each stage from what the machine allows? Milliseconds a step, beside its memory or arithmetic floor.
 
-The floor of a decode step is the time to read weights and cache once at the memory speed measured here; that of a
+The floor of a decode step is the time to read weights and cache once at the memory speed measured beside it; that of a
 whole pass (prefill, fine) its multiplications at the speed of a large product of the same type.
 """
 
@@ -45,10 +45,14 @@ class Machine:
         self.device = device
         self.dtype = dtype
         self.wide = fastest_wide_dtype() if dtype == "int8" else getattr(torch, dtype)
-        memory = torch.ones(MEMORY_BYTES // 4, device=device)
-        self.bytes_per_ms = MEMORY_BYTES / self.milliseconds(memory.sum)
+        self._memory = torch.ones(MEMORY_BYTES // 4, device=device)
+        self.bytes_per_ms = self.read_speed()
         factor = torch.ones(PRODUCT_SIZE, PRODUCT_SIZE, dtype=self.wide, device=device)
         self.operations_per_ms = 2 * PRODUCT_SIZE**3 / self.milliseconds(lambda: factor @ factor)
+
+    def read_speed(self) -> float:
+        """Bytes a millisecond, now: on shared machines it changes from one moment to the next."""
+        return MEMORY_BYTES / self.milliseconds(self._memory.sum)
 
     def milliseconds(self, call: Callable[[], object]) -> float:
         """The median time of a call, everything it started included."""
@@ -94,10 +98,18 @@ def causal_rows(
         step: Callable[[], Any] = partial(gpt.decode, tokens, places, cache, slots, length=position + 1)
         if is_gpu:  # as the stages launch it
             step = CudaRecorder()(step)
+        speed_before = machine.read_speed()
         took = machine.milliseconds(step)
+        bytes_per_ms = (speed_before + machine.read_speed()) / 2
         cache_bytes = 2 * config.num_layers * config.width * position * rows * gpt.cache_dtype.itemsize
-        floor = (weight_bytes + cache_bytes) / machine.bytes_per_ms
-        yield {"step": f"{name} decode at {position}", "rows": rows, "ms": took, "floor_ms": floor}
+        floor = (weight_bytes + cache_bytes) / bytes_per_ms
+        yield {
+            "step": f"{name} decode at {position}",
+            "rows": rows,
+            "ms": took,
+            "floor_ms": floor,
+            "bytes_per_ms": bytes_per_ms,
+        }
     embeddings = gpt.embed(torch.zeros(1, prefill, dtype=torch.long, device=machine.device))
     took = machine.milliseconds(
         lambda: gpt.prefill(embeddings, cache, torch.zeros(1, dtype=torch.long, device=machine.device))
