@@ -94,11 +94,6 @@ _SMALL_CPU_TIMES = StepTimes(
 )
 
 
-def machine(name: str) -> Machine:
-    """One of `MACHINES`."""
-    return MACHINES[name]
-
-
 MACHINES: dict[str, Machine] = {
     "h100-large": Machine(LARGE, _LARGE_TIMES),
     "h100-small": Machine(SMALL, _SMALL_TIMES),
@@ -191,6 +186,12 @@ class _Simulated:
     def begin(self, work: Sentence) -> None:
         """Nothing to clear."""
 
+    def _spend_causal(self, num_fresh: int, num_rows: int, prefill: float, step: float, row: float) -> None:
+        """A step in which some rows begin with a prefill and the others decode one token."""
+        num_running = num_rows - num_fresh
+        decode = step + num_running * row if num_running else 0.0
+        self._spend(num_fresh * prefill + decode, num_rows)
+
     def _spend(self, milliseconds: float, num_rows: int) -> None:
         self.num_steps += 1
         self.num_rows += num_rows
@@ -208,9 +209,10 @@ class Semantic(_Simulated):
 
     def step(self, batch: Sequence[Sentence]) -> None:
         fresh = sum(work.num_semantic == 0 for work in batch)
-        running, times = len(batch) - fresh, self._times
-        decode = times.semantic_step + running * times.semantic_row if running else 0.0
-        self._spend(fresh * times.semantic_prefill_row + decode, len(batch))
+        times = self._times
+        self._spend_causal(
+            fresh, len(batch), times.semantic_prefill_row, times.semantic_step, times.semantic_row
+        )
         for work in batch:
             work.num_semantic += 1
 
@@ -233,9 +235,8 @@ class Coarse(_Simulated):
 
     def step(self, batch: Sequence[Sentence]) -> None:
         fresh = sum(work.num_coarse % self._config.coarse.window == 0 for work in batch)
-        running, times = len(batch) - fresh, self._times
-        decode = times.coarse_step + running * times.coarse_row if running else 0.0
-        self._spend(fresh * times.coarse_prefill_row + decode, len(batch))
+        times = self._times
+        self._spend_causal(fresh, len(batch), times.coarse_prefill_row, times.coarse_step, times.coarse_row)
         for work in batch:
             work.num_coarse += 1
 
