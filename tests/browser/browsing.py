@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import shutil
 from collections.abc import AsyncIterator
@@ -10,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from fakes.synthesizer import FakeSynthesizer
+from server import speaking
 
 from streamer.config import Config, LimitsConfig, ServerConfig
 from streamer.server.app import Server
@@ -35,15 +35,8 @@ async def serving(
         server=ServerConfig(port=port, **server_options),
         limits=LimitsConfig(drain_timeout_s=0.1),
     )
-    server = Server(config, synthesizer or FakeSynthesizer(speed=4.0))
-    await server.start()
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(server.run_until_stopped())
-        try:
-            yield server
-        finally:
-            server.stop()
-            server.stop()
+    async with speaking.serving(synthesizer or FakeSynthesizer(speed=4.0), config) as server:
+        yield server
 
 
 @contextlib.asynccontextmanager
