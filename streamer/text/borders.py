@@ -63,6 +63,7 @@ _EVENT: Final = re.compile(
     rf"|(?P<wide_stop>[{_WIDE_STOPS}][{_STOPS}{re.escape(_CLOSERS)}]{{0,{MAX_RUN_CHARS - 1}}})"
     rf"|(?P<wide_comma>[、，；：—]{{1,{MAX_RUN_CHARS}}})|(?P<gap>\s{{1,{MAX_RUN_CHARS}}})"
 )
+_LAST_TAGS: Final = re.compile(rf"(?:\s{_TAG})+\Z")
 _OPEN_TAG: Final = re.compile(rf"\[[^\[\]\n]{{0,{MAX_TAG_CHARS}}}")
 _STOP_RUN: Final = re.compile(rf"[{_STOPS}]{{1,{MAX_RUN_CHARS}}}")
 _SONG_MARK: Final = re.compile(rf"[{_NOTES}]+")
@@ -70,8 +71,15 @@ _SILENT: Final = re.compile(rf"(?:{_TAG}|[^\w\[{_NOTES}]++|_)*+")
 """What may stand between a stop and the next sentence's first word: tags, quotes, emoji, dashes."""
 _SPEAKABLE: Final = re.compile(rf"[^\W_]|[{_NOTES}]")
 _WORD: Final = re.compile(rf"[^\W_][\w'’]{{0,{MAX_WORD_CHARS}}}")
-_MARKER: Final = re.compile(r"(?:[-*+•–—‣◦]|\(?\d{1,3}[.)]|#{1,6}|[A-Z][A-Z ]{0,20}:)(?=\s)")
-_MARKER_BEGUN: Final = re.compile(r"[-*+•–—‣◦]|\(?\d{0,3}[.)]?|#{1,6}|[A-Z][A-Z ]{0,20}:?")
+_UPPER: Final = "A-ZÀ-ÖØ-ÞĄĆĘŁŃŚŹŻĞİŞА-ЯЁ"
+_SPEAKER: Final = rf"[{_UPPER}][{_UPPER}0-9 .'-]{{0,20}}:"
+"""A label such as `MAN:` or `OLD WOMAN 2:`, after which that one speaks."""
+_MARKER: Final = re.compile(rf"(?:[-*+•–—‣◦]|\(?\d{{1,3}}[.)]|#{{1,6}}|{_SPEAKER})(?=\s)")
+_MARKER_BEGUN: Final = re.compile(rf"[-*+•–—‣◦]|\(?\d{{0,3}}[.)]?|#{{1,6}}|{_SPEAKER}?")
+_LABEL_ALONE: Final = re.compile(rf"\s*{_SPEAKER}\s*")
+_TAGS_AT_LINE_END: Final = re.compile(
+    rf"(?:{_TAG}[ \t]{{0,{MAX_RUN_CHARS}}}){{1,8}}(?=[\r\n\u2028\u2029\x0b\f])"
+)
 _NUMBERED: Final = re.compile(r"\(?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{1,4})")
 _LABEL: Final = re.compile(r"[^\W\d_a-z]{2,20}:")
 _LINE_ENDS: Final = re.compile(r"\r\n?|[\n\u2028\x0b]")
@@ -119,7 +127,9 @@ def is_speakable(text: str) -> bool:
 
 
 def _wide_comma(mark: str, position: int) -> Border:
-    if mark in "；：—":
+    if mark == "—":  # who hesitates has not ended: a cut only where the sentence is too long
+        return Border(position, Strength.CONJUNCTION, CLAUSE_PAUSE_S)
+    if mark in "；：":
         return Border(position, Strength.CLAUSE, CLAUSE_PAUSE_S)
     return Border(position, Strength.COMMA, COMMA_PAUSE_S)
 
@@ -136,13 +146,22 @@ def _gap(text: str, start: int, end: int, judge: StopJudge, is_whole: bool) -> B
             return _before_words(line_border, text, end, is_whole)
         if line_border.strength is Strength.UNDECIDED:
             return line_border
-    token = _last_token(text, start)
+    token = _last_token(text, _before_tags(text, start) if num_lines else start)
     return _stop_border(text, start, end, token, judge, is_whole) or _clause_border(text, start, end, token)
+
+
+def _before_tags(text: str, end: int) -> int:
+    """Where the tags begin that stand before `end`: their sentence's stop is before them."""
+    first = max(0, end - 2 * MAX_TAG_CHARS)
+    tags = _LAST_TAGS.search(text[first:end])
+    return first + tags.start() if tags else end
 
 
 def _line_border(text: str, start: int, end: int, is_whole: bool) -> Strength:
     """Whether a single line end ends a sentence: PARAGRAPH, WORD where it is but wrapped, or UNDECIDED."""
     line = text[max(text.rfind("\n", 0, start), text.rfind("\r", 0, start)) + 1 : start]
+    if _LABEL_ALONE.fullmatch(line):
+        return Strength.WORD
     is_item = _MARKER.match(line) is not None and not _LABEL.match(line)
     if line.rstrip().endswith(":") or (is_item and text[end - 1] in "\n\r"):
         return Strength.PARAGRAPH
@@ -174,6 +193,8 @@ def _stop_border(
     border = _before_words(Border(start, Strength.SENTENCE, SENTENCE_PAUSE_S), text, end, is_whole)
     if border.strength is not Strength.SENTENCE:
         return border
+    if _TAGS_AT_LINE_END.match(text, end):
+        return None  # "Well then. [sighs]" and a new line: the sigh is this sentence's
     silent = _silence(text, end)
     next_word = _WORD.match(text, silent) if silent < end + LOOKAHEAD_CHARS else None
     if next_word is None:  # a song, or nothing but signs
@@ -188,7 +209,9 @@ def _stop_border(
 
 def _clause_border(text: str, start: int, end: int, token: str) -> Border:
     mark = token.rstrip(_CLOSERS)[-1:]
-    if mark in (";", ":", "؛", "–") and not _LABEL.fullmatch(token):
+    if mark == "–":
+        return Border(start, Strength.CONJUNCTION, CLAUSE_PAUSE_S)
+    if mark in (";", ":", "؛") and not _LABEL.fullmatch(token):
         return Border(start, Strength.CLAUSE, CLAUSE_PAUSE_S)
     if mark in (",", "،"):
         is_number = token[-2:-1].isdigit() and text[end : end + 1].isdigit()  # November 23, 2026

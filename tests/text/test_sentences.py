@@ -31,6 +31,7 @@ FRAGMENTS = [
         "?! ",
     ),
     *("[laughter]", "[clears throat] ", "♪ la la. ♪", "MAN: ", "- ", "1. ", "\n\n", " — ", ", ", "www.a.com"),
+    *("OLD MAN:\n", " [laughs]\n", "! [sighs]\n\n", " – "),
     *("e\u0301", "\u200d", "x" * 120, "字" * 40, " " * 70, "。" * 70),
 ]
 TEXTS = st.lists(st.sampled_from(FRAGMENTS), max_size=40).map("".join)
@@ -84,6 +85,9 @@ def test_nothing_is_lost_or_too_long(text: str, max_tokens: int) -> None:
         "This line is wrapped\nby an editor.",
         "Look at https://a.com/b?c=d!e and see.",
         "WOMAN: I will.",
+        "OLD WOMAN 2:\nI will, and I always wanted to.",
+        "It is a – how to say it – rather long-winded way of putting things.",
+        "I was walking down the old street in the rain — well… running — when I SAW it.",
     ],
 )
 def test_stops_that_end_no_sentence(text: str) -> None:
@@ -105,6 +109,11 @@ def test_stops_that_end_no_sentence(text: str) -> None:
         ["That was nice.", "[laughter] Tell me more.", "Goodbye then. [sighs]"],
         ["MAN: Hello you there.", "WOMAN: HELLO TO YOU TOO."],
         ["Great, well done! 😀 🎉"],
+        ["NARRATOR: It was a dark night.", "OLD MAN: Who goes there?", "[gasps] Speak UP now!"],
+        [
+            "[music] ♪ La la. La! In the\njungle ♪ is what we sang.",
+            "She said... [sighs] ...that it was over.",
+        ],
     ],
 )
 def test_sentences_end(sentences: list[str]) -> None:
@@ -141,6 +150,18 @@ def test_lines() -> None:
         "A paragraph that is\nwrapped here.",
     ]
     assert sentences[4].pause_s > sentences[3].pause_s > 0
+
+
+def test_tags_at_the_end_of_a_line_belong_to_it() -> None:
+    """They are heard with the sentence they stand behind, not with the next line's."""
+    sentences = ["What a joke! [laughter] [clears throat]", "Well then, goodbye. [sighs]", "It rained."]
+    assert texts("{}\n{}\n\n{}".format(*sentences)) == sentences
+
+
+def test_speakers_of_other_alphabets() -> None:
+    """A label in capitals begins a turn in Cyrillic as well."""
+    turns = ["МУЖЧИНА: Привет, как дела?", "ЖЕНЩИНА:\nВсё хорошо."]
+    assert texts("\n".join(turns), language="ru") == turns
 
 
 def test_short_sentences_are_joined() -> None:
