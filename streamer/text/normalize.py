@@ -1,7 +1,8 @@
 """Makes text clean (`sanitize`, for all that comes in) and speakable (`normalize`, for models that need it).
 
-Bark reads numbers and signs itself; the built-in model knows words only, so its sentences pass through
-`normalize` on their way to the tokenizer. What listeners are shown stays as it was written.
+Bark reads numbers and signs itself; the built-in model knows words only, so the sentences for it pass through
+`normalize` on their way to the synthesizer, and others where a client wishes it. What listeners are shown stays
+as it was written.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from streamer.text.numbers import digits, write_numbers
+from streamer.text.numbers_by_language import WORDS, write_numbers_in
 
 MAX_COMBINING: Final = 8
 """Marks on one character; more are an attack on whoever composes or draws them."""
@@ -46,6 +48,11 @@ _TAG: Final = re.compile(
     r"\[(?:laughter|laughs|sighs|music|gasps|clears throat|man|woman)\]|^\s*(?:MAN|WOMAN):|[♪♫♩♬🎵🎶]",
     re.IGNORECASE | re.MULTILINE,
 )
+_DIRECTION: Final = re.compile(
+    r"\[[^\[\]\n]{1,40}\](?!\()|[♪♫♩♬🎵🎶]|^\s*[^\W\d_a-z][^a-z:\n]{1,20}:(?=\s)", re.MULTILINE
+)
+"""What tells a model how to speak, not what to say: tags, notes, and labels such as `MAN:`."""
+_SPACE_BEFORE_MARK: Final = re.compile(r"\s+(?=[,.?!;:…])")
 _LINK: Final = re.compile(r"!?\[([^\[\]\n]{1,200})\]\([^()\s]{1,400}\)")
 _MARKUP: Final = re.compile(
     r"```\w*|^[ \t]*(?:#{1,6}|[-*+•]|>)[ \t]+|[*_]{1,3}(?=\S)|(?<=\S)[*_]{1,3}|[`|~]", re.MULTILINE
@@ -83,19 +90,40 @@ def sanitize(text: str) -> str:
     return unicodedata.normalize("NFC", "".join(kept))
 
 
-def normalize(text: str, language: str = "en") -> str:
-    """The text as it is said, in words and plain punctuation; English only, other languages keep theirs.
+def normalize(text: str, language: str = "en", *, keeps_directions: bool = False) -> str:
+    """The text as it is said, in words and plain punctuation.
 
-    Bark's tags and notes are left out: a model that needs this cannot laugh or sing.
+    English in full; of the languages of `numbers_by_language` numbers, amounts and times; others keep theirs.
+    `keeps_directions`: tags, notes and speakers' labels stay, for a model that knows them; else they are left
+    out, because a model that needs all in words cannot laugh or sing.
     """
-    text = _TAG.sub(" ", sanitize(text))
+    text = sanitize(text)
+    if not keeps_directions:
+        return _in_words(_TAG.sub(" ", text), language)
+    pieces: list[str] = []
+    end = 0
+    for match in _DIRECTION.finditer(text):
+        pieces += [_in_words(text[end : match.start()], language), match.group().strip()]
+        end = match.end()
+    pieces.append(_in_words(text[end:], language))
+    return tidy(" ".join(filter(None, pieces)))
+
+
+def tidy(text: str) -> str:
+    """The text with single spaces, and none before a stop or a comma."""
+    return _SPACE_BEFORE_MARK.sub("", " ".join(text.split()))
+
+
+def _in_words(text: str, language: str) -> str:
+    language = language.lower().partition("-")[0]
     text = _MARKUP.sub(" ", _LINK.sub(r"\1", text))
-    if language.lower().partition("-")[0] == "en":
+    if language == "en":
         for rewrite in _REWRITES:
             text = rewrite(text)
+    elif language in WORDS:
+        text = write_numbers_in(text, language)
     text = "".join(" " if _is_unspoken(character) else character for character in text)
-    text = re.sub(r"\s+(?=[,.?!;:…])", "", " ".join(text.split()))
-    return text
+    return tidy(text)
 
 
 def _write_addresses(text: str) -> str:

@@ -41,9 +41,36 @@ def test_english_is_written_out(written: str, said: str) -> None:
     assert normalize(written) == said
 
 
-def test_other_languages_keep_their_numbers() -> None:
-    """Only English is written out."""
-    assert normalize("Es kostet 12 Euro 😀", "de") == "Es kostet 12 Euro"
+@pytest.mark.parametrize(
+    ("language", "written", "said"),
+    [
+        ("de", "Es kostet 12 Euro 😀", "Es kostet zwölf Euro"),
+        ("fr-CA", "Il a 3 ans.", "Il a trois ans."),
+        ("nl", "Het kost 12 euro 😀", "Het kost 12 euro"),
+    ],
+)
+def test_other_languages(language: str, written: str, said: str) -> None:
+    """Their numbers are written out where there are rules for them, and emoji go."""
+    assert normalize(written, language) == said
+
+
+@pytest.mark.parametrize(
+    ("language", "written", "said"),
+    [
+        (
+            "en",
+            "MAN: It costs $12 [laughs] — well, 3:45 pm… ♪ 2 be or not 2 be ♪ THAT is it.",
+            "MAN: It costs twelve dollars [laughs] — well, three forty five p m… "
+            "♪ two be or not two be ♪ THAT is it.",
+        ),
+        ("de", "[sighs] Ich habe 5 [gasps], ja?", "[sighs] Ich habe fünf [gasps], ja?"),
+        ("en", "See [the 2 docs](http://x.y).", "See the two docs."),
+        ("ru", "МУЖЧИНА: 5 ₽", "МУЖЧИНА: пять рублей"),
+    ],
+)
+def test_directions_may_stay(language: str, written: str, said: str) -> None:
+    """For a model that knows them, tags, notes, labels and capitals are passed through."""
+    assert normalize(written, language, keeps_directions=True) == said
 
 
 def test_long_numbers_are_read_by_digits() -> None:
