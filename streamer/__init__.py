@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from streamer.inprocess import Audio, stream, synthesize
+    from streamer.text.reading import Reading
 
-__all__ = ["Audio", "stream", "synthesize"]
+__all__ = ["Audio", "Reading", "stream", "synthesize"]
 
 
 def __getattr__(name: str) -> Any:

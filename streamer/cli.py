@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     say.add_argument("-o", "--output", type=Path, required=True, help="file to write: .ogg, .opus or .wav")
     say.add_argument("--voice", help="voice; none: the model's own")
     say.add_argument("--seed", type=int, help="the same seed makes the same sound")
+    _add_reading(say)
     _add_options(say, MODEL_OPTIONS)
     say.set_defaults(run=_say)
 
@@ -104,6 +105,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_options(check, every_option)
     check.set_defaults(run=_check_config)
     return parser
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    """Flags for how the text is read."""
+    parser.add_argument("--language", default="auto", help="one of the model's, or auto (default)")
+    parser.add_argument(
+        "--normalize",
+        action=argparse.BooleanOptionalAction,
+        help="write numbers and the like out first (default: as the model needs it)",
+    )
+    parser.add_argument("--text-format", default="plain", help="plain (default), or chat: Markdown")
 
 
 def _add_options(parser: argparse.ArgumentParser, names: tuple[str, ...]) -> None:
@@ -185,7 +197,9 @@ def _say(parsed: argparse.Namespace) -> int:
         raise InvalidParameterError(f"{str(parsed.output)!r}: there is no such directory")
     text = sys.stdin.read() if parsed.text == "-" else parsed.text
     from streamer.inprocess import speak_into_memory
+    from streamer.text.reading import Reading
 
+    reading = Reading(parsed.language, parsed.normalize, parsed.text_format)
     with Progress(transient=True) as progress:
         task = progress.add_task("speaking", total=len(text))
         ends: dict[int, int] = {}
@@ -196,7 +210,7 @@ def _say(parsed: argparse.Namespace) -> int:
             elif isinstance(event, SentenceEnded):
                 progress.update(task, completed=ends[event.index])
 
-        audio = speak_into_memory(_config(parsed).engine, text, parsed.voice, parsed.seed, show)
+        audio = speak_into_memory(_config(parsed).engine, text, parsed.voice, parsed.seed, reading, show)
     audio.save(parsed.output)
     cut = "; a sentence was cut that the model did not end" if audio.truncated else ""
     print(f"{parsed.output}: {audio.duration_s:.2f} s, seed {audio.seed}{cut}")

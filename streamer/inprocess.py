@@ -24,6 +24,7 @@ from streamer.errors import InvalidParameterError, VoiceNotFoundError
 from streamer.pipeline import prepare, speak
 from streamer.speech import AudioPacket, SpeechEnded, SpeechEvent, SpeechSettings, TextFeed
 from streamer.synthesis import PcmChunk, Samples, Synthesizer
+from streamer.text.reading import AS_IT_IS, Reading
 
 OPUS_BITRATE: Final = 32_000
 FRAME_MS: Final = 20
@@ -70,15 +71,21 @@ class Audio:
 
 
 async def stream(
-    text: str, voice: str | None = None, *, seed: int | None = None, model: str | Path | None = None
+    text: str,
+    voice: str | None = None,
+    *,
+    seed: int | None = None,
+    model: str | Path | None = None,
+    reading: Reading = AS_IT_IS,
 ) -> AsyncIterator[PcmChunk]:
     """Yield the sound of `text` in pieces of 20 ms as it is made. Closing the iterator cancels the rest.
 
-    `voice` None: the model's default. `seed` None: drawn. `model` None: the built-in voice.
+    `voice` None: the model's default. `seed` None: drawn. `model` None: the built-in voice. `reading`: the
+    language, whether numbers are written out, and whether the text is Markdown.
     """
     # Shielded, because others wait for the same start.
     synthesizer = await asyncio.shield(asyncio.wrap_future(_started(_engine(model))))
-    settings = _settings(synthesizer, voice, _seed(seed))
+    settings = _settings(synthesizer, voice, _seed(seed), reading)
     truncated = False
     async with contextlib.aclosing(speak(TextFeed(text), synthesizer, settings)) as events:
         async for event in events:
@@ -95,13 +102,15 @@ def synthesize(
     *,
     seed: int | None = None,
     model: str | Path | None = None,
+    reading: Reading = AS_IT_IS,
 ) -> Audio:
     """Speak `text` and return its sound. May be called from anywhere, a running event loop included.
 
     `voice` None: the model's default. `seed` None: drawn, and told in the result. `model` None: the
-    built-in voice; else a model directory, loaded once per process.
+    built-in voice; else a model directory, loaded once per process. `reading`: the language, whether numbers are
+    written out, and whether the text is Markdown.
     """
-    return speak_into_memory(_engine(model), text, voice, seed)
+    return speak_into_memory(_engine(model), text, voice, seed, reading)
 
 
 def speak_into_memory(
@@ -109,11 +118,12 @@ def speak_into_memory(
     text: str,
     voice: str | None,
     seed: int | None,
+    reading: Reading = AS_IT_IS,
     on_event: Callable[[SpeechEvent], None] = lambda _: None,
 ) -> Audio:
     """`synthesize` for whoever holds settings of the engine; `on_event` hears of the progress."""
     synthesizer = _started(engine).result()
-    settings = _settings(synthesizer, voice, _seed(seed))
+    settings = _settings(synthesizer, voice, _seed(seed), reading)
 
     async def collect() -> Audio:
         pieces = [np.zeros(0, np.float32)]
@@ -166,11 +176,12 @@ def _loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def _settings(synthesizer: Synthesizer, voice: str | None, seed: int) -> SpeechSettings:
+def _settings(synthesizer: Synthesizer, voice: str | None, seed: int, reading: Reading) -> SpeechSettings:
     info = synthesizer.info
     voice = voice or info.default_voice
     if voice not in info.voices:
         raise VoiceNotFoundError(f"no voice {voice!r}: there are {', '.join(info.voices)}", param="voice")
+    reading.check(info)
     return SpeechSettings(
         voice,
         replace(info.default_params, seed=seed),
@@ -178,7 +189,7 @@ def _settings(synthesizer: Synthesizer, voice: str | None, seed: int) -> SpeechS
         sample_rate_hz=info.sample_rate_hz,
         frame_ms=FRAME_MS,
         max_audio_s=math.inf,  # who asks for a whole book in his own process means it
-        language=info.languages[0] if len(info.languages) == 1 else "en",
+        reading=reading,
     )
 
 

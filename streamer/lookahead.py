@@ -11,7 +11,8 @@ from typing import Final
 
 from streamer.speech import SpeechSettings, TextFeed, TextFlush
 from streamer.synthesis import PcmChunk, SentenceRequest, Synthesizer
-from streamer.text.sentences import Sentence, SentenceSplitter
+from streamer.text.reading import create_splitter
+from streamer.text.sentences import Sentence
 
 SENTENCES_AHEAD: Final = 1
 """Sentences in the making that wait their turn, besides the one being spoken and the one just requested."""
@@ -75,7 +76,7 @@ class SentencesAhead:
 
     async def _read(self) -> None:
         info, settings = self._synthesizer.info, self._settings
-        splitter = SentenceSplitter(self._synthesizer.count_tokens, info.max_text_tokens, settings.language)
+        splitter = create_splitter(info, self._synthesizer.count_tokens, settings.reading)
         patience_s = None if settings.max_buffer_ms is None else settings.max_buffer_ms / 1000
         num_pauses = 0  # since the last text
         while True:
@@ -102,7 +103,7 @@ class SentencesAhead:
         for sentence in sentences:
             request = SentenceRequest(
                 request_id=f"{self._utterance_id}.{self._num_sentences}",
-                text=sentence.text,
+                text=sentence.text if sentence.spoken is None else sentence.spoken,
                 voice=self._settings.voice,
                 params=self._settings.params,
                 sentence_index=self._num_sentences,

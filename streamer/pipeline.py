@@ -31,7 +31,8 @@ from streamer.speech import (
     estimate_words,
 )
 from streamer.synthesis import Samples, Synthesizer
-from streamer.text.sentences import Sentence, SentenceSplitter
+from streamer.text.reading import AS_IT_IS, create_splitter
+from streamer.text.sentences import Sentence
 
 ENCODED_AT_ONCE_MS: Final = 200
 """Sound encoded without giving the event loop's other tasks a turn."""
@@ -45,7 +46,7 @@ def prepare(synthesizer: Synthesizer) -> None:
     """
     if synthesizer.info.sample_rate_hz != INPUT_HZ:
         raise ConfigError(f"the model speaks at {synthesizer.info.sample_rate_hz} Hz; it must be {INPUT_HZ}")
-    SentenceSplitter(synthesizer.count_tokens, synthesizer.info.max_text_tokens)
+    create_splitter(synthesizer.info, synthesizer.count_tokens, AS_IT_IS).feed("One sentence. And another.")
 
 
 async def speak(

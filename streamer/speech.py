@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from streamer.audio.packets import PacketEncoder, create_encoder
 from streamer.synthesis import SamplingParams
 from streamer.text.normalize import sanitize
+from streamer.text.reading import AS_IT_IS, Reading
 from streamer.text.sentences import Sentence
 
 
@@ -26,7 +27,7 @@ class SpeechSettings:
     sample_rate_hz: int = 24_000
     frame_ms: int = 20
     bitrate: int = 32_000
-    language: str = "en"
+    reading: Reading = AS_IT_IS
     max_buffer_ms: int | None = 500
     max_audio_s: float = 600.0
     starts_safely: bool = False

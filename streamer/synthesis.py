@@ -34,7 +34,10 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True)
 class SentenceRequest:
-    """One sentence to be spoken. `sentence_index` (from 0 within its utterance) keys the noise with the seed."""
+    """One sentence to be spoken; `text` is what is said.
+
+    `sentence_index` (from 0 within its utterance) keys the noise with the seed.
+    """
 
     request_id: str
     text: str
@@ -73,6 +76,8 @@ class ModelInfo:
     """The model's own; the seed is drawn for every utterance."""
     note: str | None = None
     """What a listener should know of this model."""
+    normalizes_text: bool = False
+    """Whether sentences have to come with numbers, abbreviations and the like written out."""
 
 
 STEP_BORDERS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)

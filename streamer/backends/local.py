@@ -27,7 +27,6 @@ from streamer.stages.chain import build_stages, semantic_cap
 from streamer.stages.memory import MemoryPlan, free_memory, plan_memory
 from streamer.stages.sentence import SentencePrompt, SentenceWork
 from streamer.synthesis import Health, ModelInfo, PcmChunk, SamplingParams, SentenceRequest
-from streamer.text.normalize import normalize
 from streamer.text.tokenizer import Tokenizer, load_tokenizer
 from streamer.voices.library import VoiceLibrary
 
@@ -120,6 +119,7 @@ class LocalSynthesizer:
                 min_eos_p=config.sampling.min_eos_p,
             ),
             note=config.note,
+            normalizes_text=config.normalize_text,
         )
 
     @classmethod
@@ -240,8 +240,6 @@ class LocalSynthesizer:
                 stage.record(lambda: progress.advance(task))
 
     def _encode(self, text: str) -> list[int]:
-        if self._config.normalize_text:
-            text = normalize(text, self._config.languages[0] if self._config.languages else "en")
         return self._tokenizer.encode(" ".join(text.split()))
 
     def _work(self, request: SentenceRequest) -> SentenceWork | None:

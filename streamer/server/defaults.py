@@ -13,6 +13,7 @@ from streamer.errors import VoiceNotFoundError
 from streamer.server.messages import Params, Settings
 from streamer.speech import SpeechSettings
 from streamer.synthesis import ModelInfo
+from streamer.text.reading import AS_IT_IS, Reading
 
 _USUAL_RATE_HZ: Final = {"mulaw": 8_000, "alaw": 8_000}
 _USUAL_RATE_ELSE_HZ: Final = 24_000
@@ -31,6 +32,7 @@ class StreamDefaults:
     sample_rate_hz: int | None = None
     frame_ms: int = 20
     start: str = "early"
+    reading: Reading = AS_IT_IS
     params: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -45,11 +47,17 @@ class StreamDefaults:
         )
 
     def merged(self, given: Settings) -> StreamDefaults:
-        """These with what the client gave; raises `VoiceNotFoundError`."""
+        """These with what the client gave; raises `VoiceNotFoundError` or `InvalidParameterError`."""
         if given.voice is not None and given.voice not in self.info.voices:
             raise VoiceNotFoundError(
                 f"no voice is named {given.voice!r}; /v1/voices lists them", param="voice"
             )
+        reading = Reading(
+            given.language or self.reading.language,
+            self.reading.normalizes if given.normalize is UNSET else given.normalize,
+            given.text_format or self.reading.text_format,
+        )
+        reading.check(self.info)
         return replace(
             self,
             voice=given.voice or self.voice,
@@ -60,6 +68,7 @@ class StreamDefaults:
             sample_rate_hz=given.sample_rate or self.sample_rate_hz,
             frame_ms=given.frame_ms or self.frame_ms,
             start=given.start or self.start,
+            reading=reading,
             params=self.params | _given_params(given.params),
         )
 
@@ -79,6 +88,7 @@ class StreamDefaults:
                 max_buffer_ms=self.max_buffer_ms,
                 max_audio_s=max_audio_s,
                 starts_safely=self.start == "safe",
+                reading=self.reading,
             ),
             self.lead_ms,
         )

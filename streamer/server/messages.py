@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from streamer.text.reading import TextFormat
+
 PROTOCOL = "streamer.v1"
 
 Encoding = Literal["opus", "ogg_opus", "pcm_s16le", "wav", "mulaw", "alaw"]
@@ -53,6 +55,9 @@ class Settings(ClientMessage, frozen=True, kw_only=True):
     lead_ms: Annotated[int, Meta(ge=0, le=3600000)] | UnsetType | None = UNSET
     max_buffer_ms: Annotated[int, Meta(ge=20, le=60000)] | UnsetType | None = UNSET
     start: Literal["early", "safe"] | None = None
+    language: Annotated[str, Meta(min_length=1, max_length=16)] | None = None
+    normalize: bool | UnsetType | None = UNSET
+    text_format: TextFormat | None = None
 
 
 class Auth(ClientMessage, frozen=True, kw_only=True, tag="auth"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -85,9 +85,13 @@ _LABEL: Final = re.compile(r"[^\W\d_a-z]{2,20}:")
 _LINE_ENDS: Final = re.compile(r"\r\n?|[\n\u2028\x0b]")
 
 
-def find_borders(text: str, judge: StopJudge, *, is_whole: bool) -> Iterator[Border]:
+JudgeFor = Callable[[str], StopJudge]
+"""Gives the judge for a stop by the text before it, from its sentence's beginning on."""
+
+
+def find_borders(text: str, judge_for: JudgeFor, *, is_whole: bool) -> Iterator[Border]:
     """The borders of `text`, which begins a sentence, in order; with `is_whole` nothing will follow it."""
-    position = 0
+    position = song_end = 0
     while event := _EVENT.search(text, position):
         start, position = event.span()
         if event.lastgroup == "tag":
@@ -102,15 +106,17 @@ def find_borders(text: str, judge: StopJudge, *, is_whole: bool) -> Iterator[Bor
             yield Border(start, Strength.WORD)
             close = _SONG_MARK.search(text, position, start + MAX_SONG_CHARS)
             if close:
-                position = close.end()
+                position = song_end = close.end()
             elif len(text) < start + MAX_SONG_CHARS and not is_whole:
                 yield Border(start, Strength.UNDECIDED)
             continue
         if position == len(text) and position - start < MAX_RUN_CHARS:
             if not is_whole:
                 yield Border(start, Strength.UNDECIDED)
+        elif event.lastgroup == "gap" and start == song_end:
+            yield _after_song(text, start, position, is_whole)
         elif event.lastgroup == "gap":
-            yield _gap(text, start, position, judge, is_whole)
+            yield _gap(text, start, position, judge_for, is_whole)
         elif event.lastgroup == "wide_comma":
             yield _wide_comma(text[start], position)
         elif (
@@ -134,7 +140,7 @@ def _wide_comma(mark: str, position: int) -> Border:
     return Border(position, Strength.COMMA, COMMA_PAUSE_S)
 
 
-def _gap(text: str, start: int, end: int, judge: StopJudge, is_whole: bool) -> Border:
+def _gap(text: str, start: int, end: int, judge_for: JudgeFor, is_whole: bool) -> Border:
     """The border at white space: what it is depends on the word before, the lines, and the word after."""
     gap = text[start:end]
     num_lines = len(_LINE_ENDS.findall(gap))
@@ -147,7 +153,17 @@ def _gap(text: str, start: int, end: int, judge: StopJudge, is_whole: bool) -> B
         if line_border.strength is Strength.UNDECIDED:
             return line_border
     token = _last_token(text, _before_tags(text, start) if num_lines else start)
-    return _stop_border(text, start, end, token, judge, is_whole) or _clause_border(text, start, end, token)
+    return _stop_border(text, start, end, token, judge_for, is_whole) or _clause_border(
+        text, start, end, token
+    )
+
+
+def _after_song(text: str, start: int, end: int, is_whole: bool) -> Border:
+    """The border behind a song's last note: an end, unless the sentence around the song goes on."""
+    border = _before_words(Border(start, Strength.SENTENCE, SENTENCE_PAUSE_S), text, end, is_whole)
+    first = text[_silence(text, end) :][:1]
+    is_inside = first.islower() or first.isdigit()
+    return Border(start, Strength.WORD) if border.strength is Strength.SENTENCE and is_inside else border
 
 
 def _before_tags(text: str, end: int) -> int:
@@ -173,7 +189,7 @@ def _line_border(text: str, start: int, end: int, is_whole: bool) -> Strength:
 
 
 def _stop_border(
-    text: str, start: int, end: int, token: str, judge: StopJudge, is_whole: bool
+    text: str, start: int, end: int, token: str, judge_for: JudgeFor, is_whole: bool
 ) -> Border | None:
     """The border behind a word with a stop, or None where it has none or goes on after it."""
     closed = token
@@ -199,6 +215,7 @@ def _stop_border(
     next_word = _WORD.match(text, silent) if silent < end + LOOKAHEAD_CHARS else None
     if next_word is None:  # a song, or nothing but signs
         return border
+    judge = judge_for(text[:start])
     if not is_whole and next_word.end() == len(text) and judge.needs_next_word(word, stops):
         return Border(start, Strength.UNDECIDED)
     has_quote = len(closed) < len(token) and not _is_symbol(token[-1])

@@ -80,7 +80,7 @@ def _parameters(table: LanguageTable) -> PunktParameters:
     parameters = _installed_parameters(table.punkt_name)
     parameters.abbrev_types |= table.abbreviations | table.titles | {"u.s"}
     if table.has_ordinal_stops:
-        parameters.abbrev_types |= {str(number) for number in range(1, 32)}
+        parameters.abbrev_types |= {str(number) for number in range(1, 101)}
     parameters.collocations |= {(word, "##number##") for word in table.before_numbers}
     # "I" begins sentences but is an initial as well: only the weaker table may have it.
     parameters.sent_starters |= table.starters | {"i"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -22,7 +22,7 @@ from streamer.text.borders import (
     is_speakable,
 )
 from streamer.text.languages import language_table
-from streamer.text.punkt import stop_judge
+from streamer.text.punkt import StopJudge, stop_judge
 
 MAX_SPEECH_UNITS: Final = 200
 """The longest sentence: some 13 s of speech, beyond which Bark loses the text. A unit is a letter's time."""
@@ -42,13 +42,24 @@ _FINISHED_WORD: Final = re.compile(r"[^\W\d_]{2}[.,;:!?…]+[\"'”’»)]*$")
 class Sentence:
     """A piece to be spoken. `text` is `source[char_start:char_end]` of the utterance's whole text.
 
-    `pause_s`: the natural silence after it, if another follows.
+    `pause_s`: the natural silence after it, if another follows. `spoken`: how it is said, where that is not
+    as it is written.
     """
 
     text: str
     char_start: int
     char_end: int
     pause_s: float
+    spoken: str | None = None
+    language: str = "en"
+
+
+FindLanguage = Callable[[str, str], str]
+"""The language of a text, given that of the sentence before it (as `LanguageDetector.find`)."""
+
+
+def _same_language(_text: str, before: str) -> str:
+    return before
 
 
 class SentenceSplitter:
@@ -58,11 +69,24 @@ class SentenceSplitter:
     hundred characters at most.
     """
 
-    def __init__(self, count_tokens: Callable[[str], int], max_tokens: int, language: str = "en") -> None:
+    def __init__(
+        self,
+        count_tokens: Callable[[str], int],
+        max_tokens: int,
+        language: str = "en",
+        *,
+        find_language: FindLanguage | None = None,
+        say: Callable[[str, str], str] | None = None,
+    ) -> None:
+        """`language` is the first sentence's, as far as `find_language` does not tell.
+
+        `say(text, language)`: how a sentence is spoken; it is that which must not have too many tokens.
+        """
         self._count_tokens = count_tokens
         self._max_tokens = max_tokens
-        self._judge = stop_judge(language)
-        self._conjunctions = language_table(language).conjunctions
+        self._language = language  # of the sentence before
+        self._find_language = find_language or _same_language
+        self._say = say
         self._pending = ""
         self._num_given = 0  # characters of the source before the pending ones
         self._is_first = True
@@ -102,13 +126,23 @@ class SentenceSplitter:
         """Give out everything; no text follows."""
         return self.flush()
 
+    def skip(self, num_chars: int) -> None:
+        """Count characters of the source that are not to be spoken; behind a `flush`."""
+        self._num_given += num_chars
+
     def _take_sentences(self, *, is_whole: bool) -> list[Sentence]:
         sentences: list[Sentence] = []
         self._skip_space()
         while (cut := self._next_cut(is_whole)) is not None:
             text = self._pending[: cut.position].rstrip()
             start = self._num_given
-            sentences.append(Sentence(text, start, start + len(text), cut.pause_s))
+            self._language = language = self._find_language(text, self._language)
+            spoken = self._say(text, language) if self._say else text
+            sentences.append(
+                Sentence(
+                    text, start, start + len(text), cut.pause_s, None if spoken == text else spoken, language
+                )
+            )
             self._drop(cut.position)
             self._skip_space()
             self._is_first = False
@@ -120,7 +154,7 @@ class SentenceSplitter:
             return None
         limit = _speech_limit(self._pending)
         passed: list[Border] = []
-        for border in find_borders(self._pending, self._judge, is_whole=is_whole):
+        for border in find_borders(self._pending, self._judge_for, is_whole=is_whole):
             if border.position > limit:
                 break
             if border.strength is Strength.UNDECIDED:
@@ -159,11 +193,21 @@ class SentenceSplitter:
         return cut
 
     def _fits(self, position: int) -> bool:
-        return self._count_tokens(self._pending[:position].rstrip()) <= self._max_tokens
+        text = self._pending[:position].rstrip()
+        if self._say:
+            text = self._say(text, self._find_language(text, self._language))
+        return self._count_tokens(text) <= self._max_tokens
+
+    def _judge_for(self, text: str) -> StopJudge:
+        return stop_judge(self._find_language(text, self._language))
 
     def _best_cut(self, limit: int, passed: Sequence[Border]) -> Border:
         """The strongest border up to `limit` that is not very early; else between words, or characters."""
-        borders = [self._as_conjunction(border, limit) for border in passed if border.position <= limit]
+        language = self._find_language(self._pending[:limit], self._language)
+        conjunctions = language_table(language).conjunctions
+        borders = [
+            self._as_conjunction(border, limit, conjunctions) for border in passed if border.position <= limit
+        ]
         late = [border for border in borders if border.position >= limit // 3]
         if late or borders:
             return max(late or borders, key=lambda border: (border.strength, border.position))
@@ -171,19 +215,19 @@ class SentenceSplitter:
         space = next((index for index in range(limit, 0, -1) if text[index : index + 1].isspace()), 0)
         return Border(space or _cluster_start(text, limit), Strength.WORD)
 
-    def _as_conjunction(self, border: Border, limit: int) -> Border:
+    def _as_conjunction(self, border: Border, limit: int, conjunctions: Collection[str]) -> Border:
         """A border between words, raised if a conjunction stands whole between it and `limit`."""
         if border.strength is not Strength.WORD:
             return border
         first, space, _ = self._pending[border.position : limit].lstrip().partition(" ")
-        is_conjunction = bool(space) and first.lower() in self._conjunctions
+        is_conjunction = bool(space) and first.lower() in conjunctions
         return replace(border, strength=Strength.CONJUNCTION) if is_conjunction else border
 
     def _end_of_words(self, is_last_whole: bool) -> int:
         """Where the pending text's last whole word ends, outside of tags and songs."""
         text = self._pending
         end = 0
-        for border in find_borders(text, self._judge, is_whole=False):
+        for border in find_borders(text, self._judge_for, is_whole=False):
             if border.strength is Strength.UNDECIDED and text[border.position] in OPENING_SIGNS:
                 return end
             end = border.position

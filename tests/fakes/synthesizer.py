@@ -28,12 +28,16 @@ class FakeSynthesizer:
         chunk_ms: int = 80,
         warm_up_s: float = 0.0,
         note: str | None = None,
+        languages: tuple[str, ...] = ("en",),
+        normalizes_text: bool = False,
     ) -> None:
         self.speed = speed
         self.ms_per_char = ms_per_char
         self.chunk_ms = chunk_ms
         self.warm_up_s = warm_up_s
         self.note = note
+        self.languages = languages
+        self.normalizes_text = normalizes_text
         self.fail_on: dict[str, StreamerError] = {}
         self.stall_on: str | None = None
         self.truncate_on: str | None = None
@@ -51,10 +55,11 @@ class FakeSynthesizer:
             sample_rate_hz=SAMPLE_RATE_HZ,
             default_voice="tone",
             voices=("tone", "other"),
-            languages=("en",),
+            languages=self.languages,
             tags=(),
             max_text_tokens=200,
             note=self.note,
+            normalizes_text=self.normalizes_text,
         )
 
     def count_tokens(self, text: str) -> int:

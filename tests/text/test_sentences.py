@@ -110,6 +110,7 @@ def test_stops_that_end_no_sentence(text: str) -> None:
         ["MAN: Hello you there.", "WOMAN: HELLO TO YOU TOO."],
         ["Great, well done! 😀 🎉"],
         ["NARRATOR: It was a dark night.", "OLD MAN: Who goes there?", "[gasps] Speak UP now!"],
+        ["♪ Frère Jacques, dormez-vous ♪", "♪ Sonnez les matines ♪", "[laughs] That was the song."],
         [
             "[music] ♪ La la. La! In the\njungle ♪ is what we sang.",
             "She said... [sighs] ...that it was over.",
@@ -128,6 +129,10 @@ def test_sentences_end(sentences: list[str]) -> None:
         ("ja", ["これはとてもいい文です。", "そうでしょうか！"]),
         ("hi", ["यह एक वाक्य है। ", "दूसरा वाक्य यहाँ है॥ ", "तीसरा वाक्य"]),
         ("ar", ["هل أنت بخير اليوم؟ ", "نعم أنا بخير."]),
+        (
+            "de",
+            ["Er feiert am Sonntag seinen 50. Geburtstag. ", "Er ist also fast 50. ", "Dann geht er fort."],
+        ),
         ("de", ["Das kostet z.B. 3 Euro am 3. Oktober. ", "Dann kam Hr. Maier. ", "Es war spät."]),
         ("es", ["El Sr. López vive en EE.UU. desde 1990. ", "Ahora vuelve."]),
         ("fr", ["M. Dupont arrive à 5 h. ", "Il est content."]),
