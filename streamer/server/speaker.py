@@ -185,6 +185,8 @@ class Speaker:
             ("unsupported_language", script, f"this model does not read {script.capitalize()} letters")
             for script in unsupported.scripts
         ]
+        if language := unsupported.language:
+            found.append(("unsupported_language", language, f"this model does not speak {language!r}"))
         for code, param, message in found:
             if param not in self._warned:
                 self._warned.add(param)

@@ -6,7 +6,10 @@ import re
 import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
+
+from streamer.text.languages import LANGUAGES
 
 SONG: Final = "♪"
 _TAG: Final = re.compile(r"\[[A-Za-z][A-Za-z' -]{0,38}\]")
@@ -16,6 +19,28 @@ _SCRIPT_OF: Final = {
     "bn": "BENGALI", "ta": "TAMIL", "ko": "HANGUL", "zh": "CJK", "ja": "CJK", "ka": "GEORGIAN",
     "hy": "ARMENIAN",
 }  # fmt: skip
+MIN_WORDS: Final = 5
+"""A shorter text is too little to say that it is in another language: it may be a name, or a word that is quoted."""
+MIN_FREQUENT_WORDS: Final = 3
+_WORD: Final = re.compile(r"[^\W\d_]+")
+_FREQUENT_WORDS: Final = {
+    "de": "ist sind hat haben war mit dem bei uns mir mich sich zu zum zur vom wird kann sehr",
+    "es": "de del y es en su sus con está hace como más muy fue son lo ha me ya todavía nadie",
+    "fr": "de du a à au aux est et ne pas plus y il ce se sa son ses sont été était d l j qu n m leur",
+    "it": "di del della dei e è che ci si a al alla le hanno ho sono un d l della più anni fa mi",
+    "pt": "de do da dos das em no na e um uma com é foi são às à não mais ficou já faz muito seu sua que",
+    "pl": "się do z o w na po od za przez jest był nie by było ze już co",
+    "tr": "bir ve da de mi çok en daha gibi kadar olan var yok değil",
+    "nl": "de het een van en is dat niet ik je hij zij wij voor met op aan er ook maar naar bij uit als nog wel wat",
+    "sv": "och att det som en är av för på den med inte har jag till var om han hon vi men ett så kan när från",
+    "da": "og at det som en er af for på den med ikke har jeg til var om han hun vi men et så kan når fra",
+    "cs": "a se v na je že to s z o do ale jako za jsem ve by si tak jeho když už jen bylo jsou po k jsme",
+    "hu": "a az és hogy nem is egy ez de volt csak meg már mint van el ha azt még lesz vagy kell én mi ezt",
+    "ro": "și în de la cu un o nu este pe că mai din care ce sunt să se pentru a fost dar au lui ea eu",
+    "fi": "ja on ei se että hän oli mutta kun niin ovat minä sinä me he tämä joka mitä kuin ole vain nyt myös",
+    "id": "yang dan di itu dengan untuk tidak ini dari dalam akan pada juga saya ke karena ada mereka kami bisa",
+}  # fmt: skip
+"""Of those that `languages` knows, what shows no sentence's beginning; and of others that no model here speaks."""
 _MORE_SCRIPTS: Final = {"ja": ("HIRAGANA", "KATAKANA"), "ko": ("CJK",)}
 _LATIN: Final = "LATIN"
 _KNOWN_SCRIPTS: Final = frozenset([_LATIN, *_SCRIPT_OF.values(), "HIRAGANA", "KATAKANA"])
@@ -23,16 +48,20 @@ _KNOWN_SCRIPTS: Final = frozenset([_LATIN, *_SCRIPT_OF.values(), "HIRAGANA", "KA
 
 @dataclass(frozen=True, slots=True)
 class Unsupported:
-    """`tags`: such as `[laughter]`, and `♪`; `scripts`: such as `CYRILLIC`. Each once, as first met."""
+    """`tags`: such as `[laughter]`, and `♪`; `scripts`: such as `CYRILLIC`. Each once, as first met.
+
+    `language`: the tag of the language that the words are in, such as `de`.
+    """
 
     tags: tuple[str, ...] = ()
     scripts: tuple[str, ...] = ()
+    language: str | None = None
 
 
 def find_unsupported(text: str, languages: Collection[str], tags: Collection[str]) -> Unsupported:
     """What of `text` a model with these `languages` (`en`, …) and `tags` cannot say.
 
-    Languages are told apart by their letters alone: German text is not noticed by a model for English.
+    Other letters are always noticed; words of another language where enough of them are frequent ones.
     """
     known = {tag.strip("[]").lower() for tag in tags}
     found = dict.fromkeys(tag for tag in _TAG.findall(text) if tag.strip("[]").lower() not in known)
@@ -42,7 +71,31 @@ def find_unsupported(text: str, languages: Collection[str], tags: Collection[str
     characters = dict.fromkeys(character for character in text if character.isalpha())
     scripts = dict.fromkeys(filter(None, map(_script, characters)))
     unknown = tuple(script for script in scripts if script not in known_scripts)
-    return Unsupported(tuple(found), unknown if languages else ())
+    if not languages:
+        return Unsupported(tuple(found))
+    return Unsupported(tuple(found), unknown, _foreign_language(text, languages))
+
+
+def _foreign_language(text: str, languages: Collection[str]) -> str | None:
+    """The language that clearly more of the frequent words are in than in any of `languages`."""
+    words = _WORD.findall(_TAG.sub(" ", text))
+    if len(words) < MIN_WORDS or 2 * sum(word[0].isupper() for word in words) >= len(words):
+        return None  # too short, or names
+    words = [word.lower() for word in words]
+    known = {language.lower().partition("-")[0] for language in languages}
+    counts = {language: sum(map(frequent.__contains__, words)) for language, frequent in _words_of().items()}
+    own = max((counts.get(language, 0) for language in known), default=0)
+    best = max(counts, key=lambda language: (counts[language], language in known))
+    is_clear = counts[best] >= max(MIN_FREQUENT_WORDS, 2 * own + 1, len(words) / 4)
+    return best if is_clear and best not in known else None
+
+
+@cache
+def _words_of() -> dict[str, frozenset[str]]:
+    words = {language: table.starters | table.conjunctions for language, table in LANGUAGES.items()}
+    for language, frequent in _FREQUENT_WORDS.items():
+        words[language] = words.get(language, frozenset()) | frozenset(frequent.split())
+    return words
 
 
 def _scripts(languages: Collection[str]) -> set[str]:

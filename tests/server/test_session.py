@@ -458,6 +458,32 @@ async def test_a_tag_the_model_does_not_know_is_a_warning() -> None:
         ]
 
 
+async def test_words_of_a_language_the_model_does_not_speak_are_a_warning() -> None:
+    """They are told once per utterance, by the language, and spoken all the same."""
+    async with running() as server, server.client() as client:
+        text = "Ich weiß nicht, ob das auch so ist. Aber wir werden es morgen sehen, wenn er da ist. "
+        await client.say("speak", id="a", text=text * 2)
+        assert (await client.until("done"))["reason"] == "completed"
+        assert [(w["code"], w["param"], w["id"]) for w in client.messages("warning")] == [
+            ("unsupported_language", "de", "a")
+        ]
+
+
+async def test_how_a_text_is_read_is_the_clients_choice() -> None:
+    """What is written out is what the model gets; what was written is what the listener is shown."""
+    synthesizer = FakeSynthesizer(languages=("en", "de"))
+    async with running(None, synthesizer) as server, server.client("?normalize=true&language=de") as client:
+        await client.say("speak", id="a", text="**Ich** habe 5 €.", text_format="chat")
+        await client.until("done")
+        await client.say("speak", id="b", text="I have **5**.", language="auto", normalize=None)
+        await client.until("done")
+        assert [message["text"] for message in client.messages("sentence_start")] == [
+            "**Ich** habe 5 €.",
+            "I have **5**.",
+        ]
+    assert [request.text for request in synthesizer.requests] == ["Ich habe fünf Euro.", "I have **5**."]
+
+
 async def test_letters_the_model_does_not_read_are_a_warning() -> None:
     """A text in another script is told once, and the utterance ends as usual."""
     async with running() as server, server.client() as client:
