@@ -97,6 +97,8 @@ def test_say_reads_standard_input(run: Run, tmp_path: Path, monkeypatch: pytest.
         (["say", "Hi.", "-o", "a.mp3"], ".ogg, .opus or .wav"),
         (["say", "Hi.", "-o", "no/such/place/a.ogg"], "no such directory"),
         (["say", "Hi.", "-o", "a.ogg", "--voice", "nobody"], "there are tone, other"),
+        (["say", "Hi.", "-o", "a.ogg", "--language", "de"], "use one of auto, en"),
+        (["say", "Hi.", "-o", "a.ogg", "--text-format", "html"], "use one of plain, chat"),
         (["say", "Hi.", "-o", "a.ogg", "--num-threads", "none at all"], "--num-threads"),
         (["check-config", "--port", "70000"], "--port"),
         (["check-config", "--config", "missing.toml"], "missing.toml"),

@@ -123,6 +123,15 @@ def test_no_text_is_too_long(fake: FakeSynthesizer) -> None:
     assert audio.duration_s > 600 and not audio.truncated
 
 
+async def test_how_a_text_is_read_is_the_callers_choice(fake: FakeSynthesizer) -> None:
+    """Markdown and numbers, for the whole sound and for its pieces."""
+    reading = streamer.Reading(normalizes=True, text_format="chat")
+    await asyncio.to_thread(streamer.synthesize, "# I have *5*", reading=reading)
+    async for _ in streamer.stream("It is `6`.", reading=reading):
+        pass
+    assert [request.text for request in fake.requests] == ["I have five", "It is six."]
+
+
 def test_a_cut_sentence_is_told(fake: FakeSynthesizer) -> None:
     """A model that never stopped shows in the result."""
     fake.truncate_on = "How"
