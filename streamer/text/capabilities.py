@@ -26,8 +26,8 @@ _WORD: Final = re.compile(r"[^\W\d_]+")
 _FREQUENT_WORDS: Final = {
     "de": "ist sind hat haben war mit dem bei uns mir mich sich zu zum zur vom wird kann sehr",
     "es": "de del y es en su sus con está hace como más muy fue son lo ha me ya todavía nadie",
-    "fr": "de du a à au aux est et ne pas plus y il ce se sa son ses sont été était d l j qu n m leur",
-    "it": "di del della dei e è che ci si a al alla le hanno ho sono un d l della più anni fa mi",
+    "fr": "de du a à au aux est et ne pas plus y il ce se sa son ses sont été était qu leur",
+    "it": "di del della dei e è che ci si a al alla le hanno ho sono un della più anni fa mi",
     "pt": "de do da dos das em no na e um uma com é foi são às à não mais ficou já faz muito seu sua que",
     "pl": "się do z o w na po od za przez jest był nie by było ze już co",
     "tr": "bir ve da de mi çok en daha gibi kadar olan var yok değil",
@@ -81,7 +81,7 @@ def _foreign_language(text: str, languages: Collection[str]) -> str | None:
     words = _WORD.findall(_TAG.sub(" ", text))
     if len(words) < MIN_WORDS or 2 * sum(word[0].isupper() for word in words) >= len(words):
         return None  # too short, or names
-    words = [word.lower() for word in words]
+    words = [word.lower() if len(word) > 1 else "" for word in words]  # a letter alone may be anything
     known = {language.lower().partition("-")[0] for language in languages}
     counts = {language: sum(map(frequent.__contains__, words)) for language, frequent in _words_of().items()}
     own = max((counts.get(language, 0) for language in known), default=0)
