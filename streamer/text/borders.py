@@ -72,11 +72,11 @@ _SILENT: Final = re.compile(rf"(?:{_TAG}|[^\w\[{_NOTES}]++|_)*+")
 _SPEAKABLE: Final = re.compile(rf"[^\W_]|[{_NOTES}]")
 _WORD: Final = re.compile(rf"[^\W_][\w'’]{{0,{MAX_WORD_CHARS}}}")
 _UPPER: Final = "A-ZÀ-ÖØ-ÞĄĆĘŁŃŚŹŻĞİŞА-ЯЁ"
-_SPEAKER: Final = rf"[{_UPPER}][{_UPPER}0-9 .'-]{{0,20}}:"
+SPEAKER: Final = rf"[{_UPPER}][{_UPPER}0-9 .'-]{{0,20}}:"
 """A label such as `MAN:` or `OLD WOMAN 2:`, after which that one speaks."""
-_MARKER: Final = re.compile(rf"(?:[-*+•–—‣◦]|\(?\d{{1,3}}[.)]|#{{1,6}}|{_SPEAKER})(?=\s)")
-_MARKER_BEGUN: Final = re.compile(rf"[-*+•–—‣◦]|\(?\d{{0,3}}[.)]?|#{{1,6}}|{_SPEAKER}?")
-_LABEL_ALONE: Final = re.compile(rf"\s*{_SPEAKER}\s*")
+_MARKER: Final = re.compile(rf"(?:[-*+•–—‣◦]|\(?\d{{1,3}}[.)]|#{{1,6}}|{SPEAKER})(?=\s)")
+_MARKER_BEGUN: Final = re.compile(rf"[-*+•–—‣◦]|\(?\d{{0,3}}[.)]?|#{{1,6}}|{SPEAKER}?")
+_LABEL_ALONE: Final = re.compile(rf"\s*{SPEAKER}\s*")
 _TAGS_AT_LINE_END: Final = re.compile(
     rf"(?:{_TAG}[ \t]{{0,{MAX_RUN_CHARS}}}){{1,8}}(?=[\r\n\u2028\u2029\x0b\f])"
 )

@@ -12,7 +12,7 @@ from typing import Final
 from streamer.text.languages import LANGUAGES
 
 SONG: Final = "♪"
-_TAG: Final = re.compile(r"\[[A-Za-z][A-Za-z' -]{0,38}\]")
+_TAG: Final = re.compile(r"\[[A-Za-z][A-Za-z' -]{0,38}\](?!\()")
 _SCRIPT_OF: Final = {
     "ru": "CYRILLIC", "uk": "CYRILLIC", "bg": "CYRILLIC", "sr": "CYRILLIC", "el": "GREEK", "hi": "DEVANAGARI",
     "mr": "DEVANAGARI", "ar": "ARABIC", "fa": "ARABIC", "ur": "ARABIC", "he": "HEBREW", "th": "THAI",

@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import Final
 
+from streamer.text.borders import SPEAKER
 from streamer.text.numbers import digits, write_numbers
 from streamer.text.numbers_by_language import WORDS, write_numbers_in
 
@@ -48,9 +49,7 @@ _TAG: Final = re.compile(
     r"\[(?:laughter|laughs|sighs|music|gasps|clears throat|man|woman)\]|^\s*(?:MAN|WOMAN):|[♪♫♩♬🎵🎶]",
     re.IGNORECASE | re.MULTILINE,
 )
-_DIRECTION: Final = re.compile(
-    r"\[[^\[\]\n]{1,40}\](?!\()|[♪♫♩♬🎵🎶]|^\s*[^\W\d_a-z][^a-z:\n]{1,20}:(?=\s)", re.MULTILINE
-)
+_DIRECTION: Final = re.compile(rf"\[[^\[\]\n]{{1,40}}\](?!\()|[♪♫♩♬🎵🎶]|^\s*{SPEAKER}(?=\s)", re.MULTILINE)
 """What tells a model how to speak, not what to say: tags, notes, and labels such as `MAN:`."""
 _SPACE_BEFORE_MARK: Final = re.compile(r"\s+(?=[,.?!;:…])")
 _LINK: Final = re.compile(r"!?\[([^\[\]\n]{1,200})\]\([^()\s]{1,400}\)")

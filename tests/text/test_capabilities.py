@@ -18,6 +18,7 @@ def test_tags_and_scripts_are_found() -> None:
 
 def test_what_the_model_can_do_is_not_named() -> None:
     """Its languages' scripts, Latin letters in any, and its tags."""
+    assert find_unsupported("See [the docs](http://a.b).", ["en"], []) == Unsupported()
     text = "[laughter] Привет Anna, 你好, こんにちは"
     languages = ["ru", "ja"]
     assert find_unsupported(text, languages, ["[laughter]"]) == Unsupported()

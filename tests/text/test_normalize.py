@@ -66,6 +66,7 @@ def test_other_languages(language: str, written: str, said: str) -> None:
         ("de", "[sighs] Ich habe 5 [gasps], ja?", "[sighs] Ich habe fünf [gasps], ja?"),
         ("en", "See [the 2 docs](http://x.y).", "See the two docs."),
         ("ru", "МУЖЧИНА: 5 ₽", "МУЖЧИНА: пять рублей"),
+        ("ko", "제3장: 5 달러", "제삼장: 오 달러"),
     ],
 )
 def test_directions_may_stay(language: str, written: str, said: str) -> None:
