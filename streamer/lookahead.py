@@ -103,7 +103,7 @@ class SentencesAhead:
         for sentence in sentences:
             request = SentenceRequest(
                 request_id=f"{self._utterance_id}.{self._num_sentences}",
-                text=sentence.text if sentence.spoken is None else sentence.spoken,
+                text=sentence.said,
                 voice=self._settings.voice,
                 params=self._settings.params,
                 sentence_index=self._num_sentences,

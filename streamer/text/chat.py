@@ -123,7 +123,7 @@ class ChatSplitter:
             self._block_pause_s = PARAGRAPH_PAUSE_S if heading else SENTENCE_PAUSE_S if item else None
             if block := heading or item:
                 yield from self._end_block(SENTENCE_PAUSE_S)
-                self._opening = self._num_read
+                self._opening = self._num_read + len(source) - len(source.lstrip())
                 self._take(block.end())
             self._before = " "
 
@@ -273,8 +273,7 @@ class ChatSplitter:
             start, end = self._spans[first][0], self._spans[last - 1][1]
             kept_start = self._num_read - len(self._kept)
             text = self._kept[start - kept_start : end - kept_start]
-            said = sentence.text if sentence.spoken is None else sentence.spoken
-            spoken = None if said == text else tidy(said)
+            spoken = None if sentence.said == text else tidy(sentence.said)
             found.append(replace(sentence, text=text, char_start=start, char_end=end, spoken=spoken))
             del self._spans[:last]
             self._num_given += last

@@ -53,6 +53,11 @@ class Sentence:
     spoken: str | None = None
     language: str = "en"
 
+    @property
+    def said(self) -> str:
+        """What the synthesizer is given."""
+        return self.text if self.spoken is None else self.spoken
+
 
 FindLanguage = Callable[[str, str], str]
 """The language of a text, given that of the sentence before it (as `LanguageDetector.find`)."""
