@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from streamer.config import Config, load_config, options
 from streamer.errors import EngineError, StreamerError
+from streamer.sampling import RANGES
 
 if TYPE_CHECKING:
     from streamer.server.app import Server
@@ -65,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     say.add_argument("text", help="what to say; - reads it from standard input")
     say.add_argument("-o", "--output", type=Path, required=True, help="file to write: .ogg, .opus or .wav")
     say.add_argument("--voice", help="voice; none: the model's own")
-    say.add_argument("--seed", type=int, help="the same seed makes the same sound")
+    _add_params(say)
     _add_options(say, MODEL_OPTIONS)
     say.set_defaults(run=_say)
 
@@ -104,6 +105,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_options(check, every_option)
     check.set_defaults(run=_check_config)
     return parser
+
+
+def _add_params(parser: argparse.ArgumentParser) -> None:
+    """A flag for each sampling knob."""
+    for name, allowed in RANGES.items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            dest=f"param_{name}",
+            type=int if allowed.is_whole else float,
+            help=f"{allowed.smallest:g} to {allowed.largest:g}; without it the model's own",
+        )
 
 
 def _add_options(parser: argparse.ArgumentParser, names: tuple[str, ...]) -> None:
@@ -184,6 +196,8 @@ def _say(parsed: argparse.Namespace) -> int:
     if not parsed.output.parent.is_dir():  # said before the work, not after it
         raise InvalidParameterError(f"{str(parsed.output)!r}: there is no such directory")
     text = sys.stdin.read() if parsed.text == "-" else parsed.text
+    given = {name: getattr(parsed, f"param_{name}") for name in RANGES}
+    params = {name: value for name, value in given.items() if value is not None}
     from streamer.inprocess import speak_into_memory
 
     with Progress(transient=True) as progress:
@@ -196,7 +210,7 @@ def _say(parsed: argparse.Namespace) -> int:
             elif isinstance(event, SentenceEnded):
                 progress.update(task, completed=ends[event.index])
 
-        audio = speak_into_memory(_config(parsed).engine, text, parsed.voice, parsed.seed, show)
+        audio = speak_into_memory(_config(parsed).engine, text, parsed.voice, parsed.param_seed, params, show)
     audio.save(parsed.output)
     cut = "; a sentence was cut that the model did not end" if audio.truncated else ""
     print(f"{parsed.output}: {audio.duration_s:.2f} s, seed {audio.seed}{cut}")
