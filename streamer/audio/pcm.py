@@ -14,9 +14,11 @@ _SILENCE_PEAK: Final = 0.002
 """Quieter than this (-54 dB) is silence, whatever came before."""
 _SILENCE_BELOW_PEAK: Final = 0.01
 """So is what is 40 dB below the loudest of the sentence: the model's hiss after the last word."""
+_FIRST_LEAD_S: Final = 0.01
 _KEPT_LEAD_S: Final = 0.05
 _KEPT_TAIL_S: Final = 0.06
-"""Silence that stays at a sentence's borders: breaths and the ends of soft consonants."""
+"""Silence that stays at a sentence's borders: breaths and the ends of soft consonants. Hardly any at the very
+beginning, for which somebody waits."""
 _FADE_S: Final = 0.005
 _MULAW_BIAS: Final = 132
 _MULAW_CLIP: Final = 32_635
@@ -70,7 +72,7 @@ class SentenceJoiner:
 
     def __init__(self, sample_rate_hz: int) -> None:
         self._rate_hz = sample_rate_hz
-        self._kept_lead = round(_KEPT_LEAD_S * sample_rate_hz)
+        self._kept_lead = round(_FIRST_LEAD_S * sample_rate_hz)
         self._kept_tail = round(_KEPT_TAIL_S * sample_rate_hz)
         self._fade_in = _rising(round(_FADE_S * sample_rate_hz))
         self._held: list[Samples] = []  # silence, perhaps the sentence's end
@@ -125,6 +127,8 @@ class SentenceJoiner:
         return int(began[0]) if began.size else first, end
 
     def _begin_sentence(self) -> None:
+        if self._num_out:
+            self._kept_lead = round(_KEPT_LEAD_S * self._rate_hz)
         self._held = []
         self._peak = 0.0
         self._num_out = 0

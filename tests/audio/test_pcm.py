@@ -58,6 +58,18 @@ def test_silence_at_the_borders_is_trimmed_and_the_pause_follows() -> None:
     assert not joined[-round(0.25 * RATE_HZ) :].any()
 
 
+def test_nobody_waits_for_silence_at_the_beginning() -> None:
+    """The first sound begins after 10 ms, that of later sentences after 50, however silent they begin."""
+    joiner = SentenceJoiner(RATE_HZ)
+    leads_ms = []
+    for sentence in (silence(0.3), np.concatenate([silence(0.3), sine(0.2, 440.0)])) * 2:
+        sound = joiner.push(sentence.copy())
+        if sound.size:
+            leads_ms.append(np.flatnonzero(np.abs(sound) > 0.1)[0] * 1000 / RATE_HZ)
+        joiner.end_sentence(0.2)
+    np.testing.assert_allclose(leads_ms, [10, 50], atol=3)
+
+
 def test_speech_is_not_held_back() -> None:
     """While there is sound, what goes in comes out at once; only silence waits."""
     joiner = SentenceJoiner(RATE_HZ)
