@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from streamer.config import Config, load_config, options
 from streamer.errors import EngineError, StreamerError
+from streamer.sampling import RANGES
 
 if TYPE_CHECKING:
     from streamer.server.app import Server
@@ -65,8 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     say.add_argument("text", help="what to say; - reads it from standard input")
     say.add_argument("-o", "--output", type=Path, required=True, help="file to write: .ogg, .opus or .wav")
     say.add_argument("--voice", help="voice; none: the model's own")
-    say.add_argument("--seed", type=int, help="the same seed makes the same sound")
     _add_reading(say)
+    _add_params(say)
     _add_options(say, MODEL_OPTIONS)
     say.set_defaults(run=_say)
 
@@ -116,6 +117,17 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
         help="write numbers and the like out first (default: as the model needs it)",
     )
     parser.add_argument("--text-format", default="plain", help="plain (default), or chat: Markdown")
+
+
+def _add_params(parser: argparse.ArgumentParser) -> None:
+    """A flag for each sampling knob."""
+    for name, allowed in RANGES.items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            dest=f"param_{name}",
+            type=int if allowed.is_whole else float,
+            help=f"{allowed.smallest:g} to {allowed.largest:g}; without it the model's own",
+        )
 
 
 def _add_options(parser: argparse.ArgumentParser, names: tuple[str, ...]) -> None:
@@ -196,6 +208,8 @@ def _say(parsed: argparse.Namespace) -> int:
     if not parsed.output.parent.is_dir():  # said before the work, not after it
         raise InvalidParameterError(f"{str(parsed.output)!r}: there is no such directory")
     text = sys.stdin.read() if parsed.text == "-" else parsed.text
+    given = {name: getattr(parsed, f"param_{name}") for name in RANGES}
+    params = {name: value for name, value in given.items() if value is not None}
     from streamer.inprocess import speak_into_memory
     from streamer.text.reading import Reading
 
@@ -210,7 +224,9 @@ def _say(parsed: argparse.Namespace) -> int:
             elif isinstance(event, SentenceEnded):
                 progress.update(task, completed=ends[event.index])
 
-        audio = speak_into_memory(_config(parsed).engine, text, parsed.voice, parsed.seed, reading, show)
+        audio = speak_into_memory(
+            _config(parsed).engine, text, parsed.voice, parsed.param_seed, params, reading, show
+        )
     audio.save(parsed.output)
     cut = "; a sentence was cut that the model did not end" if audio.truncated else ""
     print(f"{parsed.output}: {audio.duration_s:.2f} s, seed {audio.seed}{cut}")

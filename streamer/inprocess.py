@@ -7,11 +7,12 @@ import contextlib
 import math
 import secrets
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from streamer.audio.packets import create_encoder
 from streamer.config import EngineConfig
 from streamer.errors import InvalidParameterError, VoiceNotFoundError
 from streamer.pipeline import prepare, speak
+from streamer.sampling import sampling_params
 from streamer.speech import AudioPacket, SpeechEnded, SpeechEvent, SpeechSettings, TextFeed
 from streamer.synthesis import PcmChunk, Samples, Synthesizer
 from streamer.text.reading import AS_IT_IS, Reading
@@ -29,6 +31,8 @@ from streamer.text.reading import AS_IT_IS, Reading
 OPUS_BITRATE: Final = 32_000
 FRAME_MS: Final = 20
 Result = TypeVar("Result")
+Params = Mapping[str, object]
+NO_PARAMS: Final[Params] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +79,19 @@ async def stream(
     voice: str | None = None,
     *,
     seed: int | None = None,
+    params: Params = NO_PARAMS,
     model: str | Path | None = None,
     reading: Reading = AS_IT_IS,
 ) -> AsyncIterator[PcmChunk]:
     """Yield the sound of `text` in pieces of 20 ms as it is made. Closing the iterator cancels the rest.
 
-    `voice` None: the model's default. `seed` None: drawn. `model` None: the built-in voice. `reading`: the
-    language, whether numbers are written out, and whether the text is Markdown.
+    `voice` None: the model's default. `seed` None: drawn. `params`: the other fields of `SamplingParams`, by name.
+    `model` None: the built-in voice. `reading`: the language, whether numbers are written out, and whether the text
+    is Markdown.
     """
     # Shielded, because others wait for the same start.
     synthesizer = await asyncio.shield(asyncio.wrap_future(_started(_engine(model))))
-    settings = _settings(synthesizer, voice, _seed(seed), reading)
+    settings = _settings(synthesizer, voice, _seed(seed), params, reading)
     truncated = False
     async with contextlib.aclosing(speak(TextFeed(text), synthesizer, settings)) as events:
         async for event in events:
@@ -101,16 +107,17 @@ def synthesize(
     voice: str | None = None,
     *,
     seed: int | None = None,
+    params: Params = NO_PARAMS,
     model: str | Path | None = None,
     reading: Reading = AS_IT_IS,
 ) -> Audio:
     """Speak `text` and return its sound. May be called from anywhere, a running event loop included.
 
-    `voice` None: the model's default. `seed` None: drawn, and told in the result. `model` None: the
-    built-in voice; else a model directory, loaded once per process. `reading`: the language, whether numbers are
-    written out, and whether the text is Markdown.
+    `voice` None: the model's default. `seed` None: drawn, and told in the result. `params`: the other fields of
+    `SamplingParams`, by name. `model` None: the built-in voice; else a model directory, loaded once per process.
+    `reading`: the language, whether numbers are written out, and whether the text is Markdown.
     """
-    return speak_into_memory(_engine(model), text, voice, seed, reading)
+    return speak_into_memory(_engine(model), text, voice, seed, params, reading)
 
 
 def speak_into_memory(
@@ -118,12 +125,13 @@ def speak_into_memory(
     text: str,
     voice: str | None,
     seed: int | None,
+    params: Params = NO_PARAMS,
     reading: Reading = AS_IT_IS,
     on_event: Callable[[SpeechEvent], None] = lambda _: None,
 ) -> Audio:
     """`synthesize` for whoever holds settings of the engine; `on_event` hears of the progress."""
     synthesizer = _started(engine).result()
-    settings = _settings(synthesizer, voice, _seed(seed), reading)
+    settings = _settings(synthesizer, voice, _seed(seed), params, reading)
 
     async def collect() -> Audio:
         pieces = [np.zeros(0, np.float32)]
@@ -176,7 +184,9 @@ def _loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def _settings(synthesizer: Synthesizer, voice: str | None, seed: int, reading: Reading) -> SpeechSettings:
+def _settings(
+    synthesizer: Synthesizer, voice: str | None, seed: int, params: Params, reading: Reading
+) -> SpeechSettings:
     info = synthesizer.info
     voice = voice or info.default_voice
     if voice not in info.voices:
@@ -184,7 +194,7 @@ def _settings(synthesizer: Synthesizer, voice: str | None, seed: int, reading: R
     reading.check(info)
     return SpeechSettings(
         voice,
-        replace(info.default_params, seed=seed),
+        sampling_params(info, {**params, "seed": seed}),
         encoding="pcm_s16le",
         sample_rate_hz=info.sample_rate_hz,
         frame_ms=FRAME_MS,

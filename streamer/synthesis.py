@@ -13,6 +13,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from streamer.voices.voice import Voice
+
 Samples = npt.NDArray[np.float32]
 
 
@@ -26,10 +28,18 @@ class SamplingParams:
     seed: int
     text_temp: float = 0.7
     waveform_temp: float = 0.7
-    fine_temp: float = 0.5
+    fine_temp: float | None = 0.5
+    """None: the likeliest code each."""
     top_k: int | None = None
     top_p: float | None = None
-    min_eos_p: float = 0.2
+    min_eos_p: float | None = 0.2
+    """A sentence ends where its end is at least so likely; None: only where the end is drawn."""
+    max_gen_duration_s: float | None = None
+    """Longest sound of a sentence; None: what its text may take."""
+    max_coarse_history: int | None = None
+    """Coarse tokens of context before a window; fewer forget the voice sooner. None: the model's own."""
+    sliding_window_len: int | None = None
+    """Coarse tokens made per window; None: the model's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,10 @@ class SentenceRequest:
     sentence_index: int = 0
     utterance_id: str = ""
     """Sentences of one utterance are heard one after the other: a later one is not in a hurry. Empty: its own."""
+    history: Voice | None = None
+    """What the sentence goes on from instead of the named voice: for instance, what an earlier one was spoken as."""
+    wants_history: bool = False
+    """Whether the last chunk is to bring what the sentence was spoken as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +73,21 @@ class PcmChunk:
     samples: Samples
     is_last: bool = False
     truncated: bool = False
+    history: Voice | None = None
+    """On the last chunk, where it was asked for: the sentence's own tokens, a voice that others may go on from.
+    None also where the sentence has no sound."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoarseLimits:
+    """What `max_coarse_history` and `sliding_window_len` may be; the defaults are Bark's.
+
+    `history`, `window`: the model's own. `room`: what history and window may have together.
+    """
+
+    history: int = 630
+    window: int = 60
+    room: int = 768
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +103,7 @@ class ModelInfo:
     max_text_tokens: int
     default_params: SamplingParams = SamplingParams(seed=0)
     """The model's own; the seed is drawn for every utterance."""
+    coarse_limits: CoarseLimits = CoarseLimits()
     note: str | None = None
     """What a listener should know of this model."""
     normalizes_text: bool = False

@@ -1,4 +1,4 @@
-"""The texts the teacher reads: WordNet's example sentences and generated conversation, in a fixed order."""
+"""The texts the teacher reads: WordNet's example sentences, generated conversation and replies, in a fixed order."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import re
 from itertools import zip_longest
 from pathlib import Path
 
+from training.replies import rare_words, replies
+
 PLAIN = re.compile(r"[A-Za-z][A-Za-z ,'\-]*[.?!]?")
 QUOTED = re.compile(r'"([^"]+)"')
 MIN_WORDS, MAX_WORDS = 3, 14
+NUM_WITHOUT_REPLIES = 13_800
+NUM_REPLIES = 16_000
 EVALUATION = Path(__file__).with_name("eval_sentences.txt")
 
 PEOPLE = (
@@ -107,11 +111,19 @@ def letters(text: str) -> str:
 
 
 def sentences(wordnet_folder: Path, *, num_conversation: int = 4000, seed: int = 1) -> list[str]:
-    """All texts in their reading order: three of WordNet's to one of conversation, none of the evaluation's."""
+    """All texts in their reading order, none of the evaluation's.
+
+    First three of WordNet's to one of conversation, then as many replies (and rare words) as of WordNet's.
+    """
     forbidden = {letters(line) for line in EVALUATION.read_text().splitlines()}
     chance = random.Random(seed)
     wordnet = wordnet_sentences(wordnet_folder)
     chance.shuffle(wordnet)
     talk = conversation(num_conversation, seed)
     rows = zip_longest(wordnet[0::3], wordnet[1::3], wordnet[2::3], talk)
-    return [text for row in rows for text in row if text and letters(text) not in forbidden]
+    texts = [text for row in rows for text in row if text and letters(text) not in forbidden]
+    begun, rest = texts[:NUM_WITHOUT_REPLIES], texts[NUM_WITHOUT_REPLIES:]
+    said = replies(NUM_REPLIES, rare_words(wordnet_folder), seed=seed)
+    known = {letters(text) for text in texts} | forbidden
+    pairs = zip_longest(rest, (text for text in said if letters(text) not in known))
+    return begun + [text for pair in pairs for text in pair if text]

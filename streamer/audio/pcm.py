@@ -14,9 +14,15 @@ _SILENCE_PEAK: Final = 0.002
 """Quieter than this (-54 dB) is silence, whatever came before."""
 _SILENCE_BELOW_PEAK: Final = 0.01
 """So is what is 40 dB below the loudest of the sentence: the model's hiss after the last word."""
+_HISS_PEAK: Final = 0.012
+_HISS_S: Final = 0.1
+"""An utterance's first moments count as silence up to -38 dB: the model's hiss, for whose end somebody waits. Only
+the first moments, so that what begins softly is heard."""
+_FIRST_LEAD_S: Final = 0.01
 _KEPT_LEAD_S: Final = 0.05
 _KEPT_TAIL_S: Final = 0.06
-"""Silence that stays at a sentence's borders: breaths and the ends of soft consonants."""
+"""Silence that stays at a sentence's borders: breaths and the ends of soft consonants. Hardly any at the very
+beginning, for which somebody waits."""
 _FADE_S: Final = 0.005
 _MULAW_BIAS: Final = 132
 _MULAW_CLIP: Final = 32_635
@@ -70,7 +76,9 @@ class SentenceJoiner:
 
     def __init__(self, sample_rate_hz: int) -> None:
         self._rate_hz = sample_rate_hz
-        self._kept_lead = round(_KEPT_LEAD_S * sample_rate_hz)
+        self._kept_lead = round(_FIRST_LEAD_S * sample_rate_hz)
+        self._num_hiss = round(_HISS_S * sample_rate_hz)  # samples that may be hiss
+        self._num_in = 0
         self._kept_tail = round(_KEPT_TAIL_S * sample_rate_hz)
         self._fade_in = _rising(round(_FADE_S * sample_rate_hz))
         self._held: list[Samples] = []  # silence, perhaps the sentence's end
@@ -114,17 +122,24 @@ class SentenceJoiner:
         before = self._peak
         peak = np.maximum(level.max(keepdims=True), before)
         self._peak = float(peak[0])
-        is_loud = level > _limit_of_silence(peak)
+        floor = np.full(len(chunk), _SILENCE_PEAK)
+        floor[: max(0, self._num_hiss - self._num_in)] = _HISS_PEAK
+        self._num_in += len(chunk)
+        is_loud = level > np.maximum(floor, _SILENCE_BELOW_PEAK * peak)
         first = int(is_loud.argmax())
         if not is_loud[first]:
             return 0, 0
         end = len(chunk) - int(is_loud[::-1].argmax())
         # After the loudest moment the limit stays; before it was lower, so that speech may have begun earlier.
         peaks = np.maximum(np.maximum.accumulate(level[:first]), before)
-        began = np.flatnonzero(level[:first] > _limit_of_silence(peaks))
+        began = np.flatnonzero(level[:first] > np.maximum(floor[:first], _SILENCE_BELOW_PEAK * peaks))
         return int(began[0]) if began.size else first, end
 
     def _begin_sentence(self) -> None:
+        if self._num_out:
+            self._kept_lead = round(_KEPT_LEAD_S * self._rate_hz)
+            self._num_hiss = 0
+        self._num_in = 0
         self._held = []
         self._peak = 0.0
         self._num_out = 0
@@ -153,12 +168,6 @@ class SentenceJoiner:
             tail = np.concatenate([tail, mirrored])[:num_faded]
         fade = _rising(len(tail))[::-1][-num_faded:] if len(tail) < num_faded else self._fade_in[::-1]
         return np.concatenate([tail[: len(tail) - len(fade)], tail[len(tail) - len(fade) :] * fade])
-
-
-def _limit_of_silence(peaks: Samples) -> Samples:
-    """What is not louder than this is silence, where the loudest so far was `peaks`."""
-    limits: Samples = np.maximum(_SILENCE_PEAK, _SILENCE_BELOW_PEAK * peaks)
-    return limits
 
 
 def _rising(num_samples: int) -> Samples:

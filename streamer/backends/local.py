@@ -7,7 +7,7 @@ import itertools
 import logging
 import os
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from streamer.models.checkpoint import LoadedModel, load_model
 from streamer.stages.chain import build_stages, semantic_cap
 from streamer.stages.memory import MemoryPlan, free_memory, plan_memory
 from streamer.stages.sentence import SentencePrompt, SentenceWork
-from streamer.synthesis import Health, ModelInfo, PcmChunk, SamplingParams, SentenceRequest
+from streamer.synthesis import CoarseLimits, Health, ModelInfo, PcmChunk, SamplingParams, SentenceRequest
 from streamer.text.tokenizer import Tokenizer, load_tokenizer
 from streamer.voices.library import VoiceLibrary
 
@@ -118,6 +118,11 @@ class LocalSynthesizer:
                 fine_temp=config.sampling.fine_temp,
                 min_eos_p=config.sampling.min_eos_p,
             ),
+            coarse_limits=CoarseLimits(
+                config.coarse.max_history,
+                config.coarse.window,
+                config.coarse.transformer.block_size - config.coarse.semantic_context,
+            ),
             note=config.note,
             normalizes_text=config.normalize_text,
         )
@@ -185,6 +190,8 @@ class LocalSynthesizer:
                 if isinstance(item, StreamerError):
                     raise item
                 self._engine.consumed(request_id, len(item.samples))
+                if item.is_last and request.wants_history:
+                    item = replace(item, history=work.as_voice())
                 yield item
                 if item.is_last:
                     return
@@ -244,7 +251,7 @@ class LocalSynthesizer:
 
     def _work(self, request: SentenceRequest) -> SentenceWork | None:
         """What the engine is to do; nothing where the text has nothing that this model can say."""
-        voice = self._voices.get(request.voice)
+        voice = request.history or self._voices.get(request.voice)
         tokens = self._encode(request.text)
         if not tokens:
             return None
@@ -252,7 +259,7 @@ class LocalSynthesizer:
             raise TextTooLongError(
                 f"a sentence of {len(tokens)} tokens exceeds {self._info.max_text_tokens}", param="text"
             )
-        cap = semantic_cap(request.text, self._config)
+        cap = semantic_cap(request.text, self._config, request.params.max_gen_duration_s)
         prompt = SentencePrompt(tuple(tokens), voice, request.params, request.sentence_index, cap)
         return SentenceWork(prompt, self._config)
 

@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from streamer.config import SpeechConfig
 from streamer.errors import VoiceNotFoundError
+from streamer.sampling import sampling_params
 from streamer.server.messages import Params, Settings
 from streamer.speech import SpeechSettings
 from streamer.synthesis import ModelInfo
@@ -73,14 +74,17 @@ class StreamDefaults:
         )
 
     def settings(self, max_audio_s: float) -> tuple[SpeechSettings, int | None]:
-        """An utterance's settings, its seed drawn where none was given, and its `lead_ms`."""
+        """An utterance's settings, its seed drawn where none was given, and its `lead_ms`.
+
+        Raises `InvalidParameterError` for params that this model cannot follow.
+        """
         params = self.params
         if params.get("seed") is None:
             params = params | {"seed": secrets.randbelow(2**31)}
         return (
             SpeechSettings(
                 voice=self.voice,
-                params=replace(self.info.default_params, **params),
+                params=sampling_params(self.info, params),
                 encoding=self.encoding,
                 sample_rate_hz=self.sample_rate_hz or _USUAL_RATE_HZ.get(self.encoding, _USUAL_RATE_ELSE_HZ),
                 frame_ms=self.frame_ms,

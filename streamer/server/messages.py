@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from streamer.sampling import RANGES
 from streamer.text.reading import TextFormat
 
 PROTOCOL = "streamer.v1"
@@ -20,21 +21,26 @@ SAMPLE_RATES_HZ: tuple[int, ...] = (8000, 16000, 24000, 48000)
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 Text = Annotated[str, Meta(max_length=1_048_576)]
-Temperature = Annotated[float, Meta(ge=0.01, le=2.0)]
-Probability = Annotated[float, Meta(gt=0.0, le=1.0)]
 Milliseconds = Annotated[float, Meta(ge=0, le=86_400_000)]
 
 
-class Params(Struct, frozen=True, kw_only=True):
-    """How the model samples; what is absent stays as it was, null switches a filter off or draws a seed."""
+def _range(name: str) -> Meta:
+    return Meta(ge=RANGES[name].smallest, le=RANGES[name].largest)
 
-    seed: Annotated[int, Meta(ge=0, le=2**53 - 1)] | UnsetType | None = UNSET
-    text_temp: Temperature | UnsetType = UNSET
-    waveform_temp: Temperature | UnsetType = UNSET
-    fine_temp: Temperature | UnsetType = UNSET
-    top_k: Annotated[int, Meta(ge=1, le=100000)] | UnsetType | None = UNSET
-    top_p: Probability | UnsetType | None = UNSET
-    min_eos_p: Probability | UnsetType = UNSET
+
+class Params(Struct, frozen=True, kw_only=True):
+    """How the model samples; what is absent stays as it was, null switches a knob off or draws a seed."""
+
+    seed: Annotated[int, _range("seed")] | UnsetType | None = UNSET
+    text_temp: Annotated[float, _range("text_temp")] | UnsetType = UNSET
+    waveform_temp: Annotated[float, _range("waveform_temp")] | UnsetType = UNSET
+    fine_temp: Annotated[float, _range("fine_temp")] | UnsetType | None = UNSET
+    top_k: Annotated[int, _range("top_k")] | UnsetType | None = UNSET
+    top_p: Annotated[float, _range("top_p")] | UnsetType | None = UNSET
+    min_eos_p: Annotated[float, _range("min_eos_p")] | UnsetType | None = UNSET
+    max_gen_duration_s: Annotated[float, _range("max_gen_duration_s")] | UnsetType | None = UNSET
+    max_coarse_history: Annotated[int, _range("max_coarse_history")] | UnsetType | None = UNSET
+    sliding_window_len: Annotated[int, _range("sliding_window_len")] | UnsetType | None = UNSET
 
 
 class ClientMessage(Struct, frozen=True, kw_only=True, tag_field="type"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from streamer.engine.cuda_graphs import Recorder
 from streamer.models.checkpoint import LoadedModel
 from streamer.models.gpt import CausalGpt
@@ -50,7 +52,16 @@ def build_stages(model: LoadedModel, *, num_slots: int, record: Recorder | None 
     )
 
 
-def semantic_cap(text: str, config: ModelConfig) -> int:
-    """Semantic tokens after which a sentence of this text is cut."""
+def semantic_cap(text: str, config: ModelConfig, max_gen_duration_s: float | None = None) -> int:
+    """Semantic tokens after which a sentence of this text is cut, or one that may take so long.
+
+    As in the reference the token that goes beyond `max_gen_duration_s` is the last.
+    """
     longest_s = CAP_BASE_S + CAP_PER_CHARACTER_S * len(text)
-    return min(config.semantic.max_tokens, round(longest_s * config.semantic.rate_hz))
+    cap = min(config.semantic.max_tokens, round(longest_s * config.semantic.rate_hz))
+    if max_gen_duration_s is None:
+        return cap
+    made_s = itertools.accumulate(itertools.repeat(1 / config.semantic.rate_hz))
+    return next(
+        count for count, so_far_s in enumerate(made_s, 1) if count == cap or so_far_s > max_gen_duration_s
+    )

@@ -18,7 +18,6 @@ from streamer.errors import ConfigError, ModelNumericError
 from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import KvCache
 from streamer.models.vocabulary import ModelConfig
-from streamer.stages.coarse_windows import CoarseWindows
 from streamer.stages.sentence import SentenceWork
 from streamer.stages.token_steps import Choice, TokenSteps
 
@@ -43,7 +42,6 @@ class CoarseStage:
         # Each step may only choose among the codes of its own codebook.
         choice = Choice(coarse.codebook_offset, coarse.codebook_size, num_turns=coarse.num_codebooks)
         self._steps = TokenSteps(model, cache, choice, record=record)
-        self._windows = CoarseWindows.from_config(config)
         longest = coarse.semantic_context + 1 + coarse.max_history + coarse.window - 1
         if longest > coarse.transformer.block_size or coarse.window % coarse.num_codebooks:
             raise ConfigError(f"a coarse window of {longest} positions does not fit the model's block")
@@ -59,26 +57,26 @@ class CoarseStage:
         step = work.coarse.num_issued
         if step >= work.num_coarse_steps:
             return False
-        if step % self._config.window:
+        if step % work.windows.window:
             return True
         if len(work.coarse.tokens) < step:
             return False
-        return work.semantic.is_finished or len(work.semantic.tokens) >= self._windows.tokens_needed(
+        return work.semantic.is_finished or len(work.semantic.tokens) >= work.windows.tokens_needed(
             step, len(work.semantic_history)
         )
 
     def is_heavy(self, work: SentenceWork) -> bool:
-        return work.coarse.num_issued % self._config.window == 0
+        return work.coarse.num_issued % work.windows.window == 0
 
     @torch.inference_mode()
     def step(self, batch: Sequence[SentenceWork]) -> Pending:
         """One token for every row: a prefill for those at a window's start, a decode for the others."""
-        running = [work for work in batch if work.coarse.num_issued % self._config.window]
+        running = [work for work in batch if not self.is_heavy(work)]
         running.sort(key=attrgetter("slot"))  # neighbouring rows of the cache are read in place
         by_length: dict[int, list[SentenceWork]] = defaultdict(list)
         inputs = {}
         for work in batch:
-            if work.coarse.num_issued % self._config.window == 0:
+            if self.is_heavy(work):
                 inputs[work] = self.window_input(work)
                 by_length[len(inputs[work])].append(work)
         order, drawn = list(running), [self._decode(running)] if running else []
@@ -105,13 +103,13 @@ class CoarseStage:
     def window_input(self, work: SentenceWork) -> list[int]:
         """The prefill of the window that begins at the next step: semantic slice, infer token, coarse."""
         config = self._config
-        start = self._windows.semantic_start(len(work.coarse.tokens), len(work.semantic_history))
+        start = work.windows.semantic_start(len(work.coarse.tokens), len(work.semantic_history))
         end = start + config.semantic_context
         num_history = len(work.semantic_history)
         semantic = work.semantic_history[start:end]
         semantic += work.semantic.tokens[max(0, start - num_history) : max(0, end - num_history)]
         semantic += [config.semantic_pad_token] * (config.semantic_context - len(semantic))
-        coarse = (work.coarse_history + work.coarse.tokens)[-config.max_history :]
+        coarse = (work.coarse_history + work.coarse.tokens)[-work.windows.max_history :]
         return [*semantic, config.infer_token, *coarse]
 
     def _prefill(self, works: list[SentenceWork], inputs: list[list[int]]) -> Tensor:

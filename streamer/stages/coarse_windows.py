@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 from streamer.models.vocabulary import ModelConfig
+from streamer.synthesis import SamplingParams
 
 DROPPED_HISTORY = 2
 """Coarse history tokens cut off at the end: the reference's own alignment hack."""
@@ -27,12 +28,13 @@ class CoarseWindows:
     ratio: float
 
     @classmethod
-    def from_config(cls, config: ModelConfig) -> CoarseWindows:
+    def from_config(cls, config: ModelConfig, params: SamplingParams | None = None) -> CoarseWindows:
+        """The model's windows, or those that `params` ask for."""
         coarse = config.coarse
         return cls(
             coarse.semantic_context,
-            coarse.max_history,
-            coarse.window,
+            (params and params.max_coarse_history) or coarse.max_history,
+            (params and params.sliding_window_len) or coarse.window,
             coarse.num_codebooks,
             config.coarse_per_semantic,
         )

@@ -143,7 +143,7 @@ class FineStage:
             noise_key(prompt.params.seed, prompt.sentence_index, self.name, codebook)
             for codebook in self._made
         ]
-        temperature = round(prompt.params.fine_temp * TEMPERATURE_STEPS)
+        temperature = round((prompt.params.fine_temp or 0) * TEMPERATURE_STEPS)
         return [chunk.column, chunk.first, temperature, *keys]
 
     def _fill(self, rows: Tensor, *, length: int, is_filtered: bool) -> Tensor:

@@ -66,12 +66,12 @@ class SentenceWork:
         self.slot = -1
         self.failure: StreamerError | None = None
         self.is_truncated = False
-        self._windows = CoarseWindows.from_config(config)
-        self.semantic_history, self.coarse_history = coarse_histories(prompt.voice, config)
+        self.windows = CoarseWindows.from_config(config, prompt.params)
+        self.semantic_history, self.coarse_history = coarse_histories(prompt.voice, config, self.windows)
 
         self.semantic = TokenTrack()
         self.coarse = TokenTrack()
-        max_frames = self._windows.num_steps(prompt.max_semantic_tokens) // config.coarse.num_codebooks
+        max_frames = self.windows.num_steps(prompt.max_semantic_tokens) // config.coarse.num_codebooks
         self.fine = CodeTrack(torch.full((config.fine.num_codebooks, max_frames), config.fine.pad_token))
         self.audio = AudioTrack()
         self._num_codebooks = config.coarse.num_codebooks
@@ -79,7 +79,7 @@ class SentenceWork:
     @property
     def num_coarse_steps(self) -> int:
         """Coarse tokens that may be made now: final once the semantic stage has finished."""
-        return self._windows.num_steps(len(self.semantic.tokens))
+        return self.windows.num_steps(len(self.semantic.tokens))
 
     @property
     def is_coarse_finished(self) -> bool:
@@ -103,13 +103,22 @@ class SentenceWork:
         waiting, self.audio.waiting = self.audio.waiting, []
         return np.concatenate(waiting) if waiting else np.zeros(0, np.float32)
 
+    def as_voice(self) -> Voice | None:
+        """The finished sentence as a voice (Bark's `output_full`, "save as prompt"); None where it has no sound."""
+        if not self.fine.num_frames:
+            return None
+        fine = self.fine.codes[:, : self.fine.num_frames].cpu().numpy()
+        semantic = np.array(self.semantic.tokens, np.int64)
+        return Voice(semantic, fine[: self._num_codebooks].copy(), fine)
 
-def coarse_histories(voice: Voice, config: ModelConfig) -> tuple[list[int], list[int]]:
+
+def coarse_histories(
+    voice: Voice, config: ModelConfig, windows: CoarseWindows
+) -> tuple[list[int], list[int]]:
     """The semantic and the (flat, offset) coarse tokens that the coarse stage sees before the sentence."""
     coarse = config.coarse
     offsets = coarse.codebook_offset + coarse.codebook_size * np.arange(coarse.num_codebooks)
     flat = (voice.coarse.astype(np.int64) + offsets[:, None]).T.reshape(-1)  # [frames * codebooks]
-    windows = CoarseWindows.from_config(config)
     num_semantic, num_coarse = windows.history_lengths(len(voice.semantic), len(flat))
     if num_semantic <= 0:
         return [], []

@@ -23,6 +23,8 @@ from streamer.synthesis import SamplingParams
 if TYPE_CHECKING:
     from streamer.engine.compiled_sampler import StepDraw
 
+NEVER_LIKELY = 2.0
+"""No probability is as large."""
 LENGTH_STEP = 128
 """Recorded steps attend over a multiple of so many positions."""
 
@@ -86,7 +88,7 @@ class TokenSteps:
         self._temperatures[slot] = temperature
         self._top_k[slot] = NO_TOP_K if params.top_k is None else params.top_k
         self._top_p[slot] = NO_TOP_P if params.top_p is None else params.top_p
-        self._min_end[slot] = params.min_eos_p
+        self._min_end[slot] = NEVER_LIKELY if params.min_eos_p is None else params.min_eos_p
 
     def prefill(
         self, embeddings: Tensor, places: Sequence[tuple[int, int]], params: Sequence[SamplingParams]

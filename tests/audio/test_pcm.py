@@ -20,6 +20,12 @@ def silence(seconds: float) -> Samples:
     return np.zeros(round(seconds * RATE_HZ), np.float32)
 
 
+def hiss(seconds: float) -> Samples:
+    """About -49 dB, its peaks below -40."""
+    noise = np.random.default_rng(0).uniform(-0.006, 0.006, round(seconds * RATE_HZ))
+    return noise.astype(np.float32)
+
+
 def spoken(sentences: list[Samples], cuts: list[int], pause_s: float = 0.3) -> Samples:
     """The joined sound, each sentence pushed in pieces of the given sizes, again and again."""
     joiner = SentenceJoiner(RATE_HZ)
@@ -35,6 +41,7 @@ def spoken(sentences: list[Samples], cuts: list[int], pause_s: float = 0.3) -> S
 
 
 SENTENCES = [
+    np.concatenate([hiss(0.3), speechlike(0.1, 5)]),
     np.concatenate([silence(0.2), speechlike(0.3, 1), silence(0.15), speechlike(0.2, 2), silence(0.5)]),
     np.concatenate([speechlike(0.2, 3)]),
     silence(0.4),
@@ -56,6 +63,28 @@ def test_silence_at_the_borders_is_trimmed_and_the_pause_follows() -> None:
     joined = spoken([sentence], [960], pause_s=0.25)
     assert 0.75 <= len(joined) / RATE_HZ <= 0.75 + 0.12
     assert not joined[-round(0.25 * RATE_HZ) :].any()
+
+
+def test_nobody_waits_for_silence_at_the_beginning() -> None:
+    """The first sound begins after 10 ms, that of later sentences after 50, however silent they begin."""
+    joiner = SentenceJoiner(RATE_HZ)
+    leads_ms = []
+    for sentence in (silence(0.3), np.concatenate([silence(0.3), sine(0.2, 440.0)])) * 2:
+        sound = joiner.push(sentence.copy())
+        if sound.size:
+            leads_ms.append(np.flatnonzero(np.abs(sound) > 0.1)[0] * 1000 / RATE_HZ)
+        joiner.end_sentence(0.2)
+    np.testing.assert_allclose(leads_ms, [10, 50], atol=3)
+
+
+@pytest.mark.parametrize(("hiss_s", "kept_s"), [(0.06, 0.01), (0.4, 0.31)])
+def test_hiss_before_the_first_sound_is_left_out_as_far_as_it_may_be_no_music(
+    hiss_s: float, kept_s: float
+) -> None:
+    """Of its first 100 ms 10 are kept; what goes on for longer is sound that begins softly."""
+    joiner = SentenceJoiner(RATE_HZ)
+    sound = joiner.push(np.concatenate([hiss(hiss_s), 0.3 + 0 * silence(0.1)]))
+    assert np.flatnonzero(sound > 0.2)[0] / RATE_HZ == pytest.approx(kept_s, abs=0.001)
 
 
 def test_speech_is_not_held_back() -> None:

@@ -1,4 +1,4 @@
-"""Bark's three loops written straight down, not streamed and not cached, with argmax for sampling.
+"""Bark's three loops written straight down, not streamed and not cached; argmax, or drawn with keyed noise.
 
 After the description of suno-ai/bark's `generate_text_semantic`, `generate_coarse` and `generate_fine`.
 """
@@ -8,12 +8,48 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from streamer.engine.noise import exponential, noise_key
 from streamer.models.checkpoint import LoadedModel
+from streamer.synthesis import SamplingParams
 from streamer.voices.voice import Voice
+
+GREEDY = SamplingParams(seed=0, text_temp=0, waveform_temp=0, fine_temp=None, min_eos_p=None)
+
+
+def probabilities(logits: np.ndarray, temperature: float | None, params: SamplingParams) -> np.ndarray:
+    """Top-p on the plain logits, top-k keeping ties, temperature, softmax; no temperature is all on the best."""
+
+    def softmax(values):
+        powers = np.exp(values - values.max())
+        return powers / powers.sum()
+
+    logits = logits.astype(np.float64).copy()
+    if not temperature:
+        return (np.arange(len(logits)) == logits.argmax()).astype(float)
+    if params.top_p is not None:
+        order = np.argsort(logits)[::-1]
+        is_beyond = np.cumsum(softmax(logits[order])) > params.top_p
+        is_beyond[1:] = is_beyond[:-1].copy()
+        is_beyond[0] = False
+        logits[order[is_beyond]] = -np.inf
+    if params.top_k is not None:
+        logits[logits < np.sort(logits)[-min(params.top_k, len(logits))]] = -np.inf
+    return softmax(logits / temperature)
+
+
+def draw(probability: np.ndarray, key: int, step: int) -> int:
+    noise = exponential(torch.tensor([key]), torch.tensor([step]), len(probability))[0]
+    return int((probability / noise.double().numpy()).argmax())
 
 
 @torch.inference_mode()
-def generate_semantic(model: LoadedModel, text: tuple[int, ...], voice: Voice, max_tokens: int) -> list[int]:
+def generate_semantic(
+    model: LoadedModel,
+    text: tuple[int, ...],
+    voice: Voice,
+    max_tokens: int,
+    params: SamplingParams = GREEDY,
+) -> list[int]:
     config, gpt = model.config.semantic, model.semantic
     size = config.text_context
     padded_text = np.full(size, config.text_pad_token)
@@ -28,23 +64,38 @@ def generate_semantic(model: LoadedModel, text: tuple[int, ...], voice: Voice, m
         ]
     )
     tokens: list[int] = []
+    key = noise_key(params.seed, 0, "semantic")
+    duration_s = 0.0
     while len(tokens) < max_tokens:
-        token = int(gpt.forward_embeddings(x[None])[0, -1, : config.vocab_size + 1].argmax())
+        logits = gpt.forward_embeddings(x[None])[0, -1, : config.vocab_size + 1].numpy()
+        probability = probabilities(logits, params.text_temp, params)
+        token = draw(probability, key, len(tokens))
         if token == config.vocab_size:
             break
+        if params.min_eos_p is not None and probability[-1] >= params.min_eos_p:
+            break
         tokens.append(token)
+        duration_s += 1 / config.rate_hz
+        if params.max_gen_duration_s is not None and duration_s > params.max_gen_duration_s:
+            break
         x = torch.cat([x, embed(torch.tensor([token]))])
     return tokens
 
 
 @torch.inference_mode()
 def generate_coarse(
-    model: LoadedModel, semantic: list[int], voice: Voice
+    model: LoadedModel,
+    semantic: list[int],
+    voice: Voice,
+    params: SamplingParams = GREEDY,
 ) -> tuple[list[int], list[list[int]]]:
     """The flat coarse tokens, and every window's prefill."""
     config, gpt = model.config.coarse, model.coarse
     ratio = model.config.codec.frame_rate_hz / model.config.semantic.rate_hz * config.num_codebooks
-    max_semantic_history = int(np.floor(config.max_history / ratio))
+    max_coarse_history = params.max_coarse_history or config.max_history
+    window = params.sliding_window_len or config.window
+    key = noise_key(params.seed, 0, "coarse")
+    max_semantic_history = int(np.floor(max_coarse_history / ratio))
     history, coarse = np.zeros(0, int), np.zeros(0, int)
     if len(voice.semantic):
         coarse = voice.coarse.astype(int).copy()
@@ -60,23 +111,25 @@ def generate_coarse(
     num_steps = round(float(np.floor(len(semantic) * ratio / 2) * 2))
     joined = np.concatenate([history, semantic]).astype(int)
     num_given, inputs, step = len(coarse), [], 0
-    for _ in range(int(np.ceil(num_steps / config.window))):
+    for _ in range(int(np.ceil(num_steps / window))):
         index = len(history) + round(step / ratio)
         part = joined[max(0, index - max_semantic_history) :][: config.semantic_context]
         pad = np.full(config.semantic_context - len(part), config.semantic_pad_token)
-        x = np.concatenate([part, pad, [config.infer_token], coarse[-config.max_history :]]).astype(int)
+        x = np.concatenate([part, pad, [config.infer_token], coarse[-max_coarse_history:]]).astype(int)
         inputs.append(x.tolist())
-        for _ in range(min(config.window, num_steps - step)):
+        for _ in range(min(window, num_steps - step)):
             first = config.codebook_offset + (step % 2) * config.codebook_size
             logits = gpt(torch.tensor(x)[None])[0, -1, first : first + config.codebook_size]
-            token = first + int(logits.argmax())
+            token = first + draw(probabilities(logits.numpy(), params.waveform_temp, params), key, step)
             x, coarse = np.append(x, token), np.append(coarse, token)
             step += 1
     return coarse[num_given:].tolist(), inputs
 
 
 @torch.inference_mode()
-def generate_fine(model: LoadedModel, coarse: list[int], voice: Voice) -> np.ndarray:
+def generate_fine(
+    model: LoadedModel, coarse: list[int], voice: Voice, params: SamplingParams = GREEDY
+) -> np.ndarray:
     """The codes [codebooks, frames] of the whole sentence at once, in the reference's overlapping windows."""
     config, given = model.config.fine, model.config.coarse
     codes = (np.array(coarse).reshape(-1, 2) - given.codebook_offset).T
@@ -94,6 +147,8 @@ def generate_fine(model: LoadedModel, coarse: list[int], voice: Voice) -> np.nda
         fill = min(num_prompt + loop * config.history, buffer.shape[1] - config.history)
         for codebook in range(2, total):
             logits = model.fine(codebook, torch.from_numpy(buffer[None, :, start : start + context]))
-            best = logits[0, fill - start :, : config.codebook_size].argmax(-1).numpy()
-            buffer[codebook, fill : start + context] = best
+            key = noise_key(params.seed, 0, "fine", codebook)
+            for column, row in enumerate(logits[0, fill - start :, : config.codebook_size].numpy(), fill):
+                probability = probabilities(row, params.fine_temp, SamplingParams(seed=0))
+                buffer[codebook, column] = draw(probability, key, column - num_prompt)
     return buffer[:, num_prompt : num_prompt + num_frames]

@@ -5,8 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from fakes.tiny_bark import NUM_CODEBOOKS, TINY, run, tiny_model, tiny_voice, tiny_work
+from fakes.tiny_bark import GREEDY, NUM_CODEBOOKS, TINY, run, tiny_model, tiny_voice, tiny_work
 from reference import generate_coarse, generate_fine, generate_semantic
+
+from streamer.stages.chain import semantic_cap
+from streamer.synthesis import SamplingParams
 
 HISTORIES = {"none": 0, "short": 5, "odd": 7, "full": 40}
 
@@ -94,3 +97,63 @@ def test_sound_is_the_whole_decode_of_the_codes(model):
         whole = model.codec.decode(work.fine.codes[None, :, : work.fine.num_frames])[0]
     assert len(outlet.chunks) > 3
     np.testing.assert_allclose(outlet.samples, whole.clamp(-1, 1).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("num_history", HISTORIES.values(), ids=HISTORIES.keys())
+@pytest.mark.parametrize(("history", "window"), [(12, 6), (24, 14), (13, 9), (20, 1)])
+def test_coarse_windows_of_other_lengths_are_the_references(model, num_history, history, window):
+    """`max_coarse_history` and `sliding_window_len` of each request give the reference's tokens, odd ones too."""
+    voice = tiny_voice(num_history)
+    params = replace(GREEDY, max_coarse_history=history, sliding_window_len=window)
+    work, neighbour = tiny_work(voice, params), tiny_work(tiny_voice(9), text=(2, 7, 1))
+    run(model, work, neighbour)
+    for each in (work, neighbour):
+        coarse, _ = generate_coarse(model, each.semantic.tokens, each.prompt.voice, each.prompt.params)
+        assert each.coarse.tokens == coarse
+
+
+@pytest.mark.parametrize("num_history", HISTORIES.values(), ids=HISTORIES.keys())
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"text_temp": 0.7, "waveform_temp": 0.9, "fine_temp": 0.5},
+        {"text_temp": 1.1, "waveform_temp": 0.6, "fine_temp": None, "top_k": 4},
+        {"text_temp": 0.9, "waveform_temp": 0.9, "fine_temp": 1.3, "top_p": 0.7},
+        {"text_temp": 1.4, "waveform_temp": 1.4, "fine_temp": 0.2, "top_k": 7, "top_p": 0.9},
+        {"text_temp": 1.0, "min_eos_p": 0.03},
+        {"text_temp": 1.0, "min_eos_p": None, "max_gen_duration_s": 0.5},
+        {"waveform_temp": 1.0, "max_coarse_history": 15, "sliding_window_len": 8, "top_k": 9},
+    ],
+    ids=lambda knobs: ",".join(f"{name}={value}" for name, value in knobs.items()),
+)
+def test_every_knob_draws_what_the_reference_draws(num_history, knobs):
+    """With keyed noise in the place of multinomial's: the same tokens of all three stages, whatever the history."""
+    config = with_chunks(16)
+    model = tiny_model(config)
+    voice, params = tiny_voice(num_history), SamplingParams(seed=7, **knobs)
+    cap = semantic_cap("a" * 40, config, params.max_gen_duration_s)
+    work = tiny_work(voice, params, max_tokens=cap, config=config)
+    run(model, work)
+    semantic = generate_semantic(model, work.prompt.text_tokens, voice, config.semantic.max_tokens, params)
+    assert work.semantic.tokens == semantic
+    coarse, _ = generate_coarse(model, semantic, voice, params)
+    assert work.coarse.tokens == coarse
+    num_frames = min(16, work.fine.num_frames)
+    expected = generate_fine(model, coarse[: 2 * num_frames], voice, params)
+    np.testing.assert_array_equal(work.fine.codes[:, :num_frames].numpy(), expected)
+
+
+def test_a_spoken_sentence_is_a_voice(model):
+    """Its tokens are what Bark's `output_full` gives, and a sentence that goes on from them is the reference's."""
+    first = tiny_work(tiny_voice(5))
+    run(model, first)
+    voice = first.as_voice()
+    assert voice is not None
+    assert voice.problem(model.config) is None
+    assert voice.semantic.tolist() == first.semantic.tokens
+    np.testing.assert_array_equal(voice.fine, first.fine.codes[:, : first.fine.num_frames].numpy())
+    second = tiny_work(voice)
+    run(model, second)
+    semantic = generate_semantic(model, second.prompt.text_tokens, voice, 40)
+    assert second.semantic.tokens == semantic
+    assert second.coarse.tokens == generate_coarse(model, semantic, voice)[0]

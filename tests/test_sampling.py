@@ -1,0 +1,64 @@
+"""Every sampling knob is bounded, by name, and what a model cannot follow is refused in one sentence."""
+
+from dataclasses import fields
+
+import pytest
+
+from streamer.errors import InvalidParameterError
+from streamer.sampling import RANGES, sampling_params
+from streamer.synthesis import CoarseLimits, ModelInfo, SamplingParams
+
+BARK = ModelInfo("bark", 24_000, "a", ("a",), ("en",), (), 256)
+SMALLER = ModelInfo("s", 24_000, "a", ("a",), ("en",), (), 128, coarse_limits=CoarseLimits(120, 30, 151))
+
+
+def test_every_knob_has_its_range():
+    """A new field of `SamplingParams` cannot be forgotten."""
+    assert set(RANGES) == {field.name for field in fields(SamplingParams)}
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_a_value_beyond_its_range_or_of_another_kind_is_named(name):
+    """One error that says which, what was given and what may be."""
+    allowed = RANGES[name]
+    for value in (allowed.smallest - 1, allowed.largest * 2 + 1, float("nan"), True, "1", [1]):
+        with pytest.raises(InvalidParameterError, match=name) as raised:
+            sampling_params(BARK, {name: value})
+        assert raised.value.param == f"params.{name}"
+    if not allowed.may_be_null:
+        with pytest.raises(InvalidParameterError):
+            sampling_params(BARK, {name: None})
+
+
+def test_null_switches_off_and_the_rest_is_the_models_own():
+    """What is not given stays."""
+    assert sampling_params(BARK, {"min_eos_p": None, "seed": 3}) == SamplingParams(seed=3, min_eos_p=None)
+
+
+def test_an_unknown_knob_is_refused():
+    """With the names there are."""
+    with pytest.raises(InvalidParameterError, match="text_temp"):
+        sampling_params(BARK, {"temperature": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("info", "given", "is_allowed"),
+    [
+        (BARK, {"max_coarse_history": 60}, True),
+        (BARK, {"max_coarse_history": 59}, False),
+        (BARK, {"max_coarse_history": 631}, False),
+        (BARK, {"sliding_window_len": 138}, True),
+        (BARK, {"sliding_window_len": 139}, False),
+        (BARK, {"max_coarse_history": 60, "sliding_window_len": 708}, True),
+        (SMALLER, {"max_coarse_history": 60}, True),
+        (SMALLER, {"max_coarse_history": 121}, False),
+        (SMALLER, {"sliding_window_len": 60}, False),
+    ],
+)
+def test_coarse_windows_keep_barks_conditions_in_the_models_sizes(info, given, is_allowed):
+    """History from 60 to the model's own, and both within what its block holds beside the semantic tokens."""
+    if is_allowed:
+        sampling_params(info, given)
+    else:
+        with pytest.raises(InvalidParameterError, match="|".join(given)):
+            sampling_params(info, given)
