@@ -11,17 +11,22 @@ INDENT: Final = r"[ \t]{0,16}"
 FENCE: Final = re.compile(
     rf"{INDENT}(?P<fence>`{{3,32}}(?=[^`\n]{{0,200}}(?:\n|\Z))|~{{3,32}})[^\n]{{0,200}}\n?"
 )
-RULE: Final = re.compile(rf"{INDENT}(?P<sign>[-*_=])(?:[ \t]*(?P=sign)){{2,}}[ \t]*(?:\n|\Z)")
+RULE: Final = re.compile(
+    rf"{INDENT}(?P<sign>[-*_=])(?=[^\n]{{0,{MAX_HELD_CHARS}}}(?:\n|\Z))(?:[ \t]*(?P=sign)){{2,}}[ \t]*(?:\n|\Z)"
+)
 ROW: Final = re.compile(rf"{INDENT}\|(?P<cells>[^\n]{{0,{MAX_HELD_CHARS}}})(?:\n|\Z)")
 CELL: Final = re.compile(r"(?:[^|\\]|\\.?)+")
 RULE_CELL: Final = re.compile(r"\s*:?-+:?\s*")
 QUOTE: Final = re.compile(rf"{INDENT}>[ \t]?")
-HEADING: Final = re.compile(rf"{INDENT}#{{1,6}}[ \t]+")
-ITEM: Final = re.compile(rf"{INDENT}(?:[-*+•–][ \t]+(?:\[[ xX]\][ \t]+)?|(?=\d{{1,3}}[.)][ \t]))")
+HEADING: Final = re.compile(rf"{INDENT}#{{1,6}}[ \t]{{1,200}}")
+ITEM: Final = re.compile(
+    rf"{INDENT}(?:[-*+•–][ \t]{{1,200}}(?:\[[ xX]\][ \t]{{1,200}})?|(?=\d{{1,3}}[.)][ \t]))"
+)
 OPEN_BLOCK: Final = re.compile(
     rf"{INDENT}(?:`{{3,32}}[^`\n]{{0,200}}|~{{3,32}}[^\n]{{0,200}}|`{{1,2}}|~{{1,2}}"
     rf"|[-*_=][-*_= \t]{{0,{MAX_HELD_CHARS}}}"
-    rf"|\|[^\n]{{0,{MAX_HELD_CHARS}}}|#{{1,6}}|[-*+•–][ \t]+\[?[ xX]?\]?[ \t]*|[+•–>]|\d{{1,3}}[.)]?)?"
+    rf"|\|[^\n]{{0,{MAX_HELD_CHARS}}}|#{{1,6}}[ \t]{{0,200}}"
+    rf"|[-*+•–][ \t]{{1,200}}(?:\[(?:[ xX](?:\][ \t]{{0,200}})?)?)?|[+•–>]|\d{{1,3}}[.)]?)?"
 )
 """What is at the beginning of a line and may still become one of these."""
 SIGN: Final = re.compile(

@@ -35,7 +35,7 @@ FRAGMENTS = [
         "|a|b|\n|-|-|\n",
         "\n---\n",
     ),
-    *("``a ` b`` ", "` ", " **b** ", "*i* ", "!["),
+    *("  ", "\t", "[x] ", "+ ", "``a ` b`` ", "` ", " **b** ", "*i* ", "!["),
     *("> quoted\n", "<br>", "[laughs] ", "♪ la ♪ ", "\n\n", "snake_case ", "x" * 90),
 ]
 TEXTS = st.lists(st.sampled_from(FRAGMENTS), max_size=30).map("".join)
@@ -51,7 +51,7 @@ def said(text: str) -> list[str]:
     return [sentence.said for sentence in read(text)]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(text=TEXTS, max_tokens=st.sampled_from([256, 30]), data=st.data())
 def test_pieces_do_not_matter(text: str, max_tokens: int, data: st.DataObject) -> None:
     """The same sentences come out however the text is cut, one character each too; each is its slice of the source."""
@@ -64,9 +64,9 @@ def test_pieces_do_not_matter(text: str, max_tokens: int, data: st.DataObject) -
     assert all(len(s.said) <= max_tokens for s in whole)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
-    text=st.lists(st.sampled_from([*"ab *_~\n#.!-", "word ", "Word. ", "- item\n", "你"]), max_size=40).map(
+    text=st.lists(st.sampled_from([*"ab *_\n#.!-", "word ", "Word. ", "- item\n", "你"]), max_size=40).map(
         "".join
     )
 )
