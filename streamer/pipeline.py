@@ -28,11 +28,11 @@ from streamer.speech import (
     TextFeed,
     TextFlush,
     WordTimes,
-    estimate_words,
 )
 from streamer.synthesis import Samples, Synthesizer
 from streamer.text.reading import AS_IT_IS, create_splitter
 from streamer.text.sentences import Sentence
+from streamer.word_times import SpokenWords
 
 ENCODED_AT_ONCE_MS: Final = 200
 """Sound encoded without giving the event loop's other tasks a turn."""
@@ -78,7 +78,7 @@ async def speak(
                 truncated |= chunk.truncated
                 if is_cut := sound.is_longer_than(settings.max_audio_s) and not chunk.is_last:
                     break
-            for event in sound.end_sentence(is_last=is_cut or sentences.is_exhausted):
+            for event in sound.end_sentence(is_last=is_cut or sentences.is_exhausted, is_cut=is_cut):
                 yield event
         for packet in sound.finish():
             yield packet
@@ -101,7 +101,7 @@ class _Sound:
         self._num_samples = 0  # given to the encoder
         self._sentence: Sentence | None = None
         self._index = 0
-        self._start_ms = 0
+        self._words: SpokenWords | None = None
         self._unmarked_start: int | None = None  # where the sentence begins, until a packet of it was made
         self._finished = False
 
@@ -117,7 +117,8 @@ class _Sound:
         if self._sentence is sentence:
             return
         self._sentence, self._index = sentence, stream.index
-        self._start_ms = self.duration_ms
+        start_ms = self.duration_ms
+        self._words = SpokenWords(sentence, start_ms, self._input_hz)
         self._unmarked_start = round(self._num_samples * TIMESTAMP_HZ / self._input_hz)
         self.num_sentences += 1
         yield SentenceStarted(
@@ -125,24 +126,28 @@ class _Sound:
             sentence.text,
             sentence.char_start,
             sentence.char_end,
-            self._start_ms,
+            start_ms,
             stream.known_s,
+            self._words.expected,
         )
 
     def add(self, samples: Samples) -> Iterator[AudioPacket]:
-        yield from self._encode(self._joiner.push(samples))
+        joined = self._joiner.push(samples)
+        if self._words is not None:
+            self._words.add(joined)
+        yield from self._encode(joined)
 
-    def end_sentence(self, *, is_last: bool) -> Iterator[SpeechEvent]:
+    def end_sentence(self, *, is_last: bool, is_cut: bool) -> Iterator[SpeechEvent]:
         """Close the sentence with its pause or, if it is known to be the last, with the sound's end."""
-        sentence, self._sentence = self._sentence, None
-        if sentence is None:
+        sentence, words, self._sentence, self._words = self._sentence, self._words, None, None
+        if sentence is None or words is None:
             return
         pause_s = 0.0 if is_last else sentence.pause_s
         yield from self._encode(self._joiner.end_sentence(pause_s))
         end_ms = self.duration_ms - round(pause_s * 1000)
         if is_last:
             yield from self.finish()
-        yield WordTimes(self._index, estimate_words(sentence, self._start_ms, end_ms))
+        yield WordTimes(self._index, words.until_cut(end_ms) if is_cut else words.whole(end_ms))
         yield SentenceEnded(self._index, end_ms)
 
     def finish(self) -> Iterator[AudioPacket]:

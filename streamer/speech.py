@@ -6,15 +6,14 @@ No computation and no model here; `server` turns the events into messages and fr
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from streamer.audio.packets import PacketEncoder, create_encoder
 from streamer.synthesis import SamplingParams
 from streamer.text.normalize import sanitize
 from streamer.text.reading import AS_IT_IS, Reading
-from streamer.text.sentences import Sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +40,22 @@ class SpeechSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WordTime:
+    """When a word is heard, in ms of the utterance's sound."""
+
+    text: str
+    start_ms: int
+    end_ms: int
+    char_start: int
+    char_end: int
+
+
+@dataclass(frozen=True, slots=True)
 class SentenceStarted:
     """Comes before a sentence's first packet. Character positions are those of the utterance's whole text.
 
-    `known_s`: when its text was there to be spoken, by `time.monotonic`.
+    `known_s`: when its text was there to be spoken, by `time.monotonic`. `expected_words`: when its words are
+    heard, as far as that can be told when it is called.
     """
 
     index: int
@@ -53,6 +64,7 @@ class SentenceStarted:
     char_end: int
     start_ms: int
     known_s: float = 0.0
+    expected_words: Callable[[], tuple[WordTime, ...]] = field(default=tuple, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +83,8 @@ class AudioPacket:
 
 
 @dataclass(frozen=True, slots=True)
-class WordTime:
-    """When a word is heard, in ms of the utterance's sound."""
-
-    text: str
-    start_ms: int
-    end_ms: int
-    char_start: int
-    char_end: int
-
-
-@dataclass(frozen=True, slots=True)
 class WordTimes:
-    """The words of a sentence; `is_estimated`: by their share of the letters."""
+    """The words of a sentence, whole, or those begun before it was cut; `is_estimated`: by `word_times`."""
 
     index: int
     words: tuple[WordTime, ...]
@@ -193,21 +194,3 @@ class TextFeed:
     def _add(self, item: str | TextFlush | TextEnd) -> None:
         self._items.append(item)
         self._arrived.set()
-
-
-def estimate_words(sentence: Sentence, start_ms: int, end_ms: int) -> tuple[WordTime, ...]:
-    """When each word of the sentence is heard, by its share of the letters."""
-    matches = list(re.finditer(r"\S+", sentence.text))
-    # A word's weight is its letters and one for the gap, so that short words are not too short.
-    weights = [match.end() - match.start() + 1 for match in matches]
-    total = sum(weights) or 1
-    words: list[WordTime] = []
-    passed = 0
-    for match, weight in zip(matches, weights, strict=True):
-        begin = start_ms + (end_ms - start_ms) * passed // total
-        passed += weight
-        finish = start_ms + (end_ms - start_ms) * passed // total
-        char_start = min(sentence.char_start + match.start(), sentence.char_end)
-        char_end = min(sentence.char_start + match.end(), sentence.char_end)
-        words.append(WordTime(match.group(), begin, finish, char_start, char_end))
-    return tuple(words)

@@ -180,6 +180,30 @@ async def test_words_share_the_time_of_their_sentence() -> None:
     assert times == sorted(times) and times[-1] <= end.end_ms
 
 
+async def test_the_words_of_a_cut_sentence_are_those_begun() -> None:
+    """What was not spoken is not told as spoken."""
+    text = "A sentence that is much longer than all that may be said."
+    events = await _events(text, settings=_settings(max_audio_s=0.3))
+    words = next(event for event in events if isinstance(event, WordTimes)).words
+    end = next(event for event in events if isinstance(event, SentenceEnded))
+    assert 0 < len(words) < len(text.split()) and words[-1].end_ms <= end.end_ms
+
+
+async def test_words_are_expected_while_their_sound_is_made() -> None:
+    """Whoever asks in mid-sentence learns of all words, those to come included."""
+    async with contextlib.aclosing(
+        speak(TextFeed("Hello my friend."), FakeSynthesizer(), _settings())
+    ) as events:
+        started = await anext(events)
+        assert isinstance(started, SentenceStarted)
+        before = started.expected_words()
+        packets = [await anext(events) for _ in range(12)]
+        assert all(isinstance(packet, AudioPacket) for packet in packets)
+        now = started.expected_words()
+    assert [word.text for word in before] == [word.text for word in now] == ["Hello", "my", "friend."]
+    assert now[0].start_ms == 0 and now[-1].end_ms >= 12 * 20
+
+
 async def test_a_pausing_writer_hears_every_word() -> None:
     """The last word, which nothing follows, is spoken after a longer pause, and the utterance goes on."""
     feed, spoken = TextFeed(), []

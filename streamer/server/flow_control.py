@@ -49,6 +49,11 @@ class PlaybackClock:
         return 0.0
 
     @property
+    def sent_ms(self) -> float:
+        """How much sound has left."""
+        return self._sent_ms
+
+    @property
     def ends_s(self) -> float:
         """When all that was sent so far will have been heard."""
         if self._zero_s is None:

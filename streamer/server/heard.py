@@ -1,57 +1,44 @@
 """How much of an utterance's text was heard by a moment of its sound: what an interrupted assistant has said.
 
-Used by `utterance` for `done.heard`; whole sentences are exact, words within one are estimated.
+Kept by `utterance` for `done.heard`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
 
-from streamer.speech import estimate_words
-from streamer.text.sentences import Sentence
-
-_MS_PER_CHAR = 65
-"""How long a letter takes at a usual speed: the guess for a sentence whose sound is not complete yet."""
+from streamer.speech import WordTime
 
 
-@dataclass(slots=True)
-class SpokenSentence:
-    """A sentence whose sound has begun to be sent; positions in ms of the utterance's sound."""
+class HeardWords:
+    """Where the words of an utterance end, in ms of its sound and in its text; sentence after sentence.
 
-    text: str
-    char_start: int
-    char_end: int
-    start_ms: int
-    end_ms: float
-    is_complete: bool = False
+    Numbers only: an utterance may have many thousand words, and is remembered for a while after its end.
+    """
 
-    def sent_until(self, end_ms: float) -> None:
-        if not self.is_complete:
-            self.end_ms = max(self.end_ms, end_ms)
+    def __init__(self) -> None:
+        self._ends_ms = array("q")
+        self._char_ends = array("q")
+        self._expected: Callable[[], tuple[WordTime, ...]] | None = None
 
-    def close(self, end_ms: int) -> None:
-        self.end_ms = end_ms
-        self.is_complete = True
+    def begin_sentence(self, expected: Callable[[], tuple[WordTime, ...]]) -> None:
+        """A sentence's sound begins; `expected` is asked for its words where they are wanted before its end."""
+        self._expected = expected
 
-    @property
-    def expected_end_ms(self) -> int:
-        if self.is_complete:
-            return round(self.end_ms)
-        return round(max(self.end_ms, self.start_ms + _MS_PER_CHAR * len(self.text)))
+    def end_sentence(self, words: Iterable[WordTime]) -> None:
+        """The words of the sentence that has begun are known."""
+        self._expected = None
+        for word in words:
+            self._ends_ms.append(word.end_ms)
+            self._char_ends.append(word.char_end)
 
-
-def heard_until(sentences: Sequence[SpokenSentence], played_ms: float) -> int:
-    """The end of the last word that was heard whole, as a position in the utterance's text."""
-    char_end = 0
-    for spoken in sentences:
-        if spoken.is_complete and spoken.end_ms <= played_ms:
-            char_end = spoken.char_end
-            continue
-        if spoken.start_ms >= played_ms:
-            break
-        sentence = Sentence(spoken.text, spoken.char_start, spoken.char_end, 0.0)
-        for word in estimate_words(sentence, spoken.start_ms, spoken.expected_end_ms):
+    def until(self, played_ms: float) -> int:
+        """The end of the last word that was heard whole, as a position in the utterance's text."""
+        num_heard = bisect_right(self._ends_ms, played_ms)
+        char_end = self._char_ends[num_heard - 1] if num_heard else 0
+        for word in self._expected() if self._expected is not None else ():
             if word.end_ms <= played_ms:
                 char_end = word.char_end
-    return char_end
+        return char_end

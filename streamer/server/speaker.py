@@ -15,7 +15,6 @@ from streamer.safe_start import start_safely
 from streamer.server import messages
 from streamer.server.flow_control import Outbox
 from streamer.server.framing import END_OF_UTTERANCE, FIRST_OF_SENTENCE, audio_frame
-from streamer.server.heard import SpokenSentence
 from streamer.server.replies import event_message, failure, held_back
 from streamer.server.utterance import Utterance
 from streamer.speech import (
@@ -142,8 +141,6 @@ class Speaker:
         self._sequence += 1
         self._num_packets += 1
         self._audio_ms = max(self._audio_ms, round(end_ms))
-        if utterance.sentences:
-            utterance.sentences[-1].sent_until(end_ms)
         dry_s = clock.sent(start_ms, end_ms)
         # Who waits for a writer's next words hears a pause of the writer, not one of ours.
         is_ours = clock.is_paced and not was_in_time and self._text_known_s <= time.monotonic() - dry_s
@@ -168,12 +165,11 @@ class Speaker:
         if isinstance(event, SentenceStarted):
             self._text_known_s = event.known_s
             utterance.num_spoken_chars = max(utterance.num_spoken_chars, event.char_end)
-            utterance.sentences.append(
-                SpokenSentence(event.text, event.char_start, event.char_end, event.start_ms, event.start_ms)
-            )
+            utterance.num_sentences += 1
+            utterance.words.begin_sentence(event.expected_words)
             await self._warn_of_unsupported(event.text)
-        elif isinstance(event, SentenceEnded):
-            utterance.sentences[-1].close(event.end_ms)
+        elif isinstance(event, WordTimes):
+            utterance.words.end_sentence(event.words)
         await self._outbox.put(messages.encode(event_message(utterance.id, event)))
 
     async def _warn_of_unsupported(self, text: str) -> None:
@@ -206,7 +202,7 @@ class Speaker:
             error=failure(error) if error else None,
             audio_ms=self._audio_ms,
             packets=self._num_packets,
-            sentences=len(utterance.sentences),
+            sentences=utterance.num_sentences,
             characters=utterance.feed.num_chars,
             seed=utterance.settings.params.seed,
             first_audio_ms=self._first_audio_ms,

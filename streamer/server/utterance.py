@@ -14,7 +14,7 @@ from streamer.errors import StreamerError
 from streamer.server import messages
 from streamer.server.admission import Turn
 from streamer.server.flow_control import PlaybackClock
-from streamer.server.heard import SpokenSentence, heard_until
+from streamer.server.heard import HeardWords
 from streamer.speech import SpeechSettings, TextFeed
 
 
@@ -32,7 +32,8 @@ class Utterance:
     feed: TextFeed = field(default_factory=TextFeed)
     is_ended: bool = False
     num_spoken_chars: int = 0
-    sentences: list[SpokenSentence] = field(default_factory=list)
+    num_sentences: int = 0
+    words: HeardWords = field(default_factory=HeardWords)
     sent: asyncio.Event = field(default_factory=asyncio.Event)
     stopped_by: StreamerError | Literal["client", "drain"] | None = None
     cancel_ref: str | None = None
@@ -73,5 +74,6 @@ class Utterance:
             played_ms = self.clock.position_ms
         if played_ms is None:
             return None
-        char_end = heard_until(self.sentences, played_ms)
+        # Nobody has heard what was not sent, whatever he says.
+        char_end = self.words.until(min(played_ms, self.clock.sent_ms))
         return messages.Heard(text=self.feed.text[:char_end], char_end=char_end)

@@ -171,6 +171,34 @@ async def test_cancel_tells_what_was_heard_and_frees_the_synthesizer() -> None:
         assert len(client.frames(1)) == num_frames and {frame.stream for frame in client.frames()} == {1, 2}
 
 
+async def test_nobody_has_heard_what_was_not_sent() -> None:
+    """A listener whose clock is ahead of the sound is told of no words that he cannot have."""
+    text = "One two three four five six seven eight nine ten eleven twelve."
+    heard = []
+    for played_ms in (400, 1_000_000):
+        async with running(synthesizer=FakeSynthesizer(ms_per_char=50)) as server, server.client() as client:
+            await client.say("speak", id="a", text=text, lead_ms=400)
+            while len(client.frames()) < 20:
+                await client.next()
+            await client.say("cancel", id="a", played_ms=played_ms)
+            heard.append((await client.until("done"))["heard"]["text"])
+    assert text.startswith(heard[0]) and text.startswith(heard[1])
+    assert "" < heard[0] <= heard[1] and "six" not in heard[1]
+
+
+async def test_heard_grows_with_what_was_played() -> None:
+    """In a sentence whose sound is not whole yet, each later moment has as many words or more, never all."""
+    text, heard = "One two three four five six seven eight nine ten.", []
+    for played_ms in (0, 300, 600, 900):
+        async with running(synthesizer=FakeSynthesizer(speed=4.0)) as server, server.client() as client:
+            await client.say("speak", id="a", text=text * 3)
+            while len(client.frames()) < 50:
+                await client.next()
+            await client.say("cancel", id="a", played_ms=played_ms)
+            heard.append((await client.until("done"))["heard"]["char_end"])
+    assert heard == sorted(heard) and heard[0] == 0 < heard[1] < heard[-1] < 3 * len(text)
+
+
 async def test_cancel_without_id_ends_all() -> None:
     """Every open utterance gets its own done."""
     async with running(synthesizer=FakeSynthesizer(speed=1.0)) as server, server.client() as client:

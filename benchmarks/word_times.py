@@ -1,0 +1,182 @@
+"""How far are the times told for words from those at which a listener hears them? Judged by the ASR's word times.
+
+Speaks the evaluation's sentences and some with commas, lists and figures in this process. Besides the times of `words`
+two others are judged on the same sound: a plain share of the sentence by letters, and what is known of the words of
+its first half when only that has been made, by which an interruption in mid-sentence is answered.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from streamer.bench.surroundings import surroundings, write_result
+from streamer.config import EngineConfig
+from streamer.inprocess import Audio, speak_into_memory
+from streamer.speech import SentenceEnded, SentenceStarted, SpeechEvent, WordTime, WordTimes
+from streamer.text.sentences import Sentence
+from streamer.word_times import SpokenWords
+from training.judge import heard_words
+from training.sentences import EVALUATION
+
+SENTENCES = (
+    "Yes, I will be there by noon, unless the train is late.",
+    "However, the old bridge was closed, so we had to turn around.",
+    "First, open the window; then, water the plants; after that, call your sister.",
+    "I bought apples, pears, bread, butter, and a little cheese.",
+    "When the rain stopped, the children ran outside, laughing and shouting.",
+    "My brother, who lives in Boston, is a teacher.",
+    "Would you like tea or coffee?",
+    "The meeting is on Monday at nine thirty.",
+    "It costs twelve dollars and fifty cents.",
+    "The package will arrive on March 3rd, 2024.",
+    "Call me at 5:30 pm.",
+    "She paid $45 for two tickets.",
+    "Thank you!",
+    "Good morning, how are you today?",
+    "I am sorry, but the kitchen is closed.",
+    "The longest river in this country runs through seven different states before it reaches the sea.",
+    "He opened the letter, read it twice, and put it back into the drawer without saying a word.",
+    "Let me check that for you. There are three flights tomorrow. The first one leaves at eight.",
+    "If you ask me, that was the best concert of the year.",
+    "Nobody knew the answer; nobody even tried.",
+    "The library, the museum and the old theatre are all on the same street.",
+    "Please remember to bring your passport, your ticket and some water.",
+    "Dr. Smith lives on the second floor.",
+    "We walked along the beach until the sun went down.",
+    "There is a small problem with your order: the blue shirt is sold out.",
+    "Well, to be honest, I do not think so.",
+    "The temperature will drop to about 15 degrees tonight, and it may rain.",
+    "Turn left at the church, go straight for half a mile, and you will see the station on your right.",
+    "Can you hear me now?",
+    "A good book, a warm blanket and a cup of tea are all I need on a winter evening.",
+)
+ESTIMATES = ("words", "proportion", "first_half")
+Heard = tuple[str, int, int]
+
+
+def by_letters(sentence: Sentence, start_ms: int, end_ms: int) -> tuple[WordTime, ...]:
+    """The plain proportion: each word's share of the letters, from the sentence's start to its end."""
+    matches = list(re.finditer(r"\S+", sentence.text))
+    ends = np.cumsum([0] + [len(match.group()) + 1 for match in matches])
+    places = (start_ms + (end_ms - start_ms) * ends / ends[-1]).round().astype(int).tolist()
+    times = zip(matches, places, places[1:], strict=False)
+    return tuple(WordTime(match.group(), begin, end, *match.span()) for match, begin, end in times)
+
+
+def of_first_half(sentence: Sentence, start_ms: int, end_ms: int, audio: Audio) -> tuple[WordTime, ...]:
+    """The words that end in the sentence's first half, by no more than that half's sound."""
+    per_ms = audio.sample_rate_hz // 1000
+    middle_ms = (start_ms + end_ms) // 2
+    spoken = SpokenWords(sentence, start_ms, audio.sample_rate_hz)
+    spoken.add(audio.samples[start_ms * per_ms : middle_ms * per_ms])
+    # The others stand without a name, which matches nothing that was heard.
+    return tuple(word if word.end_ms <= middle_ms else WordTime("", 0, 0, 0, 0) for word in spoken.expected())
+
+
+def estimates(events: Sequence[SpeechEvent], audio: Audio) -> dict[str, list[WordTime]]:
+    """What each estimate says of an utterance's words, by `ESTIMATES`."""
+    found: dict[str, list[WordTime]] = {name: [] for name in ESTIMATES}
+    started: SentenceStarted | None = None
+    for event in events:
+        if isinstance(event, SentenceStarted):
+            started = event
+        elif isinstance(event, WordTimes):
+            found["words"] += event.words
+        elif isinstance(event, SentenceEnded) and started is not None:
+            sentence = Sentence(started.text, started.char_start, started.char_end, 0.0)
+            found["proportion"] += by_letters(sentence, started.start_ms, event.end_ms)
+            found["first_half"] += of_first_half(sentence, started.start_ms, event.end_ms, audio)
+    return found
+
+
+def errors_ms(words: Sequence[WordTime], heard: Sequence[Heard]) -> list[tuple[int, int]]:
+    """How much too late begin and end of each word are told, of those words that were understood."""
+    told_names, heard_names = [_name(word.text) for word in words], [_name(name) for name, _, _ in heard]
+    errors = []
+    for block in SequenceMatcher(None, told_names, heard_names, autojunk=False).get_matching_blocks():
+        for offset in range(block.size):
+            word, (name, start_ms, end_ms) = words[block.a + offset], heard[block.b + offset]
+            if _name(name):
+                errors.append((word.start_ms - start_ms, word.end_ms - end_ms))
+    return errors
+
+
+def _name(word: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", word.lower())
+
+
+def summary(errors: Sequence[tuple[int, int]]) -> dict[str, float | int | None]:
+    """Absolute errors of begins and ends together, and the middle of each, late ones positive."""
+    if not errors:
+        return dict.fromkeys(("median_ms", "p90_ms", "begins_late_ms", "ends_late_ms")) | {"words": 0}
+    table = np.array(errors)
+    return {
+        "words": len(errors),
+        "median_ms": float(np.median(np.abs(table))),
+        "p90_ms": float(np.percentile(np.abs(table), 90)),
+        "begins_late_ms": float(np.median(table[:, 0])),
+        "ends_late_ms": float(np.median(table[:, 1])),
+    }
+
+
+def measure(texts: Sequence[str], first_seed: int) -> dict[str, Any]:
+    """Speak every text once, each with a seed of its own."""
+    errors: dict[str, list[tuple[int, int]]] = {name: [] for name in ESTIMATES}
+    num_words = 0
+    for seed, text in enumerate(texts, first_seed):
+        events: list[SpeechEvent] = []
+        audio = speak_into_memory(EngineConfig(max_load=None), text, None, seed, events.append)
+        heard = heard_words(audio.samples, audio.sample_rate_hz)
+        for name, words in estimates(events, audio).items():
+            errors[name] += errors_ms(words, heard)
+        num_words += len(text.split())
+    rows = [{"estimate": name, **summary(errors[name])} for name in ESTIMATES]
+    return {
+        "benchmark": "word_times",
+        **surroundings(),
+        "sentences": len(texts),
+        "words_in_texts": num_words,
+        "first_seed": first_seed,
+        "rows": rows,
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    table = Table(
+        title=f"{result['sentences']} texts of {result['words_in_texts']} words, against the ASR's word times"
+    )
+    for name in ("estimate", "words understood", "median error ms", "p90", "begins late by", "ends late by"):
+        table.add_column(name)
+    for row in result["rows"]:
+        figures = (row[name] for name in ("median_ms", "p90_ms", "begins_late_ms", "ends_late_ms"))
+        table.add_row(
+            row["estimate"],
+            str(row["words"]),
+            *("–" if figure is None else f"{figure:.0f}" for figure in figures),
+        )
+    Console().print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, help="JSON file to write")
+    arguments = parser.parse_args()
+    texts = [*EVALUATION.read_text(encoding="utf-8").splitlines(), *SENTENCES]
+    result = measure(texts, arguments.first_seed)
+    show(result)
+    if arguments.output:
+        write_result(arguments.output, result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""The judge of word times counts only words that were understood, and says what is too late as too late."""
+
+import numpy as np
+
+from benchmarks import word_times
+from streamer.inprocess import Audio
+from streamer.speech import SentenceEnded, SentenceStarted, WordTime, WordTimes
+from streamer.text.sentences import Sentence
+
+
+def test_errors_are_those_of_words_understood():
+    """A word that was misheard has no time to compare with; the others keep their own."""
+    told = [
+        WordTime("Hello,", 0, 300, 0, 6),
+        WordTime("dear", 300, 500, 7, 11),
+        WordTime("me.", 500, 700, 12, 15),
+    ]
+    heard = [("hello", 20, 300), ("deer", 300, 500), ("me", 450, 600)]
+    errors = word_times.errors_ms(told, heard)
+    assert errors == [(-20, 0), (50, 100)]
+    assert word_times.summary(errors)["median_ms"] == 35 and word_times.summary([])["median_ms"] is None
+
+
+def test_every_estimate_has_every_word_of_every_sentence():
+    """They are compared on the same words; what the first half does not tell has no name."""
+    audio = Audio(np.full(24_000, 0.3, np.float32), 24_000, seed=0)
+    words = word_times.by_letters(Sentence("One two three four.", 0, 19, 0.0), 0, 1000)
+    events = [
+        SentenceStarted(0, "One two three four.", 0, 19, 0),
+        WordTimes(0, words),
+        SentenceEnded(0, 1000),
+    ]
+    found = word_times.estimates(events, audio)
+    assert [len(found[name]) for name in word_times.ESTIMATES] == [4, 4, 4]
+    assert found["proportion"][-1].end_ms == 1000 and found["proportion"][0].end_ms == 200
+    assert found["first_half"][0].text == "One" and found["first_half"][-1].text == ""
