@@ -42,13 +42,14 @@ _FINISHED_WORD: Final = re.compile(r"[^\W\d_]{2}[.,;:!?…]+[\"'”’»)]*$")
 class Sentence:
     """A piece to be spoken. `text` is `source[char_start:char_end]` of the utterance's whole text.
 
-    `pause_s`: the natural silence after it, if another follows.
+    `pause_s`: the natural silence after it, if another follows. `voice` None: the utterance's own.
     """
 
     text: str
     char_start: int
     char_end: int
     pause_s: float
+    voice: str | None = None
 
 
 class SentenceSplitter:
@@ -101,6 +102,10 @@ class SentenceSplitter:
     def end(self) -> list[Sentence]:
         """Give out everything; no text follows."""
         return self.flush()
+
+    def skip(self, num_chars: int) -> None:
+        """Pass over characters of the source that are not to be spoken, where nothing is pending."""
+        self._num_given += num_chars
 
     def _take_sentences(self, *, is_whole: bool) -> list[Sentence]:
         sentences: list[Sentence] = []
