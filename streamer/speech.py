@@ -8,12 +8,17 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 from streamer.audio.packets import PacketEncoder, create_encoder
 from streamer.synthesis import SamplingParams
 from streamer.text.normalize import sanitize
 from streamer.text.sentences import Sentence
+
+Continuity = Literal["preset", "chain", "preset+chain"]
+"""What a sentence goes on from: its voice, the voice's last sentence, or both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +33,12 @@ class SpeechSettings:
     bitrate: int = 32_000
     language: str = "en"
     max_buffer_ms: int | None = 500
-    max_audio_s: float = 600.0
+    max_audio_s: float = 3600.0
     starts_safely: bool = False
     """Hold the first packet until play can go on unbroken, where the machine is slower than speech."""
+    continuity: Continuity = "preset"
+    speakers: Mapping[str, str] = field(default_factory=dict)
+    """Labels in the text, such as `Alice` of `Alice: Hello.`, and the voices that speak what follows them."""
 
     def create_encoder(self) -> PacketEncoder:
         """A fresh encoder; raises `InvalidParameterError` where encoding and rate do not go together."""
@@ -43,7 +51,7 @@ class SpeechSettings:
 class SentenceStarted:
     """Comes before a sentence's first packet. Character positions are those of the utterance's whole text.
 
-    `known_s`: when its text was there to be spoken, by `time.monotonic`.
+    `known_s`: when its text was there to be spoken, by `time.monotonic`. `voice`: who speaks it.
     """
 
     index: int
@@ -52,6 +60,7 @@ class SentenceStarted:
     char_end: int
     start_ms: int
     known_s: float = 0.0
+    voice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +130,20 @@ class HeldBack:
     wait_ms: int
 
 
-SpeechEvent = SentenceStarted | AudioPacket | WordTimes | SentenceEnded | Flushed | HeldBack | SpeechEnded
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something was not done as it was asked for; speech goes on. `index`: the sentence, `seed`: its new one."""
+
+    code: str
+    message: str
+    param: str | None = None
+    index: int | None = None
+    seed: int | None = None
+
+
+SpeechEvent = (
+    SentenceStarted | AudioPacket | WordTimes | SentenceEnded | Flushed | HeldBack | Warned | SpeechEnded
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -12,8 +13,9 @@ from streamer.config import SpeechConfig
 from streamer.errors import VoiceNotFoundError
 from streamer.sampling import sampling_params
 from streamer.server.messages import Params, Settings
-from streamer.speech import SpeechSettings
+from streamer.speech import Continuity, SpeechSettings
 from streamer.synthesis import ModelInfo
+from streamer.text.dialogue import check_speakers
 
 _USUAL_RATE_HZ: Final = {"mulaw": 8_000, "alaw": 8_000}
 _USUAL_RATE_ELSE_HZ: Final = 24_000
@@ -32,6 +34,8 @@ class StreamDefaults:
     sample_rate_hz: int | None = None
     frame_ms: int = 20
     start: str = "early"
+    continuity: Continuity = "preset"
+    speakers: Mapping[str, str] = field(default_factory=dict)
     params: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -51,6 +55,7 @@ class StreamDefaults:
             raise VoiceNotFoundError(
                 f"no voice is named {given.voice!r}; /v1/voices lists them", param="voice"
             )
+        check_speakers(given.speakers or {}, self.info.voices)
         return replace(
             self,
             voice=given.voice or self.voice,
@@ -61,6 +66,8 @@ class StreamDefaults:
             sample_rate_hz=given.sample_rate or self.sample_rate_hz,
             frame_ms=given.frame_ms or self.frame_ms,
             start=given.start or self.start,
+            continuity=given.continuity or self.continuity,
+            speakers=self.speakers if given.speakers is None else given.speakers,
             params=self.params | _given_params(given.params),
         )
 
@@ -83,6 +90,8 @@ class StreamDefaults:
                 max_buffer_ms=self.max_buffer_ms,
                 max_audio_s=max_audio_s,
                 starts_safely=self.start == "safe",
+                continuity=self.continuity,
+                speakers=self.speakers,
             ),
             self.lead_ms,
         )

@@ -11,6 +11,8 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from streamer.sampling import RANGES
+from streamer.speech import Continuity
+from streamer.text.dialogue import MAX_SPEAKERS
 
 PROTOCOL = "streamer.v1"
 
@@ -60,6 +62,8 @@ class Settings(ClientMessage, frozen=True, kw_only=True):
     lead_ms: Annotated[int, Meta(ge=0, le=3600000)] | UnsetType | None = UNSET
     max_buffer_ms: Annotated[int, Meta(ge=20, le=60000)] | UnsetType | None = UNSET
     start: Literal["early", "safe"] | None = None
+    continuity: Continuity | None = None
+    speakers: Annotated[dict[str, Name], Meta(max_length=MAX_SPEAKERS)] | None = None
 
 
 class Auth(ClientMessage, frozen=True, kw_only=True, tag="auth"):
@@ -153,6 +157,7 @@ class Started(ServerMessage, kw_only=True, tag="started"):
     lead_ms: int | None
     seed: int
     start: str
+    continuity: str
 
 
 class SentenceStart(ServerMessage, kw_only=True, tag="sentence_start"):
@@ -162,6 +167,7 @@ class SentenceStart(ServerMessage, kw_only=True, tag="sentence_start"):
     char_start: int
     char_end: int
     start_ms: int
+    voice: str
 
 
 class SentenceEnd(ServerMessage, kw_only=True, tag="sentence_end"):
@@ -240,6 +246,8 @@ class Warning(ServerMessage, kw_only=True, tag="warning"):
     id: str | None = None
     heard: Heard | None = None
     wait_ms: int | None = None
+    index: int | None = None
+    seed: int | None = None
 
 
 class Pong(ServerMessage, kw_only=True, tag="pong"):
