@@ -65,8 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     say = commands.add_parser("say", help="speak a text into a file")
     say.add_argument("text", help="what to say; - reads it from standard input")
     say.add_argument("-o", "--output", type=Path, required=True, help="file to write: .ogg, .opus or .wav")
-    say.add_argument("--voice", help="voice; none: the model's own")
-    _add_reading(say)
+    _add_manner(say)
     _add_params(say)
     _add_options(say, MODEL_OPTIONS)
     say.set_defaults(run=_say)
@@ -108,8 +107,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_reading(parser: argparse.ArgumentParser) -> None:
-    """Flags for how the text is read."""
+def _add_manner(parser: argparse.ArgumentParser) -> None:
+    """Flags for who speaks, and how the text is read."""
+    parser.add_argument("--voice", help="voice; none: the model's own")
+    parser.add_argument(
+        "--continuity",
+        default="preset",
+        help="what a sentence goes on from: preset (default), chain (the voice's last sentence), preset+chain",
+    )
+    parser.add_argument(
+        "--speaker",
+        action="append",
+        default=[],
+        metavar="LABEL=VOICE",
+        help="the voice of what follows LABEL: in the text; may be given again",
+    )
     parser.add_argument("--language", default="auto", help="one of the model's, or auto (default)")
     parser.add_argument(
         "--normalize",
@@ -210,10 +222,14 @@ def _say(parsed: argparse.Namespace) -> int:
     text = sys.stdin.read() if parsed.text == "-" else parsed.text
     given = {name: getattr(parsed, f"param_{name}") for name in RANGES}
     params = {name: value for name, value in given.items() if value is not None}
-    from streamer.inprocess import speak_into_memory
+    if wrong := [speaker for speaker in parsed.speaker if "=" not in speaker]:
+        raise InvalidParameterError(f"--speaker {wrong[0]!r}: it is written LABEL=VOICE")
+    speakers = dict(speaker.split("=", 1) for speaker in parsed.speaker)
+    from streamer.inprocess import Manner, speak_into_memory
     from streamer.text.reading import Reading
 
     reading = Reading(parsed.language, parsed.normalize, parsed.text_format)
+    manner = Manner(parsed.voice, parsed.param_seed, params, parsed.continuity, speakers, reading)
     with Progress(transient=True) as progress:
         task = progress.add_task("speaking", total=len(text))
         ends: dict[int, int] = {}
@@ -224,9 +240,7 @@ def _say(parsed: argparse.Namespace) -> int:
             elif isinstance(event, SentenceEnded):
                 progress.update(task, completed=ends[event.index])
 
-        audio = speak_into_memory(
-            _config(parsed).engine, text, parsed.voice, parsed.param_seed, params, reading, show
-        )
+        audio = speak_into_memory(_config(parsed).engine, text, manner, show)
     audio.save(parsed.output)
     cut = "; a sentence was cut that the model did not end" if audio.truncated else ""
     print(f"{parsed.output}: {audio.duration_s:.2f} s, seed {audio.seed}{cut}")

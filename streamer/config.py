@@ -109,7 +109,7 @@ class LimitsConfig:
     max_bytes_per_s: int = option(32_768, "bytes of messages per second", minimum=1024, maximum=16_777_216)
     max_text_chars: int = option(2000, "code points of one text", minimum=1, maximum=100_000)
     max_buffered_chars: int = option(8000, "code points waiting to be spoken", minimum=1, maximum=1_000_000)
-    max_audio_s: float = option(600.0, "longest sound of one utterance", minimum=1, maximum=86_400)
+    max_audio_s: float = option(3600.0, "longest sound of one utterance", minimum=1, maximum=86_400)
     auth_timeout_s: float = option(5.0, "time for the handshake, and for `auth`", minimum=0.1, maximum=60)
     idle_timeout_s: float = option(600.0, "silence after which a session ends", minimum=1, maximum=86_400)
     session_timeout_s: float = option(3600.0, "longest session", minimum=1, maximum=604_800)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 import secrets
 import threading
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args
 
 import numpy as np
 
@@ -24,15 +25,39 @@ from streamer.config import EngineConfig
 from streamer.errors import InvalidParameterError, VoiceNotFoundError
 from streamer.pipeline import prepare, speak
 from streamer.sampling import sampling_params
-from streamer.speech import AudioPacket, SpeechEnded, SpeechEvent, SpeechSettings, TextFeed
+from streamer.speech import (
+    AudioPacket,
+    Continuity,
+    SpeechEnded,
+    SpeechEvent,
+    SpeechSettings,
+    TextFeed,
+    Warned,
+)
 from streamer.synthesis import PcmChunk, Samples, Synthesizer
+from streamer.text.dialogue import check_speakers
 from streamer.text.reading import AS_IT_IS, Reading
 
+logger = logging.getLogger(__name__)
 OPUS_BITRATE: Final = 32_000
 FRAME_MS: Final = 20
 Result = TypeVar("Result")
 Params = Mapping[str, object]
 NO_PARAMS: Final[Params] = MappingProxyType({})
+NO_SPEAKERS: Final[Mapping[str, str]] = MappingProxyType({})
+CONTINUITIES: Final[tuple[str, ...]] = get_args(Continuity)
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a text is to be spoken; the fields are those of `synthesize`."""
+
+    voice: str | None
+    seed: int | None
+    params: Params
+    continuity: Continuity
+    speakers: Mapping[str, str]
+    reading: Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +106,23 @@ async def stream(
     seed: int | None = None,
     params: Params = NO_PARAMS,
     model: str | Path | None = None,
+    continuity: Continuity = "preset",
+    speakers: Mapping[str, str] = NO_SPEAKERS,
     reading: Reading = AS_IT_IS,
 ) -> AsyncIterator[PcmChunk]:
     """Yield the sound of `text` in pieces of 20 ms as it is made. Closing the iterator cancels the rest.
 
-    `voice` None: the model's default. `seed` None: drawn. `params`: the other fields of `SamplingParams`, by name.
-    `model` None: the built-in voice. `reading`: the language, whether numbers are written out, and whether the text
-    is Markdown.
+    The parameters are those of `synthesize`.
     """
     # Shielded, because others wait for the same start.
     synthesizer = await asyncio.shield(asyncio.wrap_future(_started(_engine(model))))
-    settings = _settings(synthesizer, voice, _seed(seed), params, reading)
+    settings = _settings(synthesizer, Manner(voice, seed, params, continuity, speakers, reading))
     truncated = False
     async with contextlib.aclosing(speak(TextFeed(text), synthesizer, settings)) as events:
         async for event in events:
-            if isinstance(event, AudioPacket):
+            if isinstance(event, Warned):
+                logger.warning(event.message)
+            elif isinstance(event, AudioPacket):
                 yield PcmChunk(_samples(event))
             elif isinstance(event, SpeechEnded):
                 truncated = event.truncated
@@ -109,29 +136,31 @@ def synthesize(
     seed: int | None = None,
     params: Params = NO_PARAMS,
     model: str | Path | None = None,
+    continuity: Continuity = "preset",
+    speakers: Mapping[str, str] = NO_SPEAKERS,
     reading: Reading = AS_IT_IS,
 ) -> Audio:
     """Speak `text` and return its sound. May be called from anywhere, a running event loop included.
 
     `voice` None: the model's default. `seed` None: drawn, and told in the result. `params`: the other fields of
     `SamplingParams`, by name. `model` None: the built-in voice; else a model directory, loaded once per process.
+    `continuity`: what a sentence goes on from: the voice's preset, the voice's last sentence, or one behind the other.
+    `speakers`: labels in the text, such as `Alice` of `Alice: Hello.`, and the voices that speak what follows them.
     `reading`: the language, whether numbers are written out, and whether the text is Markdown.
     """
-    return speak_into_memory(_engine(model), text, voice, seed, params, reading)
+    manner = Manner(voice, seed, params, continuity, speakers, reading)
+    return speak_into_memory(_engine(model), text, manner)
 
 
 def speak_into_memory(
     engine: EngineConfig,
     text: str,
-    voice: str | None,
-    seed: int | None,
-    params: Params = NO_PARAMS,
-    reading: Reading = AS_IT_IS,
+    manner: Manner,
     on_event: Callable[[SpeechEvent], None] = lambda _: None,
 ) -> Audio:
     """`synthesize` for whoever holds settings of the engine; `on_event` hears of the progress."""
     synthesizer = _started(engine).result()
-    settings = _settings(synthesizer, voice, _seed(seed), params, reading)
+    settings = _settings(synthesizer, manner)
 
     async def collect() -> Audio:
         pieces = [np.zeros(0, np.float32)]
@@ -142,6 +171,8 @@ def speak_into_memory(
                     pieces.append(_samples(event))
                 elif isinstance(event, SpeechEnded):
                     truncated = event.truncated
+                elif isinstance(event, Warned):
+                    logger.warning(event.message)
                 on_event(event)
         return Audio(np.concatenate(pieces), settings.sample_rate_hz, settings.params.seed, truncated)
 
@@ -184,31 +215,33 @@ def _loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def _settings(
-    synthesizer: Synthesizer, voice: str | None, seed: int, params: Params, reading: Reading
-) -> SpeechSettings:
+def _settings(synthesizer: Synthesizer, manner: Manner) -> SpeechSettings:
     info = synthesizer.info
-    voice = voice or info.default_voice
+    voice = manner.voice or info.default_voice
     if voice not in info.voices:
         raise VoiceNotFoundError(f"no voice {voice!r}: there are {', '.join(info.voices)}", param="voice")
-    reading.check(info)
+    manner.reading.check(info)
+    check_speakers(manner.speakers, info.voices)
+    if manner.continuity not in CONTINUITIES:
+        raise InvalidParameterError(
+            f"continuity {manner.continuity!r}: it is one of {', '.join(CONTINUITIES)}", param="continuity"
+        )
+    seed = secrets.randbits(31) if manner.seed is None else manner.seed
     return SpeechSettings(
         voice,
-        sampling_params(info, {**params, "seed": seed}),
+        sampling_params(info, {**manner.params, "seed": seed}),
         encoding="pcm_s16le",
         sample_rate_hz=info.sample_rate_hz,
         frame_ms=FRAME_MS,
         max_audio_s=math.inf,  # who asks for a whole book in his own process means it
-        reading=reading,
+        reading=manner.reading,
+        continuity=manner.continuity,
+        speakers=manner.speakers,
     )
 
 
 def _samples(packet: AudioPacket) -> Samples:
     return np.frombuffer(packet.payload, "<i2").astype(np.float32) / np.float32(32768)
-
-
-def _seed(seed: int | None) -> int:
-    return secrets.randbits(31) if seed is None else seed
 
 
 def _engine(model: str | Path | None) -> EngineConfig:

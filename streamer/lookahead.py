@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from streamer.speech import SpeechSettings, TextFeed, TextFlush
-from streamer.synthesis import PcmChunk, SentenceRequest, Synthesizer
+from streamer.sentence_stream import SentenceStream, WaitingTime
+from streamer.speech import SpeechSettings, TextFeed, TextFlush, Warned
+from streamer.synthesis import SentenceRequest, Synthesizer
+from streamer.text.dialogue import DialogueSplitter, UnknownVoice
 from streamer.text.reading import create_splitter
 from streamer.text.sentences import Sentence
+from streamer.voices.voice import Voice
 
 SENTENCES_AHEAD: Final = 1
 """Sentences in the making that wait their turn, besides the one being spoken and the one just requested."""
 PAUSES: Final = (1, 3)
 """A writer who pauses for `max_buffer_ms` hears his whole words spoken, and his last, which might still have
 grown, when he pauses three times as long again."""
-CHUNKS_AHEAD: Final = 4
-"""Chunks of one sentence that may wait to be encoded; then its synthesis is not asked for more."""
 
 
 class SentencesAhead:
@@ -37,7 +37,8 @@ class SentencesAhead:
         self._is_all_read = False
         self._streams: set[SentenceStream] = set()
         self._current: SentenceStream | None = None
-        self._queue: asyncio.Queue[SentenceStream | TextFlush | Exception | None] = asyncio.Queue(
+        self._last_of_voice: dict[str, asyncio.Future[Voice | None]] = {}
+        self._queue: asyncio.Queue[SentenceStream | TextFlush | Warned | Exception | None] = asyncio.Queue(
             SENTENCES_AHEAD
         )
         self._reader = asyncio.create_task(self._read_or_report())
@@ -47,8 +48,8 @@ class SentencesAhead:
         """Whether it is already known that no further sentence follows."""
         return self._is_all_read and self._num_taken == self._num_sentences
 
-    async def next(self) -> SentenceStream | TextFlush | None:
-        """The next sentence with its sound, a flush that all before it has reached, or None at the end."""
+    async def next(self) -> SentenceStream | TextFlush | Warned | None:
+        """The next sentence with its sound, a flush that all before it has reached, a warning, or None at the end."""
         if self._current is not None:
             self._streams.discard(self._current)
             self._current = None
@@ -76,7 +77,11 @@ class SentencesAhead:
 
     async def _read(self) -> None:
         info, settings = self._synthesizer.info, self._settings
-        splitter = create_splitter(info, self._synthesizer.count_tokens, settings.reading)
+        splitter = DialogueSplitter(
+            create_splitter(info, self._synthesizer.count_tokens, settings.reading),
+            info.voices,
+            settings.speakers,
+        )
         patience_s = None if settings.max_buffer_ms is None else settings.max_buffer_ms / 1000
         num_pauses = 0  # since the last text
         while True:
@@ -97,90 +102,34 @@ class SentencesAhead:
             else:
                 return await self._request(splitter.end())
 
-    async def _request(self, sentences: Sequence[Sentence]) -> None:
+    async def _request(self, found: Sequence[Sentence | UnknownVoice]) -> None:
         """Have each sentence made, in order, as far ahead as the queue lets us."""
         known_s = time.monotonic()
-        for sentence in sentences:
-            request = SentenceRequest(
-                request_id=f"{self._utterance_id}.{self._num_sentences}",
-                text=sentence.said,
-                voice=self._settings.voice,
-                params=self._settings.params,
-                sentence_index=self._num_sentences,
-                utterance_id=self._utterance_id,
-            )
-            chunks = self._synthesizer.synthesize(request)
-            stream = SentenceStream(sentence, self._num_sentences, known_s, chunks, self.waiting)
+        for item in found:
+            if isinstance(item, UnknownVoice):
+                message = f"no voice is named {item.name!r}: the voice before goes on"
+                await self._queue.put(Warned("voice_not_found", message, param=item.name))
+                continue
+            stream = self._begin(item, known_s)
             self._num_sentences += 1
             self._streams.add(stream)
             await self._queue.put(stream)
 
-
-class SentenceStream:
-    """One sentence in the making: its chunks are pulled into a bounded queue, and iterated from there."""
-
-    def __init__(
-        self,
-        sentence: Sentence,
-        index: int,
-        known_s: float,
-        chunks: AsyncIterator[PcmChunk],
-        waiting: WaitingTime,
-    ) -> None:
-        self.sentence = sentence
-        self.index = index
-        self.known_s = known_s
-        self._chunks = chunks
-        self._waiting = waiting
-        self._queue: asyncio.Queue[PcmChunk | Exception | None] = asyncio.Queue(CHUNKS_AHEAD)
-        self._puller = asyncio.create_task(self._pull())
-
-    def __aiter__(self) -> SentenceStream:
-        return self
-
-    async def __anext__(self) -> PcmChunk:
-        item = await self._queue.get()
-        if isinstance(item, Exception):
-            raise item
-        if item is None:
-            raise StopAsyncIteration
-        return item
-
-    async def aclose(self) -> None:
-        """Cancel what is still being made, and return once the synthesizer has let go of it."""
-        self._puller.cancel()
-        await asyncio.gather(self._puller, return_exceptions=True)
-        if isinstance(self._chunks, AsyncGenerator):
-            await self._chunks.aclose()
-
-    async def _pull(self) -> None:
-        try:
-            while True:
-                with self._waiting.measured():
-                    chunk = await anext(self._chunks, None)
-                await self._queue.put(chunk)
-                if chunk is None:
-                    return
-        except Exception as error:
-            await self._queue.put(error)
-
-
-class WaitingTime:
-    """How long at least one sentence waited for the synthesizer: the time that generating took."""
-
-    def __init__(self) -> None:
-        self.total_s = 0.0
-        self._num_waiting = 0
-        self._since_s = 0.0
-
-    @contextlib.contextmanager
-    def measured(self) -> Iterator[None]:
-        if self._num_waiting == 0:
-            self._since_s = time.monotonic()
-        self._num_waiting += 1
-        try:
-            yield
-        finally:
-            self._num_waiting -= 1
-            if self._num_waiting == 0:
-                self.total_s += time.monotonic() - self._since_s
+    def _begin(self, sentence: Sentence, known_s: float) -> SentenceStream:
+        """Have the sentence made; in a chain it goes on from its voice's last one, once that has been made."""
+        settings = self._settings
+        request = SentenceRequest(
+            request_id=f"{self._utterance_id}.{self._num_sentences}",
+            text=sentence.said,
+            voice=sentence.voice or settings.voice,
+            params=settings.params,
+            sentence_index=self._num_sentences,
+            utterance_id=self._utterance_id,
+            keeps_voice=settings.continuity == "preset+chain",
+            wants_history=settings.continuity != "preset",
+        )
+        last = self._last_of_voice.get(request.voice)
+        stream = SentenceStream(sentence, known_s, self._synthesizer, request, last, self.waiting)
+        if request.wants_history:
+            self._last_of_voice[request.voice] = stream.spoken_as
+        return stream

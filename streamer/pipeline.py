@@ -14,9 +14,10 @@ from dataclasses import replace
 from typing import Final
 
 from streamer.audio.packets import INPUT_HZ, Packet, PacketEncoder
-from streamer.audio.pcm import SentenceJoiner
+from streamer.audio.pcm import SentenceJoiner, faded_out
 from streamer.errors import ConfigError
-from streamer.lookahead import SentencesAhead, SentenceStream
+from streamer.lookahead import SentencesAhead
+from streamer.sentence_stream import SentenceStream
 from streamer.speech import (
     AudioPacket,
     Flushed,
@@ -27,6 +28,7 @@ from streamer.speech import (
     SpeechSettings,
     TextFeed,
     TextFlush,
+    Warned,
     WordTimes,
 )
 from streamer.synthesis import Samples, Synthesizer
@@ -67,15 +69,22 @@ async def speak(
             if isinstance(item, TextFlush):
                 yield Flushed(item.ref)
                 continue
+            if isinstance(item, Warned):
+                yield item
+                continue
             if is_cut := sound.is_longer_than(settings.max_audio_s):
                 break
             async for chunk in item:
                 if chunk.samples.size or chunk.is_last:
                     for event in sound.begin_sentence(item):
                         yield event
-                for packet in sound.add(chunk.samples):
+                samples = chunk.samples
+                if chunk.truncated:
+                    truncated = True
+                    samples = faded_out(samples, synthesizer.info.sample_rate_hz)
+                    yield _cut(item.index)
+                for packet in sound.add(samples):
                     yield packet
-                truncated |= chunk.truncated
                 if is_cut := sound.is_longer_than(settings.max_audio_s) and not chunk.is_last:
                     break
             for event in sound.end_sentence(is_last=is_cut or sentences.is_exhausted, is_cut=is_cut):
@@ -88,6 +97,16 @@ async def speak(
         truncated=truncated or is_cut,
         generation_s=sentences.waiting.total_s,
     )
+
+
+def _retried(index: int, seed: int) -> Warned:
+    message = f"the model did not end sentence {index}: it was made again with the seed {seed}"
+    return Warned("sentence_retried", message, index=index, seed=seed)
+
+
+def _cut(index: int) -> Warned:
+    message = f"sentence {index} was faded out where it was too long for its text"
+    return Warned("sentence_cut", message, index=index)
 
 
 class _Sound:
@@ -121,6 +140,8 @@ class _Sound:
         self._words = SpokenWords(sentence, start_ms, self._input_hz)
         self._unmarked_start = round(self._num_samples * TIMESTAMP_HZ / self._input_hz)
         self.num_sentences += 1
+        if stream.retry_seed is not None:
+            yield _retried(stream.index, stream.retry_seed)
         yield SentenceStarted(
             stream.index,
             sentence.text,
@@ -128,6 +149,7 @@ class _Sound:
             sentence.char_end,
             start_ms,
             stream.known_s,
+            stream.voice,
             self._words.expected,
         )
 

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from streamer.audio.packets import PacketEncoder, create_encoder
 from streamer.synthesis import SamplingParams
 from streamer.text.normalize import sanitize
 from streamer.text.reading import AS_IT_IS, Reading
+
+Continuity = Literal["preset", "chain", "preset+chain"]
+"""What a sentence goes on from: its voice, the voice's last sentence, or both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +32,12 @@ class SpeechSettings:
     bitrate: int = 32_000
     reading: Reading = AS_IT_IS
     max_buffer_ms: int | None = 500
-    max_audio_s: float = 600.0
+    max_audio_s: float = 3600.0
     starts_safely: bool = False
     """Hold the first packet until play can go on unbroken, where the machine is slower than speech."""
+    continuity: Continuity = "preset"
+    speakers: Mapping[str, str] = field(default_factory=dict)
+    """Labels in the text, such as `Alice` of `Alice: Hello.`, and the voices that speak what follows them."""
 
     def create_encoder(self) -> PacketEncoder:
         """A fresh encoder; raises `InvalidParameterError` where encoding and rate do not go together."""
@@ -54,8 +61,8 @@ class WordTime:
 class SentenceStarted:
     """Comes before a sentence's first packet. Character positions are those of the utterance's whole text.
 
-    `known_s`: when its text was there to be spoken, by `time.monotonic`. `expected_words`: when its words are
-    heard, as far as that can be told when it is called.
+    `known_s`: when its text was there to be spoken, by `time.monotonic`. `voice`: who speaks it. `expected_words`:
+    when its words are heard, as far as that can be told when it is called.
     """
 
     index: int
@@ -64,6 +71,7 @@ class SentenceStarted:
     char_end: int
     start_ms: int
     known_s: float = 0.0
+    voice: str = ""
     expected_words: Callable[[], tuple[WordTime, ...]] = field(default=tuple, compare=False)
 
 
@@ -123,7 +131,20 @@ class HeldBack:
     wait_ms: int
 
 
-SpeechEvent = SentenceStarted | AudioPacket | WordTimes | SentenceEnded | Flushed | HeldBack | SpeechEnded
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something was not done as it was asked for; speech goes on. `index`: the sentence, `seed`: its new one."""
+
+    code: str
+    message: str
+    param: str | None = None
+    index: int | None = None
+    seed: int | None = None
+
+
+SpeechEvent = (
+    SentenceStarted | AudioPacket | WordTimes | SentenceEnded | Flushed | HeldBack | Warned | SpeechEnded
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,8 @@ class SentenceRequest:
     """Sentences of one utterance are heard one after the other: a later one is not in a hurry. Empty: its own."""
     history: Voice | None = None
     """What the sentence goes on from instead of the named voice: for instance, what an earlier one was spoken as."""
+    keeps_voice: bool = False
+    """Whether the named voice stands before `history`, of which so much is taken that neither crowds out the other."""
     wants_history: bool = False
     """Whether the last chunk is to bring what the sentence was spoken as."""
 

@@ -26,6 +26,7 @@ TORCHLESS = (
     "pipeline",
     "speech",
     "lookahead",
+    "sentence_stream",
     "safe_start",
     "bench",
     "telemetry",

@@ -69,6 +69,22 @@ async def test_the_stream_is_the_whole_sound(fake: FakeSynthesizer) -> None:
     assert {request.params.seed for request in fake.requests} == {1}
 
 
+async def test_a_dialogue_is_spoken_by_its_voices(
+    fake: FakeSynthesizer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`speakers` and `continuity` reach the synthesizer, both ways; a voice that is not there is logged."""
+    text = "Alice: Hello my dear.\n[voice: nobody] And hello to you."
+    manner = {"speakers": {"Alice": "other"}, "continuity": "preset+chain"}
+    streamer.synthesize(text, **manner)  # type: ignore[arg-type]
+    assert [chunk async for chunk in streamer.stream(text, **manner)][-1].is_last  # type: ignore[arg-type]
+    assert [(request.voice, request.keeps_voice) for request in fake.requests] == [("other", True)] * 4
+    assert [record.getMessage() for record in caplog.records if "nobody" in record.getMessage()] == [
+        "no voice is named 'nobody': the voice before goes on"
+    ] * 2
+    with pytest.raises(InvalidParameterError, match="preset"):
+        streamer.synthesize(text, continuity="always")  # type: ignore[arg-type]
+
+
 async def test_closing_the_stream_cancels_the_rest(fake: FakeSynthesizer) -> None:
     """Nothing goes on being made for a listener who left."""
     fake.speed = 20.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import tracemalloc
 from dataclasses import replace
 from itertools import pairwise
 
@@ -13,6 +14,7 @@ from fakes.synthesizer import FakeSynthesizer
 
 from streamer.errors import ConfigError, EngineError
 from streamer.pipeline import prepare, speak
+from streamer.sentence_stream import retry_seed
 from streamer.speech import (
     AudioPacket,
     Flushed,
@@ -22,6 +24,7 @@ from streamer.speech import (
     SpeechEvent,
     SpeechSettings,
     TextFeed,
+    Warned,
     WordTimes,
 )
 from streamer.synthesis import ModelInfo, SamplingParams
@@ -229,3 +232,174 @@ def test_a_model_of_another_rate_is_refused_beforehand() -> None:
     prepare(FakeSynthesizer())
     with pytest.raises(ConfigError, match="48000"):
         prepare(Fast())
+
+
+STORY = "This is the first sentence. Here comes the second one. And there is a third."
+
+
+def _sound(events: list[SpeechEvent]) -> np.ndarray:
+    """The samples of an utterance in `pcm_s16le`."""
+    payload = b"".join(event.payload for event in events if isinstance(event, AudioPacket))
+    return np.frombuffer(payload, "<i2") / 32767
+
+
+def _warnings(events: list[SpeechEvent]) -> list[tuple[str, int | None]]:
+    return [(event.code, event.index) for event in events if isinstance(event, Warned)]
+
+
+async def test_each_turn_has_its_voice() -> None:
+    """Directives and labels choose who speaks, are not spoken, and are told with the sentence."""
+    text = "Once upon a time.\nAlice: Good morning!\n[voice: tone] She said. [voice: nobody] No one came."
+    synthesizer = FakeSynthesizer()
+    events = await _events(text, synthesizer, _settings(speakers={"Alice": "other"}))
+    starts = [event for event in events if isinstance(event, SentenceStarted)]
+    voices = ["tone", "other", "tone", "tone"]
+    assert [event.voice for event in starts] == [request.voice for request in synthesizer.requests] == voices
+    assert [text[event.char_start : event.char_end] for event in starts] == [event.text for event in starts]
+    assert starts[1].text == "Good morning!"
+    warning = next(event for event in events if isinstance(event, Warned))
+    assert (warning.code, warning.param) == ("voice_not_found", "nobody")
+
+
+@pytest.mark.parametrize(
+    ("text", "pause_s"),
+    [
+        ("Here is one sentence. Here is another.", 0.25),
+        ("Here is a clause that is long enough to cut; here is more.", 0.15),
+        ("Here is a part that is long enough to cut, here is more.", 0.1),
+        ("Here is one paragraph.\n\nHere is another.", 0.5),
+        ("Here is one turn.\nAlice: Here is another.", 0.5),
+    ],
+)
+async def test_pauses_in_the_sound_follow_the_text(text: str, pause_s: float) -> None:
+    """Measured between the tones of two sentences, and no jump at either end of the silence."""
+    events = await _events(text, settings=_settings(speakers={"Alice": "other"}))
+    sound = _sound(events)
+    loud = np.flatnonzero(np.abs(sound) > 0.01)
+    longest = np.diff(loud).max() / 24_000
+    assert longest == pytest.approx(pause_s, abs=0.012)
+    # The steepest tone of the fake rises by 0.3 * 2 pi * 440 Hz a second.
+    assert (
+        np.abs(np.diff(np.concatenate([[0.0], sound, [0.0]]))).max() < 0.3 * 2 * np.pi * 440 / 24_000 * 1.05
+    )
+
+
+@pytest.mark.parametrize("continuity", ["preset", "chain", "preset+chain"])
+async def test_a_chain_goes_on_from_the_voices_last_sentence(continuity: str) -> None:
+    """Each voice from its own last sentence, and only in a chain; whether the preset stays is for the synthesizer."""
+    text = f"{STORY} [voice: other] Now I speak alone. [voice: tone] And me again."
+    synthesizer = FakeSynthesizer(speed=50.0)
+    events = await _events(text, synthesizer, _settings(continuity=continuity))
+    assert isinstance(events[-1], SpeechEnded) and not events[-1].truncated
+    requests = sorted(synthesizer.requests, key=lambda request: request.sentence_index)
+    histories = [request.history and int(request.history.semantic[0]) for request in requests]
+    assert histories == ([None, 0, 1, None, 2] if continuity != "preset" else [None] * 5)
+    assert {request.keeps_voice for request in synthesizer.requests} == {continuity == "preset+chain"}
+
+
+async def test_in_a_chain_a_sentence_waits_for_the_one_before_alone() -> None:
+    """Never two at once, and yet one is made while the one before is heard."""
+    synthesizer = FakeSynthesizer()
+    is_ahead = False
+    async with contextlib.aclosing(
+        speak(TextFeed(STORY), synthesizer, _settings(continuity="chain"))
+    ) as events:
+        started = 0
+        async for event in events:
+            started += isinstance(event, SentenceStarted)
+            assert synthesizer.num_open <= 1
+            await asyncio.sleep(0.001)
+            is_ahead |= len(synthesizer.requests) > started > 0
+    assert is_ahead
+
+
+async def test_closing_cancels_a_chain() -> None:
+    """Also the sentences that still wait for the one before."""
+    for num_events in (0, 1, 3, 10):
+        synthesizer = FakeSynthesizer(speed=20.0)
+        settings = _settings(continuity="chain")
+        async with contextlib.aclosing(speak(TextFeed(STORY), synthesizer, settings)) as events:
+            for _ in range(num_events):
+                await anext(events)
+        assert synthesizer.num_open == 0
+
+
+async def _events_with_a_late_second(synthesizer: FakeSynthesizer, **changes: object) -> list[SpeechEvent]:
+    """As a listener takes them who hears the first sentence while the second is made."""
+    events: list[SpeechEvent] = []
+    async for event in speak(TextFeed(STORY), synthesizer, _settings(**changes)):
+        events.append(event)
+        await asyncio.sleep(0.002 if isinstance(event, AudioPacket) else 0)
+    return events
+
+
+async def test_a_runaway_sentence_that_nobody_has_heard_is_made_again() -> None:
+    """With a seed that the first one determines, told before the sentence; the first attempt is not heard."""
+    synthesizer = FakeSynthesizer()
+    synthesizer.truncate_on, synthesizer.recovers = "second", True
+    events = await _events_with_a_late_second(synthesizer, continuity="chain")
+    attempts = [request for request in synthesizer.requests if "second" in request.text]
+    assert [request.params.seed for request in attempts] == [1, retry_seed(1, 1)]
+    assert retry_seed(1, 1) not in (1, retry_seed(2, 1), retry_seed(1, 2))
+    warning = next(event for event in events if isinstance(event, Warned))
+    assert (warning.code, warning.index, warning.seed) == ("sentence_retried", 1, retry_seed(1, 1))
+    place = events.index(warning)
+    assert isinstance(started := events[place + 1], SentenceStarted) and started.index == 1
+    assert isinstance(events[-1], SpeechEnded) and not events[-1].truncated
+    plain = await _events(STORY)
+    assert len(_sound(events)) == len(_sound(plain))
+    third = next(request for request in synthesizer.requests if "third" in request.text)
+    assert third.history is not None and third.history.semantic.tolist() == [1, retry_seed(1, 1)]
+
+
+async def test_a_sentence_is_made_again_only_once() -> None:
+    """What runs away twice is heard, faded out where it is cut, and told; nothing goes on from it."""
+    synthesizer = FakeSynthesizer()
+    synthesizer.truncate_on = "second"
+    events = await _events_with_a_late_second(synthesizer, continuity="chain")
+    assert _warnings(events) == [("sentence_retried", 1), ("sentence_cut", 1)]
+    assert isinstance(events[-1], SpeechEnded) and events[-1].truncated
+    third = next(request for request in synthesizer.requests if "third" in request.text)
+    assert third.history is not None and third.history.semantic.tolist() == [0, 1]
+
+
+async def test_a_runaway_sentence_that_is_being_heard_is_faded_out() -> None:
+    """It is not made again: it goes down within its last moments, without a jump."""
+    synthesizer = FakeSynthesizer()
+    synthesizer.truncate_on = "first"
+    events = await _events(STORY, synthesizer)
+    assert _warnings(events) == [("sentence_cut", 0)] and len(synthesizer.requests) == 3
+    end = next(event for event in events if isinstance(event, SentenceEnded)).end_ms
+    last = np.abs(_sound(events)[(end - 120) * 24 : end * 24].reshape(-1, 480)).max(axis=1)  # each 20 ms
+    assert last[0] > 0.29 and all(a > b for a, b in pairwise(last[2:])) and last[-1] < 0.1
+
+
+async def test_a_length_that_was_asked_for_is_no_reason_to_try_again() -> None:
+    """`max_gen_duration_s` cuts on purpose."""
+    synthesizer = FakeSynthesizer()
+    synthesizer.truncate_on = "second"
+    params = SamplingParams(seed=1, max_gen_duration_s=0.3)
+    assert _warnings(await _events_with_a_late_second(synthesizer, params=params)) == [("sentence_cut", 1)]
+
+
+@pytest.mark.slow
+async def test_a_text_of_5000_words_streams_at_steady_memory() -> None:
+    """Whatever its length, so many sentences are in the making, and so much is kept."""
+    sentence = "Here are ten words of a text that goes on. "
+    feed, synthesizer = TextFeed(sentence * 500), FakeSynthesizer(ms_per_char=60.0)
+    sizes_kb: list[float] = []
+    most_open = started = 0
+    tracemalloc.start()
+    try:
+        async for event in speak(feed, synthesizer, _settings(encoding="opus", max_audio_s=1e9)):
+            if isinstance(event, SentenceStarted):
+                started += 1
+                assert len(synthesizer.requests) - started <= 2
+                synthesizer.requests[:-8] = [synthesizer.requests[0]] * (len(synthesizer.requests) - 8)
+                sizes_kb.append(tracemalloc.get_traced_memory()[0] / 1024)
+            most_open = max(most_open, synthesizer.num_open)
+    finally:
+        tracemalloc.stop()
+    assert isinstance(event, SpeechEnded) and event.num_sentences == 500 and not event.truncated
+    assert event.audio_ms > 500 * 42 * 60 and most_open <= 3
+    assert max(sizes_kb[250:]) < max(sizes_kb[50:250]) + 200

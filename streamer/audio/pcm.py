@@ -24,6 +24,8 @@ _KEPT_TAIL_S: Final = 0.06
 """Silence that stays at a sentence's borders: breaths and the ends of soft consonants. Hardly any at the very
 beginning, for which somebody waits."""
 _FADE_S: Final = 0.005
+_CUT_FADE_S: Final = 0.08
+"""How fast a sentence goes down that is cut in full voice."""
 _MULAW_BIAS: Final = 132
 _MULAW_CLIP: Final = 32_635
 
@@ -37,6 +39,14 @@ def checked(samples: Samples) -> Samples:
     if not np.isfinite(samples).all():
         raise AudioEncodeError("the sound holds a value that is not a number")
     return np.clip(samples, -1.0, 1.0).astype(np.float32, copy=False)
+
+
+def faded_out(samples: Samples, sample_rate_hz: int) -> Samples:
+    """The last samples of a sentence that is cut: going down to nothing, at once where there are but few."""
+    num_faded = min(len(samples), round(_CUT_FADE_S * sample_rate_hz))
+    faded = samples.copy()
+    faded[len(samples) - num_faded :] *= _rising(num_faded)[::-1]
+    return faded
 
 
 def to_int16(samples: Samples) -> npt.NDArray[np.int16]:

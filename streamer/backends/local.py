@@ -252,6 +252,9 @@ class LocalSynthesizer:
     def _work(self, request: SentenceRequest) -> SentenceWork | None:
         """What the engine is to do; nothing where the text has nothing that this model can say."""
         voice = request.history or self._voices.get(request.voice)
+        if request.history is not None and request.keeps_voice:
+            max_history = request.params.max_coarse_history
+            voice = self._voices.get(request.voice).followed_by(request.history, self._config, max_history)
         tokens = self._encode(request.text)
         if not tokens:
             return None

@@ -232,10 +232,10 @@ class Engine(Generic[WorkT]):
             request.listener.deliver(request.sentence_index, duration_s, self._clock())
             self._scheduler.refresh(request.listener)
             self.capacity.delivered(duration_s)
+            if is_last:  # before the reader hears of it: he may ask for the sentence once more
+                self._release(request)
             if not request.is_cancelled:
                 request.outlet.deliver(PcmChunk(samples, is_last, is_last and work.is_truncated))
-            if is_last:
-                self._release(request)
 
     def _release(self, request: Request[WorkT], error: StreamerError | None = None) -> None:
         """The one way out of the engine, whatever the reason: frees the slot and forgets the request."""

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
+
+REMEMBERED: Final = 8
+"""Sentences that were over and may be asked for once more."""
 
 
 @dataclass(slots=True)
@@ -25,9 +29,14 @@ class Listener:
     _played_before_s: float = 0.0
     """Sound of the sentences that are not in `_sentences` any more: all earlier ones."""
     _sentences: dict[int, _Sentence] = field(default_factory=dict)
+    _over: dict[int, float] = field(default_factory=dict)
+    """The sound in s of those of them that ended last, in their order."""
 
     def open(self, sentence_index: int) -> None:
-        """A sentence was asked for."""
+        """A sentence was asked for; where it is asked for once more, its first sound was thrown away unheard."""
+        for index in [index for index in self._over if index >= sentence_index]:
+            self._sentences[index] = _Sentence(self._over.pop(index), is_open=False)
+            self._played_before_s -= self._sentences[index].delivered_s
         self._sentences[sentence_index] = _Sentence()
 
     def deliver(self, sentence_index: int, duration_s: float, now_s: float) -> None:
@@ -51,7 +60,9 @@ class Listener:
         for index in sorted(self._sentences):
             if self._sentences[index].is_open:
                 break
-            self._played_before_s += self._sentences.pop(index).delivered_s
+            self._over[index] = self._sentences.pop(index).delivered_s
+            self._played_before_s += self._over[index]
+            self._over.pop(index - REMEMBERED, None)
 
     @property
     def has_begun(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -12,8 +13,9 @@ from streamer.config import SpeechConfig
 from streamer.errors import VoiceNotFoundError
 from streamer.sampling import sampling_params
 from streamer.server.messages import Params, Settings
-from streamer.speech import SpeechSettings
+from streamer.speech import Continuity, SpeechSettings
 from streamer.synthesis import ModelInfo
+from streamer.text.dialogue import check_speakers
 from streamer.text.reading import AS_IT_IS, Reading
 
 _USUAL_RATE_HZ: Final = {"mulaw": 8_000, "alaw": 8_000}
@@ -34,6 +36,8 @@ class StreamDefaults:
     frame_ms: int = 20
     start: str = "early"
     reading: Reading = AS_IT_IS
+    continuity: Continuity = "preset"
+    speakers: Mapping[str, str] = field(default_factory=dict)
     params: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -53,6 +57,7 @@ class StreamDefaults:
             raise VoiceNotFoundError(
                 f"no voice is named {given.voice!r}; /v1/voices lists them", param="voice"
             )
+        check_speakers(given.speakers or {}, self.info.voices)
         reading = Reading(
             given.language or self.reading.language,
             self.reading.normalizes if given.normalize is UNSET else given.normalize,
@@ -70,6 +75,8 @@ class StreamDefaults:
             frame_ms=given.frame_ms or self.frame_ms,
             start=given.start or self.start,
             reading=reading,
+            continuity=given.continuity or self.continuity,
+            speakers=self.speakers if given.speakers is None else given.speakers,
             params=self.params | _given_params(given.params),
         )
 
@@ -93,6 +100,8 @@ class StreamDefaults:
                 max_audio_s=max_audio_s,
                 starts_safely=self.start == "safe",
                 reading=self.reading,
+                continuity=self.continuity,
+                speakers=self.speakers,
             ),
             self.lead_ms,
         )

@@ -11,6 +11,8 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from streamer.sampling import RANGES
+from streamer.speech import Continuity
+from streamer.text.dialogue import MAX_SPEAKERS
 from streamer.text.reading import TextFormat
 
 PROTOCOL = "streamer.v1"
@@ -64,6 +66,8 @@ class Settings(ClientMessage, frozen=True, kw_only=True):
     language: Annotated[str, Meta(min_length=1, max_length=16)] | None = None
     normalize: bool | UnsetType | None = UNSET
     text_format: TextFormat | None = None
+    continuity: Continuity | None = None
+    speakers: Annotated[dict[str, Name], Meta(max_length=MAX_SPEAKERS)] | None = None
 
 
 class Auth(ClientMessage, frozen=True, kw_only=True, tag="auth"):
@@ -157,6 +161,7 @@ class Started(ServerMessage, kw_only=True, tag="started"):
     lead_ms: int | None
     seed: int
     start: str
+    continuity: str
 
 
 class SentenceStart(ServerMessage, kw_only=True, tag="sentence_start"):
@@ -166,6 +171,7 @@ class SentenceStart(ServerMessage, kw_only=True, tag="sentence_start"):
     char_start: int
     char_end: int
     start_ms: int
+    voice: str
 
 
 class SentenceEnd(ServerMessage, kw_only=True, tag="sentence_end"):
@@ -244,6 +250,8 @@ class Warning(ServerMessage, kw_only=True, tag="warning"):
     id: str | None = None
     heard: Heard | None = None
     wait_ms: int | None = None
+    index: int | None = None
+    seed: int | None = None
 
 
 class Pong(ServerMessage, kw_only=True, tag="pong"):

@@ -7,7 +7,7 @@ from typing import Any
 from streamer.errors import StreamerError
 from streamer.server import messages
 from streamer.server.utterance import Utterance
-from streamer.speech import Flushed, HeldBack, SentenceEnded, SentenceStarted, WordTimes
+from streamer.speech import Flushed, HeldBack, SentenceEnded, SentenceStarted, Warned, WordTimes
 
 
 def unknown_field(name: str, ref: str | None = None, utterance_id: str | None = None) -> messages.Warning:
@@ -55,6 +55,7 @@ def started(utterance: Utterance, pre_skip: int, lead_ms: int | None) -> message
         lead_ms=lead_ms,
         seed=settings.params.seed,
         start="safe" if settings.starts_safely else "early",
+        continuity=settings.continuity,
     )
 
 
@@ -76,7 +77,7 @@ def failure(error: StreamerError) -> messages.Failure:
 
 
 def event_message(
-    utterance_id: str, event: SentenceStarted | SentenceEnded | WordTimes | Flushed
+    utterance_id: str, event: SentenceStarted | SentenceEnded | WordTimes | Flushed | Warned
 ) -> messages.ServerMessage:
     """An event of the pipeline as the client hears of it."""
     if isinstance(event, SentenceStarted):
@@ -87,9 +88,19 @@ def event_message(
             char_start=event.char_start,
             char_end=event.char_end,
             start_ms=event.start_ms,
+            voice=event.voice,
         )
     if isinstance(event, SentenceEnded):
         return messages.SentenceEnd(id=utterance_id, index=event.index, end_ms=event.end_ms)
+    if isinstance(event, Warned):
+        return messages.Warning(
+            code=event.code,
+            message=event.message,
+            param=event.param,
+            id=utterance_id,
+            index=event.index,
+            seed=event.seed,
+        )
     if isinstance(event, Flushed):
         return messages.Flushed(id=utterance_id, ref=event.ref)
     words = [

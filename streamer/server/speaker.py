@@ -25,6 +25,7 @@ from streamer.speech import (
     SentenceStarted,
     SpeechEnded,
     SpeechEvent,
+    Warned,
     WordTimes,
 )
 from streamer.synthesis import Synthesizer
@@ -152,7 +153,7 @@ class Speaker:
             self._metrics.first_audio.observe(first_audio_s)
 
     async def _tell(
-        self, event: SentenceStarted | SentenceEnded | WordTimes | Flushed | HeldBack | SpeechEnded
+        self, event: SentenceStarted | SentenceEnded | WordTimes | Flushed | HeldBack | Warned | SpeechEnded
     ) -> None:
         utterance = self._utterance
         if isinstance(event, HeldBack):

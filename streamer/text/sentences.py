@@ -43,7 +43,7 @@ class Sentence:
     """A piece to be spoken. `text` is `source[char_start:char_end]` of the utterance's whole text.
 
     `pause_s`: the natural silence after it, if another follows. `spoken`: how it is said, where that is not
-    as it is written.
+    as it is written. `voice` None: the utterance's own.
     """
 
     text: str
@@ -52,6 +52,7 @@ class Sentence:
     pause_s: float
     spoken: str | None = None
     language: str = "en"
+    voice: str | None = None
 
     @property
     def said(self) -> str:

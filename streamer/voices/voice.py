@@ -52,6 +52,26 @@ class Voice:
             raise CheckpointError(f"voice {path} does not fit the model {config.name!r}: {problem}")
         return voice
 
+    def followed_by(self, last: Voice, config: ModelConfig, max_coarse_history: int | None = None) -> Voice:
+        """This voice and behind it the end of `last`, of which so much that every stage still reads this one too.
+
+        The stages read the last tokens and frames of a voice: `last` fills at most half of the smallest of their
+        windows. `max_coarse_history`: coarse tokens that are read, where fewer than the model's own.
+        """
+        if not len(self.semantic):
+            return last
+        frames_per_token = config.coarse_per_semantic / config.coarse.num_codebooks
+        num_frames = min(
+            config.semantic.text_context * frames_per_token,
+            (max_coarse_history or config.coarse.max_history) // config.coarse.num_codebooks,
+            config.fine.history,
+        )
+        num_tokens = min(int(num_frames / frames_per_token) // 2, len(last.semantic))
+        num_frames = min(round(num_tokens * frames_per_token), last.fine.shape[1])
+        semantic = np.concatenate([self.semantic, last.semantic[len(last.semantic) - num_tokens :]])
+        fine = np.concatenate([self.fine, last.fine[:, last.fine.shape[1] - num_frames :]], axis=1)
+        return Voice(semantic, fine[: config.coarse.num_codebooks], fine)
+
     def problem(self, config: ModelConfig) -> str | None:
         """What is wrong with this voice for the model, after the checks of suno-ai/bark, or None."""
         num_coarse, num_fine = config.coarse.num_codebooks, config.fine.num_codebooks

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -221,3 +222,23 @@ async def test_a_text_with_nothing_to_say_ends_at_once_without_sound(started):
     async with started() as synthesizer:
         (chunk,) = await speak(synthesizer, request(""))
         assert chunk.is_last and not chunk.samples.size and not chunk.truncated
+
+
+async def test_a_sentence_goes_on_from_another_alone_or_behind_the_voice(started):
+    """The same histories give the same sound, and the voice, the other sentence, and both are three sounds."""
+    async with started() as synthesizer:
+        last = (await speak(synthesizer, replace(request(), wants_history=True)))[-1].history
+        asked = {
+            "preset": request(seed=4),
+            "chain": replace(request(seed=4), history=last),
+            "both": replace(request(seed=4), history=last, keeps_voice=True),
+            "again": replace(request(seed=4), history=last, keeps_voice=True),
+        }
+        sound = {
+            name: np.concatenate([chunk.samples for chunk in await speak(synthesizer, sentence)])
+            for name, sentence in asked.items()
+        }
+    np.testing.assert_allclose(sound["both"], sound["again"], atol=1e-5)
+    for one, other in (("preset", "chain"), ("preset", "both"), ("chain", "both")):
+        length = min(len(sound[one]), len(sound[other]))
+        assert np.abs(sound[one][:length] - sound[other][:length]).max() > 1e-3

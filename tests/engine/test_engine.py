@@ -248,3 +248,24 @@ def test_a_hang_is_noticed_and_every_request_told(engine, make_stage):
     watchdog.stop()
     assert engine.stop()
     assert len(request.outlet.errors) == 1
+
+
+def test_a_sentence_that_ended_may_be_asked_for_once_more(make_stage):
+    """From the moment its reader hears of the end; what was thrown away does not count as heard."""
+    engine = Engine([PlanStage(), make_stage], num_slots=2, sample_rate_hz=10)
+    first, again = toy_request("first"), toy_request("again")
+    first.utterance_id = again.utterance_id = "talk"
+    deliver = first.outlet.deliver
+
+    def deliver_and_ask_again(chunk):
+        deliver(chunk)
+        if chunk.is_last:
+            engine.submit(again)
+
+    first.outlet.deliver = deliver_and_ask_again
+    engine.submit(first)
+    run_until_idle(engine)
+    assert again.outlet.num_samples == 30
+    listener = again.listener
+    assert listener is first.listener
+    assert listener.runs_dry_s(0) - listener.plays_from_s == pytest.approx(3.0)

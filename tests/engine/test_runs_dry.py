@@ -85,3 +85,21 @@ def test_an_utterance_is_over_when_nothing_is_open_and_all_was_heard():
     listener.close(0)
     assert not listener.is_over(2.5)
     assert listener.is_over(3.0)
+
+
+def test_a_sentence_asked_for_once_more_counts_once():
+    """The sound of the first time was thrown away, also where the next sentence had ended before it."""
+    listener = listening(0, 1, 2)
+    for index, duration_s in enumerate((1.0, 15.0, 2.0)):
+        listener.deliver(index, duration_s, now_s=0.0)
+        listener.take(index, duration_s, now_s=0.0)
+    for index in (0, 2, 1):
+        listener.close(index)
+    assert listener.runs_dry_s(2) == 18.0
+    listener.open(1)
+    assert (listener.runs_dry_s(1), listener.runs_dry_s(2), listener.ahead_s(2)) == (1.0, 3.0, 0.0)
+    assert not listener.is_over(now_s=100.0)
+    listener.deliver(1, 4.0, now_s=0.5)
+    listener.close(1)
+    assert listener.runs_dry_s(2) == 7.0
+    assert listener.is_over(now_s=7.0)

@@ -9,6 +9,7 @@ import numpy as np
 
 from streamer.errors import EngineError, StreamerError, VoiceNotFoundError
 from streamer.synthesis import Health, ModelInfo, PcmChunk, SentenceRequest
+from streamer.voices.voice import Voice
 
 SAMPLE_RATE_HZ = 24_000
 
@@ -17,7 +18,8 @@ class FakeSynthesizer:
     """Implements `streamer.synthesis.Synthesizer`.
 
     `speed`: seconds of sound made per second; None for at once. Hooks: `fail_on`, `stall_on`, `truncate_on`
-    act on sentences that contain that text; `die` kills the engine.
+    act on sentences that contain that text; with `recovers` a truncated one ends well when it is asked for again;
+    `die` kills the engine. As a voice, each sentence is its index and its seed.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class FakeSynthesizer:
         self.fail_on: dict[str, StreamerError] = {}
         self.stall_on: str | None = None
         self.truncate_on: str | None = None
+        self.recovers = False
         self.requests: list[SentenceRequest] = []
         self.num_open = 0
         self.num_cancelled = 0
@@ -80,8 +83,9 @@ class FakeSynthesizer:
                 await self._make(request, size)
                 is_last = start + size >= num_samples
                 is_complete = is_last
-                truncated = self.truncate_on is not None and self.truncate_on in request.text
-                yield PcmChunk(tone[start : start + size], is_last=is_last, truncated=truncated and is_last)
+                truncated = is_last and self._is_truncated(request)
+                history = spoken_as(request) if is_last and request.wants_history else None
+                yield PcmChunk(tone[start : start + size], is_last, truncated, history)
         finally:
             self.num_open -= 1
             self.num_cancelled += not is_complete
@@ -104,6 +108,12 @@ class FakeSynthesizer:
         """From now on nothing is made and `health().alive` is false."""
         self._dead_reason = reason
 
+    def _is_truncated(self, request: SentenceRequest) -> bool:
+        if self.truncate_on is None or self.truncate_on not in request.text:
+            return False
+        asked = sum(other.request_id == request.request_id for other in self.requests)
+        return not self.recovers or asked == 1
+
     async def _make(self, request: SentenceRequest, num_samples: int) -> None:
         for text, error in self.fail_on.items():
             if text in request.text:
@@ -120,3 +130,9 @@ def tone_of(request: SentenceRequest, num_samples: int) -> np.ndarray[tuple[int]
     pitch_hz = 220.0 * (1 + request.sentence_index % 4)
     phase = 2 * np.pi * pitch_hz * np.arange(num_samples) / SAMPLE_RATE_HZ
     return (0.3 * np.sin(phase)).astype(np.float32)
+
+
+def spoken_as(request: SentenceRequest) -> Voice:
+    """Tokens that tell which sentence they are of, and what it was drawn with."""
+    codes = np.array([[request.sentence_index, request.params.seed]])
+    return Voice(codes[0], codes, codes)

@@ -137,7 +137,7 @@ async def test_keys_are_asked_for_where_they_are_configured(tmp_path: Path) -> N
     """A valid key in a header or in `auth` opens; a wrong, missing or queried one does not."""
     keys = tmp_path / "keys"
     keys.write_text("first-key # for tests\n\nsecond-key\n")
-    async with running(configured(server={"api_keys_file": keys}, auth_timeout_s=0.3)) as server:
+    async with running(configured(server={"api_keys_file": keys}, auth_timeout_s=1.0)) as server:
         for header in ({"Authorization": "Bearer second-key"}, {"X-API-Key": "first-key"}):
             async with server.client(additional_headers=header) as client:
                 await client.say("speak", id="a", text="Hi.")
@@ -164,7 +164,7 @@ async def test_who_has_no_key_cannot_talk_his_way_past_the_deadline(tmp_path: Pa
     """Messages that are not understood are answered, and do not give a client more time for its key."""
     keys = tmp_path / "keys"
     keys.write_text("first-key\n")
-    config = configured(server={"api_keys_file": keys}, auth_timeout_s=0.3)
+    config = configured(server={"api_keys_file": keys}, auth_timeout_s=1.0)
     async with running(config) as server, server.client() as client:
         with pytest.raises(ConnectionClosed):
             for _ in range(100):
