@@ -20,11 +20,10 @@ from rich.table import Table
 
 from streamer.bench.surroundings import surroundings, write_result
 from streamer.config import EngineConfig
-from streamer.inprocess import Audio, speak_into_memory
+from streamer.inprocess import Audio, Manner, speak_into_memory
 from streamer.speech import SentenceEnded, SentenceStarted, SpeechEvent, WordTime, WordTimes
 from streamer.text.sentences import Sentence
 from streamer.word_times import SpokenWords
-from training.judge import heard_words
 from training.sentences import EVALUATION
 
 SENTENCES = (
@@ -130,11 +129,13 @@ def summary(errors: Sequence[tuple[int, int]]) -> dict[str, float | int | None]:
 
 def measure(texts: Sequence[str], first_seed: int) -> dict[str, Any]:
     """Speak every text once, each with a seed of its own."""
+    from training.judge import heard_words  # here, because its packages are needed for nothing else
+
     errors: dict[str, list[tuple[int, int]]] = {name: [] for name in ESTIMATES}
     num_words = 0
     for seed, text in enumerate(texts, first_seed):
         events: list[SpeechEvent] = []
-        audio = speak_into_memory(EngineConfig(max_load=None), text, None, seed, events.append)
+        audio = speak_into_memory(EngineConfig(max_load=None), text, Manner(seed=seed), events.append)
         heard = heard_words(audio.samples, audio.sample_rate_hz)
         for name, words in estimates(events, audio).items():
             errors[name] += errors_ms(words, heard)

@@ -10,7 +10,7 @@ import secrets
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -52,12 +52,12 @@ CONTINUITIES: Final[tuple[str, ...]] = get_args(Continuity)
 class Manner:
     """How a text is to be spoken; the fields are those of `synthesize`."""
 
-    voice: str | None
-    seed: int | None
-    params: Params
-    continuity: Continuity
-    speakers: Mapping[str, str]
-    reading: Reading
+    voice: str | None = None
+    seed: int | None = None
+    params: Params = field(default_factory=dict)
+    continuity: Continuity = "preset"
+    speakers: Mapping[str, str] = field(default_factory=dict)
+    reading: Reading = AS_IT_IS
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,9 @@ from streamer.server.admission import Admission, ApiKeys
 from streamer.server.http import STREAM_PATH, Routes, json_response, refusal, response
 from streamer.server.listener import FirstBytesConnection
 from streamer.server.messages import PROTOCOL
+from streamer.server.replies import package_version
 from streamer.server.service import Service
-from streamer.server.session import Ending, Session, package_version
+from streamer.server.session import Ending, Session
 from streamer.synthesis import Synthesizer
 from streamer.telemetry.metrics import CONTENT_TYPE, Metrics
 

@@ -19,6 +19,8 @@ from streamer.server.messages import CLIENT_MESSAGES, ClientMessage, Configure, 
 
 Framing = Literal["framed", "bare"]
 MAX_DEPTH = 8
+MAX_UNKNOWN_FIELDS = 16
+"""So many are told of one message."""
 _Message = TypeVar("_Message", bound=ClientMessage)
 _STRINGS = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _OPENING_OR_CLOSING = re.compile(r"[\[\]{}]")
@@ -137,7 +139,7 @@ def _unknown_fields(fields: Mapping[str, Any], kind: type[ClientMessage]) -> lis
     params = fields.get("params")
     if "params" in known and isinstance(params, dict):
         unknown += [f"params.{name}" for name in params if name not in Params.__struct_fields__]
-    return [name[:64] for name in unknown]
+    return [name[:64] for name in unknown[:MAX_UNKNOWN_FIELDS]]
 
 
 def _check_depth(text: str) -> None:

@@ -158,7 +158,7 @@ class Outbox:
             self._has_room.set()
             if not connection.try_send_all(frames):
                 await self._send_in_time(connection, frames)
-            self._count_bytes(sum(map(len, frames)))
+            self._count_bytes(sum(map(size_bytes, frames)))
             if not self._frames:
                 self._is_written.set()
 
@@ -169,6 +169,11 @@ class Outbox:
         except TimeoutError:
             connection.transport.abort()
             raise SlowClientError from None
+
+
+def size_bytes(frame: str | bytes) -> int:
+    """The payload's bytes; a text's are those of its UTF-8."""
+    return len(frame) if isinstance(frame, bytes) or frame.isascii() else len(frame.encode())
 
 
 class ByteBudget:

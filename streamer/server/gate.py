@@ -63,7 +63,10 @@ def _is_origin_allowed(request: Request, allowed: tuple[str, ...]) -> bool:
     if "*" in allowed or origin in (known.rstrip("/").lower() for known in allowed):
         return True
     host = request.headers.get_all("Host")
-    return len(host) == 1 and origin != "null" and urlsplit(origin).netloc == host[0].strip().lower()
+    try:
+        return len(host) == 1 and origin != "null" and urlsplit(origin).netloc == host[0].strip().lower()
+    except ValueError:  # `http://[` is no address
+        return False
 
 
 def _has_key_in_query(request: Request) -> bool:

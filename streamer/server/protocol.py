@@ -225,7 +225,7 @@ class Protocol:
         return []
 
     def _end(self, message: messages.End) -> list[Action]:
-        if message.id in self._refused_ids:
+        if message.id not in self.open and message.id in self._refused_ids:
             self._refused_ids.remove(message.id)
             return []
         utterance = self._writable(message.id, "end")
@@ -291,7 +291,7 @@ class Protocol:
     def _refused(self, error: StreamerError, fields: dict[str, Any]) -> messages.Error:
         is_start = fields.get("type") in ("start", "speak")
         utterance_id = short(fields.get("id"))
-        if is_start and utterance_id is not None and utterance_id not in self.open:
+        if is_start and utterance_id is not None and utterance_id not in (*self.open, *self._refused_ids):
             self._refused_ids.append(utterance_id)
         return error_message(error, "utterance" if is_start else "message", fields)
 

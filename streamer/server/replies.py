@@ -2,12 +2,59 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from streamer.config import Config
 from streamer.errors import StreamerError
 from streamer.server import messages
 from streamer.server.utterance import Utterance
 from streamer.speech import Flushed, HeldBack, SentenceEnded, SentenceStarted, Warned, WordTimes
+from streamer.synthesis import ModelInfo
+
+ANNOUNCED_LIMITS = (
+    "max_utterances_per_session",
+    "max_utterances_per_key",
+    "max_starts_per_s",
+    "max_start_wait_s",
+    "max_message_bytes",
+    "max_bytes_per_s",
+    "max_text_chars",
+    "max_buffered_chars",
+    "max_audio_s",
+    "auth_timeout_s",
+    "idle_timeout_s",
+    "session_timeout_s",
+    "write_timeout_s",
+)
+"""The names of `LimitsConfig` that `session` tells; the others concern no well-behaved client."""
+
+
+def greeting(session_id: str, info: ModelInfo, config: Config) -> messages.Session:
+    """The first message of a session: what is spoken here, and what one client may use."""
+    return messages.Session(
+        protocol=messages.PROTOCOL,
+        session_id=session_id,
+        server=f"streamer/{package_version()}",
+        model=info.name,
+        default_voice=config.speech.voice or info.default_voice,
+        capabilities=messages.Capabilities(
+            encodings=messages.ENCODINGS,
+            sample_rates=messages.SAMPLE_RATES_HZ,
+            languages=tuple(info.languages),
+            tags=tuple(info.tags),
+            word_times="estimated",
+        ),
+        limits={name: getattr(config.limits, name) for name in ANNOUNCED_LIMITS},
+    )
+
+
+def package_version() -> str:
+    """The installed distribution's version."""
+    try:
+        return version("bark-streamer")
+    except PackageNotFoundError:
+        return "0"
 
 
 def unknown_field(name: str, ref: str | None = None, utterance_id: str | None = None) -> messages.Warning:

@@ -11,7 +11,6 @@ import logging
 import secrets
 import time
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 from websockets.exceptions import ConnectionClosed
 
@@ -20,10 +19,10 @@ from streamer.errors import AuthenticationError, IdleTimeoutError, OverloadedErr
 from streamer.server import messages
 from streamer.server.decoding import Framing, read_query
 from streamer.server.defaults import StreamDefaults
-from streamer.server.flow_control import ByteBudget, Outbox, SlowClientError
+from streamer.server.flow_control import ByteBudget, Outbox, SlowClientError, size_bytes
 from streamer.server.listener import FirstBytesConnection
 from streamer.server.protocol import Begin, Close, Protocol, Send, Stop
-from streamer.server.replies import error_message, unknown_field
+from streamer.server.replies import error_message, greeting, unknown_field
 from streamer.server.service import Service
 from streamer.server.speaker import Speaker
 from streamer.server.utterance import Utterance
@@ -72,8 +71,11 @@ class Session:
         self._limits = service.config.limits
         self._outbox = Outbox(self._limits.write_timeout_s, service.metrics.bytes_sent.inc)
         self._budget = ByteBudget(self._limits.max_bytes_per_s, 2 * self._limits.max_message_bytes)
-        self._ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
-        self._quiet = asyncio.Event()  # no utterance is open, or nobody waits for them any longer
+        self._ending: Ending | None = None
+        self._ends_at_s = 0.0
+        self._asked_to_end = asyncio.Event()
+        self._grace: asyncio.Timeout | None = None
+        self._quiet = asyncio.Event()  # no utterance is open
         self._quiet.set()
         needs_auth = service.keys.are_required and key_name is None
         self._defaults = StreamDefaults.of_server(service.synthesizer.info, service.config.speech)
@@ -88,12 +90,14 @@ class Session:
         )
 
     def end(self, ending: Ending) -> None:
-        """Ask the session to end; a second, hastier wish cuts the first one's grace short."""
-        if self._ending.done():
-            if not ending.grace_s:
-                self._quiet.set()
-        else:
-            self._ending.set_result(ending)
+        """Ask the session to end; of two wishes the hastier counts, and an error before all."""
+        now_s = asyncio.get_running_loop().time()
+        before, ends_at_s = self._ending, now_s + ending.grace_s
+        if before is None or (before.error is None and (ending.error or ends_at_s < self._ends_at_s)):
+            self._ending, self._ends_at_s = ending, ends_at_s
+            self._asked_to_end.set()
+            if self._grace is not None:
+                self._grace.reschedule(now_s)
 
     async def run(self) -> None:
         """Serve the client until either side has had enough."""
@@ -135,7 +139,7 @@ class Session:
                     await self._end_with(error, 4408)
                 continue
             await self._carry_out(self._protocol.receive(frame))
-            await asyncio.sleep(self._budget.spend(len(frame)))
+            await asyncio.sleep(self._budget.spend(size_bytes(frame)))
 
     async def _expect_auth(self) -> None:
         """Whoever has no key yet has only so long to tell one, whatever else is said meanwhile."""
@@ -179,13 +183,7 @@ class Session:
 
     async def _end_when_asked(self) -> None:
         """Let the utterances finish, or fail them, so that each has its `done` before the close."""
-        ending = await self._ending
-        self._protocol.refusal = ending.error or OverloadedError("the server is going away; connect again")
-        if ending.error is None:
-            await self._say(messages.GoingAway(deadline_s=ending.grace_s))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(ending.grace_s):
-                    await self._quiet.wait()
+        ending = await self._last_wish()
         utterances = list(self._protocol.open.values())
         for utterance in utterances:
             utterance.stop(ending.error or "drain")
@@ -194,6 +192,26 @@ class Session:
         if ending.error is not None:
             await self._say(error_message(ending.error, "session", {}))
         await self._close(ending.code, ending.reason)
+
+    async def _last_wish(self) -> Ending:
+        """How to end, once the grace is over; who asks meanwhile for a hastier end is heard."""
+        while True:
+            await self._asked_to_end.wait()
+            self._asked_to_end.clear()
+            assert self._ending is not None
+            ending = self._ending
+            self._protocol.refusal = ending.error or OverloadedError(
+                "the server is going away; connect again"
+            )
+            if ending.error is not None:
+                return ending
+            await self._say(messages.GoingAway(deadline_s=ending.grace_s))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self._ends_at_s) as self._grace:
+                    await self._quiet.wait()
+            self._grace = None
+            if not self._asked_to_end.is_set():
+                return ending
 
     async def _watch_the_clock(self) -> None:
         """End the session at its longest age, with fair warning."""
@@ -233,52 +251,9 @@ class Session:
         return [unknown_field(name) for name in unknown]
 
     async def _greet(self) -> None:
-        info, limits = self._service.synthesizer.info, self._limits
-        await self._say(
-            messages.Session(
-                protocol=messages.PROTOCOL,
-                session_id=self.id,
-                server=f"streamer/{package_version()}",
-                model=info.name,
-                default_voice=self._service.config.speech.voice or info.default_voice,
-                capabilities=messages.Capabilities(
-                    encodings=messages.ENCODINGS,
-                    sample_rates=messages.SAMPLE_RATES_HZ,
-                    languages=tuple(info.languages),
-                    tags=tuple(info.tags),
-                    word_times="estimated",
-                ),
-                limits={name: getattr(limits, name) for name in ANNOUNCED_LIMITS},
-            )
-        )
-        for greeting in self._greetings:
-            await self._say(greeting)
-
-
-ANNOUNCED_LIMITS = (
-    "max_utterances_per_session",
-    "max_utterances_per_key",
-    "max_starts_per_s",
-    "max_start_wait_s",
-    "max_message_bytes",
-    "max_bytes_per_s",
-    "max_text_chars",
-    "max_buffered_chars",
-    "max_audio_s",
-    "auth_timeout_s",
-    "idle_timeout_s",
-    "session_timeout_s",
-    "write_timeout_s",
-)
-"""The names of `LimitsConfig` that `session` tells; the others concern no well-behaved client."""
-
-
-def package_version() -> str:
-    """The installed distribution's version."""
-    try:
-        return version("bark-streamer")
-    except PackageNotFoundError:
-        return "0"
+        await self._say(greeting(self.id, self._service.synthesizer.info, self._service.config))
+        for message in self._greetings:
+            await self._say(message)
 
 
 def _first(group: BaseExceptionGroup[SessionOver]) -> SessionOver:

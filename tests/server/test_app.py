@@ -211,6 +211,7 @@ async def test_origins_are_checked() -> None:
             "http://good.example",
             "https://evil-good.example",
             "null",
+            "http://[",
         ):
             assert await _refused_status(server.address, origin=origin) == 403
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from streamer.errors import StreamerError
-from streamer.server.decoding import parse_object, read_message, read_query
+from streamer.server.decoding import MAX_UNKNOWN_FIELDS, parse_object, read_message, read_query
 from streamer.server.messages import CLIENT_MESSAGES, Params, Speak
 
 HOSTILE = [
@@ -103,3 +103,9 @@ def test_the_types_are_those_of_the_protocol() -> None:
     expected = "auth cancel configure end flush ping played speak start text"
     assert sorted(CLIENT_MESSAGES) == expected.split()
     assert typing.get_type_hints(Speak)["interrupt"] is bool
+
+
+def test_of_many_unknown_fields_only_the_first_are_told() -> None:
+    """One message does not become thousands of warnings."""
+    _, unknown = read_message({"type": "ping", **{f"x{number}": 1 for number in range(1000)}})
+    assert unknown == [f"x{number}" for number in range(MAX_UNKNOWN_FIELDS)]

@@ -16,6 +16,7 @@ from streamer.server.flow_control import (
     Outbox,
     PlaybackClock,
     SlowClientError,
+    size_bytes,
 )
 
 
@@ -184,3 +185,8 @@ def test_a_writer_faster_than_its_budget_is_read_more_slowly() -> None:
     assert budget.spend(50) == pytest.approx(0.5)
     time.now_s += 10
     assert budget.spend(200) == 0
+
+
+def test_a_texts_size_is_that_of_its_bytes() -> None:
+    """Limits are in bytes, whatever a character takes."""
+    assert [size_bytes(frame) for frame in ("abc", "\U0001f600é", b"\0\1")] == [3, 6, 2]

@@ -15,6 +15,7 @@ from speaking import Client, Frame, configured, eventually, running
 from websockets.exceptions import ConnectionClosed
 
 from streamer.errors import EngineError
+from streamer.server.session import Ending
 
 TEXT = "Hello there. How are you today?"
 
@@ -459,6 +460,54 @@ async def test_an_old_session_is_told_to_go() -> None:
         with pytest.raises(ConnectionClosed):
             await client.next()
         assert client.connection.close_code == 1001
+
+
+async def test_a_hastier_end_replaces_a_patient_one() -> None:
+    """A drain while an old session may still finish: told anew, and each utterance has its done before the close."""
+    async with running(configured(session_timeout_s=60.0)) as server, server.client() as client:
+        await client.say("start", id="a")
+        await client.until("started")
+        (session,) = server.server._sessions
+        session.end(Ending(1001, "old", grace_s=60.0))
+        assert (await client.until("going_away"))["deadline_s"] == 60.0
+        session.end(Ending(1001, "older", grace_s=120.0))
+        server.server.stop()
+        assert (await client.until("going_away"))["deadline_s"] == 0.2
+        assert (await client.until("done"))["reason"] == "cancelled"
+        with pytest.raises(ConnectionClosed):
+            await client.next()
+        assert client.connection.close_code == 1001
+
+
+async def test_an_engine_that_dies_in_the_grace_fails_what_is_open() -> None:
+    """The error comes before any patience: `failed`, told, and closed with 1011."""
+    async with running(configured(session_timeout_s=60.0)) as server, server.client() as client:
+        await client.say("start", id="a")
+        await client.until("started")
+        (session,) = server.server._sessions
+        session.end(Ending(1001, "old", grace_s=60.0))
+        await client.until("going_away")
+        session.end(Ending(1011, "the engine failed", error=EngineError("dead")))
+        assert (await client.until("done"))["reason"] == "failed"
+        assert (await client.until("error"))["scope"] == "session"
+        with pytest.raises(ConnectionClosed):
+            await client.next()
+        assert client.connection.close_code == 1011
+
+
+async def test_an_utterance_accepted_after_refusals_ends() -> None:
+    """The retries of a refused start leave nothing behind that would swallow the `end` of the accepted one."""
+    async with running(configured(max_utterances_per_session=1)) as server, server.client() as client:
+        await client.say("start", id="other")
+        for _ in range(2):
+            await client.say("start", id="a")
+            await client.until("error", code="overloaded")
+        await client.say("cancel", id="other")
+        await client.until("done", id="other")
+        await client.say("start", id="a")
+        await client.say("text", id="a", text="Hi.")
+        await client.say("end", id="a")
+        assert (await client.until("done", id="a"))["reason"] == "completed"
 
 
 async def test_a_client_that_reads_nothing_is_dropped() -> None:
