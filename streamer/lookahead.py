@@ -63,7 +63,10 @@ class SentencesAhead:
 
     async def aclose(self) -> None:
         """Stop reading, and cancel every sentence that is still in the making."""
+        # All of them before the first wait, in which this task may be cancelled once more.
         self._reader.cancel()
+        for stream in self._streams:
+            stream.cancel()
         await asyncio.gather(self._reader, return_exceptions=True)
         await asyncio.gather(*(stream.aclose() for stream in self._streams))
 

@@ -66,9 +66,13 @@ class SentenceStream:
             raise StopAsyncIteration
         return item
 
+    def cancel(self) -> None:
+        """Cancel what is still being made."""
+        self._puller.cancel()
+
     async def aclose(self) -> None:
         """Cancel what is still being made, and return once the synthesizer has let go of it."""
-        self._puller.cancel()
+        self.cancel()
         await asyncio.gather(self._puller, return_exceptions=True)
 
     async def _pull(self) -> None:

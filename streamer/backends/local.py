@@ -36,7 +36,7 @@ VOICE_DIRECTORIES = ("speaker_embeddings", "voices")
 """Of a model: Hugging Face's, as downloaded, and ours."""
 
 SLOWEST_STEPS_TO_HANG = 10
-"""A full batch may take this many times as long as the slowest step of the warm-up, which has one row."""
+"""A full batch may take this many times as long as the slowest step of the warm-up, which has a few rows."""
 
 
 @dataclass(slots=True, eq=False)
@@ -222,7 +222,7 @@ class LocalSynthesizer:
             raise _out_of_memory(self._plan) from error
         logger.info("memory", extra={"plan": str(self._plan)})
         self._engine.start()
-        await warm_up(self, num_slots=self._plan.num_slots)
+        await warm_up(self, num_slots=self._plan.num_slots, forget_costs=self._engine.forget_costs)
         self._is_ready = True
         # Only now, because first steps may take long; and never stricter than this machine is slow.
         limit_s = max(self._hang_limit_s, SLOWEST_STEPS_TO_HANG * self._engine.slowest_step_s)

@@ -12,6 +12,8 @@ MIN_WINDOW_S = 3.0
 """Sound in a window of measurement; it arrives in chunks, so that less would say little."""
 FORGETTING = 0.2
 """Weight of a new window in what is remembered."""
+HICCUP = 4.0
+"""A window counts as at most so many times as costly as those before: something else held it up."""
 STIFFNESS = 0.02
 """How firmly the slope is held while all windows have the same number of rows and say nothing about it."""
 FIRST_FIXED_SHARE = 0.5
@@ -91,6 +93,10 @@ class Capacity:
             self._close_window()
         self._window = _Window()
 
+    def forget(self) -> None:
+        """What was measured so far is not how it will be."""
+        self._window, self._shared_s = _Window(), None
+
     @property
     def num_listeners(self) -> int | None:
         """As many as can be kept supplied at once; None while nothing was measured, or nothing is limited."""
@@ -133,6 +139,7 @@ class Capacity:
             self._mean_x, self._mean_y, self._mean_xx, self._mean_xy = x, y, x * x, x * y
             self._shared_s, self._alignment = FIRST_FIXED_SHARE * y / x, alignment
             return
+        y = min(y, HICCUP * self._mean_y)
         self._alignment += FORGETTING * (alignment - self._alignment)
         self._mean_x += FORGETTING * (x - self._mean_x)
         self._mean_y += FORGETTING * (y - self._mean_y)

@@ -84,7 +84,9 @@ class StepDraw:
     def __call__(self, logits: Tensor, slots: Tensor, steps: Tensor) -> Tensor:
         """Of float32 `logits` [rows, vocab], without filters: [rows, 3], token, is end, is finite (int64)."""
         drawn = np.empty((len(logits), 3), np.int64)
-        _draw_steps(logits.numpy(), slots.numpy(), steps.numpy(), *self._choice, self._state, drawn)
+        # Contiguous, because each layout would be compiled for itself, in the middle of somebody's speech.
+        rows = (part.contiguous().numpy() for part in (logits, slots, steps))
+        _draw_steps(*rows, *self._choice, self._state, drawn)
         return torch.from_numpy(drawn)
 
 

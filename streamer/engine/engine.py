@@ -7,23 +7,24 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from operator import attrgetter
 from typing import Generic
-
-import torch
 
 from streamer.engine.capacity import Capacity
 from streamer.engine.in_flight import InFlight
-from streamer.engine.listener import Listener
+from streamer.engine.listener import Listeners
 from streamer.engine.request import Request, WorkT
 from streamer.engine.scheduler import Scheduler, Tick
 from streamer.engine.slots import SlotPool
-from streamer.engine.stage import Stage
+from streamer.engine.stage import Pending, Stage
 from streamer.engine.step_times import StepTimes
+from streamer.engine.waiting import WaitingRoom
+from streamer.engine.want_of_memory import failing_for_want_of_memory
 from streamer.errors import EngineError, OverloadedError, StreamerError
 from streamer.synthesis import PcmChunk
 
 logger = logging.getLogger(__name__)
+LATER_SENTENCES = 4
+"""So many times as many sentences may be open where only later ones of an utterance come: whoever is heard goes on."""
 STEPS_IN_FLIGHT = 3
 """Launched steps whose results may be unknown when the next is chosen: enough that the device never waits for the
 host; each is a step that a sentence whose end is not known yet may take too many."""
@@ -32,9 +33,8 @@ host; each is a step that a sentence whose end is not known yet may take too man
 class Engine(Generic[WorkT]):
     """Runs many requests over a fixed number of slots.
 
-    `submit`, `cancel` and `consumed` may be called from any thread and never wait for a step; they leave word in
-    `_inbox`, which the engine's thread reads at its next step. Everything else belongs to that thread, or to the
-    test that calls `step` itself.
+    What comes before `step` may be called from any thread and never waits for a step; it leaves word in `_inbox`,
+    which the engine's thread reads at its next one. The rest belongs to that thread, or to the test that steps.
     """
 
     def __init__(
@@ -56,20 +56,18 @@ class Engine(Generic[WorkT]):
         self._clock = clock
         self.capacity = Capacity(max_load)
         self.step_times = StepTimes(tuple(stage.name for stage in self._stages))
-        self._waiting: deque[Request[WorkT]] = deque()
+        self._waiting = WaitingRoom[WorkT](self.slots)
         self._running: dict[Request[WorkT], None] = {}  # in the order of admission
         self._in_flight = InFlight[WorkT]()
         self._inbox: deque[Callable[[], None]] = deque()
         self._open: dict[str, Request[WorkT]] = {}
-        self._listeners: dict[str, Listener] = {}
+        self._listeners = Listeners()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._is_stopping = False
         self._step_started_s: float | None = None
         self._death: EngineError | None = None
         self.slowest_step_s = 0.0
-
-    # --- from any thread ---
 
     def submit(self, request: Request[WorkT]) -> None:
         """Queue a request.
@@ -80,12 +78,13 @@ class Engine(Generic[WorkT]):
         with self._changed:
             if self._death is not None:
                 raise EngineError(self._death.message)
-            if len(self._open) >= self.slots.num_slots + self._max_waiting:
+            room = self.slots.num_slots + self._max_waiting
+            if len(self._open) >= (room if request.sentence_index == 0 else LATER_SENTENCES * room):
                 raise OverloadedError(f"{len(self._open)} sentences are open already", retry_after_s=1.0)
-            if request.request_id in self._open:
-                raise ValueError(f"request {request.request_id!r} is open already")
-            if any(request.is_same_sentence(other) for other in self._open.values()):
-                raise ValueError(f"sentence {request.sentence_index} of its utterance is open already")
+            if request.request_id in self._open or any(map(request.is_same_sentence, self._open.values())):
+                raise ValueError(
+                    f"{request.request_id!r}, or sentence {request.sentence_index}, is open already"
+                )
             request.submitted_s = self._clock()
             self.capacity.arrive(request.listener_id, request.sentence_index, request.submitted_s)
             self._open[request.request_id] = request
@@ -94,18 +93,15 @@ class Engine(Generic[WorkT]):
     def cancel(self, request_id: str) -> None:
         """Mark a request as not wanted any more; the next step releases it. Unknown ids are ignored."""
         with self._changed:
-            request = self._open.get(request_id)
-            if request is not None and not request.is_cancelled:
+            if (request := self._open.get(request_id)) and not request.is_cancelled:
                 request.is_cancelled = True
                 self._leave_word(lambda: self._release(request))
 
     def consumed(self, request_id: str, num_samples: int) -> None:
         """A reader took `num_samples` from its outlet: a parked request may go on."""
         with self._changed:
-            request = self._open.get(request_id)
-            if request is not None:
-                taken_s = num_samples / self._sample_rate_hz
-                self._leave_word(lambda: self._take(request, taken_s))
+            if request := self._open.get(request_id):
+                self._leave_word(lambda: self._take(request, num_samples / self._sample_rate_hz))
 
     def step_age_s(self) -> float:
         """How long the step in progress has been going on; 0 between steps."""
@@ -132,6 +128,13 @@ class Engine(Generic[WorkT]):
         self._thread = threading.Thread(target=self._run_until_stopped, name="engine", daemon=True)
         self._thread.start()
 
+    def forget_costs(self) -> None:
+        """Learn anew what steps cost: those until now were not as they will be."""
+        self.slowest_step_s = 0.0
+        with self._changed:
+            self._leave_word(self._scheduler.forget_costs)
+            self._leave_word(self.capacity.forget)
+
     def stop(self, timeout_s: float = 5.0) -> bool:
         """Release everything and end the thread; False where it did not end within `timeout_s`."""
         self._is_stopping = True
@@ -139,7 +142,10 @@ class Engine(Generic[WorkT]):
             self._changed.notify()
         if self._thread is not None:
             self._thread.join(timeout_s)
-        return self._thread is None or not self._thread.is_alive()
+        if self._thread is None or not self._thread.is_alive():
+            return True
+        self.abandon(EngineError("the engine was stopped"))  # a step hangs, and nobody is to wait for it
+        return False
 
     def abandon(self, error: EngineError) -> None:
         """Make no further step: every open request hears `error`, later ones are refused.
@@ -158,14 +164,11 @@ class Engine(Generic[WorkT]):
             if not request.is_cancelled:
                 request.outlet.fail(self._death)
 
-    # --- on the engine's thread ---
-
     def step(self) -> bool:
         """One step: admit, pick, run, deliver. False where there was nothing to do."""
         started_s = self._step_started_s = self._clock()
         self._admit()
-        tick = self._scheduler.pick(started_s)
-        if tick is not None:
+        if (tick := self._scheduler.pick(started_s)) is not None:
             self._run(tick, started_s)
         settled = [*self._in_flight.settle(self._clock, at_most=STEPS_IN_FLIGHT if tick is not None else 0)]
         for known, took_s in settled:
@@ -177,7 +180,7 @@ class Engine(Generic[WorkT]):
         if tick is not None:
             self.step_times.add(tick.stage.name, duration_s, len(tick.requests))
         if tick is not None or settled:
-            self.capacity.observe(duration_s, len(tick.requests) if tick is not None else 1)
+            self.capacity.observe(duration_s, len(tick.requests) if tick else 1)
         elif not self._open:
             self.capacity.idle()
         return tick is not None or bool(settled)
@@ -185,7 +188,7 @@ class Engine(Generic[WorkT]):
     def check_integrity(self) -> None:
         """Raises RuntimeError where a slot has no owner, two owners, or a request was lost."""
         self.slots.check_integrity([request.work.slot for request in self._running])
-        known = {request.request_id for request in (*self._running, *self._waiting)}
+        known = {request.request_id for request in self._running} | self._waiting.ids
         with self._changed:
             lost = set() if self._inbox else known ^ set(self._open)
         if lost:
@@ -194,23 +197,23 @@ class Engine(Generic[WorkT]):
     def _admit(self) -> None:
         while self._inbox:
             self._inbox.popleft()()
-        while self._waiting and (slot := self.slots.try_allocate()) is not None:
-            request = min(self._waiting, key=attrgetter("silent_from_s"))
-            self._waiting.remove(request)
-            request.work.slot = slot
-            self._running[request] = None
+        while (request := self._waiting.next(self._clock())) is not None:
+            self._begin(request)
+
+    def _begin(self, request: Request[WorkT]) -> None:
+        """It has a slot now."""
+        self._running[request] = None
+        self._scheduler.add(request)
+        with failing_for_want_of_memory([request], "the beginning"):
             for stage in self._stages:
                 stage.begin(request.work)
-            self._scheduler.add(request)
+        if failure := request.work.failure:
+            self._release(request, failure)
 
     def _run(self, tick: Tick[WorkT], started_s: float) -> None:
-        try:
+        pending: Pending | None = None
+        with failing_for_want_of_memory(tick.requests, tick.stage.name):
             pending = tick.stage.step([request.work for request in tick.requests])
-        except (MemoryError, torch.OutOfMemoryError) as error:
-            logger.exception("out of memory in %s with %d rows", tick.stage.name, len(tick.requests))
-            for request in tick.requests:
-                request.work.failure = EngineError(f"out of memory: {error}")
-            pending = None
         if pending is None:
             self._scheduler.learn(tick, self._clock() - started_s)
             self._deliver(tick)
@@ -218,12 +221,14 @@ class Engine(Generic[WorkT]):
             self._in_flight.add(tick, pending, started_s)
 
     def _deliver(self, tick: Tick[WorkT]) -> None:
+        if self._death is not None:
+            return  # everybody has been told
         for request in tick.requests:
             work = request.work
             if request not in self._running:
                 continue  # released while the step was under way
-            if work.failure is not None:
-                self._release(request, work.failure)
+            if failure := work.failure:
+                self._release(request, failure)
                 continue
             samples, is_last = work.take_audio(), work.is_finished
             if not len(samples) and not is_last:
@@ -243,9 +248,7 @@ class Engine(Generic[WorkT]):
             del self._running[request]
             self._scheduler.remove(request)
             self.slots.free(request.work.slot)
-        elif request in self._waiting:
-            self._waiting.remove(request)
-        else:
+        elif not self._waiting.leave(request):
             return  # cancelled when it had just ended
         request.listener.close(request.sentence_index)
         self._scheduler.refresh(request.listener)
@@ -256,13 +259,10 @@ class Engine(Generic[WorkT]):
             request.outlet.fail(error)
 
     def _enqueue(self, request: Request[WorkT]) -> None:
-        now_s = self._clock()
-        for utterance_id in [key for key, listener in self._listeners.items() if listener.is_over(now_s)]:
-            del self._listeners[utterance_id]
-        request.listener = self._listeners.setdefault(request.listener_id, Listener())
+        request.listener = self._listeners.called(request.listener_id, self._clock())
         request.listener.open(request.sentence_index)
         self._scheduler.refresh(request.listener)
-        self._waiting.append(request)
+        self._waiting.add(request)
 
     def _take(self, request: Request[WorkT], taken_s: float) -> None:
         if request in self._running:
@@ -274,15 +274,16 @@ class Engine(Generic[WorkT]):
         self._changed.notify()
 
     def _run_until_stopped(self) -> None:
+        end = EngineError("the engine was stopped")
         try:
             while not self._is_stopping:
                 if not self.step():
                     self.check_integrity()
                     self._wait_for_word()
-            self._end_all(EngineError("the engine was stopped"))
         except Exception as error:
             logger.exception("the engine failed")
-            self._end_all(EngineError(f"the engine failed: {type(error).__name__}: {error}"))
+            end = EngineError(f"the engine failed: {type(error).__name__}: {error}")
+        self._end_all(end)
 
     def _wait_for_word(self) -> None:
         """Sleep until something is submitted, cancelled, consumed or stopped: nothing else frees who is parked."""

@@ -9,6 +9,7 @@ from typing import Generic
 from streamer.engine.request import WorkT
 from streamer.engine.scheduler import Tick
 from streamer.engine.stage import Pending
+from streamer.engine.want_of_memory import failing_for_want_of_memory
 
 
 class InFlight(Generic[WorkT]):
@@ -32,7 +33,8 @@ class InFlight(Generic[WorkT]):
             tick, pending, launched_s = self._steps[0]
             if not pending.is_done() and (has_settled or len(self._steps) <= at_most):
                 return
-            pending.settle()
+            with failing_for_want_of_memory(tick.requests, tick.stage.name):
+                pending.settle()
             self._steps.popleft()
             has_settled = True
             # One step after the other: it began when it was launched, or when the one before it was done.

@@ -41,7 +41,7 @@ class Listener:
 
     def deliver(self, sentence_index: int, duration_s: float, now_s: float) -> None:
         """Sound of a sentence was handed out."""
-        if self._is_next(sentence_index):
+        if self.is_next(sentence_index):
             if duration_s and self.plays_from_s is None:
                 self.plays_from_s = now_s
             self._catch_up(sentence_index, now_s)
@@ -71,7 +71,7 @@ class Listener:
 
     def waits_for(self, sentence_index: int) -> bool:
         """Whether he hears nothing before this sentence does something."""
-        return not self.has_begun and self._is_next(sentence_index)
+        return not self.has_begun and self.is_next(sentence_index)
 
     def ahead_s(self, sentence_index: int) -> float:
         """Sound of the sentences up to this one that waits for its reader."""
@@ -99,6 +99,22 @@ class Listener:
             taken_s = self.runs_dry_s(sentence_index) - self.ahead_s(sentence_index)
             self.plays_from_s += max(0.0, now_s - taken_s)
 
-    def _is_next(self, sentence_index: int) -> bool:
+    def is_next(self, sentence_index: int) -> bool:
         """Whether no sentence before this one is still to bring sound."""
         return not any(index < sentence_index for index in self._sentences)
+
+
+class Listeners:
+    """Those who hear something or wait for it, by the names of their utterances."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[str, Listener] = {}
+
+    def __len__(self) -> int:
+        return len(self._listeners)
+
+    def called(self, name: str, now_s: float) -> Listener:
+        """The listener of that name, a new one where there is none; those who have heard all are forgotten."""
+        for other in [name for name, listener in self._listeners.items() if listener.is_over(now_s)]:
+            del self._listeners[other]
+        return self._listeners.setdefault(name, Listener())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Sequence
@@ -20,6 +21,9 @@ LATE_SHARE = 0.06
 """Of the time that he has been silent: a little more he hardly notices, and where many are late sharing catches up."""
 LIGHT_SAVES = 0.5
 """What a row that joins saves, in steps' fixed costs: a step of its own, and time later is worth less than now."""
+LONGEST_STEP_S, LONGEST_STEP = 0.25, 4.0
+"""Nobody joins beyond this, or so many times the first one's own step where that is longer: a step is also how long a
+newcomer and a cancelled one wait."""
 HEAVY_SAVES = 8.0
 """The same of a heavy row: it begins a series of light steps, and only who has begun can share them."""
 
@@ -38,11 +42,12 @@ class Scheduler(Generic[WorkT]):
 
     The most urgent request decides the stage: its latest ready one, which is the shortest way to sound. Whoever
     else is ready for this stage joins, in the order of urgency, where his row costs no more than it saves, or else
-    as far as the first one can spare the difference: so decode steps are shared by many where a row costs little
-    beside the step, and whole passes by few unless there is time. Who has heard nothing spares nothing, so that
-    those who begin together are served one after the other, and each begins with a lead. A request whose listener's
-    sound has piled up by more than `generate_ahead_s` is parked: it takes no part until some was taken. Nobody
-    starves: who gets nothing is silent for longer than those who come later, and so is first.
+    as far as the first one can spare the difference, and none where the step would become very long: so decode steps
+    are shared by many where a row costs little beside the step, and whole passes by few unless there is time. Who has
+    heard nothing spares nothing, so that those who begin together are mostly served one after the other, and each
+    begins with a lead. A request whose listener's sound has piled up by more than `generate_ahead_s` is parked: it
+    takes no part until some was taken. Nobody starves: who gets nothing is silent for longer than those who come
+    later, and so is first.
 
     Requests are kept in order; whoever changes what a listener has must `refresh` his.
     """
@@ -78,6 +83,10 @@ class Scheduler(Generic[WorkT]):
                 self._take_out(request)
                 self._place(request)
 
+    def forget_costs(self) -> None:
+        """What was learnt so far is not how it will be."""
+        self.costs = {name: StepCosts() for name in self.costs}
+
     def learn(self, tick: Tick[WorkT], took_s: float) -> None:
         """A step that was picked here took so long."""
         self.costs[tick.stage.name].observe(len(tick.requests) - tick.num_heavy, tick.num_heavy, took_s)
@@ -97,14 +106,18 @@ class Scheduler(Generic[WorkT]):
         heavy_s = max(0.0, costs.heavy_s - HEAVY_SAVES * costs.fixed_s)
         spare_s = self._spare_s(first, now_s)
         batch, num_heavy = [first], int(is_heavy(first.work))
+        own_s = costs.fixed_s + (costs.heavy_s if num_heavy else costs.light_s)
+        room_s = max(LONGEST_STEP_S, LONGEST_STEP * own_s) - own_s if own_s < math.inf else 0.0
         for _, other in itertools.islice(self._order, place + 1, None):
             if len(batch) == stage.max_rows or spare_s < min(light_s, heavy_s):
                 break
             if is_ready(other.work):
                 heavy = is_heavy(other.work)
                 price_s = heavy_s if heavy else light_s
-                if price_s <= spare_s:
+                cost_s = costs.heavy_s if heavy else costs.light_s
+                if price_s <= spare_s and cost_s <= room_s:
                     spare_s -= price_s
+                    room_s -= cost_s
                     num_heavy += heavy
                     batch.append(other)
         return Tick(stage, batch, num_heavy)

@@ -39,8 +39,10 @@ class StepCosts:
         elif light_s < math.inf:
             fixed_s = self.fixed_s if num_light else 0.0
             row_s = max(0.0, duration_s - fixed_s - light_s) / num_heavy
+            # No step is quick by accident: where one is much quicker, what was remembered was a hiccup.
+            was_hiccup = num_light == 0 and HICCUP * row_s < self.heavy_s
             is_first = self.heavy_s == math.inf
-            self.heavy_s = row_s if is_first else self.heavy_s + MEMORY * (row_s - self.heavy_s)
+            self.heavy_s = row_s if is_first or was_hiccup else self.heavy_s + MEMORY * (row_s - self.heavy_s)
 
     @staticmethod
     def _expected_s(num_rows: int, row_s: float) -> float:

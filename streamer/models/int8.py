@@ -1,8 +1,8 @@
 """Causal transformers for a CPU: int8 weights in decode steps, where the bytes read are what a step costs.
 
-Weights are symmetric int8 with one scale per output (weight only: activations stay as they are, so a row does
-not depend on its neighbours). Passes over many positions multiply the same weights, in int8 too (`wide`) where
-that is faster, else in `wide_dtype`.
+Weights are symmetric int8 with one scale per output; what they are multiplied with is rounded row by row, to 16 bits
+(`fused_decode`), so that a row does not depend on its neighbours. Passes over many positions multiply the same
+weights, in int8 too (`wide`) where that is faster, else in `wide_dtype`.
 """
 
 from __future__ import annotations
@@ -86,14 +86,14 @@ class Int8Gpt(CausalGpt):
             self._layers,
             self._head,
             cache.bits,
-            (slots.numpy(), positions.numpy()),
+            (slots.contiguous().numpy(), positions.contiguous().numpy()),
             self.config.num_heads,
             self.num_threads,
         )
         return torch.from_numpy(logits[:, : self.config.output_vocab_size])
 
     def warm_up(self) -> None:
-        """Compile everything now: it may take seconds, which no step of an engine that is watched should."""
+        """Compile both passes now: it may take seconds, which no step of an engine that is watched should."""
         cache = KvCache(replace(self.config, block_size=2), 1, self.cache_dtype)
         zero = torch.zeros(1, dtype=torch.long)
         self.prefill(self.embed(zero.expand(1, 2)), cache, zero)  # one position's arrays have another layout

@@ -124,3 +124,14 @@ def test_noise_does_not_throw_the_estimate_far_off():
     for num_listeners in (1, 4, 16, 8, 32, 2) * 5:
         work(capacity, num_listeners, noise=lambda: chance.uniform(0.5, 1.5))
     assert 25 <= capacity.num_listeners <= 60
+
+
+def test_one_window_that_was_held_up_for_long_costs_few_listeners():
+    """However long the hiccup, it counts as one that was a few times as costly."""
+    capacity = Capacity(0.9)
+    for num_listeners in (1, 4, 8, 16) * 3:
+        work(capacity, num_listeners)
+    before = capacity.num_listeners
+    capacity.observe(30.0, 4)
+    capacity.delivered(4.0)
+    assert capacity.num_listeners > before / 3

@@ -2,8 +2,10 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
+import torch
 from toy_stages import MakeStage, PlanStage, ToyWork, toy_request
 
 from streamer.engine.engine import Engine
@@ -153,6 +155,63 @@ def test_out_of_memory_fails_the_batch_and_not_the_engine(engine, make_stage):
     assert second.outlet.num_samples == 30
 
 
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA"), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")],
+    ids=["gpu", "cpu"],
+)
+@pytest.mark.parametrize("where", ["begin", "step", "settle"])
+def test_wherever_memory_runs_out_the_engine_goes_on(engine, make_stage, monkeypatch, where, error):
+    """At a sentence's beginning, in a step, or when its results are read: it fails alone, its slot comes back."""
+
+    def run_out(*_):
+        monkeypatch.undo()
+        raise error
+
+    if where == "settle":
+        pending = SimpleNamespace(is_done=lambda: True, settle=run_out)
+        monkeypatch.setattr(make_stage, "step", lambda _: pending)
+    else:
+        monkeypatch.setattr(make_stage, where, run_out)
+    first, second = toy_request("a"), toy_request("b")
+    engine.submit(first)
+    run_until_idle(engine)
+    engine.submit(second)
+    run_until_idle(engine)
+    assert "out of memory" in first.outlet.errors[0].message
+    assert second.outlet.num_samples == 30
+
+
+def test_a_later_sentence_is_not_refused_for_newcomers_who_wait(engine):
+    """Whoever is heard goes on, though nobody else is let in."""
+    for name in "abcd":
+        engine.submit(toy_request(name))
+    later = toy_request("next")
+    later.utterance_id, later.sentence_index = "talk", 1
+    engine.submit(later)
+    run_until_idle(engine)
+    assert later.outlet.num_samples == 30
+
+
+def test_whoever_has_time_leaves_a_slot_to_newcomers(make_stage):
+    """Sentences far ahead do not take the last slots, in which they would only be parked."""
+    engine = Engine([PlanStage(), make_stage], num_slots=8, sample_rate_hz=10, generate_ahead_s=2.0)
+    for name in "abc":
+        for index in range(3):
+            request = toy_request(f"{name}{index}", 50)
+            request.utterance_id, request.sentence_index = name, index
+            engine.submit(request)
+    for _ in range(300):
+        engine.step()
+    assert engine.num_running == 7
+    newcomer = toy_request("newcomer")
+    engine.submit(newcomer)
+    for _ in range(20):
+        engine.step()
+    assert newcomer.outlet.num_samples == 30
+    engine.stop()
+
+
 def test_more_than_may_wait_is_refused(engine):
     """Beyond slots + max_waiting a request is refused with a time to come back."""
     for name in "abcd":
@@ -208,6 +267,35 @@ def test_stopping_fails_what_is_open(make_stage):
     assert engine.stop()
     assert [len(request.outlet.errors) for request in (parked, waiting)] == [1, 1]
     engine.check_integrity()
+
+
+def test_stopping_in_a_hanging_step_leaves_nobody_waiting(make_stage):
+    """Who is open hears an error all the same, later ones are refused, and the step's late result says nothing."""
+    engine = Engine([PlanStage(), make_stage], num_slots=1, sample_rate_hz=10)
+    gate = threading.Event()
+    make_stage.before_step = lambda _: gate.wait(10)
+    request = toy_request("a")
+    engine.start()
+    engine.submit(request)
+    wait_for(lambda: make_stage.batches)
+    assert not engine.stop(timeout_s=0.05)
+    assert len(request.outlet.errors) == 1
+    with pytest.raises(EngineError):
+        engine.submit(toy_request("late"))
+    gate.set()
+    assert engine.stop()
+    assert len(request.outlet.errors) == 1 and not request.outlet.chunks
+
+
+def test_what_steps_cost_can_be_learnt_anew(engine):
+    """What the first ones took, in which much was compiled, does not decide who may come."""
+    engine.submit(toy_request("a"))
+    run_until_idle(engine)
+    engine.forget_costs()
+    run_until_idle(engine)
+    assert engine.capacity.num_listeners is None and engine.capacity.load(1) is None
+    assert engine.slowest_step_s < 1.0
+    assert all(costs.light_s == float("inf") for costs in engine._scheduler.costs.values())
 
 
 def test_an_exception_in_a_step_ends_every_request_with_an_engine_error(engine, make_stage):

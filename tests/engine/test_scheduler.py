@@ -278,3 +278,13 @@ def test_every_request_ends_whatever_comes(seed):
     assert engine.num_open == engine.num_running == 0
     for request in requests:
         assert request.is_cancelled or request.outlet.num_samples == 10 * request.work.num_steps
+
+
+def test_nobody_joins_a_step_that_would_become_very_long():
+    """Even where each row costs no more than it saves: a step is how long the next newcomer waits."""
+    requests = [speaking(f"{number:02}", delivered_s=100.0) for number in range(8)]
+    scheduler = scheduler_of(*requests, light_s=0.06, fixed_s=1.0)
+    assert len(scheduler.pick(0.0).requests) == 8
+    scheduler = scheduler_of(*requests, light_s=0.05, fixed_s=0.1)
+    tick = scheduler.pick(0.0)
+    assert 0.1 + 0.05 * len(tick.requests) <= 0.6 < 0.1 + 0.05 * (len(tick.requests) + 3)

@@ -70,3 +70,8 @@ def test_a_first_step_that_took_no_time_is_unlearnt():
     costs = seen((1, 0, 0.0), (0, 1, 0.0), *[(1, 0, 0.001), (0, 1, 0.01)] * 200)
     assert costs.fixed_s + costs.light_s == pytest.approx(0.001, rel=0.05)
     assert costs.heavy_s == pytest.approx(0.01, rel=0.05)
+
+
+def test_a_first_heavy_step_that_was_held_up_is_unlearnt_at_once():
+    """No step is quick by accident."""
+    assert seen((0, 1, 0.9), (0, 1, 0.01)).heavy_s == pytest.approx(0.01)
