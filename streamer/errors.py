@@ -30,6 +30,12 @@ class CheckpointError(StreamerError):
     code = "checkpoint_invalid"
 
 
+class StoreError(StreamerError):
+    """A model or voice cannot be found, fetched or installed."""
+
+    code = "store_failed"
+
+
 class InvalidMessageError(StreamerError):
     """A client's message is not JSON, not of the protocol's shape, or not allowed now."""
 
