@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
+from streamer.audio.packets import TIMESTAMP_HZ
 from streamer.speech import (
     AudioPacket,
     HeldBack,
@@ -22,7 +23,6 @@ SECONDS_PER_CHARACTER: Final = 0.075
 """Slow speech, until a sentence of this utterance has shown its own."""
 LARGEST_CHUNK_S: Final = 7.0
 """Sound may arrive in pieces as long as this, after a silence in which all of it was made."""
-TIMESTAMP_HZ: Final = 48_000
 CHUNK_APART_S: Final = 0.01
 """Packets that come sooner after each other are of one chunk."""
 LONGEST_WAIT_S: Final = 3600.0
