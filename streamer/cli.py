@@ -217,9 +217,12 @@ def _say(parsed: argparse.Namespace) -> int:
 
     if parsed.output.suffix not in (".ogg", ".opus", ".wav"):
         raise InvalidParameterError(f"{str(parsed.output)!r}: the name must end in .ogg, .opus or .wav")
-    if not parsed.output.parent.is_dir():  # said before the work, not after it
-        raise InvalidParameterError(f"{str(parsed.output)!r}: there is no such directory")
-    text = sys.stdin.read() if parsed.text == "-" else parsed.text
+    if parsed.output.is_dir() or not parsed.output.parent.is_dir():  # said before the work, not after it
+        raise InvalidParameterError(f"{str(parsed.output)!r}: no file can be written there")
+    try:
+        text = sys.stdin.read() if parsed.text == "-" else parsed.text
+    except UnicodeDecodeError as error:
+        raise InvalidParameterError(f"standard input is no {error.encoding} text: {error.reason}") from error
     given = {name: getattr(parsed, f"param_{name}") for name in RANGES}
     params = {name: value for name, value in given.items() if value is not None}
     if wrong := [speaker for speaker in parsed.speaker if "=" not in speaker]:
