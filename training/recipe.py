@@ -66,7 +66,7 @@ CONFIG = ModelConfig(
         TransformerConfig(3, 4, 256, FINE_CONTEXT, CODEBOOK_SIZE + 32, CODEBOOK_SIZE + 32),
         context=FINE_CONTEXT,
         history=FINE_HISTORY,
-        chunk_frames=(32, 48, 64),
+        chunk_frames=(40, 48, 64),
         later_chunk_frames=(64,),
     ),
     codec=CodecConfig(
