@@ -26,6 +26,7 @@ from streamer.flags import (
     read_manner,
     read_settings,
 )
+from streamer.store.voice_commands import add_voices_commands
 
 if TYPE_CHECKING:
     from streamer.server.app import Server
@@ -77,9 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     add_options(say, MODEL_OPTIONS)
     say.set_defaults(run=_say)
 
-    voices = commands.add_parser("voices", help="list the voices of the model")
-    add_options(voices, MODEL_OPTIONS)
-    voices.set_defaults(run=_voices)
+    add_voices_commands(commands)
 
     models = commands.add_parser("models", help="say what the model is and can do")
     add_options(models, MODEL_OPTIONS)
@@ -184,15 +183,6 @@ def _say(parsed: argparse.Namespace) -> int:
     audio.save(parsed.output)
     cut = "; a sentence was cut that the model did not end" if audio.truncated else ""
     print(f"{parsed.output}: {audio.duration_s:.2f} s, seed {audio.seed}{cut}")
-    return 0
-
-
-def _voices(parsed: argparse.Namespace) -> int:
-    from streamer.assembly import build_synthesizer
-
-    info = build_synthesizer(read_settings(parsed).engine).info
-    for name in info.voices:
-        print(f"{name} (default)" if name == info.default_voice else name)
     return 0
 
 

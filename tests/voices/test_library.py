@@ -149,3 +149,32 @@ def test_a_file_with_a_missing_prompt_is_refused(tmp_path):
     np.savez(tmp_path / "bad.npz", semantic_prompt=np.arange(40))
     with pytest.raises(CheckpointError, match="coarse_prompt"):
         VoiceLibrary([tmp_path], SMALL)
+
+
+def test_of_the_shared_directory_other_models_voices_are_passed_over(tmp_path, caplog):
+    """With a line in the log; what fits is added, and wins over the model's own of that name."""
+    caplog.set_level("INFO")
+    save(tmp_path / "model" / "one.npz")
+    save(tmp_path / "shared" / "one.npz", num_tokens=60)
+    save(tmp_path / "shared" / "v2" / "two.npz", semantic_prompt=np.full(40, 10_000))
+    library = VoiceLibrary([tmp_path / "model"], SMALL, shared=tmp_path / "shared")
+    assert library.names == ("one",) and library.passed_over == ("v2/two",)
+    assert len(library.get("one").semantic) == 60
+    (record,) = caplog.records
+    assert record.first == "v2/two" and "0..9999" in record.problem
+
+
+def test_a_broken_file_in_the_shared_directory_is_refused_by_name(tmp_path):
+    """It is nobody's voice."""
+    save(tmp_path / "one.npz")
+    (tmp_path / "bad.npz").write_bytes((tmp_path / "one.npz").read_bytes()[:500])
+    with pytest.raises(CheckpointError, match=r"bad\.npz"):
+        VoiceLibrary([], SMALL, shared=tmp_path)
+
+
+def test_a_file_larger_than_any_voice_is_not_read(tmp_path):
+    """Though it is small before it is unpacked."""
+    np.savez_compressed(tmp_path / "bad.npz", **arrays(semantic_prompt=np.zeros(1 << 22, np.int64)))
+    assert (tmp_path / "bad.npz").stat().st_size < 100_000
+    with pytest.raises(CheckpointError, match="too many for a voice"):
+        VoiceLibrary([tmp_path], SMALL)

@@ -1,0 +1,86 @@
+"""The commands `streamer voices …`: what the operator installs, and what is there; added to `cli`'s."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streamer.errors import StoreError
+from streamer.flags import add_options, read_settings
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    Commands = _SubParsersAction[argparse.ArgumentParser]
+
+PLACE_OPTIONS = ("voices_directory",)
+FIT_OPTIONS = ("model", "voices_directory")
+
+
+def add_voices_commands(commands: Commands) -> None:
+    """Add `voices` with its own commands."""
+    voices = commands.add_parser("voices", help="list, add and remove voices")
+    actions = voices.add_subparsers(required=True, metavar="action")
+
+    listing = actions.add_parser("list", help="the voices of the model: name, language, length")
+    add_options(listing, FIT_OPTIONS)
+    listing.set_defaults(run=_list)
+
+    add = actions.add_parser("add", help="install a voice from a file")
+    add.add_argument(
+        "file", type=Path, help=".npz file as Bark's: semantic_prompt, coarse_prompt, fine_prompt"
+    )
+    add.add_argument("--name", help="its name; none: the file's")
+    add.add_argument("--force", action="store_true", help="replace a voice of that name")
+    add_options(add, FIT_OPTIONS)
+    add.set_defaults(run=_add)
+
+    remove = actions.add_parser("remove", help="delete an installed voice")
+    remove.add_argument("name")
+    add_options(remove, PLACE_OPTIONS)
+    remove.set_defaults(run=_remove)
+
+
+def _list(parsed: argparse.Namespace) -> int:
+    from streamer.assembly import read_config, read_voices
+    from streamer.voices.presets import language_of
+
+    engine = read_settings(parsed).engine
+    model = read_config(engine)
+    library = read_voices(engine, model)
+    width = max(map(len, library.names))
+    for name in library.names:
+        length_s = library.get(name).fine.shape[1] / model.codec.frame_rate_hz
+        default = "  default" if name == library.default else ""
+        language = language_of(name, model.languages) or "-"
+        print(f"{name:{width}}  {language:2}  {length_s:4.1f} s{default}")
+    if library.passed_over:
+        print(f"{len(library.passed_over)} more, installed, do not fit the model {model.name!r}")
+    return 0
+
+
+def _add(parsed: argparse.Namespace) -> int:
+    from streamer.assembly import read_config
+    from streamer.store.voices import check_free, check_name, directory_of, install
+    from streamer.voices.voice import Voice
+
+    if parsed.file.suffix != ".npz":
+        raise StoreError(f"{str(parsed.file)!r}: voices are added from .npz files")
+    engine = read_settings(parsed).engine
+    directory, name = directory_of(engine), check_name(parsed.name or parsed.file.stem)
+    if not parsed.force:
+        check_free(name, directory)
+    model = read_config(engine)
+    path = install(Voice.load(parsed.file, model), name, directory, model)
+    print(f"{name}: {path}")
+    return 0
+
+
+def _remove(parsed: argparse.Namespace) -> int:
+    from streamer.store.voices import directory_of, remove
+
+    directory = directory_of(read_settings(parsed).engine)
+    remove(parsed.name, directory)
+    print(f"{parsed.name}: removed from {directory}")
+    return 0
