@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamer.errors import StoreError
-from streamer.flags import add_options, read_settings
+from streamer.flags import (
+    MODEL_OPTIONS,
+    add_manner,
+    add_options,
+    add_params,
+    check_output,
+    read_manner,
+    read_settings,
+)
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -20,7 +28,7 @@ FIT_OPTIONS = ("model", "voices_directory")
 
 def add_voices_commands(commands: Commands) -> None:
     """Add `voices` with its own commands."""
-    voices = commands.add_parser("voices", help="list, add and remove voices")
+    voices = commands.add_parser("voices", help="list, add, make and remove voices")
     actions = voices.add_subparsers(required=True, metavar="action")
 
     listing = actions.add_parser("list", help="the voices of the model: name, language, length")
@@ -35,6 +43,16 @@ def add_voices_commands(commands: Commands) -> None:
     add.add_argument("--force", action="store_true", help="replace a voice of that name")
     add_options(add, FIT_OPTIONS)
     add.set_defaults(run=_add)
+
+    make = actions.add_parser("make", help="install a voice from what the model says itself, with a seed")
+    make.add_argument("name")
+    make.add_argument("--text", required=True, help="a sentence to be spoken")
+    make.add_argument("-o", "--output", type=Path, help="file for its sound: .ogg, .opus or .wav")
+    make.add_argument("--force", action="store_true", help="replace a voice of that name")
+    add_manner(make)
+    add_params(make)
+    add_options(make, MODEL_OPTIONS)
+    make.set_defaults(run=_make)
 
     remove = actions.add_parser("remove", help="delete an installed voice")
     remove.add_argument("name")
@@ -74,6 +92,30 @@ def _add(parsed: argparse.Namespace) -> int:
     model = read_config(engine)
     path = install(Voice.load(parsed.file, model), name, directory, model)
     print(f"{name}: {path}")
+    return 0
+
+
+def _make(parsed: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from streamer.assembly import read_config
+    from streamer.store.making import speak_as_voice
+    from streamer.store.voices import check_free, check_name, directory_of, install
+
+    if parsed.output:
+        check_output(parsed.output)
+    engine = read_settings(parsed).engine
+    directory, name = directory_of(engine), check_name(parsed.name)
+    if not parsed.force:
+        check_free(name, directory)
+    model = read_config(engine)
+    with Console(stderr=True).status("speaking"):
+        voice, audio = speak_as_voice(engine, model, parsed.text, read_manner(parsed))
+    path = install(voice, name, directory, model)
+    if parsed.output:
+        audio.save(parsed.output)
+    cut = "; a sentence was cut that the model did not end" if audio.truncated else ""
+    print(f"{name}: {path}, {audio.duration_s:.2f} s, seed {audio.seed}{cut}")
     return 0
 
 

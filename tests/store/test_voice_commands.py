@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fakes.speaking_model import CONFIG, save_speaking_model
 from fakes.tiny_bark import tiny_voice
 from fakes.voice_files import BROKEN, npz, voice_arrays
 
-from streamer import cli
+from streamer import cli, inprocess
+from streamer.config import EngineConfig
 from streamer.models.vocabulary import ModelConfig
+from streamer.synthesis import Synthesizer
+from streamer.voices.voice import Voice
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -25,11 +30,12 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `streamer voices` with the arguments: its status, and what it wrote to both outputs."""
+    """Runs `streamer voices` (or `say`) with the arguments: its status, and what it wrote to both outputs."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
+        command = [] if arguments[0] == "say" else ["voices"]
         with pytest.raises(SystemExit) as exited:
-            cli.main(["voices", *map(str, arguments)])
+            cli.main([*command, *map(str, arguments)])
         assert isinstance(exited.value.code, int)
         return exited.value.code, *capsys.readouterr()
 
@@ -134,6 +140,85 @@ def test_a_mistake_in_the_command_is_told(
         save_voice(tmp_path / name)
     assert_one_line(run("add", tmp_path / name, "--model", model, *options), expected)
     assert not data.exists()
+
+
+@pytest.fixture
+def no_engine_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each command starts an engine of its own, as a process does; all of them end."""
+    starts: list[Future[Synthesizer]] = []
+
+    class Starts(dict[EngineConfig, Future[Synthesizer]]):
+        def __setitem__(self, _: EngineConfig, start: Future[Synthesizer]) -> None:
+            starts.append(start)
+
+    monkeypatch.setattr(inprocess, "_starts", Starts())
+    yield
+    for start in starts:
+        inprocess._run(start.result().close()).result()
+
+
+@pytest.mark.usefixtures("no_engine_is_left")
+def test_what_the_model_said_becomes_a_voice(run: Run, model: Path, data: Path, tmp_path: Path) -> None:
+    """The same seed makes the sound that `say` makes, and the tokens of it; the new voice then speaks."""
+    text = ("A deaf dog and a big cab came back, and a bad man had a hand in it.", "--seed", "7")
+    manner = ("--voice", "two", "--text-temp", "0.9", "--model", str(model))
+    made = ("make", "de_anna", "--text", *text, *manner, "-o", tmp_path / "made.wav")
+    status, output, _ = run(*made)
+    assert status == 0 and output.startswith(f"de_anna: {data / 'de_anna.npz'}, ") and "seed 7" in output
+    assert run("say", *text, *manner, "-o", tmp_path / "said.wav")[0] == 0
+    assert (tmp_path / "made.wav").read_bytes() == (tmp_path / "said.wav").read_bytes()
+    voice = Voice.load(data / "de_anna.npz", CONFIG)
+    assert len(voice.semantic) > 2 * CONFIG.semantic.max_tokens  # of all the pieces that it was spoken in
+    assert_one_line(run(*made), "'de_anna' is already", "--force")
+    assert run(*made, "--force")[0] == 0
+    again = Voice.load(data / "de_anna.npz", CONFIG)
+    assert np.array_equal(voice.semantic, again.semantic) and np.array_equal(voice.fine, again.fine)
+    with_it = ("--model", model, "--voice", "de_anna", "-o", tmp_path / "anna.wav")
+    assert run("say", *text, *with_it)[0] == 0
+    assert (tmp_path / "anna.wav").read_bytes() != (tmp_path / "said.wav").read_bytes()
+
+
+@pytest.mark.usefixtures("no_engine_is_left")
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["anna", "--text", "!"], "nothing of the text can be spoken"),
+        (["anna", "--text", "a", "--max-gen-duration-s", "0.1"], "too short for a voice"),
+        (["anna", "--text", "a" * 401], "at most 400"),
+        (["anna", "--text", "[voice: one] A deaf dog.\n[voice: two] A big cab."], "several voices: one, two"),
+        (["anna", "--text", "a", "--voice", "nobody"], "there are one, two"),
+        (["../anna", "--text", "a"], "is no name for a voice"),
+        (["anna", "--text", "a", "-o", "a.mp3"], ".ogg, .opus or .wav"),
+    ],
+)
+def test_what_makes_no_voice_is_told(
+    run: Run, model: Path, data: Path, arguments: list[str], expected: str
+) -> None:
+    """In one line, and nothing is installed."""
+    status, output, errors = run("make", *arguments, "--seed", 3, "--model", model)
+    assert (status, output) == (2, "")
+    (line,) = [line for line in errors.splitlines() if line.startswith("streamer: ")]
+    assert expected in line
+    assert not data.exists()
+
+
+@pytest.mark.usefixtures("no_engine_is_left")
+def test_a_made_up_speaker_is_one(run: Run, model: Path, data: Path) -> None:
+    """Of a model without voices every piece of a text has another speaker, unless one goes on from the other."""
+    for file in (model / "voices").iterdir():
+        file.unlink()
+    made = (
+        "make",
+        "anna",
+        "--text",
+        "A deaf dog and a big cab came back, and a bad man did.",
+        "--model",
+        model,
+    )
+    status, _, errors = run(*made)
+    assert status == 2 and "--continuity chain" in errors and not data.exists()
+    assert run(*made, "--continuity", "chain")[0] == 0
+    assert Voice.load(data / "anna.npz", CONFIG).problem(CONFIG) is None
 
 
 def test_a_voice_of_another_model_is_passed_over_and_told(run: Run, model: Path, data: Path) -> None:
