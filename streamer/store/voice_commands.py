@@ -28,12 +28,22 @@ FIT_OPTIONS = ("model", "voices_directory")
 
 def add_voices_commands(commands: Commands) -> None:
     """Add `voices` with its own commands."""
-    voices = commands.add_parser("voices", help="list, add, make and remove voices")
+    voices = commands.add_parser("voices", help="list, pull, add, make and remove voices")
     actions = voices.add_subparsers(required=True, metavar="action")
 
     listing = actions.add_parser("list", help="the voices of the model: name, language, length")
     add_options(listing, FIT_OPTIONS)
     listing.set_defaults(run=_list)
+
+    pull = actions.add_parser("pull", help="install voices of Bark from Hugging Face")
+    pull.add_argument("names", nargs="*", metavar="name", help="such as v2/en_speaker_6")
+    pull.add_argument("--all", action="store_true", help="all 261")
+    pull.add_argument("--language", help="those of a language: en, de, …")
+    pull.add_argument("--repo", default="suno/bark", help="where they are (default: suno/bark)")
+    pull.add_argument("--revision", help="branch, tag or commit of it")
+    pull.add_argument("--force", action="store_true", help="fetch also what is installed")
+    add_options(pull, PLACE_OPTIONS)
+    pull.set_defaults(run=_pull)
 
     add = actions.add_parser("add", help="install a voice from a file")
     add.add_argument(
@@ -75,6 +85,35 @@ def _list(parsed: argparse.Namespace) -> int:
         print(f"{name:{width}}  {language:2}  {length_s:4.1f} s{default}")
     if library.passed_over:
         print(f"{len(library.passed_over)} more, installed, do not fit the model {model.name!r}")
+    return 0
+
+
+def _pull(parsed: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from streamer.store.hub import check_space, look_up
+    from streamer.store.voice_pulling import find, presets, pull
+    from streamer.store.voices import directory_of, is_installed
+
+    if sum(map(bool, (parsed.names, parsed.all, parsed.language))) != 1:
+        raise StoreError("which voices? Give names (v2/en_speaker_6), or --language de, or --all")
+    directory = directory_of(read_settings(parsed).engine)
+    wanted = presets(parsed.names, parsed.language)
+    repository = look_up(parsed.repo, revision=parsed.revision)
+    there = find(repository)
+    names = [name for name in wanted if name in there]
+    if missing := [name for name in wanted if name not in there and (parsed.names or not names)]:
+        raise StoreError(f"{repository.name} has no {', '.join(missing[:5])}{' …' if missing[5:] else ''}")
+    new = [name for name in names if parsed.force or not is_installed(name, directory)]
+    size_bytes = {name: repository.size_bytes(there[name]) for name in new}
+    check_space(directory, sum(size_bytes.values()))
+    print(f"{repository.name} {repository.commit[:12]}, licence: {repository.licence or 'not stated'}")
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("fetching", total=sum(size_bytes.values()))
+        for name in new:
+            pull(repository, name, there[name], directory, lambda more: progress.advance(task, more))
+    print(f"{len(new)} installed in {directory}, {len(names) - len(new)} were there")
     return 0
 
 

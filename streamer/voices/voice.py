@@ -19,10 +19,11 @@ Codes = npt.NDArray[np.integer]
 
 SEMANTIC_FILE = "_semantic_prompt.npy"
 _BROKEN = (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, MemoryError)
-_LARGEST_BYTES = 16 << 20
+LARGEST_BYTES = 16 << 20
 """Far more than a voice takes: Bark's largest are 80 kB."""
 _KEYS = {"semantic": "semantic_prompt", "coarse": "coarse_prompt", "fine": "fine_prompt"}
-FILE_SUFFIXES = (".npz", *(f"_{key}.npy" for key in _KEYS.values()))
+PROMPT_KEYS = tuple(_KEYS.values())
+FILE_SUFFIXES = (".npz", *(f"_{key}.npy" for key in PROMPT_KEYS))
 """Of the files that a voice is kept in, behind its name: the first alone, or the others."""
 
 
@@ -136,7 +137,7 @@ def _read_files(path: Path) -> dict[str, Codes]:
 
 
 def _check_size(size_bytes: int) -> None:
-    if size_bytes > _LARGEST_BYTES:
+    if size_bytes > LARGEST_BYTES:
         raise ValueError(f"{size_bytes} bytes are too many for a voice")
 
 
