@@ -75,7 +75,7 @@ def pull(repository: Repository, name: str, files: Files, directory: Path, on_pr
         try:
             voice = Voice.read(path)
         except CheckpointError as error:
-            raise StoreError(f"{name} of {repository.name} is broken ({error.__cause__})") from error
+            raise StoreError(f"{repository.name}: {error.message.replace(str(path), name)}") from error
         install(voice, name, directory, SMALL)
 
 

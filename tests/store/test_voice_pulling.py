@@ -194,7 +194,7 @@ def test_a_broken_array_is_not_installed(hub: FakeHub, pull: Run, data: Path, co
 
 def test_a_file_larger_than_any_voice_is_not_fetched(hub: FakeHub, pull: Run, data: Path) -> None:
     """The hub told its size."""
-    hub.add("suno/bark", {"announcer.npz": bytes((16 << 20) + 1)})
+    hub.add("suno/bark", {"announcer.npz": bytes((1 << 20) + 1)})
     assert_refused(pull("announcer"), "too large for a voice")
     assert not data.exists() and not [path for path, _ in hub.requests if "/resolve/" in path]
 

@@ -49,7 +49,16 @@ def test_three_files_are_one_voice(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [None, b"", b"not an array", b"PK\x03\x04", b"\x93NUMPY\x01\x00v\x00{'descr'"]
+    "content",
+    [
+        None,
+        b"",
+        b"not an array",
+        b"PK\x03\x04",
+        b"\x93NUMPY\x01\x00v\x00{'descr'",
+        b"\x93NUMPY\x01\x00\x12\x00{'descr': (1, 2, 3\n",
+        b"\x93NUMPY\x01\x00\x10\x27" + b" " * 20_000,
+    ],
 )
 def test_a_broken_file_of_three_is_refused_by_name(tmp_path, content):
     """One that is missing, or is no array, spoils the voice."""
@@ -57,8 +66,9 @@ def test_a_broken_file_of_three_is_refused_by_name(tmp_path, content):
     (tmp_path / "bad_coarse_prompt.npy").unlink()
     if content is not None:
         (tmp_path / "bad_coarse_prompt.npy").write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"bad_"):
+    with pytest.raises(CheckpointError, match=r"bad_") as refused:
         VoiceLibrary([tmp_path], SMALL)
+    assert "\n" not in refused.value.message
 
 
 def test_the_operators_directory_adds_and_replaces(tmp_path):
