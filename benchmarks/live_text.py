@@ -49,8 +49,10 @@ async def write(url: str, words_per_s: float, seed: int, *, has_pause: bool) -> 
             due_s += 1 / words_per_s
         await connection.send(json.dumps({"type": "end", "id": "1"}))
     packets = packets_of(recording)
+    silence_s = leading_silence_s(packets, recording.started) if recording.outcome == "served" else None
+    if silence_s is None:
+        raise RuntimeError(f"nothing was heard: {recording.outcome} {recording.reason}")
     playout = play(packets)
-    silence_s = leading_silence_s(packets, recording.started) or 0.0
     return {
         "first_packet_ms": 1000 * (playout.first_s - recording.due_s),
         "audible_ms": 1000 * (playout.plays_s(silence_s) - recording.due_s),

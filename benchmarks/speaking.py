@@ -64,8 +64,10 @@ async def speak(url: str, text: str, **fields: Any) -> Spoken:
             answer = json.loads(item)
             if answer["type"] == "done":
                 end = time.perf_counter()
-                return Spoken(text, answer, (first or end) - start, end - start, packets, start)
-            if answer["type"] == "error" and answer["scope"] != "utterance":
+                if answer["reason"] not in ("completed", "truncated") or first is None:
+                    raise RuntimeError(f"{text!r} was not spoken: {answer}")
+                return Spoken(text, answer, first - start, end - start, packets, start)
+            if answer["type"] == "error":
                 raise RuntimeError(answer["message"])
 
 

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from streamer.config import Config, options
-from streamer.errors import EngineError, StreamerError
+from streamer.errors import EngineError, InvalidParameterError, StreamerError
 from streamer.flags import (
     MODEL_OPTIONS,
     add_manner,
@@ -167,7 +167,10 @@ def _say(parsed: argparse.Namespace) -> int:
     from streamer.speech import SentenceEnded, SentenceStarted, SpeechEvent
 
     check_output(parsed.output)
-    text = sys.stdin.read() if parsed.text == "-" else parsed.text
+    try:
+        text = sys.stdin.read() if parsed.text == "-" else parsed.text
+    except UnicodeDecodeError as error:
+        raise InvalidParameterError(f"standard input is no {error.encoding} text: {error.reason}") from error
     manner = read_manner(parsed)
     with Progress(transient=True) as progress:
         task = progress.add_task("speaking", total=len(text))

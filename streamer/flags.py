@@ -90,5 +90,5 @@ def check_output(path: Path) -> None:
     """Raise `InvalidParameterError`, before the work and not after it, where no sound can be written to `path`."""
     if path.suffix not in (".ogg", ".opus", ".wav"):
         raise InvalidParameterError(f"{str(path)!r}: the name must end in .ogg, .opus or .wav")
-    if not path.parent.is_dir():
-        raise InvalidParameterError(f"{str(path)!r}: there is no such directory")
+    if path.is_dir() or not path.parent.is_dir():
+        raise InvalidParameterError(f"{str(path)!r}: no file can be written there")

@@ -91,7 +91,9 @@ class SentencesAhead:
             wait_s = None
             if patience_s is not None and splitter.pending and num_pauses < len(PAUSES):
                 wait_s = patience_s * PAUSES[num_pauses]
+            self._feed.num_unfinished_chars = len(splitter.pending)
             item = await self._feed.next(wait_s)
+            self._feed.num_unfinished_chars = 0
             if item is None:
                 num_pauses += 1
                 await self._request(splitter.flush_words(is_last_whole=num_pauses == len(PAUSES)))

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Iterator
 from dataclasses import replace
 from typing import Final
 
-from streamer.audio.packets import INPUT_HZ, Packet, PacketEncoder
+from streamer.audio.packets import INPUT_HZ, TIMESTAMP_HZ, Packet, PacketEncoder
 from streamer.audio.pcm import SentenceJoiner, faded_out
 from streamer.errors import ConfigError
 from streamer.lookahead import SentencesAhead
@@ -39,7 +39,6 @@ from streamer.word_times import SpokenWords
 
 ENCODED_AT_ONCE_MS: Final = 200
 """Sound encoded without giving the event loop's other tasks a turn."""
-TIMESTAMP_HZ: Final = 48_000
 
 
 def prepare(synthesizer: Synthesizer) -> None:

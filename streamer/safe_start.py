@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
+from streamer.audio.packets import TIMESTAMP_HZ
 from streamer.speech import (
     AudioPacket,
     HeldBack,
@@ -21,7 +23,9 @@ SECONDS_PER_CHARACTER: Final = 0.075
 """Slow speech, until a sentence of this utterance has shown its own."""
 LARGEST_CHUNK_S: Final = 7.0
 """Sound may arrive in pieces as long as this, after a silence in which all of it was made."""
-TIMESTAMP_HZ: Final = 48_000
+CHUNK_APART_S: Final = 0.01
+"""Packets that come sooner after each other are of one chunk."""
+LONGEST_WAIT_S: Final = 3600.0
 MEASURED_AFTER_S: Final = 3.0
 """So much sound of this utterance says more of the machine's speed than what was expected."""
 
@@ -46,7 +50,7 @@ async def start_safely(
             estimate.add(event)
             is_over = isinstance(event, SpeechEnded)
             wait_s = 0.0 if is_over or not estimate.sound_s else estimate.wait_s()
-            if wait_s > 0 and not has_told:
+            if wait_s > 0 and not has_told and estimate.is_measured:
                 has_told = True
                 yield HeldBack(round(1000 * wait_s))
             if wait_s == 0 and (is_over or estimate.sound_s):
@@ -65,7 +69,10 @@ class _Estimate:
         self._feed = feed
         self._speed = expected_speed
         self._clock = clock
-        self._started_s = clock()
+        self.is_measured = expected_speed is not None
+        """Whether anything is known of the speed: sound comes in chunks, and the first one says little."""
+        self._busy_s = 0.0
+        self._busy_until_s = -math.inf
         self._num_spoken_chars = 0
         self._seconds_per_character = SECONDS_PER_CHARACTER
         self._char_end = 0
@@ -73,24 +80,31 @@ class _Estimate:
     def add(self, event: SpeechEvent) -> None:
         if isinstance(event, AudioPacket):
             self.sound_s = max(self.sound_s, (event.timestamp + event.duration) / TIMESTAMP_HZ)
+            now_s = self._clock()
+            self.is_measured |= self._busy_s > 0 and now_s > self._busy_until_s + CHUNK_APART_S
+            self._busy_s += max(0.0, now_s - self._busy_until_s)
+            self._busy_until_s = now_s
         elif isinstance(event, SentenceEnded):
             self._num_spoken_chars = self._char_end
             if self._char_end:
                 self._seconds_per_character = self.sound_s / self._char_end
         elif isinstance(event, SentenceStarted):
             self._char_end = event.char_end
+            # A writer's pause is none of the machine's time.
+            self._busy_until_s = max(self._busy_until_s, event.known_s)
 
     def wait_s(self) -> float:
         """How much longer to wait, by what is known now; 0: begin."""
         speed = self._speed or 0.0
         if self.sound_s >= MEASURED_AFTER_S or self._speed is None:
-            elapsed_s = max(1e-6, self._clock() - self._started_s)
-            speed = self.sound_s / elapsed_s
+            speed = self.sound_s / max(1e-6, self._busy_s)
         if speed >= 1:
             return 0.0
-        to_come_s = max(0.0, self._feed.num_chars * self._seconds_per_character - self.sound_s)
-        if self._num_spoken_chars >= self._feed.num_chars:
+        num_chars = self._feed.num_chars - self._feed.num_unfinished_chars
+        to_come_s = max(0.0, num_chars * self._seconds_per_character - self.sound_s)
+        if self._num_spoken_chars >= num_chars:
             to_come_s = 0.0
         # When the last piece arrives, all before it must just have been played.
         needed_s = to_come_s / speed - max(0.0, to_come_s - LARGEST_CHUNK_S)
-        return max(0.0, needed_s - self.sound_s) / speed
+        # Never longer than until all of it is made.
+        return min(LONGEST_WAIT_S, max(0.0, min(to_come_s, needed_s - self.sound_s)) / speed)

@@ -46,7 +46,7 @@ def sampling_params(info: ModelInfo, given: Mapping[str, object]) -> SamplingPar
             )
         _check(name, value, RANGES[name])
     params = replace(info.default_params, **given)  # type: ignore[arg-type]
-    _check_windows(params, info.coarse_limits)
+    check_windows(params, info.coarse_limits)
     return params
 
 
@@ -64,8 +64,8 @@ def _check(name: str, value: object, allowed: Range) -> None:
         )
 
 
-def _check_windows(params: SamplingParams, limits: CoarseLimits) -> None:
-    """Bark's own conditions on its coarse windows, by the model's sizes."""
+def check_windows(params: SamplingParams, limits: CoarseLimits) -> None:
+    """Raise `InvalidParameterError` unless Bark's own conditions on its coarse windows hold, by the model's sizes."""
     history = params.max_coarse_history or limits.history
     window = params.sliding_window_len or limits.window
     smallest = min(MIN_COARSE_HISTORY, limits.history)

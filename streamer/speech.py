@@ -171,6 +171,8 @@ class TextFeed:
 
     def __init__(self, text: str | None = None) -> None:
         self.text = ""
+        self.num_unfinished_chars = 0
+        """Read, but waiting for the writer to finish the sentence."""
         self._items: deque[str | TextFlush | TextEnd] = deque()
         self._arrived = asyncio.Event()
         if text is not None:

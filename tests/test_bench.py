@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from fakes.synthesizer import FakeSynthesizer
 from server.speaking import configured, running
+from websockets.asyncio.server import serve
 
 from streamer.bench import load
-from streamer.bench.client import BenchError, Recording
+from streamer.bench.client import PROTOCOL, BenchError, Recording
 from streamer.bench.command import Plan, bench, run
 from streamer.bench.load import Load, Session, arrival_times
 from streamer.bench.sound import leading_silence_s, packets_of, play
@@ -244,6 +245,11 @@ async def test_a_server_that_never_answers_does_not_hold_the_test_up(monkeypatch
     [
         (Plan("http://localhost:1/"), "give ws://host:port"),
         (Plan("ws://127.0.0.1:1/v1/stream"), "cannot be reached"),
+        (Plan("ws://[::1/v1/stream"), "give ws://host:port"),
+        (Plan("ws://localhost:99999/v1/stream"), "give ws://host:port"),
+        (Plan("ws://localhost:abc/v1/stream"), "give ws://host:port"),
+        (Plan("ws://localhost:1/v1/stream?framing=bare"), "leave out `framing`"),
+        (Plan("ws://x/", seed=-1), "seed -1 is not from"),
         (Plan("ws://x/", rate_hz=float("nan")), "rate_hz nan is not from"),
         (Plan("ws://x/", seconds=1e9), "seconds 1e\\+09 is not from"),
         (Plan("ws://x/", encoding="mp3"), "'mp3' is none of opus, pcm_s16le"),
@@ -260,5 +266,30 @@ def test_texts_and_output_are_looked_at_before_the_work(tmp_path):
     (tmp_path / "texts").write_text("\n\n")
     with pytest.raises(BenchError, match="one text a line"):
         Plan("ws://x/", texts_file=tmp_path / "texts").texts()
-    with pytest.raises(BenchError, match="no such directory"):
-        bench(Plan("ws://x/"), tmp_path / "missing" / "out.json")
+    for output in (tmp_path / "missing" / "out.json", tmp_path):
+        with pytest.raises(BenchError, match="no file can be written"):
+            bench(Plan("ws://x/"), output)
+    (tmp_path / "keys").write_text("secret-a\nsecret-b\n")
+    with pytest.raises(BenchError, match="one key and nothing else") as raised:
+        Plan("ws://x/", api_key_file=tmp_path / "keys").target()
+    assert "secret" not in raised.value.message
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["not JSON", "[]", '{"type": "done"}', '{"type": "error"}', '{"type": "done", "reason": "completed"}'],
+)
+async def test_a_server_that_answers_nonsense_fails_its_utterances_and_not_the_test(answer):
+    """Whatever comes back counts as failed, with a reason, and the run goes on to its end."""
+
+    async def serve_nonsense(connection):
+        await connection.send(json.dumps({"type": "session", "protocol": PROTOCOL}))
+        async for _ in connection:
+            await connection.send(b"\1\0\0\1" + bytes(8) + b"no opus")
+            await connection.send(answer)
+
+    async with serve(serve_nonsense, "127.0.0.1", 0, subprotocols=[PROTOCOL]) as server:
+        port = server.sockets[0].getsockname()[1]
+        plan = Plan(f"ws://127.0.0.1:{port}/", rate_hz=6, seconds=1, num_utterances=2, warm_up_s=0)
+        (row,) = (await run(plan))["rows"]
+    assert row["failed_share"] == 1 and row["reasons"]

@@ -95,7 +95,7 @@ def test_say_reads_standard_input(run: Run, tmp_path: Path, monkeypatch: pytest.
     ("arguments", "message"),
     [
         (["say", "Hi.", "-o", "a.mp3"], ".ogg, .opus or .wav"),
-        (["say", "Hi.", "-o", "no/such/place/a.ogg"], "no such directory"),
+        (["say", "Hi.", "-o", "no/such/place/a.ogg"], "no file can be written there"),
         (["say", "Hi.", "-o", "a.ogg", "--voice", "nobody"], "there are tone, other"),
         (["say", "Hi.", "-o", "a.ogg", "--language", "de"], "use one of auto, en"),
         (["say", "Hi.", "-o", "a.ogg", "--text-format", "html"], "use one of plain, chat"),

@@ -403,3 +403,27 @@ async def test_a_text_of_5000_words_streams_at_steady_memory() -> None:
     assert isinstance(event, SpeechEnded) and event.num_sentences == 500 and not event.truncated
     assert event.audio_ms > 500 * 42 * 60 and most_open <= 3
     assert max(sizes_kb[250:]) < max(sizes_kb[50:250]) + 200
+
+
+@pytest.mark.parametrize("num_turns", range(6))
+async def test_a_second_cancellation_in_the_closing_leaves_nothing_open(num_turns: int) -> None:
+    """Whoever is cancelled while he cancels has let go of every sentence all the same."""
+    synthesizer = FakeSynthesizer(speed=0.5)
+    text = "One sentence here. And another one there. A third one follows. The fourth is the last."
+
+    async def listen() -> None:
+        async with contextlib.aclosing(speak(TextFeed(text), synthesizer, _settings())) as events:
+            async for _ in events:
+                pass
+
+    speaking = asyncio.create_task(listen())
+    await asyncio.sleep(0.05)
+    assert synthesizer.num_open > 1
+    for _ in range(2):
+        speaking.cancel()
+        for _ in range(num_turns):
+            await asyncio.sleep(0)
+    await asyncio.gather(speaking, return_exceptions=True)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert synthesizer.num_open == 0

@@ -1,5 +1,7 @@
 """With a safe start nothing plays before it can play to the end; on a fast machine it changes nothing."""
 
+from dataclasses import replace
+
 import pytest
 
 from streamer.safe_start import start_safely
@@ -112,3 +114,31 @@ async def test_closing_it_closes_what_it_wraps():
     assert isinstance(await anext(events), HeldBack)
     await events.aclose()
     assert machine.is_closed
+
+
+async def test_what_the_writer_has_not_finished_is_not_waited_for():
+    """A sentence that waits for its writer holds nothing back, once what can be spoken has been made."""
+    machine = Machine(speed=0.5, sentences_s=(3.0,), chunk_s=0.5)
+    feed = TextFeed()
+    feed.append("x" * (machine.num_chars + 200))
+    feed.num_unfinished_chars = 200
+    played = [event async for event in start_safely(machine.events(), feed, 0.5, lambda: machine.now_s)]
+    assert isinstance(played[0], HeldBack) and played[0].wait_ms < 10_000
+
+
+async def test_the_writers_time_is_not_the_machines():
+    """Text that came half a minute after the start is spoken at once where the machine is quick."""
+    machine = Machine(speed=3.0, sentences_s=(8.0,), chunk_s=0.5)
+    machine.now_s = 30.0
+
+    async def late_events():
+        async for event in machine.events():
+            yield replace(event, known_s=30.0) if isinstance(event, SentenceStarted) else event
+
+    feed = TextFeed("x" * machine.num_chars)
+    started_s = None
+    async for event in start_safely(late_events(), feed, None, lambda: machine.now_s):
+        assert not isinstance(event, HeldBack)
+        if started_s is None and isinstance(event, AudioPacket):
+            started_s = machine.now_s
+    assert started_s < 30.5

@@ -55,11 +55,6 @@ class PacketEncoder(Protocol):
         """Samples at 48 kHz that a decoder gives before the sound begins, to be thrown away."""
         ...
 
-    @property
-    def content_type(self) -> str:
-        """The media type of all payloads in a row."""
-        ...
-
     def encode(self, samples: Samples) -> list[Packet]:
         """Packets that are complete with these samples, float32 [num_samples] at 24 kHz.
 
@@ -131,8 +126,6 @@ class _Framer:
 
 
 class _OpusEncoder:
-    content_type = "audio/opus"
-
     def __init__(self, framer: _Framer, bitrate: int) -> None:
         self._framer = framer
         self._opus = OpusFrames(framer.sample_rate_hz, bitrate)
@@ -167,8 +160,6 @@ class _OpusEncoder:
 class _OggOpusEncoder:
     """Packets made by one call share a page: no delay, and less overhead than a page for each."""
 
-    content_type = "audio/ogg; codecs=opus"
-
     def __init__(self, opus: _OpusEncoder) -> None:
         self._opus = opus
         self.sample_rate_hz = opus.sample_rate_hz
@@ -200,13 +191,13 @@ class _OggOpusEncoder:
         return pages
 
 
-_SAMPLE_FORMATS: Final[dict[str, tuple[str, Callable[[Samples], npt.NDArray[np.integer]]]]] = {
-    "pcm_s16le": ("audio/pcm", to_int16),
-    "wav": ("audio/wav", to_int16),
-    "mulaw": ("audio/PCMU", to_mulaw),
-    "alaw": ("audio/PCMA", to_alaw),
+_SAMPLE_FORMATS: Final[dict[str, Callable[[Samples], npt.NDArray[np.integer]]]] = {
+    "pcm_s16le": to_int16,
+    "wav": to_int16,
+    "mulaw": to_mulaw,
+    "alaw": to_alaw,
 }
-"""Encodings that write every sample by itself, with their media types."""
+"""Encodings that write every sample by itself."""
 
 
 class _SampleEncoder:
@@ -215,7 +206,7 @@ class _SampleEncoder:
     def __init__(self, framer: _Framer, encoding: str) -> None:
         self._framer = framer
         self.sample_rate_hz = framer.sample_rate_hz
-        self.content_type, self._to_numbers = _SAMPLE_FORMATS[encoding]
+        self._to_numbers = _SAMPLE_FORMATS[encoding]
         self._unsent_header = wav_header(framer.sample_rate_hz) if encoding == "wav" else b""
         self._next_timestamp = 0
 

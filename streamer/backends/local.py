@@ -21,8 +21,15 @@ from streamer.engine.engine import Engine
 from streamer.engine.figures import figures
 from streamer.engine.request import Request
 from streamer.engine.watchdog import Watchdog
-from streamer.errors import CheckpointError, ConfigError, StreamerError, TextTooLongError
+from streamer.errors import (
+    CheckpointError,
+    ConfigError,
+    InvalidParameterError,
+    StreamerError,
+    TextTooLongError,
+)
 from streamer.models.checkpoint import LoadedModel, load_model
+from streamer.sampling import check_windows
 from streamer.stages.chain import build_stages, semantic_cap
 from streamer.stages.memory import MemoryPlan, free_memory, plan_memory
 from streamer.stages.sentence import SentencePrompt, SentenceWork
@@ -244,7 +251,13 @@ class LocalSynthesizer:
         return self._tokenizer.encode(" ".join(text.split()))
 
     def _work(self, request: SentenceRequest) -> SentenceWork | None:
-        """What the engine is to do; nothing where the text has nothing that this model can say."""
+        """What the engine is to do; nothing where the text has nothing that this model can say.
+
+        What would bring the engine down, and with it everybody, is refused here, whoever asks.
+        """
+        check_windows(request.params, self._info.coarse_limits)
+        if request.history is not None and (problem := request.history.misfit(self._config)):
+            raise InvalidParameterError(f"the history does not fit this model: {problem}")
         voice = request.history or self._voices.get(request.voice)
         if request.history is not None and request.keeps_voice:
             max_history = request.params.max_coarse_history

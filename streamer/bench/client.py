@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
@@ -90,9 +90,15 @@ async def connected(target: Target) -> AsyncIterator[tuple[ClientConnection, dic
 
 async def probe(target: Target) -> dict[str, Any]:
     """The server's `session`. Raises `BenchError` saying why there can be no test."""
-    parts = urlsplit(target.url)
-    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+    try:
+        parts = urlsplit(target.url)
+        is_address = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port out of range, half an IPv6 address
+        is_address = False
+    if not is_address:
         raise BenchError(f"{target.url!r} is no address: give ws://host:port/v1/stream")
+    if "framing" in dict(parse_qsl(parts.query)):
+        raise BenchError(f"{target.url!r}: leave out `framing`, packets are told apart by their headers")
     try:
         async with connected(target) as (_, session):
             return session
@@ -141,6 +147,8 @@ async def listen(connection: ClientConnection, recording: Recording) -> None:
                 recording.frames.append((now(), data))
             else:
                 _note(json.loads(data), recording)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        recording.end("failed", f"a malformed message: {type(error).__name__}")
     except ConnectionClosed as error:
         recording.end("failed", f"the connection was closed: {error}")
 

@@ -50,6 +50,7 @@ class Plan:
             ("seconds", 1, 3600),
             ("num_utterances", 1, 100_000),
             ("warm_up_s", 0, 600),
+            ("seed", 0, 2**31),
         )
         for name, low, high in ranges:
             value = getattr(self, name)
@@ -75,8 +76,14 @@ class Plan:
         return tuple(lines)
 
     def target(self) -> Target:
-        key = None if self.api_key_file is None else _read(self.api_key_file).strip()
-        return Target(self.url, self.encoding, key or None)
+        if self.api_key_file is None:
+            return Target(self.url, self.encoding)
+        key = _read(self.api_key_file).strip()
+        if not key.isprintable() or not key.isascii() or " " in key or not key:
+            raise BenchError(
+                f"{self.api_key_file}: it must hold one key and nothing else", param="api_key_file"
+            )
+        return Target(self.url, self.encoding, key)
 
 
 async def run(plan: Plan, on_step: Callable[[dict[str, Any]], None] = lambda _result: None) -> dict[str, Any]:
@@ -182,8 +189,8 @@ def _cell(field: str, value: float | None) -> str:
 
 def bench(plan: Plan, output: Path | None) -> int:
     """Run, show, and write, what there is after every rate; the command's exit status."""
-    if output is not None and not output.parent.is_dir():  # said before the work, not after it
-        raise BenchError(f"{str(output)!r}: there is no such directory", param="output")
+    if output is not None and (output.is_dir() or not output.parent.is_dir()):  # said before the work
+        raise BenchError(f"{str(output)!r}: no file can be written there", param="output")
 
     def write(result: dict[str, Any]) -> None:
         if output is not None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
+from opuslib_next.exceptions import OpusError
 
 from streamer.bench.client import Outcome, Recording
 from streamer.bench.load import Session
@@ -123,7 +124,10 @@ def hear(recording: Recording, *, counts_silence: bool) -> Heard | tuple[Outcome
     packets = packets_of(recording)
     if not packets:
         return "failed", "no sound"
-    silence_s = 0.0 if counts_silence else leading_silence_s(packets, recording.started)
+    try:
+        silence_s = 0.0 if counts_silence else leading_silence_s(packets, recording.started)
+    except (OpusError, ValueError, KeyError, TypeError, ZeroDivisionError):
+        return "failed", "sound that cannot be decoded"
     if silence_s is None:
         return "failed", "nothing audible"
     playout = play(packets)

@@ -97,7 +97,7 @@ def _product(num_rows: int) -> Callable[..., Any]:
                 for turn in range(num_sets):
                     halves = [
                         builder.sext(
-                            _load(builder, weights_at, turn * 2 * GROUP + half * GROUP, _bytes, 32), _shorts
+                            _load(builder, weights_at, turn * 2 * GROUP + half * GROUP, _bytes, 16), _shorts
                         )
                         for half in range(2)
                     ]

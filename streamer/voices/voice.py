@@ -93,6 +93,18 @@ class Voice:
 
     def problem(self, config: ModelConfig) -> str | None:
         """What is wrong with this voice for the model, after the checks of suno-ai/bark, or None."""
+        if misfit := self.misfit(config):
+            return misfit
+        num_coarse = config.coarse.num_codebooks
+        frames_per_token = config.coarse_per_semantic / num_coarse
+        if round(self.coarse.shape[1] / len(self.semantic), 1) != round(frames_per_token, 1):
+            return f"{self.coarse.shape[1]} frames are not {frames_per_token:.2f} for each semantic token"
+        if not np.array_equal(self.coarse, self.fine[:num_coarse]):
+            return "the coarse prompt is not the beginning of the fine prompt"
+        return None
+
+    def misfit(self, config: ModelConfig) -> str | None:
+        """What of this voice the model's stages could not read: other shapes, or tokens that it does not have."""
         num_coarse, num_fine = config.coarse.num_codebooks, config.fine.num_codebooks
         if any(array.dtype.kind not in "iu" for array in (self.semantic, self.coarse, self.fine)):
             return "the arrays must be of whole numbers"
@@ -110,11 +122,6 @@ class Voice:
             self.fine, config.fine.codebook_size
         ):
             return f"codes must be 0..{config.coarse.codebook_size - 1}"
-        frames_per_token = config.coarse_per_semantic / num_coarse
-        if round(self.coarse.shape[1] / len(self.semantic), 1) != round(frames_per_token, 1):
-            return f"{self.coarse.shape[1]} frames are not {frames_per_token:.2f} for each semantic token"
-        if not np.array_equal(self.coarse, self.fine[:num_coarse]):
-            return "the coarse prompt is not the beginning of the fine prompt"
         return None
 
 

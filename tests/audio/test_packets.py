@@ -40,7 +40,7 @@ def test_timestamps_have_no_gap_and_end_with_the_sound(encoding: str, frame_ms: 
     if encoding != "ogg_opus":
         assert {packet.duration for packet in packets[:-1]} == {48 * frame_ms}
         assert 0 < packets[-1].duration <= 48 * frame_ms
-    assert encoder.sample_rate_hz == rate_hz and "/" in encoder.content_type
+    assert encoder.sample_rate_hz == rate_hz
 
 
 @pytest.mark.parametrize("frame_ms", [10, 20, 40, 60])

@@ -15,6 +15,7 @@ from streamer.errors import (
     CheckpointError,
     ConfigError,
     EngineError,
+    InvalidParameterError,
     OverloadedError,
     TextTooLongError,
     VoiceNotFoundError,
@@ -242,3 +243,17 @@ async def test_a_sentence_goes_on_from_another_alone_or_behind_the_voice(started
     for one, other in (("preset", "chain"), ("preset", "both"), ("chain", "both")):
         length = min(len(sound[one]), len(sound[other]))
         assert np.abs(sound[one][:length] - sound[other][:length]).max() > 1e-3
+
+
+async def test_what_would_bring_the_engine_down_is_refused(started):
+    """A history of other tokens, or windows that the model does not hold: an error for who asked, nobody else."""
+    async with started() as synthesizer:
+        (*_, last) = await speak(synthesizer, replace(request(), wants_history=True))
+        wrong = replace(last.history, semantic=last.history.semantic + 10_000)
+        with pytest.raises(InvalidParameterError, match="history"):
+            await speak(synthesizer, replace(request(), history=wrong))
+        wide = replace(request().params, sliding_window_len=5000)
+        with pytest.raises(InvalidParameterError, match="sliding_window_len"):
+            await speak(synthesizer, replace(request(), params=wide))
+        assert await speak(synthesizer, replace(request(), history=last.history))
+        assert synthesizer.health().alive
