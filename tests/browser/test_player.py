@@ -208,7 +208,7 @@ async def test_a_phone_sees_it_all() -> None:
     phone = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
     async with serving() as server, browsing(f"http://localhost:{server.port}/", **phone) as page:
         assert await page.evaluate("() => document.documentElement.scrollWidth") <= 360
-        for button in ("#speak", "#stop"):
+        for button in ("#listen", "#speak", "#stop"):
             box = await page.locator(button).bounding_box()
             assert box["height"] >= 44 and box["width"] >= 88
 
