@@ -7,10 +7,13 @@ from pathlib import Path
 import torch
 
 from streamer.backends.local import LocalSynthesizer
-from streamer.config import Config, EngineConfig
+from streamer.config import Config, EngineConfig, default_voices_directory
 from streamer.errors import ConfigError
+from streamer.models.checkpoint import read_model_config
+from streamer.models.vocabulary import ModelConfig
 from streamer.server.app import Server
 from streamer.synthesis import Synthesizer
+from streamer.voices.library import VoiceLibrary, voice_directories
 
 BUILTIN_MODEL = Path(__file__).parent / "voices" / "builtin"
 
@@ -28,6 +31,7 @@ def build_synthesizer(config: EngineConfig) -> Synthesizer:
         num_slots=config.num_slots,
         num_threads=config.num_threads,
         voices_directory=config.voices_directory,
+        shared_voices=_shared_voices(config),
         max_load=config.max_load,
         cuda_graphs=config.cuda_graphs == "on",
     )
@@ -36,6 +40,21 @@ def build_synthesizer(config: EngineConfig) -> Synthesizer:
 def build_server(config: Config) -> Server:
     """A server with its synthesizer, neither of them started."""
     return Server(config, build_synthesizer(config.engine))
+
+
+def read_config(config: EngineConfig) -> ModelConfig:
+    """What the model that the settings name is like, without loading it. Raises `CheckpointError`."""
+    return read_model_config(config.model or BUILTIN_MODEL)
+
+
+def read_voices(config: EngineConfig, model: ModelConfig) -> VoiceLibrary:
+    """The voices that a server with these settings has. Raises `CheckpointError` and `ConfigError`."""
+    directories = voice_directories(config.model or BUILTIN_MODEL, config.voices_directory)
+    return VoiceLibrary(directories, model, shared=_shared_voices(config))
+
+
+def _shared_voices(config: EngineConfig) -> Path | None:
+    return default_voices_directory() if config.voices_directory is None else None
 
 
 def choose_device(name: str) -> str:

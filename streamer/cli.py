@@ -15,9 +15,18 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from streamer.config import Config, load_config, options
-from streamer.errors import EngineError, StreamerError
-from streamer.sampling import RANGES
+from streamer.config import Config, options
+from streamer.errors import EngineError, InvalidParameterError, StreamerError
+from streamer.flags import (
+    MODEL_OPTIONS,
+    add_manner,
+    add_options,
+    add_params,
+    check_output,
+    read_manner,
+    read_settings,
+)
+from streamer.store.voice_commands import add_voices_commands
 
 if TYPE_CHECKING:
     from streamer.server.app import Server
@@ -28,7 +37,6 @@ EXIT_ENGINE_DIED = 70
 SWITCH_INTERVAL_S = 0.0005
 """How long the event loop may keep the engine's thread waiting for the interpreter (Python's own: 0.005). The engine
 asks for it after every step; with four listeners beginning at once on two cores silences are a quarter shorter."""
-MODEL_OPTIONS = ("model", "device", "dtype", "num_threads", "voices_directory")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -59,23 +67,21 @@ def _parser() -> argparse.ArgumentParser:
     every_option = tuple(option.name for option in options())
 
     serve = commands.add_parser("serve", help="run the server")
-    _add_options(serve, every_option)
+    add_options(serve, every_option)
     serve.set_defaults(run=_serve)
 
     say = commands.add_parser("say", help="speak a text into a file")
     say.add_argument("text", help="what to say; - reads it from standard input")
     say.add_argument("-o", "--output", type=Path, required=True, help="file to write: .ogg, .opus or .wav")
-    _add_manner(say)
-    _add_params(say)
-    _add_options(say, MODEL_OPTIONS)
+    add_manner(say)
+    add_params(say)
+    add_options(say, MODEL_OPTIONS)
     say.set_defaults(run=_say)
 
-    voices = commands.add_parser("voices", help="list the voices of the model")
-    _add_options(voices, MODEL_OPTIONS)
-    voices.set_defaults(run=_voices)
+    add_voices_commands(commands)
 
     models = commands.add_parser("models", help="say what the model is and can do")
-    _add_options(models, MODEL_OPTIONS)
+    add_options(models, MODEL_OPTIONS)
     models.set_defaults(run=_models)
 
     bench = commands.add_parser("bench", help="load a running server and say what its listeners hear")
@@ -102,64 +108,9 @@ def _parser() -> argparse.ArgumentParser:
     bench.set_defaults(run=_bench)
 
     check = commands.add_parser("check-config", help="check the settings and print them")
-    _add_options(check, every_option)
+    add_options(check, every_option)
     check.set_defaults(run=_check_config)
     return parser
-
-
-def _add_manner(parser: argparse.ArgumentParser) -> None:
-    """Flags for who speaks, and how the text is read."""
-    parser.add_argument("--voice", help="voice; none: the model's own")
-    parser.add_argument(
-        "--continuity",
-        default="preset",
-        help="what a sentence goes on from: preset (default), chain (the voice's last sentence), preset+chain",
-    )
-    parser.add_argument(
-        "--speaker",
-        action="append",
-        default=[],
-        metavar="LABEL=VOICE",
-        help="the voice of what follows LABEL: in the text; may be given again",
-    )
-    parser.add_argument("--language", default="auto", help="one of the model's, or auto (default)")
-    parser.add_argument(
-        "--normalize",
-        action=argparse.BooleanOptionalAction,
-        help="write numbers and the like out first (default: as the model needs it)",
-    )
-    parser.add_argument("--text-format", default="plain", help="plain (default), or chat: Markdown")
-
-
-def _add_params(parser: argparse.ArgumentParser) -> None:
-    """A flag for each sampling knob."""
-    for name, allowed in RANGES.items():
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            dest=f"param_{name}",
-            type=int if allowed.is_whole else float,
-            help=f"{allowed.smallest:g} to {allowed.largest:g}; without it the model's own",
-        )
-
-
-def _add_options(parser: argparse.ArgumentParser, names: tuple[str, ...]) -> None:
-    """A flag for each named option of the settings; `config` checks the values."""
-    parser.add_argument("--config", type=Path, help="TOML file with settings")
-    taken = {string for action in parser._actions for string in action.option_strings}
-    for option in options():
-        if option.name in names and option.flag not in taken:
-            choices = f"; one of {', '.join(option.choices)}" if option.choices else ""
-            text = f"{option.help}{choices} (default: {option.default})"
-            parser.add_argument(option.flag, dest=f"option_{option.name}", help=text.replace("%", "%%"))
-
-
-def _config(parsed: argparse.Namespace) -> Config:
-    flags = {
-        name.removeprefix("option_"): value
-        for name, value in vars(parsed).items()
-        if name.startswith("option_")
-    }
-    return load_config(parsed.config, flags=flags)
 
 
 def _serve(parsed: argparse.Namespace) -> int:
@@ -168,7 +119,7 @@ def _serve(parsed: argparse.Namespace) -> int:
 
         from streamer.telemetry.logs import configure_logging
 
-        config = _config(parsed)
+        config = read_settings(parsed)
         configure_logging(config.log.log_level, config.log.log_format)
         console = Console(stderr=True)
         with console.status("loading the model"):
@@ -212,27 +163,15 @@ async def _run_server(server: Server, config: Config) -> None:
 def _say(parsed: argparse.Namespace) -> int:
     from rich.progress import Progress
 
-    from streamer.errors import InvalidParameterError
+    from streamer.inprocess import speak_into_memory
     from streamer.speech import SentenceEnded, SentenceStarted, SpeechEvent
 
-    if parsed.output.suffix not in (".ogg", ".opus", ".wav"):
-        raise InvalidParameterError(f"{str(parsed.output)!r}: the name must end in .ogg, .opus or .wav")
-    if parsed.output.is_dir() or not parsed.output.parent.is_dir():  # said before the work, not after it
-        raise InvalidParameterError(f"{str(parsed.output)!r}: no file can be written there")
+    check_output(parsed.output)
     try:
         text = sys.stdin.read() if parsed.text == "-" else parsed.text
     except UnicodeDecodeError as error:
         raise InvalidParameterError(f"standard input is no {error.encoding} text: {error.reason}") from error
-    given = {name: getattr(parsed, f"param_{name}") for name in RANGES}
-    params = {name: value for name, value in given.items() if value is not None}
-    if wrong := [speaker for speaker in parsed.speaker if "=" not in speaker]:
-        raise InvalidParameterError(f"--speaker {wrong[0]!r}: it is written LABEL=VOICE")
-    speakers = dict(speaker.split("=", 1) for speaker in parsed.speaker)
-    from streamer.inprocess import Manner, speak_into_memory
-    from streamer.text.reading import Reading
-
-    reading = Reading(parsed.language, parsed.normalize, parsed.text_format)
-    manner = Manner(parsed.voice, parsed.param_seed, params, parsed.continuity, speakers, reading)
+    manner = read_manner(parsed)
     with Progress(transient=True) as progress:
         task = progress.add_task("speaking", total=len(text))
         ends: dict[int, int] = {}
@@ -243,26 +182,17 @@ def _say(parsed: argparse.Namespace) -> int:
             elif isinstance(event, SentenceEnded):
                 progress.update(task, completed=ends[event.index])
 
-        audio = speak_into_memory(_config(parsed).engine, text, manner, show)
+        audio = speak_into_memory(read_settings(parsed).engine, text, manner, show)
     audio.save(parsed.output)
     cut = "; a sentence was cut that the model did not end" if audio.truncated else ""
     print(f"{parsed.output}: {audio.duration_s:.2f} s, seed {audio.seed}{cut}")
     return 0
 
 
-def _voices(parsed: argparse.Namespace) -> int:
-    from streamer.assembly import build_synthesizer
-
-    info = build_synthesizer(_config(parsed).engine).info
-    for name in info.voices:
-        print(f"{name} (default)" if name == info.default_voice else name)
-    return 0
-
-
 def _models(parsed: argparse.Namespace) -> int:
     from streamer.assembly import build_synthesizer
 
-    info = build_synthesizer(_config(parsed).engine).info
+    info = build_synthesizer(read_settings(parsed).engine).info
     print(f"{info.name}: {info.sample_rate_hz} Hz, {len(info.voices)} voice(s)")
     print(f"languages: {', '.join(info.languages) or 'none'}")
     print(f"tags: {', '.join(info.tags) or 'none'}")
@@ -289,7 +219,7 @@ def _bench(parsed: argparse.Namespace) -> int:
 
 
 def _check_config(parsed: argparse.Namespace) -> int:
-    for section, values in asdict(_config(parsed)).items():
+    for section, values in asdict(read_settings(parsed)).items():
         print(f"[{section}]")
         for name, value in values.items():
             print(f"{name} = {value}")

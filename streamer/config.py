@@ -49,7 +49,9 @@ class EngineConfig:
     num_threads: int | None = option(
         None, "CPU threads of the engine; none: one fewer than cores", minimum=1, maximum=1024
     )
-    voices_directory: Path | None = option(None, "further voices (.npz history prompts) besides the model's")
+    voices_directory: Path | None = option(
+        None, "further voices (.npz history prompts) besides the model's; none: those that were installed"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,20 @@ def load_config(
         for section, kind in SECTIONS.items()
     }
     return Config(**sections)
+
+
+def default_voices_directory(environ: Mapping[str, str] | None = None) -> Path | None:
+    """Where this user's voices are, unless `voices_directory` names a place; None for a user without a home.
+
+    After the XDG base directory specification; the directory need not exist. `environ`: the process environment
+    where None.
+    """
+    data = Path((os.environ if environ is None else environ).get("XDG_DATA_HOME", ""))
+    try:
+        data = data if data.is_absolute() else Path("~/.local/share").expanduser()
+    except RuntimeError:
+        return None
+    return data / "streamer" / "voices"
 
 
 def _from_toml(path: Path | None, errors: list[str]) -> Iterator[tuple[str, str, object]]:

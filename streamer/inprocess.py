@@ -10,7 +10,7 @@ import secrets
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -157,10 +157,15 @@ def speak_into_memory(
     text: str,
     manner: Manner,
     on_event: Callable[[SpeechEvent], None] = lambda _: None,
+    *,
+    tells_history: bool = False,
 ) -> Audio:
-    """`synthesize` for whoever holds settings of the engine; `on_event` hears of the progress."""
+    """`synthesize` for whoever holds settings of the engine; `on_event` hears of the progress.
+
+    With `tells_history` it hears what the sentences were spoken as.
+    """
     synthesizer = _started(engine).result()
-    settings = _settings(synthesizer, manner)
+    settings = replace(_settings(synthesizer, manner), tells_history=tells_history)
 
     async def collect() -> Audio:
         pieces = [np.zeros(0, np.float32)]

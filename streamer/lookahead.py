@@ -131,10 +131,10 @@ class SentencesAhead:
             sentence_index=self._num_sentences,
             utterance_id=self._utterance_id,
             keeps_voice=settings.continuity == "preset+chain",
-            wants_history=settings.continuity != "preset",
+            wants_history=settings.tells_history or settings.continuity != "preset",
         )
         last = self._last_of_voice.get(request.voice)
         stream = SentenceStream(sentence, known_s, self._synthesizer, request, last, self.waiting)
-        if request.wants_history:
+        if settings.continuity != "preset":
             self._last_of_voice[request.voice] = stream.spoken_as
         return stream

@@ -34,6 +34,7 @@ from streamer.speech import (
 from streamer.synthesis import Samples, Synthesizer
 from streamer.text.reading import AS_IT_IS, create_splitter
 from streamer.text.sentences import Sentence
+from streamer.voices.voice import Voice
 from streamer.word_times import SpokenWords
 
 ENCODED_AT_ONCE_MS: Final = 200
@@ -73,7 +74,9 @@ async def speak(
                 continue
             if is_cut := sound.is_longer_than(settings.max_audio_s):
                 break
+            spoken_as = None
             async for chunk in item:
+                spoken_as = chunk.history
                 if chunk.samples.size or chunk.is_last:
                     for event in sound.begin_sentence(item):
                         yield event
@@ -86,7 +89,8 @@ async def speak(
                     yield packet
                 if is_cut := sound.is_longer_than(settings.max_audio_s) and not chunk.is_last:
                     break
-            for event in sound.end_sentence(is_last=is_cut or sentences.is_exhausted, is_cut=is_cut):
+            is_last = is_cut or sentences.is_exhausted
+            for event in sound.end_sentence(is_last=is_last, is_cut=is_cut, spoken_as=spoken_as):
                 yield event
         for packet in sound.finish():
             yield packet
@@ -158,7 +162,7 @@ class _Sound:
             self._words.add(joined)
         yield from self._encode(joined)
 
-    def end_sentence(self, *, is_last: bool, is_cut: bool) -> Iterator[SpeechEvent]:
+    def end_sentence(self, *, is_last: bool, is_cut: bool, spoken_as: Voice | None) -> Iterator[SpeechEvent]:
         """Close the sentence with its pause or, if it is known to be the last, with the sound's end."""
         sentence, words, self._sentence, self._words = self._sentence, self._words, None, None
         if sentence is None or words is None:
@@ -169,7 +173,7 @@ class _Sound:
         if is_last:
             yield from self.finish()
         yield WordTimes(self._index, words.until_cut(end_ms) if is_cut else words.whole(end_ms))
-        yield SentenceEnded(self._index, end_ms)
+        yield SentenceEnded(self._index, end_ms, spoken_as)
 
     def finish(self) -> Iterator[AudioPacket]:
         """The rest of the sound; the last packet is marked as the end, and empty where nothing was left."""

@@ -15,6 +15,7 @@ from streamer.audio.packets import PacketEncoder, create_encoder
 from streamer.synthesis import SamplingParams
 from streamer.text.normalize import sanitize
 from streamer.text.reading import AS_IT_IS, Reading
+from streamer.voices.voice import Voice
 
 Continuity = Literal["preset", "chain", "preset+chain"]
 """What a sentence goes on from: its voice, the voice's last sentence, or both."""
@@ -38,6 +39,8 @@ class SpeechSettings:
     continuity: Continuity = "preset"
     speakers: Mapping[str, str] = field(default_factory=dict)
     """Labels in the text, such as `Alice` of `Alice: Hello.`, and the voices that speak what follows them."""
+    tells_history: bool = False
+    """Whether `SentenceEnded` is to tell what the sentence was spoken as."""
 
     def create_encoder(self) -> PacketEncoder:
         """A fresh encoder; raises `InvalidParameterError` where encoding and rate do not go together."""
@@ -101,10 +104,11 @@ class WordTimes:
 
 @dataclass(frozen=True, slots=True)
 class SentenceEnded:
-    """Comes after a sentence's last packet."""
+    """Comes after a sentence's last packet. `spoken_as`: its tokens, where the settings ask for them."""
 
     index: int
     end_ms: int
+    spoken_as: Voice | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

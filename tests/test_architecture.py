@@ -40,6 +40,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
         "streamer.models",
         "streamer.backends",
         "streamer.assembly",
+        "streamer.store",
     ),
     "pipeline": (
         "streamer.engine",
@@ -47,12 +48,14 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
         "streamer.models",
         "streamer.backends",
         "streamer.server",
+        "streamer.store",
     ),
     "engine": (
         "streamer.stages",
         "streamer.text",
         "streamer.server",
         "streamer.pipeline",
+        "streamer.store",
         "asyncio",
         "websockets",
     ),

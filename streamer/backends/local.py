@@ -35,12 +35,9 @@ from streamer.stages.memory import MemoryPlan, free_memory, plan_memory
 from streamer.stages.sentence import SentencePrompt, SentenceWork
 from streamer.synthesis import CoarseLimits, Health, ModelInfo, PcmChunk, SamplingParams, SentenceRequest
 from streamer.text.tokenizer import Tokenizer, load_tokenizer
-from streamer.voices.library import VoiceLibrary
+from streamer.voices.library import VoiceLibrary, voice_directories
 
 logger = logging.getLogger(__name__)
-
-VOICE_DIRECTORIES = ("speaker_embeddings", "voices")
-"""Of a model: Hugging Face's, as downloaded, and ours."""
 
 SLOWEST_STEPS_TO_HANG = 10
 """A full batch may take this many times as long as the slowest step of the warm-up, which has a few rows."""
@@ -144,29 +141,26 @@ class LocalSynthesizer:
         num_slots: int | None = None,
         num_threads: int | None = None,
         voices_directory: Path | None = None,
+        shared_voices: Path | None = None,
         generate_ahead_s: float = 8.0,
         hang_limit_s: float = 15.0,
         max_load: float | None = None,
         cuda_graphs: bool = True,
     ) -> LocalSynthesizer:
-        """Read a model directory with tokenizer and voices.
+        """Read a model directory with tokenizer and voices; `voices_directory`, `shared_voices`: see `VoiceLibrary`.
 
         Raises `CheckpointError` where it is broken, `ConfigError` for a `voices_directory` that is not there.
         """
-        if voices_directory is not None and not voices_directory.is_dir():
-            raise ConfigError(f"voices_directory {str(voices_directory)!r}: there is no such directory")
+        directories = voice_directories(model_directory, voices_directory)
         # One core is left to the event loop: with all of them the two fight, and both are slower.
         torch.set_num_threads(num_threads or max(1, len(os.sched_getaffinity(0)) - 1))
         model = load_model(model_directory, device=device, dtype=dtype)
         tokenizer = load_tokenizer(model.config.tokenizer, model.directory)
         _check_ids(tokenizer, model)
-        directories = [model.directory / name for name in VOICE_DIRECTORIES]
-        if voices_directory is not None:
-            directories.append(voices_directory)
         return cls(
             model,
             tokenizer,
-            VoiceLibrary(directories, model.config),
+            VoiceLibrary(directories, model.config, shared=shared_voices),
             num_slots=num_slots,
             generate_ahead_s=generate_ahead_s,
             hang_limit_s=hang_limit_s,

@@ -81,6 +81,11 @@ def load_model(
     return LoadedModel(checkpoint.config, directory=path, **networks)  # type: ignore[arg-type]
 
 
+def read_model_config(path: Path) -> ModelConfig:
+    """The config of the model directory `path`, whoever made it; raises `CheckpointError` as `load_model` does."""
+    return _read(path).config
+
+
 def save_model(loaded: LoadedModel, path: Path, *, dtype: torch.dtype | str = torch.float32) -> None:
     """Write `loaded` as a directory of ours, its weights stored as `dtype`; makes `path` where it is missing.
 

@@ -32,6 +32,7 @@ from streamer.server.service import Service
 from streamer.server.session import Ending, Session
 from streamer.synthesis import Synthesizer
 from streamer.telemetry.metrics import CONTENT_TYPE, Metrics
+from streamer.voices.presets import language_of
 
 logger = logging.getLogger(__name__)
 WATCH_INTERVAL_S: Final = 0.25
@@ -266,7 +267,10 @@ class Server:
             return refusal(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "the model is loading", 1.0)
         info = self._synthesizer.info
         default = self._config.speech.voice or info.default_voice
-        voices = [{"name": name, "default": name == default} for name in info.voices]
+        voices = [
+            {"name": name, "default": name == default, "language": language_of(name, info.languages)}
+            for name in info.voices
+        ]
         return json_response(HTTPStatus.OK, {"voices": voices, "default": default})
 
     def _models(self) -> Response:

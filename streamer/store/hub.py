@@ -101,7 +101,7 @@ def fetch(
     for name in names:
         if name not in repository.files:
             raise StoreError(f"{repository.name} has no file {name!r}")
-        if not _is_inside(name):
+        if not is_inside(name):
             raise StoreError(f"{repository.name}: {name!r} leads out of the directory")
         remote, path = repository.files[name], destination / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -209,7 +209,8 @@ def _git_blob(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _is_inside(name: str) -> bool:
+def is_inside(name: str) -> bool:
+    """Whether a path that a repository gives stays below the directory it is put in."""
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts and "\\" not in name
 

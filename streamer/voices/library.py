@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from streamer.errors import VoiceNotFoundError
+from streamer.errors import ConfigError, VoiceNotFoundError
 from streamer.models.vocabulary import ModelConfig
 from streamer.voices.voice import SEMANTIC_FILE, Voice
 
+logger = logging.getLogger(__name__)
+MODEL_DIRECTORIES = ("speaker_embeddings", "voices")
+"""Of a model: Hugging Face's, as downloaded, and ours."""
 NO_HISTORY = "random"
 """The one voice of a model that brings none."""
 
@@ -18,13 +22,19 @@ class VoiceLibrary:
 
     So are the voices that Hugging Face keeps in three files each, `v2/en_speaker_6_semantic_prompt.npy` and so on.
     A name never becomes a path: what a client sends is only ever the key of a dict.
-    Raises `CheckpointError` for a file that is no voice of this model.
+    Raises `CheckpointError` for a file that is no voice of this model. `shared` is a further directory, for the voices
+    of several models: those of others are passed over, and only a broken file is an error.
     """
 
-    def __init__(self, directories: Sequence[Path], config: ModelConfig) -> None:
+    def __init__(
+        self, directories: Sequence[Path], config: ModelConfig, *, shared: Path | None = None
+    ) -> None:
         self._voices = {
             name: Voice.load(path, config) for directory in directories for name, path in _scan(directory)
         }
+        self.passed_over: tuple[str, ...] = ()
+        if shared is not None:
+            self._add_fitting(shared, config)
         if not self._voices:
             self._voices[NO_HISTORY] = Voice.without_history(config)
         preferred = config.default_voice
@@ -40,6 +50,39 @@ class VoiceLibrary:
             return self._voices[name]
         except KeyError:
             raise VoiceNotFoundError(f"there is no voice {name[:64]!r}", param="voice") from None
+
+    def _add_fitting(self, directory: Path, config: ModelConfig) -> None:
+        problems = {}
+        for name, path in _scan(directory):
+            voice = Voice.read(path)
+            if problem := voice.problem(config):
+                problems[name] = problem
+            else:
+                self._voices[name] = voice
+        self.passed_over = tuple(problems)
+        if problems:
+            logger.info(
+                "voices of another model are passed over",
+                extra={"directory": str(directory), "voices": len(problems), **_first(problems)},
+            )
+
+
+def voice_directories(model_directory: Path, own: Path | None) -> list[Path]:
+    """Where the voices of a model lie: in its directory, and in the operator's `own`.
+
+    Raises `ConfigError` where `own` is not there.
+    """
+    directories = [model_directory / name for name in MODEL_DIRECTORIES]
+    if own is None:
+        return directories
+    if not own.is_dir():
+        raise ConfigError(f"voices_directory {str(own)!r}: there is no such directory")
+    return [*directories, own]
+
+
+def _first(problems: dict[str, str]) -> dict[str, str]:
+    name, problem = next(iter(problems.items()))
+    return {"first": name, "problem": problem}
 
 
 def _scan(directory: Path) -> Iterator[tuple[str, Path]]:

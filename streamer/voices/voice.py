@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,12 @@ from streamer.models.vocabulary import ModelConfig
 Codes = npt.NDArray[np.integer]
 
 SEMANTIC_FILE = "_semantic_prompt.npy"
-_BROKEN = (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError)
+LARGEST_BYTES = 1 << 20
+"""Far more than a voice takes: Bark's largest has 60 kB."""
 _KEYS = {"semantic": "semantic_prompt", "coarse": "coarse_prompt", "fine": "fine_prompt"}
+PROMPT_KEYS = tuple(_KEYS.values())
+FILE_SUFFIXES = (".npz", *(f"_{key}.npy" for key in PROMPT_KEYS))
+"""Of the files that a voice is kept in, behind its name: the first alone, or the others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,18 +43,33 @@ class Voice:
 
     @classmethod
     def load(cls, path: Path, config: ModelConfig) -> Voice:
-        """Read Bark's `.npz` of `semantic_prompt`, `coarse_prompt`, `fine_prompt`, or Hugging Face's three files.
-
-        Of these `path` is `NAME_semantic_prompt.npy`, beside which the others lie. Raises `CheckpointError`
-        where a file is missing, broken, or no voice of this model.
-        """
-        try:
-            voice = cls(**(_read_archive(path) if path.suffix == ".npz" else _read_files(path)))
-        except (*_BROKEN, zipfile.BadZipFile, zlib.error) as error:
-            raise CheckpointError(f"voice {path} cannot be read: {error}") from error
+        """`read`, and raise `CheckpointError` too where that is no voice of this model."""
+        voice = cls.read(path)
         if problem := voice.problem(config):
             raise CheckpointError(f"voice {path} does not fit the model {config.name!r}: {problem}")
         return voice
+
+    @classmethod
+    def read(cls, path: Path) -> Voice:
+        """Read Bark's `.npz` of `semantic_prompt`, `coarse_prompt`, `fine_prompt`, or Hugging Face's three files.
+
+        Of these `path` is `NAME_semantic_prompt.npy`, beside which the others lie. What the arrays hold is for
+        `problem` to judge. Raises `CheckpointError` where a file is missing or broken.
+        """
+        try:
+            return cls(**(_read_archive(path) if path.suffix == ".npz" else _read_files(path)))
+        except Exception as error:  # a damaged file may raise nearly anything
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise CheckpointError(f"voice {path} cannot be read: {reason}") from error
+
+    def write(self, file: IO[bytes]) -> None:
+        """Write Bark's `.npz`, in the types of Bark's own."""
+        np.savez(
+            file,
+            semantic_prompt=self.semantic.astype(np.int64),
+            coarse_prompt=self.coarse.astype(np.int64),
+            fine_prompt=self.fine.astype(np.int32),
+        )
 
     def followed_by(self, last: Voice, config: ModelConfig, max_coarse_history: int | None = None) -> Voice:
         """This voice and behind it the end of `last`, of which so much that every stage still reads this one too.
@@ -109,6 +128,7 @@ class Voice:
 def _read_archive(path: Path) -> dict[str, Codes]:
     # Opened here, because numpy leaves a file open that turns out to be broken.
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        _check_size(sum(member.file_size for member in arrays.zip.infolist()))
         return {name: arrays[key] for name, key in _KEYS.items()}
 
 
@@ -116,8 +136,14 @@ def _read_files(path: Path) -> dict[str, Codes]:
     stem, arrays = path.name.removesuffix(SEMANTIC_FILE), {}
     for name, key in _KEYS.items():
         with path.with_name(f"{stem}_{key}.npy").open("rb") as file:
+            _check_size(os.fstat(file.fileno()).st_size)
             arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
     return arrays
+
+
+def _check_size(size_bytes: int) -> None:
+    if size_bytes > LARGEST_BYTES:
+        raise ValueError(f"{size_bytes} bytes are too many for a voice")
 
 
 def _is_outside(tokens: Codes, size: int) -> bool:

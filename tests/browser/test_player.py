@@ -208,6 +208,49 @@ async def test_a_phone_sees_it_all() -> None:
     phone = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
     async with serving() as server, browsing(f"http://localhost:{server.port}/", **phone) as page:
         assert await page.evaluate("() => document.documentElement.scrollWidth") <= 360
-        for button in ("#speak", "#stop"):
+        for button in ("#listen", "#speak", "#stop"):
             box = await page.locator(button).bounding_box()
             assert box["height"] >= 44 and box["width"] >= 88
+
+
+async def test_a_voice_is_listened_to_in_its_language() -> None:
+    """Voices stand by language; Listen has the chosen one say a sentence of its own, and leaves the text alone."""
+    synthesizer = FakeSynthesizer(
+        speed=4.0,
+        languages=("en", "de"),
+        voices=("v2/en_speaker_6", "v2/de_speaker_3", "en_speaker_0", "marie"),
+    )
+    async with serving(synthesizer) as server, browsing(ADDRESSES["opus"].format(port=server.port)) as page:
+        await until(page, "player.connection === 'connected' && document.querySelector('optgroup')")
+        groups = await page.eval_on_selector_all(
+            "#voice optgroup", "groups => groups.map(g => [g.label, ...[...g.children].map(o => o.value)])"
+        )
+        assert groups == [
+            ["English", "v2/en_speaker_6", "en_speaker_0"],
+            ["German", "v2/de_speaker_3"],
+            ["Other voices", "marie"],
+        ]
+        assert await page.input_value("#voice") == "v2/en_speaker_6"
+        await page.fill("#text", TEXT)
+        for voice, word in (("v2/de_speaker_3", "Hallo"), ("marie", "Hello")):
+            synthesizer.requests.clear()
+            await page.select_option("#voice", voice)
+            await page.click("#listen")
+            await until(page, "player.state === 'idle' && player.done.length > 0")
+            assert {request.voice for request in synthesizer.requests} == {voice}
+            assert synthesizer.requests[0].text.startswith(word)
+            stats = await account(page)
+            assert_heard_as_announced(stats, "opus")
+            await page.evaluate("() => (window.streamerPlayer.done.length = 0)")
+        assert await page.input_value("#text") == TEXT
+
+
+async def test_voices_of_one_language_stand_in_one_list() -> None:
+    """There is nothing to tell apart."""
+    async with serving() as server, browsing(ADDRESSES["opus"].format(port=server.port)) as page:
+        await until(
+            page, "player.connection === 'connected' && document.getElementById('voice').length === 2"
+        )
+        assert await page.locator("#voice optgroup").count() == 0
+        await page.click("#listen")
+        await until(page, "player.done.length === 1")

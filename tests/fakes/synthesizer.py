@@ -31,6 +31,7 @@ class FakeSynthesizer:
         warm_up_s: float = 0.0,
         note: str | None = None,
         languages: tuple[str, ...] = ("en",),
+        voices: tuple[str, ...] = ("tone", "other"),
         normalizes_text: bool = False,
     ) -> None:
         self.speed = speed
@@ -39,6 +40,7 @@ class FakeSynthesizer:
         self.warm_up_s = warm_up_s
         self.note = note
         self.languages = languages
+        self.voices = voices
         self.normalizes_text = normalizes_text
         self.fail_on: dict[str, StreamerError] = {}
         self.stall_on: str | None = None
@@ -56,8 +58,8 @@ class FakeSynthesizer:
         return ModelInfo(
             name="fake",
             sample_rate_hz=SAMPLE_RATE_HZ,
-            default_voice="tone",
-            voices=("tone", "other"),
+            default_voice=self.voices[0],
+            voices=self.voices,
             languages=self.languages,
             tags=(),
             max_text_tokens=200,

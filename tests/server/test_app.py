@@ -29,7 +29,10 @@ async def test_probes_and_lists_answer_over_http() -> None:
         assert (await server.get("/readyz"))[0] == 200
         voices = json.loads((await server.get("/v1/voices"))[2])
         assert voices == {
-            "voices": [{"name": "tone", "default": True}, {"name": "other", "default": False}],
+            "voices": [
+                {"name": "tone", "default": True, "language": "en"},
+                {"name": "other", "default": False, "language": "en"},
+            ],
             "default": "tone",
         }
         assert json.loads((await server.get("/v1/models"))[2])["default"] == "fake"
@@ -40,6 +43,18 @@ async def test_probes_and_lists_answer_over_http() -> None:
             assert (await server.get(path))[0] == 404
         status, _, body = await server.http(b"HEAD /livez HTTP/1.1\r\nHost: test\r\n\r\n")
         assert (status, body) == (200, b"")
+
+
+async def test_voices_are_listed_with_the_language_their_names_tell() -> None:
+    """Null where a model of several languages has a voice whose name tells none."""
+    synthesizer = FakeSynthesizer(languages=("en", "de"), voices=("announcer", "v2/de_speaker_3", "marie"))
+    async with running(synthesizer=synthesizer) as server:
+        listed = json.loads((await server.get("/v1/voices"))[2])["voices"]
+    assert [(voice["name"], voice["language"]) for voice in listed] == [
+        ("announcer", "en"),
+        ("v2/de_speaker_3", "de"),
+        ("marie", None),
+    ]
 
 
 async def test_the_port_listens_before_the_model_is_warm() -> None:

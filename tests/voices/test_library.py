@@ -49,7 +49,16 @@ def test_three_files_are_one_voice(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [None, b"", b"not an array", b"PK\x03\x04", b"\x93NUMPY\x01\x00v\x00{'descr'"]
+    "content",
+    [
+        None,
+        b"",
+        b"not an array",
+        b"PK\x03\x04",
+        b"\x93NUMPY\x01\x00v\x00{'descr'",
+        b"\x93NUMPY\x01\x00\x12\x00{'descr': (1, 2, 3\n",
+        b"\x93NUMPY\x01\x00\x10\x27" + b" " * 20_000,
+    ],
 )
 def test_a_broken_file_of_three_is_refused_by_name(tmp_path, content):
     """One that is missing, or is no array, spoils the voice."""
@@ -57,8 +66,9 @@ def test_a_broken_file_of_three_is_refused_by_name(tmp_path, content):
     (tmp_path / "bad_coarse_prompt.npy").unlink()
     if content is not None:
         (tmp_path / "bad_coarse_prompt.npy").write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"bad_"):
+    with pytest.raises(CheckpointError, match=r"bad_") as refused:
         VoiceLibrary([tmp_path], SMALL)
+    assert "\n" not in refused.value.message
 
 
 def test_the_operators_directory_adds_and_replaces(tmp_path):
@@ -148,4 +158,33 @@ def test_a_file_with_a_missing_prompt_is_refused(tmp_path):
     """All three prompts must be there."""
     np.savez(tmp_path / "bad.npz", semantic_prompt=np.arange(40))
     with pytest.raises(CheckpointError, match="coarse_prompt"):
+        VoiceLibrary([tmp_path], SMALL)
+
+
+def test_of_the_shared_directory_other_models_voices_are_passed_over(tmp_path, caplog):
+    """With a line in the log; what fits is added, and wins over the model's own of that name."""
+    caplog.set_level("INFO")
+    save(tmp_path / "model" / "one.npz")
+    save(tmp_path / "shared" / "one.npz", num_tokens=60)
+    save(tmp_path / "shared" / "v2" / "two.npz", semantic_prompt=np.full(40, 10_000))
+    library = VoiceLibrary([tmp_path / "model"], SMALL, shared=tmp_path / "shared")
+    assert library.names == ("one",) and library.passed_over == ("v2/two",)
+    assert len(library.get("one").semantic) == 60
+    (record,) = caplog.records
+    assert record.first == "v2/two" and "0..9999" in record.problem
+
+
+def test_a_broken_file_in_the_shared_directory_is_refused_by_name(tmp_path):
+    """It is nobody's voice."""
+    save(tmp_path / "one.npz")
+    (tmp_path / "bad.npz").write_bytes((tmp_path / "one.npz").read_bytes()[:500])
+    with pytest.raises(CheckpointError, match=r"bad\.npz"):
+        VoiceLibrary([], SMALL, shared=tmp_path)
+
+
+def test_a_file_larger_than_any_voice_is_not_read(tmp_path):
+    """Though it is small before it is unpacked."""
+    np.savez_compressed(tmp_path / "bad.npz", **arrays(semantic_prompt=np.zeros(1 << 22, np.int64)))
+    assert (tmp_path / "bad.npz").stat().st_size < 100_000
+    with pytest.raises(CheckpointError, match="too many for a voice"):
         VoiceLibrary([tmp_path], SMALL)

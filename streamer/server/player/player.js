@@ -5,6 +5,7 @@
 
 import { Connection } from "./connection.js";
 import { unspeakable } from "./notes.js";
+import { sampleOf } from "./samples.js";
 import { OpusSound, PcmSound, canPlayOpus } from "./sound.js";
 import {
   $,
@@ -108,9 +109,8 @@ function receiveFrame(frame) {
   sound.packet(frame.payload, current.frameMs, frame.isLast);
 }
 
-async function speak() {
+async function speak(text = $("text").value.trim()) {
   hush();
-  const text = $("text").value.trim();
   if (!text || !connection.isOpen) return;
   showError(null);
   const longest = session.limits.max_buffered_chars ?? Infinity;
@@ -125,7 +125,7 @@ async function speak() {
   Object.assign(stats, { firstAudioMs: null, loudestRms: 0 });
   numUtterances += 1;
   const id = `page-${numUtterances}`;
-  current = { id, stream: null, nextSeq: 0, sentences: [], clickedAt, isOpen: false, isOver: false };
+  current = { id, text, stream: null, nextSeq: 0, sentences: [], clickedAt, isOpen: false, isOver: false };
   const utterance = current;
   try {
     await sound.wake();
@@ -142,6 +142,12 @@ async function speak() {
     connection.send({ type: "text", id, text: piece });
   }
   connection.send({ type: "end", id });
+}
+
+/** Have the chosen voice say a sentence of its language. */
+function listen() {
+  const { language } = $("voice").selectedOptions[0].dataset;
+  speak(sampleOf(language || session.capabilities.languages?.[0]));
 }
 
 /** Choose the better of the two ways that works here, ahead of the first click. */
@@ -171,7 +177,7 @@ function use(chosen) {
 function onBrokenDecoder(error) {
   hush();
   use(new PcmSound());
-  speak().then(() => note(`The browser could not decode Opus (${error.message}); the sound comes as plain samples.`));
+  speak(current.text).then(() => note(`The browser could not decode Opus (${error.message}); the sound comes as plain samples.`));
 }
 
 /** Stop what is heard, and tell the server unless it has sent all already. */
@@ -233,7 +239,9 @@ function tellPlayed() {
 }
 
 function showButtons() {
-  $("speak").disabled = stats.connection !== "connected" || !$("text").value.trim();
+  const isConnected = stats.connection === "connected";
+  $("speak").disabled = !isConnected || !$("text").value.trim();
+  $("listen").disabled = !isConnected;
   $("stop").disabled = !current || current.isOver;
 }
 
@@ -252,6 +260,7 @@ $("speak-form").addEventListener("submit", (event) => {
   speak();
 });
 $("stop").addEventListener("click", hush);
+$("listen").addEventListener("click", listen);
 $("text").addEventListener("input", () => {
   serverNotes = [];
   refreshNotes();

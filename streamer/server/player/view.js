@@ -43,11 +43,33 @@ export function showCaption(sentences, playedMs, isActive) {
   $("caption").classList.toggle("spoken", isActive);
 }
 
+/** By language, where there are several. */
 export async function showVoices() {
   const { voices, default: usual } = await (await fetch("/v1/voices")).json();
   const chosen = $("voice").value || usual;
-  const options = voices.map(({ name }) => new Option(name, name, name === usual, name === chosen));
-  $("voice").replaceChildren(...options);
+  const groups = new Map();
+  for (const { name, language } of voices) {
+    const option = new Option(name, name, name === usual, name === chosen);
+    option.dataset.language = language ?? "";
+    const label = languageName(language);
+    groups.set(label, [...(groups.get(label) ?? []), option]);
+  }
+  const labels = [...groups.keys()].sort();
+  const shown = labels.map((label) => {
+    const group = Object.assign(document.createElement("optgroup"), { label });
+    group.append(...groups.get(label));
+    return group;
+  });
+  $("voice").replaceChildren(...(shown.length > 1 ? shown : shown.flatMap((group) => [...group.children])));
+}
+
+function languageName(code) {
+  if (!code) return "Other voices";
+  try {
+    return new Intl.DisplayNames(["en"], { type: "language" }).of(code);
+  } catch {
+    return code; // a model may name its languages as it likes
+  }
 }
 
 /** A model's `note` is its card in a sentence, such as that its voice is a first version. */

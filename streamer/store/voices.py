@@ -1,0 +1,84 @@
+"""The operator's voices on disk: plain names, checked tokens, files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from streamer.config import EngineConfig, default_voices_directory
+from streamer.errors import StoreError
+from streamer.models.vocabulary import ModelConfig
+from streamer.voices.voice import FILE_SUFFIXES, Voice
+
+NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64})?")
+
+
+def directory_of(config: EngineConfig) -> Path:
+    """Where voices are installed; it need not exist yet. Raises `StoreError` where there is no place for them."""
+    if directory := config.voices_directory or default_voices_directory():
+        return directory
+    raise StoreError("there is no home directory to keep voices in: name a place with --voices-directory")
+
+
+def check_name(name: str) -> str:
+    """`name`, which becomes a path: raises `StoreError` where it is not plain."""
+    if NAME.fullmatch(name):
+        return name
+    raise StoreError(
+        f"{name[:100]!r} is no name for a voice: it has letters, digits, _ and -, at most 64, and at most one / between"
+    )
+
+
+def is_installed(name: str, directory: Path) -> bool:
+    return any(path.exists() for path in _files(name, directory))
+
+
+def check_free(name: str, directory: Path) -> None:
+    """Raise `StoreError` where a voice of this name is installed."""
+    if is_installed(name, directory):
+        raise StoreError(f"voice {name!r} is already in {directory}: choose another name, or give --force")
+
+
+def install(voice: Voice, name: str, directory: Path, config: ModelConfig) -> Path:
+    """Write the voice into `directory`, which is made where it is missing; one of that name is replaced.
+
+    Raises `StoreError` where the voice is none of this model, or the name is not plain.
+    """
+    if problem := voice.problem(config):
+        raise StoreError(f"voice {name!r} does not fit the model {config.name!r}: {problem}")
+    path = directory / f"{check_name(name)}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Under a name that no scan takes for a voice, until it is whole.
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".incomplete", delete=False) as file:
+        half = Path(file.name)
+        try:
+            voice.write(file)
+            file.flush()
+            os.fsync(file.fileno())
+            half.chmod(0o644)  # a server may run as somebody else
+            half.replace(path)
+        except BaseException:
+            half.unlink()
+            raise
+    return path
+
+
+def remove(name: str, directory: Path) -> None:
+    """Delete the voice's files. Raises `StoreError` where there are none."""
+    found = [path for path in _files(check_name(name), directory) if path.exists()]
+    if not found:
+        raise StoreError(f"no voice {name!r} is in {directory}")
+    for path in found:
+        path.unlink()
+    if "/" in name:
+        with contextlib.suppress(OSError):  # others are left in it
+            found[0].parent.rmdir()
+
+
+def _files(name: str, directory: Path) -> list[Path]:
+    """What a voice may be kept in, whichever way it came."""
+    return [directory / f"{name}{suffix}" for suffix in FILE_SUFFIXES]

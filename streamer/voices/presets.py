@@ -1,0 +1,31 @@
+"""The names of Bark's own voices, and the language that a voice's name tells of; for lists and for the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from streamer.models.vocabulary import SMALL
+
+ANNOUNCER: Final = "announcer"
+PRESETS: Final = (
+    ANNOUNCER,
+    *(
+        f"{folder}{language}_speaker_{number}"
+        for folder in ("v2/", "")
+        for language in SMALL.languages
+        for number in range(10)
+    ),
+)
+"""The 261 that suno-ai/bark lets one ask for by name (`ALLOWED_PROMPTS`), the better second set first."""
+
+
+def language_of(name: str, spoken: Sequence[str]) -> str | None:
+    """The language of the voice `name` of a model that speaks the languages `spoken`; None where nothing tells.
+
+    Names begin with it: `v2/de_speaker_3`, `de_anna`.
+    """
+    if len(spoken) == 1:
+        return spoken[0]
+    language = "en" if name == ANNOUNCER else name.rpartition("/")[2].partition("_")[0]
+    return language if language in spoken else None
