@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 
 from streamer.backends.local import LocalSynthesizer
-from streamer.config import Config, EngineConfig, default_voices_directory
+from streamer.config import Config, EngineConfig, default_models_directory, default_voices_directory
 from streamer.errors import ConfigError
 from streamer.models.checkpoint import read_model_config
+from streamer.models.installed import find_model
 from streamer.models.vocabulary import ModelConfig
 from streamer.server.app import Server
 from streamer.synthesis import Synthesizer
@@ -25,7 +26,7 @@ def build_synthesizer(config: EngineConfig) -> Synthesizer:
     """
     device = choose_device(config.device)
     return LocalSynthesizer.load(
-        config.model or BUILTIN_MODEL,
+        model_directory(config),
         device=device,
         dtype=choose_dtype(config.dtype, device),
         num_slots=config.num_slots,
@@ -44,13 +45,20 @@ def build_server(config: Config) -> Server:
 
 def read_config(config: EngineConfig) -> ModelConfig:
     """What the model that the settings name is like, without loading it. Raises `CheckpointError`."""
-    return read_model_config(config.model or BUILTIN_MODEL)
+    return read_model_config(model_directory(config))
 
 
 def read_voices(config: EngineConfig, model: ModelConfig) -> VoiceLibrary:
     """The voices that a server with these settings has. Raises `CheckpointError` and `ConfigError`."""
-    directories = voice_directories(config.model or BUILTIN_MODEL, config.voices_directory)
+    directories = voice_directories(model_directory(config), config.voices_directory)
     return VoiceLibrary(directories, model, shared=_shared_voices(config))
+
+
+def model_directory(config: EngineConfig) -> Path:
+    """Where the model is that the settings name. Raises `CheckpointError` where there is none."""
+    if config.model is None:
+        return BUILTIN_MODEL
+    return find_model(config.model, config.models_directory or default_models_directory())
 
 
 def _shared_voices(config: EngineConfig) -> Path | None:
@@ -60,7 +68,8 @@ def _shared_voices(config: EngineConfig) -> Path | None:
 def choose_device(name: str) -> str:
     """`auto` is the GPU where there is one. Raises `ConfigError` for a device this machine lacks."""
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        has_apple_gpu = torch.backends.mps.is_available()
+        return "cuda" if torch.cuda.is_available() else "mps" if has_apple_gpu else "cpu"
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:

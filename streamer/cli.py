@@ -26,6 +26,7 @@ from streamer.flags import (
     read_manner,
     read_settings,
 )
+from streamer.store.model_commands import add_models_commands
 from streamer.store.voice_commands import add_voices_commands
 
 if TYPE_CHECKING:
@@ -80,9 +81,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_voices_commands(commands)
 
-    models = commands.add_parser("models", help="say what the model is and can do")
-    add_options(models, MODEL_OPTIONS)
-    models.set_defaults(run=_models)
+    add_models_commands(commands)
 
     bench = commands.add_parser("bench", help="load a running server and say what its listeners hear")
     bench.add_argument("url", help="ws://host:port/v1/stream")
@@ -186,16 +185,6 @@ def _say(parsed: argparse.Namespace) -> int:
     audio.save(parsed.output)
     cut = "; a sentence was cut that the model did not end" if audio.truncated else ""
     print(f"{parsed.output}: {audio.duration_s:.2f} s, seed {audio.seed}{cut}")
-    return 0
-
-
-def _models(parsed: argparse.Namespace) -> int:
-    from streamer.assembly import build_synthesizer
-
-    info = build_synthesizer(read_settings(parsed).engine).info
-    print(f"{info.name}: {info.sample_rate_hz} Hz, {len(info.voices)} voice(s)")
-    print(f"languages: {', '.join(info.languages) or 'none'}")
-    print(f"tags: {', '.join(info.tags) or 'none'}")
     return 0
 
 

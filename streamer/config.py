@@ -26,7 +26,9 @@ CONFIG_FILE_VARIABLE = "STREAMER_CONFIG"
 class EngineConfig:
     """Which model speaks, and on what."""
 
-    model: Path | None = option(None, "model directory or Suno checkpoint set; none: the built-in voice")
+    model: Path | None = option(
+        None, "an installed model's name, or a model directory; none: the built-in voice"
+    )
     device: str = option("auto", "torch device: auto, cpu, cuda, cuda:1 …")
     dtype: str = option(
         "auto", "number format of the weights", choices=("auto", "float32", "bfloat16", "float16", "int8")
@@ -48,6 +50,9 @@ class EngineConfig:
     )
     num_threads: int | None = option(
         None, "CPU threads of the engine; none: one fewer than cores", minimum=1, maximum=1024
+    )
+    models_directory: Path | None = option(
+        None, "where installed models are; none: in ~/.local/share/streamer/models (see Models)"
     )
     voices_directory: Path | None = option(
         None, "further voices (.npz history prompts) besides the model's; none: those that were installed"
@@ -209,18 +214,27 @@ def load_config(
     return Config(**sections)
 
 
+def default_models_directory(environ: Mapping[str, str] | None = None) -> Path | None:
+    """Where this user's models are, unless `models_directory` names a place; as `default_voices_directory`."""
+    return _user_directory("models", environ)
+
+
 def default_voices_directory(environ: Mapping[str, str] | None = None) -> Path | None:
     """Where this user's voices are, unless `voices_directory` names a place; None for a user without a home.
 
     After the XDG base directory specification; the directory need not exist. `environ`: the process environment
     where None.
     """
+    return _user_directory("voices", environ)
+
+
+def _user_directory(name: str, environ: Mapping[str, str] | None) -> Path | None:
     data = Path((os.environ if environ is None else environ).get("XDG_DATA_HOME", ""))
     try:
         data = data if data.is_absolute() else Path("~/.local/share").expanduser()
     except RuntimeError:
         return None
-    return data / "streamer" / "voices"
+    return data / "streamer" / name
 
 
 def _from_toml(path: Path | None, errors: list[str]) -> Iterator[tuple[str, str, object]]:

@@ -13,7 +13,7 @@ from streamer.sampling import RANGES
 if TYPE_CHECKING:
     from streamer.inprocess import Manner
 
-MODEL_OPTIONS = ("model", "device", "dtype", "num_threads", "voices_directory")
+MODEL_OPTIONS = ("model", "models_directory", "device", "dtype", "num_threads", "voices_directory")
 
 
 def add_manner(parser: argparse.ArgumentParser) -> None:

@@ -20,6 +20,18 @@ def test_the_first_gpu_is_taken(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     assert choose_device(name) == name
 
 
+@pytest.mark.parametrize(
+    ("has_cuda", "has_mps", "device"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")]
+)
+def test_auto_takes_the_gpu_there_is(
+    has_cuda: bool, has_mps: bool, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NVIDIA's before Apple's, the CPU where there is neither."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: has_mps)
+    assert choose_device("auto") == device
+
+
 def test_another_gpu_than_the_first_is_refused_with_the_way_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else its streams and events would silently be the first one's."""
     monkeypatch.setattr(torch, "empty", lambda *_, **__: None)

@@ -7,8 +7,10 @@ fine.safetensors and codec.safetensors (weight normalization folded), and the to
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from safetensors.torch import save_file
@@ -29,6 +31,8 @@ from streamer.models.wide import fastest_blocks
 
 _PARTS = ("semantic", "coarse", "fine", "codec")
 INT8 = "int8"
+MIXED = "-mixed"
+"""The end of a model's name whose stages come from several."""
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -73,7 +77,8 @@ def load_model(
     assert isinstance(fine, FineGpt)
     fine.tie_weights()
     for name, network in networks.items():
-        network.to(device).eval()
+        # As in Bark's own code, whose codec does not run on Apple's GPUs.
+        network.to("cpu" if name == "codec" and torch.device(device).type == "mps" else device).eval()
         if isinstance(network, Int8Gpt):
             network.warm_up()
         elif isinstance(network, CausalGpt) and torch.device(device).type == "cuda":
@@ -84,6 +89,27 @@ def load_model(
 def read_model_config(path: Path) -> ModelConfig:
     """The config of the model directory `path`, whoever made it; raises `CheckpointError` as `load_model` does."""
     return _read(path).config
+
+
+def convert_model(
+    path: Path,
+    target: Path,
+    *,
+    dtype: torch.dtype | str = torch.float32,
+    parts: Mapping[str, Path] = MappingProxyType({}),
+) -> None:
+    """Write the model directory `path`, whoever made it, as one of ours: what training left beside the weights goes.
+
+    `parts`: other model directories, by the stage ("semantic", "coarse", "fine") whose weights are taken from each.
+    Raises `CheckpointError` where a file is at fault, or where the parts do not go together.
+    """
+    checkpoint = _read(path)
+    for name, other in parts.items():
+        checkpoint = _with_part(checkpoint, name, _read(other), other)
+    networks = _build(checkpoint.config)
+    for name, network in networks.items():
+        fill(network, getattr(checkpoint, name))
+    save_model(LoadedModel(checkpoint.config, directory=path, **networks), target, dtype=dtype)  # type: ignore[arg-type]
 
 
 def save_model(loaded: LoadedModel, path: Path, *, dtype: torch.dtype | str = torch.float32) -> None:
@@ -109,6 +135,19 @@ def save_model(loaded: LoadedModel, path: Path, *, dtype: torch.dtype | str = to
     tokenizer = loaded.directory / loaded.config.tokenizer.file
     if tokenizer.is_file() and loaded.directory.resolve() != path.resolve():
         shutil.copyfile(tokenizer, path / tokenizer.name)
+
+
+def _with_part(checkpoint: Checkpoint, name: str, given: Checkpoint, source: Path) -> Checkpoint:
+    """The checkpoint with one stage of another, of whatever size, but with the same tokens and windows."""
+    mine, other = getattr(checkpoint.config, name), getattr(given.config, name)
+    if replace(mine, transformer=other.transformer) != other:
+        raise CheckpointError(
+            f"{source}: its {name} stage has other tokens or windows than the model it is to join"
+        )
+    base = checkpoint.config.name.removesuffix(MIXED)
+    config = replace(checkpoint.config, name=base + MIXED, **{name: other})
+    check_config(config, str(source))
+    return replace(checkpoint, config=config, **{name: getattr(given, name)})
 
 
 def _read(path: Path) -> Checkpoint:

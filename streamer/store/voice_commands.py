@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Commands = _SubParsersAction[argparse.ArgumentParser]
 
 PLACE_OPTIONS = ("voices_directory",)
-FIT_OPTIONS = ("model", "voices_directory")
+FIT_OPTIONS = ("model", "models_directory", "voices_directory")
 
 
 def add_voices_commands(commands: Commands) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from bark_files import save_suno_stage
+from fakes.bark_files import save_suno_stage
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from fakes.hub import FakeHub, running_hub, use_hub
+from fakes.hugging_face_bark import bark, hugging_face_directory, suno_directory  # noqa: F401
 from huggingface_hub import close_session, constants
 
 

@@ -1,0 +1,169 @@
+"""Installs models: fetched from a hub file by file, or converted from other layouts; whole, or not at all."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from streamer.errors import StoreError
+from streamer.models.checkpoint import convert_model, read_model_config
+from streamer.models.installed import NAME
+from streamer.store.catalogue import CODEC_ADDRESS, CODEC_FILE, CODEC_SHA256_PREFIX, ORIGINAL_FILES, VOICES
+from streamer.store.hub import Progress, Repository, fetch, fetch_address, sha256
+from streamer.voices.library import MODEL_DIRECTORIES
+from streamer.voices.voice import PROMPT_KEYS
+
+MANIFEST: Final = "manifest.json"
+_PARTIAL: Final = ".partial"
+_TOKENIZERS: Final = ("tokenizer.json", "vocab.txt")
+_WHOLE_WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")
+_SHARD: Final = re.compile(r"(model|pytorch_model)-\d{5}-of-\d{5}\.(safetensors|bin)")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Where a model came from, and the SHA-256 of each of its files, by path."""
+
+    repository: str | None
+    revision: str | None
+    licence: str | None
+    files: dict[str, str]
+
+    def write(self, directory: Path) -> None:
+        (directory / MANIFEST).write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+
+def read_manifest(directory: Path) -> Manifest | None:
+    """The manifest of a model, None where it has none. Raises `StoreError` for one that is broken."""
+    path = directory / MANIFEST
+    if not path.is_file():
+        return None
+    try:
+        manifest = Manifest(**json.loads(path.read_bytes()))
+        texts = [*manifest.files, *manifest.files.values()]
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise StoreError(f"{path} is no manifest: {error}") from error
+    if not all(isinstance(text, str) for text in texts):
+        raise StoreError(f"{path} is no manifest: files are not named with their checksums")
+    return manifest
+
+
+def installed_name(repository: Repository, original: str | None) -> str:
+    """What a model is called once it is installed; Suno's own files beside Hugging Face's are another model."""
+    return repository.name if original is None else f"{repository.name}-{original}-original"
+
+
+def files_of(repository: Repository, original: str | None) -> tuple[str, ...]:
+    """The files that are needed: weights, sizes, vocabulary and two voices.
+
+    `original`: "large" or "small" of Suno's own files instead of Hugging Face's weights. Raises `StoreError` where
+    the repository lacks what cannot be done without.
+    """
+    there = repository.files
+    tokenizer = next((name for name in _TOKENIZERS if name in there), None)
+    weights = _weights(repository) if original is None else ORIGINAL_FILES[original]
+    config = ("config.json",) if original is None else ()
+    needed = (*config, *weights, tokenizer or _TOKENIZERS[0])
+    if missing := [name for name in needed if name not in there]:
+        raise StoreError(f"{repository.name} has no {missing[0]}: it is no repository of Bark's")
+    voices = [f"speaker_embeddings/{voice}_{key}.npy" for voice in VOICES for key in PROMPT_KEYS]
+    return (*needed, *(name for name in voices if name in there))
+
+
+def pull(
+    repository: Repository,
+    directory: Path,
+    *,
+    original: str | None = None,
+    on_progress: Progress = lambda _: None,
+) -> Path:
+    """Fetch a model into `directory`; returns where it is. A run that broke off is gone on with.
+
+    Raises `StoreError`, and leaves nothing that looks like a model, where the network fails; `CheckpointError` where
+    the files are none of Bark's.
+    """
+    name = installed_name(repository, original)
+    partial = directory / _PARTIAL / name.replace("/", "--")
+    partial.mkdir(parents=True, exist_ok=True)
+    digests = fetch(repository, files_of(repository, original), partial, on_progress=on_progress)
+    if original is not None:
+        digests[CODEC_FILE] = fetch_address(
+            CODEC_ADDRESS, partial / CODEC_FILE, sha256_prefix=CODEC_SHA256_PREFIX, on_progress=on_progress
+        )
+    read_model_config(partial)
+    Manifest(repository.name, repository.commit, repository.licence, digests).write(partial)
+    return _install(partial, directory / name)
+
+
+def convert(source: Path, target: Path, *, dtype: str, parts: Mapping[str, Path]) -> Path:
+    """Write the model in `source` as a directory of ours, vocabulary and voices included; returns `target`.
+
+    `parts`: other models, by the stage (semantic, coarse, fine) that is taken from each. Raises `CheckpointError`,
+    and leaves nothing at `target`, where a file is broken or the parts do not go together.
+    """
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        convert_model(source, partial, dtype=dtype, parts=parts)
+        for folder in MODEL_DIRECTORIES:
+            if (source / folder).is_dir():
+                shutil.copytree(source / folder, partial / folder, ignore=_all_but_voices)
+        origin = read_manifest(source)
+        origin = origin or Manifest(None, None, None, {})
+        files = sorted(path for path in partial.rglob("*") if path.is_file())
+        digests = {path.relative_to(partial).as_posix(): sha256(path) for path in files}
+        Manifest(origin.repository, origin.revision, origin.licence, digests).write(partial)
+        return _install(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_name(name: str) -> str:
+    """`name`; raises `StoreError` where no model can be called so."""
+    if NAME.fullmatch(name):
+        return name
+    raise StoreError(f"{name[:200]!r} is no model's name: give owner/name, as suno/bark")
+
+
+def _weights(repository: Repository) -> tuple[str, ...]:
+    there = repository.files
+    for name in _WHOLE_WEIGHTS:
+        if name in there:
+            return (name,)
+        if f"{name}.index.json" in there:
+            stem, _, suffix = name.rpartition(".")
+            shards = [file for file in there if _SHARD.fullmatch(file)]
+            return (
+                f"{name}.index.json",
+                *(file for file in shards if file.startswith(stem) and file.endswith(suffix)),
+            )
+    raise StoreError(f"{repository.name} has no {' or '.join(_WHOLE_WEIGHTS)}: it holds no weights of Bark's")
+
+
+def _install(partial: Path, target: Path) -> Path:
+    """Put the finished directory in its place, in one step; what was there before goes."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        old = target.with_name(f".{target.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        target.rename(old)
+        partial.rename(target)
+        shutil.rmtree(old)
+    else:
+        partial.rename(target)
+    return target
+
+
+def _all_but_voices(folder: str, names: list[str]) -> list[str]:
+    """Of a voices' folder only voices are copied, and no links."""
+    paths = [Path(folder, name) for name in names]
+    return [
+        path.name
+        for path in paths
+        if path.is_symlink() or not (path.is_dir() or path.suffix in (".npz", ".npy"))
+    ]

@@ -1,0 +1,141 @@
+"""Says whether an installed model is whole, and whether our engine makes of Suno's weights what was published."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from streamer.engine.engine import Engine
+from streamer.engine.request import Request
+from streamer.errors import CheckpointError, StoreError, StreamerError
+from streamer.models.checkpoint import LoadedModel, load_model
+from streamer.stages.chain import build_stages
+from streamer.stages.sentence import SentencePrompt, SentenceWork
+from streamer.store.hub import sha256
+from streamer.store.models import read_manifest
+from streamer.synthesis import PcmChunk, SamplingParams
+from streamer.text.tokenizer import load_tokenizer
+from streamer.voices.library import VoiceLibrary, voice_directories
+
+GREEDY: Final = SamplingParams(seed=0, text_temp=0.0, waveform_temp=0.0, fine_temp=None, min_eos_p=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at: `is_good` None where there was nothing to look at."""
+
+    name: str
+    is_good: bool | None
+    found: str
+
+
+def verify(directory: Path, *, device: str = "cpu") -> Iterator[Check]:
+    """Look at a model's files, weights, vocabulary, voices, and what it says; each check as it is done."""
+    yield _checksums(directory)
+    try:
+        model = load_model(directory, device=device)
+        tokenizer = load_tokenizer(model.config.tokenizer, directory)
+        voices = VoiceLibrary(voice_directories(directory, None), model.config)
+    except CheckpointError as error:
+        yield Check("files", False, error.message)
+        return
+    what = f"{model.config.name}: weights, {tokenizer.num_ids} word pieces, {len(voices.names)} voices"
+    yield Check("files", True, what)
+    golden = json.loads(Path(__file__).with_name("golden.json").read_text())
+    if why := _why_not(golden, model, voices, directory):
+        yield Check("published tokens", None, why)
+        return
+    yield from published_tokens(golden, model, voices)
+
+
+def published_tokens(golden: dict[str, Any], model: LoadedModel, voices: VoiceLibrary) -> Iterator[Check]:
+    """Speak the text that the tokens were published for, always taking the likeliest; compare stage by stage."""
+    config = model.config
+    # The whole sentence in one chunk, as the reference runs its fine model.
+    fine = replace(config.fine, chunk_frames=(config.fine.context - config.fine.history,))
+    model = replace(model, config=replace(config, fine=fine))
+    text = tuple(load_tokenizer(config.tokenizer, model.directory).encode(golden["text"]))
+    prompt = SentencePrompt(text, voices.get(golden["voice"]), GREEDY, 0, config.semantic.max_tokens)
+    work = SentenceWork(prompt, model.config)
+    engine = Engine(
+        build_stages(model, num_slots=1),
+        num_slots=1,
+        sample_rate_hz=config.codec.sample_rate_hz,
+        generate_ahead_s=1e9,
+    )
+    outlet = _Outlet()
+    engine.submit(Request("golden", work, outlet))
+    while engine.step():
+        pass
+    if outlet.error is not None:
+        yield Check("published tokens", False, outlet.error.message)
+        return
+    yield _compared("semantic", work.semantic.tokens, golden["semantic"])
+    yield _compared("coarse", work.coarse.tokens, golden["coarse"])
+    num_frames = len(golden["fine"][0])
+    codes = work.fine.codes[: len(golden["fine"]), :num_frames].T.flatten().tolist()
+    yield _compared("fine", codes, [code for frame in zip(*golden["fine"], strict=True) for code in frame])
+
+
+def _checksums(directory: Path) -> Check:
+    manifest = read_manifest(directory)
+    if manifest is None or not manifest.files:
+        return Check("checksums", None, "no manifest: it was not installed by `streamer models`")
+    for name, digest in manifest.files.items():
+        path = (directory / name).resolve()
+        if not path.is_relative_to(directory.resolve()) or not path.is_file():
+            return Check("checksums", False, f"{name} is missing")
+        if sha256(path) != digest:
+            return Check("checksums", False, f"{name} is not what was installed")
+    origin = (
+        f"{manifest.repository} {(manifest.revision or '')[:12]}" if manifest.repository else "another place"
+    )
+    return Check("checksums", True, f"{len(manifest.files)} files as they came from {origin}")
+
+
+def _why_not(golden: dict[str, Any], model: LoadedModel, voices: VoiceLibrary, directory: Path) -> str | None:
+    """Why the published tokens say nothing of this model, or None where they do."""
+    manifest = read_manifest(directory)
+    sizes = model.config.semantic.transformer
+    if any(getattr(sizes, name) != value for name, value in golden["sizes"].items()):
+        return f"there are none for these sizes, only for {golden['repository']}"
+    if manifest is not None and manifest.repository not in (None, golden["repository"]):
+        return f"there are none for {manifest.repository}, only for {golden['repository']}"
+    if golden["voice"] not in voices.names:
+        return f"they were made with the voice {golden['voice']}: `streamer models pull` brings it"
+    return None
+
+
+def _compared(stage: str, made: list[int], published: list[int]) -> Check:
+    num_same = sum(
+        1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(made, published, strict=False))
+    )
+    return Check(
+        "published tokens", num_same == len(published), f"{num_same} of {len(published)} {stage} tokens"
+    )
+
+
+class _Outlet:
+    error: StreamerError | None = None
+
+    def deliver(self, chunk: PcmChunk) -> None:
+        pass
+
+    def fail(self, error: StreamerError) -> None:
+        self.error = error
+
+
+def check_all(checks: Iterator[Check]) -> None:
+    """Print each check; raises `StoreError` at the end where one was bad."""
+    bad = []
+    for check in checks:
+        mark = {True: "good", False: "BAD", None: "-"}[check.is_good]
+        print(f"{mark:4}  {check.name}: {check.found}", flush=True)
+        if check.is_good is False:
+            bad.append(check)
+    if bad:
+        raise StoreError(f"{bad[0].name}: {bad[0].found}")
