@@ -105,14 +105,19 @@ class SentenceStream:
                     while not self._queue.empty():
                         self._queue.get_nowait()
                     return False
-                if chunk.is_last and request.wants_history:
-                    # What a sentence cut in the middle ends with is nothing to go on from.
-                    spoken_as = None if chunk.truncated else chunk.history
-                    self.spoken_as.set_result(spoken_as or request.history)
+                if chunk.is_last:
+                    break
                 await self._put(chunk)
         finally:
             if isinstance(chunks, AsyncGenerator):
                 await chunks.aclose()
+        # It is made, whenever it may be heard: what goes on from it can begin.
+        if request.wants_history:
+            # What a sentence cut in the middle ends with is nothing to go on from.
+            spoken_as = None if chunk.truncated else chunk.history
+            self.spoken_as.set_result(spoken_as or request.history)
+        await self._put(chunk)
+        return True
 
     async def _put(self, item: PcmChunk | Exception | None) -> None:
         while self._is_heard and self._queue.qsize() >= CHUNKS_AHEAD:
