@@ -25,6 +25,7 @@ bench: install-test
 	$(BIN)/python -m benchmarks.first_packet $(ARGS)
 	$(BIN)/python -m benchmarks.first_audio
 	$(BIN)/python -m benchmarks.live_text
+	$(BIN)/python -m benchmarks.together
 	$(BIN)/python -m benchmarks.server_cost --streams 1 64
 	$(BIN)/python -m benchmarks.stages
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import capacity, gpu_evidence, live_text, server_cost
+from benchmarks import capacity, gpu_evidence, live_text, server_cost, together
 
 
 def test_the_server_alone_serves_every_stream_of_the_metronome():
@@ -30,6 +30,18 @@ async def test_live_text_is_written_word_by_word_and_heard(has_pause):
         async with asyncio.timeout(30):
             row = await live_text.write(server.address, 100.0, 0, has_pause=has_pause)
     assert 0 < row["first_packet_ms"] <= row["audible_ms"]
+
+
+async def test_listeners_who_come_together_are_heard_one_by_one():
+    """Each has figures of his own, and one who comes later is not counted from the first one's moment."""
+    from fakes.synthesizer import FakeSynthesizer
+    from server.speaking import configured, running
+
+    async with running(configured(), FakeSynthesizer(speed=20.0)) as server:
+        async with asyncio.timeout(30):
+            rows = await together.listen_together(server.address, 2, 0.5, "early", 0)
+    assert len(rows) == 2
+    assert all(0 < row["audible_ms"] < 500 + 1000 * together.CONNECT_S for row in rows)
 
 
 def test_the_gpu_command_goes_on_after_a_part_fails(tmp_path):
