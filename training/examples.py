@@ -29,6 +29,7 @@ from training.recipe import (
     shards,
     split,
 )
+from training.teacher import speaker_of
 
 Ints = npt.NDArray[np.int16]
 IGNORED = -100
@@ -39,11 +40,12 @@ NO_HISTORY = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """One sentence: its text, semantic tokens [50 Hz] and codes [codebooks, 75 Hz]."""
+    """One sentence: its text, semantic tokens [50 Hz], codes [codebooks, 75 Hz], and who speaks."""
 
     text: str
     semantic: Ints
     codes: Ints
+    speaker: str
 
     @property
     def coarse(self) -> npt.NDArray[np.int64]:
@@ -61,12 +63,28 @@ def read_shard(work: Path, name: str) -> list[Spoken]:
     path = work / "codes" / f"{name}.npy"
     codes = np.load(path) if path.exists() else np.zeros((NUM_CODEBOOKS, frames.sum()), np.int16)
     parts = zip(rows, split(features["semantic"], features["tokens"]), split(codes, frames), strict=True)
-    return [Spoken(row["text"], tokens, part) for row, tokens, part in parts]
+    speaker = speaker_of(name).name
+    return [Spoken(row["text"], tokens, part, speaker) for row, tokens, part in parts]
 
 
 def read_spoken(work: Path, *, held_out: bool = False) -> list[Spoken]:
     """All sentences to train on (or those held out)."""
     return [item for name in shards(work, held_out=held_out) for item in read_shard(work, name)]
+
+
+class Company:
+    """Sentences, each with others of the same speaker to be the voice's history."""
+
+    def __init__(self, spoken: list[Spoken]) -> None:
+        self._spoken = spoken
+        self._by_speaker: dict[str, list[Spoken]] = {}
+        for item in spoken:
+            self._by_speaker.setdefault(item.speaker, []).append(item)
+
+    def pair(self, chance: random.Random) -> tuple[Spoken, Spoken]:
+        """A sentence, and another of its speaker's."""
+        item = chance.choice(self._spoken)
+        return item, chance.choice(self._by_speaker[item.speaker])
 
 
 class SemanticExamples:
@@ -120,13 +138,13 @@ class CoarseExamples:
     """One window of the coarse stage, with another sentence as the voice's history, or none."""
 
     def __init__(self, spoken: list[Spoken]) -> None:
-        self._spoken = [item for item in spoken if len(item.semantic) > 20]
+        self._company = Company([item for item in spoken if len(item.semantic) > 20])
         self._windows = CoarseWindows.from_config(CONFIG)
 
     def example(self, chance: random.Random) -> tuple[list[int], list[int]]:
         """(input, targets) of a random window: every coarse token in it is a target, context included."""
         windows, config = self._windows, CONFIG.coarse
-        item, voice = chance.choice(self._spoken), chance.choice(self._spoken)
+        item, voice = self._company.pair(chance)
         semantic, coarse = item.semantic.astype(np.int64).tolist(), item.coarse.tolist()
         num_history, num_coarse = 0, 0
         if chance.random() > 0.1:
@@ -162,7 +180,7 @@ class FineExamples:
     """A chunk of the fine stage: fixed frames on its left, nothing but pad on its right."""
 
     def __init__(self, spoken: list[Spoken]) -> None:
-        self._spoken = [item for item in spoken if item.codes.shape[1] > 16]
+        self._company = Company([item for item in spoken if item.codes.shape[1] > 16])
 
     def batch(self, rows: int, codebook: int, chance: random.Random) -> tuple[Tensor, Tensor]:
         """Codes [rows, codebooks, context] as they stand before `codebook` is predicted; targets [rows, context]."""
@@ -170,7 +188,7 @@ class FineExamples:
         buffer = torch.full((rows, NUM_CODEBOOKS, FINE_CONTEXT), config.pad_token)
         targets = torch.full((rows, FINE_CONTEXT), IGNORED)
         for row in range(rows):
-            item, voice = chance.choice(self._spoken), chance.choice(self._spoken)
+            item, voice = self._company.pair(chance)
             codes = np.concatenate([voice.codes[:, -FINE_HISTORY:], item.codes], axis=1).astype(np.int64)
             size = min(chance.choice(config.chunk_frames), FINE_CONTEXT - FINE_HISTORY)
             first = chance.randrange(voice.codes[:, -FINE_HISTORY:].shape[1], codes.shape[1])

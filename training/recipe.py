@@ -18,6 +18,7 @@ from streamer.models.vocabulary import (
     TransformerConfig,
 )
 from training.features import FRAME_HZ, NUM_FEATURES, NUM_SEMANTIC, SAMPLE_RATE_HZ, SEMANTIC_HZ
+from training.teacher import SPEAKERS
 
 CONSONANTS = "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split()
 VOWELS = "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split()
@@ -76,7 +77,7 @@ CONFIG = ModelConfig(
         num_lstm_layers=1,
     ),
     tokenizer=TokenizerConfig(kind="phonemes", file="lexicon.txt.gz", symbols=SYMBOLS),
-    default_voice="joe",
+    default_voice=SPEAKERS[0].name,
     languages=("en",),
     normalize_text=True,
     # A small model's second thoughts are seldom good ones: cooler than Bark's 0.7.
@@ -84,8 +85,8 @@ CONFIG = ModelConfig(
 )
 assert CONFIG.codec.frame_rate_hz == FRAME_HZ
 
-NUM_HELD_OUT = 3
-"""The first shards, which no training sees: 300 sentences to judge by."""
+NUM_HELD_OUT = 4
+"""The first shards, which no training sees: 200 sentences of each speaker to judge by."""
 
 
 def shards(work: Path, *, held_out: bool = False) -> list[str]:

@@ -1,5 +1,8 @@
 """The teacher reads: Piper's voice speaks every sentence and tells how long each phoneme lasted.
 
+Every other shard is read by a second speaker: the same voice, asked to speak slower and played faster by as much,
+so that its pitch and its formants are higher while its pace is the same.
+
 Shards of 100 sentences, `NNNNN.npz` (sound, int16 at 24 kHz) and `NNNNN.json` (text, phonemes and their lengths
 in samples at 24 kHz); shards that exist are kept, so that a stopped run goes on.
 """
@@ -10,6 +13,8 @@ import argparse
 import json
 import re
 import time
+from dataclasses import dataclass
+from fractions import Fraction
 from multiprocessing import Process
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,23 +30,46 @@ SAMPLE_RATE_HZ = 24_000
 SHARD_SENTENCES = 100
 
 
-def read_shard(voice: PiperVoice, texts: list[str]) -> tuple[np.ndarray, list[dict[str, object]]]:
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Who reads. `lift`: how much higher than the teacher's own are pitch and formants."""
+
+    name: str
+    lift: Fraction
+
+
+SPEAKERS = (Speaker("joe", Fraction(1)), Speaker("jane", Fraction(6, 5)))
+
+
+def speaker_of(shard: str) -> Speaker:
+    """Whose the shard of this name is."""
+    return SPEAKERS[int(shard) % len(SPEAKERS)]
+
+
+def read_shard(
+    voice: PiperVoice, speaker: Speaker, texts: list[str]
+) -> tuple[np.ndarray, list[dict[str, object]]]:
     """Speak `texts`: all sounds in a row, and per sentence its text, start, length and alignment."""
+    from piper import SynthesisConfig
     from scipy.signal import resample_poly
 
+    settings = SynthesisConfig(length_scale=voice.config.length_scale * float(speaker.lift))
     sounds: list[np.ndarray] = []
     rows: list[dict[str, object]] = []
     start = 0
     for text in texts:
         # Our own spelling of the letter's name is another word to the teacher.
-        chunks = list(voice.synthesize(re.sub(r"\bay\b", "eh", text), include_alignments=True))
+        said = re.sub(r"\bay\b", "eh", text)
+        chunks = list(voice.synthesize(said, settings, include_alignments=True))
         if len(chunks) != 1 or not chunks[0].phoneme_alignments:
             continue
         chunk = chunks[0]
-        scale = SAMPLE_RATE_HZ / chunk.sample_rate
-        sound = resample_poly(chunk.audio_float_array, 160, 147).astype(np.float32)
+        scale = Fraction(SAMPLE_RATE_HZ, chunk.sample_rate) / speaker.lift
+        sound = resample_poly(chunk.audio_float_array, scale.numerator, scale.denominator).astype(np.float32)
         sound = np.clip(sound * 32767, -32768, 32767).astype(np.int16)
-        alignment = [[item.phoneme, round(item.num_samples * scale, 1)] for item in chunk.phoneme_alignments]
+        alignment = [
+            [item.phoneme, round(item.num_samples * float(scale), 1)] for item in chunk.phoneme_alignments
+        ]
         rows.append({"text": text, "start": start, "length": len(sound), "phonemes": alignment})
         sounds.append(sound)
         start += len(sound)
@@ -60,11 +88,13 @@ def work(folder: Path, texts: list[str], worker: int, num_workers: int, deadline
     for number in range(worker, -(-len(texts) // SHARD_SENTENCES), num_workers):
         if time.monotonic() > deadline:
             return
-        if (folder / f"{number:05d}.json").exists():
+        name = f"{number:05d}"
+        if (folder / f"{name}.json").exists():
             continue
-        sound, rows = read_shard(voice, texts[number * SHARD_SENTENCES : (number + 1) * SHARD_SENTENCES])
-        np.savez(folder / f"{number:05d}.npz", sound=sound)
-        (folder / f"{number:05d}.json").write_text(json.dumps(rows))
+        shard = texts[number * SHARD_SENTENCES : (number + 1) * SHARD_SENTENCES]
+        sound, rows = read_shard(voice, speaker_of(name), shard)
+        np.savez(folder / f"{name}.npz", sound=sound)
+        (folder / f"{name}.json").write_text(json.dumps(rows))
 
 
 def main() -> None:

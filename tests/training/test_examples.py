@@ -15,11 +15,11 @@ from training.recipe import CONFIG
 from training.train_gpt import Optimizers, StageLoss, new_model
 
 
-def spoken(num_tokens: int, seed: int) -> Spoken:
+def spoken(num_tokens: int, seed: int, speaker: str = "joe", first_code: int = 0) -> Spoken:
     chance = np.random.default_rng(seed)
     semantic = chance.integers(0, NUM_SEMANTIC, num_tokens).astype(np.int16)
-    codes = chance.integers(0, 1024, (8, num_tokens * 3 // 2)).astype(np.int16)
-    return Spoken(f"sentence {seed}", semantic, codes)
+    codes = chance.integers(first_code, 1024, (8, num_tokens * 3 // 2)).astype(np.int16)
+    return Spoken(f"sentence {seed}", semantic, codes, speaker)
 
 
 def test_the_recipe_fits_itself() -> None:
@@ -75,6 +75,24 @@ def test_a_fine_example_shows_what_the_stage_shows() -> None:
             assert (codes[row, :codebook, columns] != pad).all()
             assert (codes[row, :, : columns[0]] != pad).all()
             assert len(columns) <= CONFIG.fine.context - CONFIG.fine.history
+
+
+def test_a_sentence_goes_on_from_its_own_speaker() -> None:
+    """Nobody's history is another's voice: of two speakers with codes of their own, each example has one's only."""
+    items = [spoken(100, seed, "joe", 0) for seed in range(3)]
+    for item in items:
+        item.codes[:] //= 2
+    items += [spoken(100, seed, "jane", 512) for seed in range(3)]
+    chance = random.Random(0)
+    for _ in range(50):
+        _, targets = CoarseExamples(items).example(chance)
+        codes = (np.array([token for token in targets if token != IGNORED]) - NUM_SEMANTIC) % 1024
+        assert len({int(code) >= 512 for code in codes}) == 1
+    codes_before, targets_of_chunk = FineExamples(items).batch(16, 7, chance)
+    for row in range(16):
+        chunk = targets_of_chunk[row] != IGNORED
+        left = codes_before[row, :, : int(chunk.nonzero()[0])]
+        assert len({bool(code >= 512) for code in (*left.flatten(), *targets_of_chunk[row][chunk])}) == 1
 
 
 @pytest.mark.slow
