@@ -22,7 +22,6 @@ from streamer.engine.figures import figures
 from streamer.engine.request import Request
 from streamer.engine.watchdog import Watchdog
 from streamer.errors import (
-    CheckpointError,
     ConfigError,
     InvalidParameterError,
     StreamerError,
@@ -34,7 +33,7 @@ from streamer.stages.chain import build_stages, semantic_cap
 from streamer.stages.memory import MemoryPlan, free_memory, plan_memory
 from streamer.stages.sentence import SentencePrompt, SentenceWork
 from streamer.synthesis import CoarseLimits, Health, ModelInfo, PcmChunk, SamplingParams, SentenceRequest
-from streamer.text.tokenizer import Tokenizer, load_tokenizer
+from streamer.text.tokenizer import Tokenizer, load_model_tokenizer
 from streamer.voices.library import VoiceLibrary, voice_directories
 
 logger = logging.getLogger(__name__)
@@ -155,8 +154,7 @@ class LocalSynthesizer:
         # One core is left to the event loop: with all of them the two fight, and both are slower.
         torch.set_num_threads(num_threads or max(1, len(os.sched_getaffinity(0)) - 1))
         model = load_model(model_directory, device=device, dtype=dtype)
-        tokenizer = load_tokenizer(model.config.tokenizer, model.directory)
-        _check_ids(tokenizer, model)
+        tokenizer = load_model_tokenizer(model.config, model.directory)
         return cls(
             model,
             tokenizer,
@@ -279,14 +277,3 @@ def _out_of_memory(plan: MemoryPlan) -> ConfigError:
         f"memory ran out; planned were {plan}: lower num_slots, or take a smaller model or dtype",
         param="num_slots",
     )
-
-
-def _check_ids(tokenizer: Tokenizer, model: LoadedModel) -> None:
-    """Raise `CheckpointError` for a tokenizer of another model, whose ids would kill the engine one day."""
-    semantic = model.config.semantic
-    num_ids = semantic.transformer.input_vocab_size - semantic.text_offset
-    if tokenizer.num_ids > num_ids:
-        raise CheckpointError(
-            f"{model.directory / model.config.tokenizer.file}: has {tokenizer.num_ids} ids, "
-            f"but the model takes {num_ids}"
-        )

@@ -26,7 +26,7 @@ from streamer.models.hugging_face import is_hugging_face, read_hugging_face
 from streamer.models.int8 import Int8Gpt, fastest_wide_dtype
 from streamer.models.suno import is_suno, read_suno
 from streamer.models.vocabulary import ModelConfig
-from streamer.models.weight_files import Checkpoint, Weights, fill, read_tensors, with_tied_heads
+from streamer.models.weight_files import Checkpoint, Weights, check_fit, fill, read_tensors, with_tied_heads
 from streamer.models.wide import fastest_blocks
 
 _PARTS = ("semantic", "coarse", "fine", "codec")
@@ -87,8 +87,14 @@ def load_model(
 
 
 def read_model_config(path: Path) -> ModelConfig:
-    """The config of the model directory `path`, whoever made it; raises `CheckpointError` as `load_model` does."""
-    return _read(path).config
+    """The config of the model directory `path`, whoever made it, whose weights are looked at but not loaded.
+
+    Raises `CheckpointError` as `load_model` does.
+    """
+    checkpoint = _read(path)
+    for name, network in _build(checkpoint.config).items():
+        check_fit(network, getattr(checkpoint, name))
+    return checkpoint.config
 
 
 def convert_model(

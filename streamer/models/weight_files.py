@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ _SAFE_GLOBALS: list[Any] = [
     type(np.dtype(np.float64)),
 ]
 
+# What torch says around it is advice to run the file.
+_UNPICKLER_REASON = re.compile(r"WeightsUnpickler error:\s*(.+)")
 _HEAD = re.compile(r"lm_heads\.(\d{1,3})\.weight")
 _EMBEDDING = re.compile(r"transformer\.wtes\.(\d{1,3})\.weight")
 
@@ -58,11 +61,14 @@ def read_pickle(file: Path) -> Any:
     """
     _check_exists(file)
     try:
-        with torch.serialization.safe_globals(_SAFE_GLOBALS):
+        with torch.serialization.safe_globals(_SAFE_GLOBALS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the protocols of files that are refused a moment later
             # Mapped, not read: two thirds of Suno's files are optimizer state that nobody needs.
             return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except Exception as error:  # a damaged file may raise nearly anything
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        text = str(error).strip() or type(error).__name__
+        found = _UNPICKLER_REASON.search(text)
+        reason = (found[1] if found else text.splitlines()[0])[:200]
         raise CheckpointError(
             f"{file}: cannot be read as plain weights: it is damaged, or holds objects other than tensors, "
             f"which are never executed ({reason})"
@@ -128,9 +134,18 @@ def with_tied_heads(weights: Weights) -> Weights:
 def fill(module: nn.Module, given: Weights) -> None:
     """Replace the parameters of `module` (made on the meta device) by copies, in float32, of these weights.
 
-    Raises `CheckpointError` naming the file and the first key that is missing, of another shape or type,
-    or unknown.
+    Raises what `check_fit` does.
     """
+    check_fit(module, given)
+    copies = {
+        key: given.tensors[key].to(torch.float32, copy=True).contiguous() for key in module.state_dict()
+    }
+    module.load_state_dict(copies, assign=True)
+    module.requires_grad_(False)
+
+
+def check_fit(module: nn.Module, given: Weights) -> None:
+    """Raise `CheckpointError`: the file and the first key that is missing, of another shape or type, or unknown."""
     weights, source = given.tensors, given.source
     expected = module.state_dict()
     for key, parameter in expected.items():
@@ -146,9 +161,6 @@ def fill(module: nn.Module, given: Weights) -> None:
             raise CheckpointError(f"{source}: {key} holds {found.dtype}, not floating point numbers")
     if extra := [key for key in weights if key not in expected]:
         raise CheckpointError(f"{source}: {extra[0]} is not part of the model ({len(extra)} such keys)")
-    copies = {key: weights[key].to(torch.float32, copy=True).contiguous() for key in expected}
-    module.load_state_dict(copies, assign=True)
-    module.requires_grad_(False)
 
 
 def _check_exists(file: Path) -> None:

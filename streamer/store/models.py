@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from streamer.errors import StoreError
+from streamer.errors import CheckpointError, StoreError
 from streamer.models.checkpoint import convert_model, read_model_config
 from streamer.models.installed import NAME
 from streamer.store.catalogue import CODEC_ADDRESS, CODEC_FILE, CODEC_SHA256_PREFIX, ORIGINAL_FILES, VOICES
 from streamer.store.hub import Progress, Repository, fetch, fetch_address, sha256
+from streamer.text.tokenizer import load_model_tokenizer
 from streamer.voices.library import MODEL_DIRECTORIES
 from streamer.voices.voice import PROMPT_KEYS
 
@@ -95,7 +96,11 @@ def pull(
         digests[CODEC_FILE] = fetch_address(
             CODEC_ADDRESS, partial / CODEC_FILE, sha256_prefix=CODEC_SHA256_PREFIX, on_progress=on_progress
         )
-    read_model_config(partial)
+    try:
+        _check(partial)
+    except CheckpointError:
+        shutil.rmtree(partial)  # it is as the hub has it: fetching on would change nothing
+        raise
     Manifest(repository.name, repository.commit, repository.licence, digests).write(partial)
     return _install(partial, directory / name)
 
@@ -110,6 +115,7 @@ def convert(source: Path, target: Path, *, dtype: str, parts: Mapping[str, Path]
     shutil.rmtree(partial, ignore_errors=True)
     try:
         convert_model(source, partial, dtype=dtype, parts=parts)
+        _check(partial)
         for folder in MODEL_DIRECTORIES:
             if (source / folder).is_dir():
                 shutil.copytree(source / folder, partial / folder, ignore=_all_but_voices)
@@ -128,6 +134,11 @@ def check_name(name: str) -> str:
     if NAME.fullmatch(name):
         return name
     raise StoreError(f"{name[:200]!r} is no model's name: give owner/name, as suno/bark")
+
+
+def _check(directory: Path) -> None:
+    """Raise `CheckpointError` where the files are none of Bark's, or do not go together."""
+    load_model_tokenizer(read_model_config(directory), directory)
 
 
 def _weights(repository: Repository) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from streamer.stages.sentence import SentencePrompt, SentenceWork
 from streamer.store.hub import sha256
 from streamer.store.models import read_manifest
 from streamer.synthesis import PcmChunk, SamplingParams
-from streamer.text.tokenizer import load_tokenizer
+from streamer.text.tokenizer import load_model_tokenizer
 from streamer.voices.library import VoiceLibrary, voice_directories
 
 GREEDY: Final = SamplingParams(seed=0, text_temp=0.0, waveform_temp=0.0, fine_temp=None, min_eos_p=None)
@@ -38,7 +38,7 @@ def verify(directory: Path, *, device: str = "cpu") -> Iterator[Check]:
     yield _checksums(directory)
     try:
         model = load_model(directory, device=device)
-        tokenizer = load_tokenizer(model.config.tokenizer, directory)
+        tokenizer = load_model_tokenizer(model.config, directory)
         voices = VoiceLibrary(voice_directories(directory, None), model.config)
     except CheckpointError as error:
         yield Check("files", False, error.message)
@@ -58,7 +58,7 @@ def published_tokens(golden: dict[str, Any], model: LoadedModel, voices: VoiceLi
     # The whole sentence in one chunk, as the reference runs its fine model.
     fine = replace(config.fine, chunk_frames=(config.fine.context - config.fine.history,))
     model = replace(model, config=replace(config, fine=fine))
-    text = tuple(load_tokenizer(config.tokenizer, model.directory).encode(golden["text"]))
+    text = tuple(load_model_tokenizer(config, model.directory).encode(golden["text"]))
     prompt = SentencePrompt(text, voices.get(golden["voice"]), GREEDY, 0, config.semantic.max_tokens)
     work = SentenceWork(prompt, model.config)
     engine = Engine(

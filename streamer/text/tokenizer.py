@@ -20,7 +20,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from streamer.errors import CheckpointError
-from streamer.models.vocabulary import TokenizerConfig
+from streamer.models.vocabulary import ModelConfig, TokenizerConfig
 
 UNKNOWN: Final = "[UNK]"
 SPECIAL_TOKENS: Final = ("[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]")
@@ -140,6 +140,17 @@ def load_tokenizer(config: TokenizerConfig, directory: Path) -> Tokenizer:
     raise CheckpointError(f"unknown kind of tokenizer {config.kind!r}: use 'wordpiece' or 'phonemes'")
 
 
+def load_model_tokenizer(config: ModelConfig, directory: Path) -> Tokenizer:
+    """As `load_tokenizer`; raises `CheckpointError`, too, for one of another model, whose ids this one cannot take."""
+    tokenizer = load_tokenizer(config.tokenizer, directory)
+    num_ids = config.semantic.transformer.input_vocab_size - config.semantic.text_offset
+    if tokenizer.num_ids > num_ids:
+        raise CheckpointError(
+            f"{directory / config.tokenizer.file}: has {tokenizer.num_ids} ids, but the model takes {num_ids}"
+        )
+    return tokenizer
+
+
 def read_lexicon(path: Path) -> dict[str, str]:
     """Word to phones of a gzipped file of lines `word TAB PH1 PH2 ...`; a word's first line counts."""
     try:
@@ -156,9 +167,12 @@ def _read_word_pieces(path: Path) -> tokenizers.Tokenizer:
     if path.suffix == ".txt":
         return _from_vocabulary(path)
     try:
-        return tokenizers.Tokenizer.from_file(str(path))
+        tokenizer = tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare `Exception`s
         raise CheckpointError(f"{path} is no tokenizer JSON: {error}") from error
+    if not isinstance(tokenizer.model, WordPiece):
+        raise CheckpointError(f"{path} is no word-piece vocabulary, but {type(tokenizer.model).__name__}")
+    return tokenizer
 
 
 def _from_vocabulary(path: Path) -> tokenizers.Tokenizer:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
 import torch
 from fakes.bark_files import encodec_names, save_suno_stage, suno_names
+from tokenizers.models import WordPiece
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +53,8 @@ def hugging_face_directory(bark: Any, tmp_path_factory: pytest.TempPathFactory) 
     directory = tmp_path_factory.mktemp("hugging_face")
     bark.config.save_pretrained(directory)
     torch.save(bark.state_dict(), directory / "pytorch_model.bin")
-    (directory / "tokenizer.json").write_text("{}")
+    words = {"[UNK]": 0, "hello": 1, ".": 2}
+    tokenizers.Tokenizer(WordPiece(words, unk_token="[UNK]")).save(str(directory / "tokenizer.json"))
     return directory
 
 

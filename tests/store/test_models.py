@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 from fakes.hub import FakeHub
 from safetensors.torch import load_file, save_file
@@ -169,7 +171,33 @@ def _pickled_code(files: dict[str, bytes]) -> dict[str, bytes]:
     return {**files, "pytorch_model.bin": pickle.dumps({"model": Code()})}
 
 
+def _other_shape(files: dict[str, bytes]) -> dict[str, bytes]:
+    state = torch.load(io.BytesIO(files["pytorch_model.bin"]), weights_only=True)
+    key = "semantic.layers.0.mlp.in_proj.weight"
+    written = io.BytesIO()
+    torch.save({**state, key: state[key][1:]}, written)
+    return {**files, "pytorch_model.bin": written.getvalue()}
+
+
+def _other_kind_of_vocabulary(files: dict[str, bytes]) -> dict[str, bytes]:
+    bytes_pairs = tokenizers.Tokenizer(tokenizers.models.BPE()).to_str().encode()
+    return {
+        **{name: content for name, content in files.items() if name != "vocab.txt"},
+        "tokenizer.json": bytes_pairs,
+    }
+
+
 BROKEN = {
+    "another shape": (_other_shape, "mlp.c_fc.weight has the shape"),
+    "another vocabulary": (lambda files: {**files, "vocab.txt": b"one\ntwo\n"}, "lacks [UNK]"),
+    "another kind of vocabulary": (_other_kind_of_vocabulary, "no word-piece vocabulary, but BPE"),
+    "too many words": (
+        lambda files: {
+            **files,
+            "vocab.txt": files["vocab.txt"] + b"\n".join(b"%d" % n for n in range(120_000)),
+        },
+        "but the model takes",
+    ),
     "truncated": (lambda files: {**files, "pytorch_model.bin": files["pytorch_model.bin"][:5000]}, "damaged"),
     "code": (_pickled_code, "damaged, or holds objects other than tensors"),
     "no weights": (
@@ -200,7 +228,9 @@ def test_broken_files_install_nothing(
     hub.add(NAME, spoil(hub_files))
     status, _, err = streamer(capsys, "models", "pull", NAME)
     assert status == 2 and message in err and err.count("\n") == 1
+    assert "weights_only" not in err, "no advice to run the file"
     assert installed_models(home) == {}
+    assert not list(home.rglob("*.bin")), "what is no good is not kept"
 
 
 def test_a_changed_file_is_noticed(
