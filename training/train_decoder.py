@@ -1,7 +1,8 @@
 """Trains the EnCodec decoder to turn the quantizer's codes into the teacher's sound.
 
 The codes say nothing of phase, so the decoder is judged by spectra, and, with `--adversarial`, by a
-discriminator that looks at spectrograms. Stopped at any time, it goes on from its last checkpoint.
+discriminator that looks at spectrograms. Stopped at any time, it goes on from its last checkpoint; `--start` begins
+with the weights of a model that is there, all but its codebooks.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from streamer.models.checkpoint import load_model
 from streamer.models.codec import CodecDecoder
 from training.features import HOP, SAMPLE_RATE_HZ
 from training.recipe import CODEBOOK_SIZE, CONFIG, shards
@@ -120,7 +122,7 @@ def with_noise(codes: Tensor) -> Tensor:
 class Training:
     """The decoder, its judge, their optimizers and the step count: what a checkpoint keeps."""
 
-    def __init__(self, work: Path, device: str) -> None:
+    def __init__(self, work: Path, device: str, start: Path | None) -> None:
         self.path = work / "decoder.pt"
         self.device = device
         self.decoder = new_decoder(np.load(work / "codebooks.npy")).to(device)
@@ -136,6 +138,11 @@ class Training:
             self.optimizer.load_state_dict(state["optimizer"])
             self.judge_optimizer.load_state_dict(state["judge_optimizer"])
             self.steps = state["steps"]
+        elif start:
+            codebooks = self.decoder.codebooks.clone()
+            self.decoder.load_state_dict(load_model(start).codec.state_dict())
+            with torch.no_grad():
+                self.decoder.codebooks.copy_(codebooks)
 
     def save(self) -> None:
         state = {
@@ -195,9 +202,10 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rate", type=float, default=LEARNING_RATE)
     parser.add_argument("--adversarial", action="store_true")
+    parser.add_argument("--start", type=Path, help="model directory to begin with")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    training = Training(arguments.work, arguments.device)
+    training = Training(arguments.work, arguments.device, arguments.start)
     torch.manual_seed(training.steps)
     start, losses = time.monotonic(), []
     end = start + 60 * arguments.minutes

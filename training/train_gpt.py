@@ -1,6 +1,7 @@
 """Trains one of the three transformers: `semantic`, `coarse` or `fine`.
 
-The learning rate falls along a cosine over `--minutes`; a stopped run goes on from its last checkpoint.
+The learning rate falls along a cosine over `--minutes`; a stopped run goes on from its last checkpoint. `--start`
+begins with the weights of a model that is there: where what the tokens mean has changed, what surrounds them has not.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from streamer.models.checkpoint import load_model
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import CausalGpt
 from training.examples import IGNORED, CoarseExamples, FineExamples, SemanticExamples, Spoken, read_spoken
@@ -111,6 +113,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rate", type=float)
     parser.add_argument("--rows", type=int)
+    parser.add_argument("--start", type=Path, help="model directory to begin with")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -125,6 +128,8 @@ def main() -> None:
         model.load_state_dict(state["model"])
         optimizers.load(state["optimizers"])
         steps = state["steps"]
+    elif arguments.start:
+        model.load_state_dict(getattr(load_model(arguments.start), stage).state_dict())
     torch.manual_seed(steps)
     chance = random.Random(steps)
     loss = StageLoss(stage, read_spoken(arguments.work))

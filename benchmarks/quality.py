@@ -1,0 +1,320 @@
+"""How good does the built-in voice sound? Words, naturalness, likeness, pitch and joins, beside the teacher's speech.
+
+The sentences are some that no training saw (`--work` is the folder of the training), each speaker's in his own voice.
+They are spoken as streamed, whole (each sentence's fine model in even windows), and in float32. Who needs no teacher
+gives `--sentences FILE`. Packages: those of the training, `speechmos`, `resemblyzer` and `setuptools<81`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jiwer
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from streamer.assembly import BUILTIN_MODEL, build_synthesizer
+from streamer.bench.surroundings import surroundings, write_result
+from streamer.config import EngineConfig
+from streamer.inprocess import Manner, speak_into_memory
+from streamer.sampling import sampling_params
+from streamer.synthesis import SentenceRequest
+
+Floats = npt.NDArray[np.float32]
+JUDGE_HZ = 16_000
+RUN_OF_WORDS = 2
+"""So many words in a row that are missing or too many are a skip or babble; fewer may be the judge's mistake."""
+JOIN_WINDOW_S = 0.01
+TEACHER_HZ = 24_000
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A sentence in a voice; `teacher`: how the teacher read it, [num_samples] at 24 kHz."""
+
+    text: str
+    voice: str
+    teacher: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """One line spoken, [num_samples] at `sample_rate_hz`."""
+
+    line: Line
+    samples: Floats
+    sample_rate_hz: int
+
+
+def held_out_lines(work: Path, count: int) -> list[Line]:
+    """The first sentences of the shards that no training saw, as many of each speaker."""
+    from training.recipe import shards
+    from training.teacher import speaker_of
+
+    lines: list[list[Line]] = []
+    for name in shards(work, held_out=True):
+        rows = json.loads((work / "speech" / f"{name}.json").read_text())
+        speech = np.load(work / "speech" / f"{name}.npz")["sound"].astype(np.float32) / 32768
+        lines.append(
+            [
+                Line(row["text"], speaker_of(name).name, speech[row["start"] : row["start"] + row["length"]])
+                for row in rows
+            ]
+        )
+    each = -(-count // len(lines))
+    return [line for shard in lines for line in shard[:each]][:count]
+
+
+def whole_sentence_model(folder: Path) -> Path:
+    """The built-in model with the fine windows of Bark's own code: none begins early."""
+    model = folder / "whole"
+    shutil.copytree(BUILTIN_MODEL, model)
+    config = json.loads((model / "config.json").read_text())
+    step = config["fine"]["context"] - config["fine"]["history"]
+    config["fine"] |= {"chunk_frames": [step], "later_chunk_frames": [step]}
+    (model / "config.json").write_text(json.dumps(config))
+    return model
+
+
+def speak_all(lines: Sequence[Line], engine: EngineConfig, name: str) -> list[Sound]:
+    sounds = []
+    for number, line in enumerate(track(lines, name)):
+        audio = speak_into_memory(engine, line.text, Manner(voice=line.voice, seed=number))
+        sounds.append(Sound(line, audio.samples, audio.sample_rate_hz))
+    return sounds
+
+
+def runs(text: str, heard: str) -> tuple[int, int]:
+    """How often words in a row are missing, and how often too many, by the alignment with fewest errors."""
+    if not heard:
+        return 1, 0
+    alignment = jiwer.process_words(text, heard).alignments[0]
+    missing = sum(
+        part.type == "delete" and part.ref_end_idx - part.ref_start_idx >= RUN_OF_WORDS for part in alignment
+    )
+    added = sum(
+        part.type == "insert" and part.hyp_end_idx - part.hyp_start_idx >= RUN_OF_WORDS for part in alignment
+    )
+    return missing, added
+
+
+def judged(sounds: Sequence[Sound], name: str) -> dict[str, Any]:
+    """Everything that is said of one way of speaking."""
+    from scipy.signal import resample_poly
+    from speechmos import dnsmos
+
+    from training.judge import heard, word_error_rate, words
+
+    pairs, scores, skipped, babbled, pitches = [], [], [], [], []
+    for sound in track(sounds, name):
+        text = sound.line.text
+        hearing = heard(sound.samples, sound.sample_rate_hz)
+        pairs.append((text, hearing))
+        missing, added = runs(words(text), words(hearing))
+        skipped += [text] * (missing > 0)
+        babbled += [text] * (added > 0)
+        at_judge = resample_poly(sound.samples, JUDGE_HZ, sound.sample_rate_hz)
+        scores.append(float(dnsmos.run(np.clip(at_judge, -1, 1).astype(np.float32), JUDGE_HZ)["ovrl_mos"]))
+        pitches.append(pitch_hz(sound))
+    return {
+        "way": name,
+        "sentences": len(sounds),
+        "word_error_rate": word_error_rate(pairs),
+        "skips": len(skipped),
+        "babbles": len(babbled),
+        "skipped": skipped,
+        "babbled": babbled,
+        "dnsmos_overall": float(np.mean(scores)),
+        "pitch_hz": {
+            voice: np.percentile(
+                np.concatenate(
+                    [pitch for pitch, sound in zip(pitches, sounds, strict=True) if sound.line.voice == voice]
+                ),
+                [10, 50, 90],
+            ).tolist()
+            for voice in voices_of(sounds)
+        },
+    }
+
+
+def voices_of(sounds: Iterable[Sound]) -> list[str]:
+    return sorted({sound.line.voice for sound in sounds})
+
+
+def pitch_hz(sound: Sound) -> npt.NDArray[np.float64]:
+    """The pitch of every voiced 10 ms."""
+    import pyworld
+
+    samples = sound.samples.astype(np.float64)
+    track_hz, times = pyworld.dio(samples, sound.sample_rate_hz, 60.0, 400.0, frame_period=10.0)
+    track_hz = pyworld.stonemask(samples, track_hz, times, sound.sample_rate_hz)
+    voiced: npt.NDArray[np.float64] = track_hz[track_hz > 0]
+    return voiced
+
+
+def likeness(sounds: Sequence[Sound]) -> dict[str, float]:
+    """The mean cosine of the embeddings of two sentences of one voice, and of two voices."""
+    from resemblyzer import VoiceEncoder, preprocess_wav
+
+    encoder = VoiceEncoder("cpu", verbose=False)
+    vectors = np.stack(
+        [
+            encoder.embed_utterance(preprocess_wav(sound.samples, sound.sample_rate_hz))
+            for sound in track(sounds, "likeness")
+        ]
+    )
+    cosines = vectors @ vectors.T
+    names = np.array([sound.line.voice for sound in sounds])
+    same = names[:, None] == names
+    others = ~np.eye(len(names), dtype=bool)
+    found = {"same_voice": float(cosines[same & others].mean())}
+    if (~same).any():
+        found |= {
+            "other_voice": float(cosines[~same].mean()),
+            "nearer_to_own_voice_share": nearer_share(vectors, names),
+        }
+    return found
+
+
+def nearer_share(vectors: Floats, names: npt.NDArray[np.str_]) -> float:
+    """The share of sentences nearer to the mean of the others in their voice than to any other voice's mean."""
+    hits = 0
+    for number, name in enumerate(names):
+        means = {}
+        for other in set(names):
+            members = names == other
+            members[number] = False
+            means[other] = vectors[members].mean(axis=0)
+        hits += (
+            max(means, key=lambda voice: float(vectors[number] @ means[voice] / np.linalg.norm(means[voice])))
+            == name
+        )
+    return hits / len(names)
+
+
+async def joins(lines: Sequence[Line]) -> dict[str, float]:
+    """Jumps at the borders of fine chunks beside those inside the chunks, in decibels of level and of the spectrum."""
+    synthesizer = build_synthesizer(EngineConfig(max_load=None))
+    await synthesizer.start()
+    at_border: list[tuple[float, float]] = []
+    inside: list[tuple[float, float]] = []
+    rate_hz = synthesizer.info.sample_rate_hz
+    for number, line in enumerate(track(lines, "joins")):
+        # Past the pipeline, which would trim silence: each piece is a chunk of the fine model.
+        params = sampling_params(synthesizer.info, {"seed": number})
+        request = SentenceRequest(str(number), line.text, line.voice, params)
+        pieces = [chunk.samples async for chunk in synthesizer.synthesize(request)]
+        samples, ends = np.concatenate(pieces), np.cumsum([len(piece) for piece in pieces])
+        at_border += [jump(samples, end, rate_hz) for end in ends[:-1]]
+        inside += [
+            jump(samples, end - len(piece) // 2, rate_hz) for piece, end in zip(pieces, ends, strict=True)
+        ]
+    await synthesizer.close()
+    there, elsewhere = np.median(at_border, axis=0), np.median(inside, axis=0)
+    return {
+        "borders": len(at_border),
+        "level_jump_at_borders_db": float(there[0]),
+        "level_jump_inside_db": float(elsewhere[0]),
+        "spectral_jump_at_borders_db": float(there[1]),
+        "spectral_jump_inside_db": float(elsewhere[1]),
+    }
+
+
+def jump(samples: Floats, place: int, sample_rate_hz: int) -> tuple[float, float]:
+    """How far 10 ms before and after a place differ: in level, and in the spectrum's bins on average, decibels."""
+    size = int(JOIN_WINDOW_S * sample_rate_hz)
+    before, after = samples[place - size : place], samples[place : place + size]
+    if len(after) < size or len(before) < size:
+        return 0.0, 0.0
+    level = abs(decibels(np.sqrt(np.mean(before**2))) - decibels(np.sqrt(np.mean(after**2))))
+    window = np.hanning(size)
+    spectra = [decibels(np.abs(np.fft.rfft(part * window)) / size) for part in (before, after)]
+    return float(level), float(np.abs(spectra[0] - spectra[1]).mean())
+
+
+def decibels(amplitude: Any) -> Any:
+    return 20 * np.log10(amplitude + 1e-5)
+
+
+def measure(lines: list[Line]) -> dict[str, Any]:
+    ways, similar = [], {}
+    if all(line.teacher is not None for line in lines):
+        teacher = [Sound(line, line.teacher, TEACHER_HZ) for line in lines if line.teacher is not None]
+        ways.append(judged(teacher, "teacher"))
+        similar["teacher"] = likeness(teacher)
+    with tempfile.TemporaryDirectory() as folder:
+        engines = {
+            "streamed": EngineConfig(max_load=None),
+            "whole": EngineConfig(model=whole_sentence_model(Path(folder)), max_load=None),
+            "streamed, float32": EngineConfig(dtype="float32", max_load=None),
+        }
+        for name, engine in engines.items():
+            sounds = speak_all(lines, engine, name)
+            ways.append(judged(sounds, name))
+            if name == "streamed":
+                similar[name] = likeness(sounds)
+    return {
+        "benchmark": "quality",
+        **surroundings(),
+        "ways": ways,
+        "likeness": similar,
+        "joins": asyncio.run(joins(lines)),
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    table = Table(title="the built-in voice")
+    for name in ("way", "word error rate", "skips", "babbles", "DNSMOS", "pitch Hz (10, 50, 90 %)"):
+        table.add_column(name)
+    for way in result["ways"]:
+        pitch = "; ".join(
+            f"{voice} {' '.join(f'{hz:.0f}' for hz in range_hz)}"
+            for voice, range_hz in way["pitch_hz"].items()
+        )
+        table.add_row(
+            way["way"],
+            f"{way['word_error_rate']:.3f}",
+            str(way["skips"]),
+            str(way["babbles"]),
+            f"{way['dnsmos_overall']:.2f}",
+            pitch,
+        )
+    Console().print(table)
+    print(json.dumps({name: result[name] for name in ("likeness", "joins")}, indent=1))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--work", type=Path, help="the training's folder: held-out sentences, beside the teacher"
+    )
+    source.add_argument("--sentences", type=Path, help="a file with a sentence a line")
+    parser.add_argument("--count", type=int, default=200, help="sentences, all voices together")
+    parser.add_argument("--output", type=Path, help="JSON file to write")
+    arguments = parser.parse_args()
+    if arguments.work:
+        lines = held_out_lines(arguments.work, arguments.count)
+    else:
+        texts = arguments.sentences.read_text().splitlines()[: arguments.count]
+        voices = sorted(path.stem for path in (BUILTIN_MODEL / "voices").glob("*.npz"))
+        lines = [Line(text, voices[number % len(voices)]) for number, text in enumerate(texts)]
+    result = measure(lines)
+    show(result)
+    if arguments.output:
+        write_result(arguments.output, result)
+
+
+if __name__ == "__main__":
+    main()
