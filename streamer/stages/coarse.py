@@ -127,10 +127,11 @@ class CoarseStage:
 
     def _commit(self, works: list[SentenceWork], rows: Tensor) -> None:
         for work, (token, _, is_finite) in zip(works, rows.tolist(), strict=True):
+            if not is_finite:
+                self._steps.spoil(work.slot)
             if work.failure is not None:
                 continue
             if is_finite:
                 work.coarse.tokens.append(token)
             else:
                 work.failure = ModelNumericError("the coarse model's output is not finite")
-                self._steps.spoil(work.slot)

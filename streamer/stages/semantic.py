@@ -92,11 +92,12 @@ class SemanticStage:
 
     def _commit(self, works: list[SentenceWork], rows: Tensor) -> None:
         for work, (token, is_end, is_finite) in zip(works, rows.tolist(), strict=True):
+            if not is_finite:
+                self._steps.spoil(work.slot)
             if work.semantic.is_finished or work.failure is not None:
                 continue  # this step was launched before the end was known
             if not is_finite:
                 work.failure = ModelNumericError("the semantic model's output is not finite")
-                self._steps.spoil(work.slot)
             elif is_end:
                 # The token sampled beside a likely end is dropped, as in the reference.
                 work.semantic.is_finished = True
