@@ -1,6 +1,6 @@
 """Speak a script with a voice for each speaker, as one utterance, and show who says what when.
 
-python dialogue.py scene.ogg --speaker Alice=joe --speaker Bob=joe
+python dialogue.py scene.ogg --speaker Alice=jane --speaker Bob=joe
 """
 
 from __future__ import annotations

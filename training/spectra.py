@@ -8,6 +8,10 @@ from torch import Tensor, nn
 WINDOWS = (256, 512, 1024, 2048)
 NUM_MELS = {256: 20, 512: 40, 1024: 80, 2048: 100}
 FLOOR = 1e-5
+PULSE_WINDOW, PULSE_HOP, NUM_BANDS = 128, 16, 16
+"""So short a window sees single pulses of a voice."""
+MODULATION_WINDOW = 64
+COMPRESSION, POWER_FLOOR = 0.15, 1e-6
 
 
 def mel_matrix(num_mels: int, num_bins: int, sample_rate_hz: int) -> Tensor:
@@ -50,3 +54,33 @@ class SpectralLoss(nn.Module):
             convergence = (ours - theirs).norm() / (theirs.norm() + 1e-6)
             loss = loss + logs + 0.5 * fine_logs + 0.5 * convergence
         return loss / len(WINDOWS)
+
+
+class ModulationLoss(nn.Module):
+    """How far two sounds' bands differ in how they swell and fall with the voice's pulses, wherever the pulses lie.
+
+    Spectra of longer windows do not see whether the harmonics' phases make pulses or a buzz, and where the pulses
+    are, the codes do not say; but that there are some, and how sharp they are in each band, they do.
+    """
+
+    def __init__(self, sample_rate_hz: int) -> None:
+        super().__init__()
+        self.register_buffer("pulse_hann", torch.hann_window(PULSE_WINDOW))
+        self.register_buffer("modulation_hann", torch.hann_window(MODULATION_WINDOW))
+        self.register_buffer("bands", mel_matrix(NUM_BANDS, PULSE_WINDOW // 2 + 1, sample_rate_hz))
+
+    def modulation(self, sound: Tensor) -> Tensor:
+        """[rows, samples] to magnitudes [rows * bands, modulation bins without 0, frames]."""
+        spectrum = torch.stft(sound, PULSE_WINDOW, PULSE_HOP, window=self.pulse_hann, return_complex=True)
+        power = spectrum.real.square() + spectrum.imag.square()
+        envelopes = (power.transpose(1, 2) @ self.bands + POWER_FLOOR) ** COMPRESSION  # [rows, times, bands]
+        flat = envelopes.transpose(1, 2).flatten(0, 1)
+        swelling = torch.stft(
+            flat, MODULATION_WINDOW, MODULATION_WINDOW // 4, window=self.modulation_hann, return_complex=True
+        )[:, 1:]
+        return (swelling.real.square() + swelling.imag.square() + FLOOR).sqrt()
+
+    def forward(self, made: Tensor, real: Tensor) -> Tensor:
+        """Both [rows, samples]."""
+        ours, theirs = self.modulation(made), self.modulation(real)
+        return (ours - theirs).abs().mean() / theirs.mean()

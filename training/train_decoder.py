@@ -23,7 +23,7 @@ from streamer.models.checkpoint import load_model
 from streamer.models.codec import CodecDecoder
 from training.features import HOP, SAMPLE_RATE_HZ
 from training.recipe import CODEBOOK_SIZE, CONFIG, shards
-from training.spectra import SpectralLoss
+from training.spectra import ModulationLoss, SpectralLoss
 
 LEARNING_RATE = 8e-4
 WARM_UP_STEPS = 200
@@ -33,10 +33,14 @@ GUESSED = 0.5
 """Share of cuts whose fine codes are the fine model's guesses, where `training.guesses` has made some."""
 CHECKPOINT_STEPS = 250
 ADVERSARIAL_WEIGHT, FEATURE_WEIGHT = 0.3, 2.0
+MODULATION_WEIGHT = 1.0
+JUDGE_LEAD_STEPS = 150
+"""So long the judge learns by itself: one that knows nothing leads astray."""
+COMPRESSION, MAGNITUDE_FLOOR = 0.3, 1e-3
 
 
 class Discriminator(nn.Module):
-    """Real or made? Convolutions over log-spectrograms of three resolutions."""
+    """Real or made? Convolutions over compressed spectrograms of three resolutions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +67,9 @@ class Discriminator(nn.Module):
             spectrum = torch.stft(
                 sound, window, window // 4, window=getattr(self, f"hann_{window}"), return_complex=True
             )
-            x = torch.view_as_real(spectrum).permute(0, 3, 2, 1) / (window**0.5)
+            # Compressed, or the judge would see nothing but the loudest harmonics.
+            spectrum = spectrum * (spectrum.abs() + MAGNITUDE_FLOOR) ** (COMPRESSION - 1)
+            x = torch.view_as_real(spectrum).permute(0, 3, 2, 1)
             for layer in tower[:-1]:
                 x = functional.leaky_relu(layer(x), 0.2)
                 features.append(x)
@@ -130,9 +136,10 @@ class Training:
         self.decoder = new_decoder(np.load(work / "codebooks.npy")).to(device)
         self.judge = Discriminator().to(device)
         self.loss = SpectralLoss(SAMPLE_RATE_HZ).to(device)
+        self.pulses = ModulationLoss(SAMPLE_RATE_HZ).to(device)
         self.optimizer = torch.optim.AdamW(self.decoder.parameters(), LEARNING_RATE, (0.8, 0.99))
         self.judge_optimizer = torch.optim.AdamW(self.judge.parameters(), 4e-4, (0.8, 0.99))
-        self.steps = 0
+        self.steps, self.steps_judged = 0, 0
         if self.path.exists():
             state = torch.load(self.path, weights_only=True)
             self.decoder.load_state_dict(state["decoder"])
@@ -165,8 +172,8 @@ class Training:
         real = real.to(self.device)
         judge_loss = self.judge_step(made.detach(), real) if adversarial else 0.0
         spectral = self.loss(made, real)
-        total = spectral
-        if adversarial:
+        total = spectral + MODULATION_WEIGHT * self.pulses(made, real)
+        if adversarial and self.steps_judged > JUDGE_LEAD_STEPS:
             scores, ours = self.judge(made)
             with torch.no_grad():
                 _, theirs = self.judge(real)
@@ -191,6 +198,7 @@ class Training:
         self.judge_optimizer.zero_grad()
         loss.backward()
         self.judge_optimizer.step()
+        self.steps_judged += 1
         return float(loss.detach())
 
 
