@@ -27,6 +27,7 @@ SPECIAL_TOKENS: Final = ("[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]")
 BROKEN_CHARACTER: Final = "\N{REPLACEMENT CHARACTER}"
 _LONE_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _WORD_OR_CHARACTER: Final = re.compile(r"[a-z']+|.", re.DOTALL)
+_INNER_STOP: Final = re.compile(r"[.?!]+(?=.*[^\W\d_])", re.DOTALL)
 _ASCII_FOR: Final = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "–": "-", "—": "-"})
 
 
@@ -52,6 +53,8 @@ class PhonemeTokenizer:
 
     Text is lower-cased and loses its accents. A word is a run of letters and apostrophes. Words are parted
     by `" "`, or by the punctuation between them where that is among the symbols; all else is skipped.
+    A stop, question or exclamation mark with more behind it is read as a comma: a model that was taught one
+    sentence at a time stops speaking there, and several short ones may come as one text.
     """
 
     def __init__(self, symbols: Sequence[str], lexicon: Mapping[str, str]) -> None:
@@ -71,7 +74,7 @@ class PhonemeTokenizer:
         after_word = False  # the last id belongs to a word
         is_parted = False  # something stood after it
         space = self._id_of.get(" ")
-        for match in _WORD_OR_CHARACTER.finditer(_folded(text)):
+        for match in _WORD_OR_CHARACTER.finditer(_INNER_STOP.sub(",", _folded(text))):
             piece = match.group()
             word_ids = self._word(piece) if _is_word(piece) else []
             if word_ids:

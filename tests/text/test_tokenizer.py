@@ -46,6 +46,13 @@ def test_words_become_their_phones() -> None:
     assert phonemes("'hello' (world)…") == [*hello, " ", *world, "…"]
 
 
+def test_only_the_last_stop_ends_the_speech() -> None:
+    """Several short sentences in one text are spoken to their end; what comes behind the stop may be no word."""
+    assert phonemes("Hello! World.") == phonemes("Hello, world.")
+    assert phonemes("Hello?! World?!") == phonemes("Hello, world?!")
+    assert phonemes("Hello!” ") == phonemes("Hello!")
+
+
 def test_unknown_words_are_spelled() -> None:
     """One symbol for each letter, without accents."""
     assert phonemes("Héllo xy") == ["HH", "AH", "L", "OW", " ", "x", "y"]
