@@ -49,6 +49,41 @@ def draw_floors(results: list[dict[str, Any]], path: Path) -> None:
     save(figure, path)
 
 
+def draw_quality(result: dict[str, Any], path: Path) -> None:
+    """Every way of speaking beside the teacher, and what happens at borders beside what happens inside."""
+    ways = result["ways"]
+    names = [way["way"] for way in ways]
+    figure, ((words, mos), (pitch, joins)) = plt.subplots(2, 2, figsize=(9, 7))
+    words.bar(names, [100 * way["word_error_rate"] for way in ways])
+    words.set_ylabel("word error rate, %")
+    mos.bar(names, [way["dnsmos_overall"] for way in ways], color="tab:green")
+    mos.set_ylabel("DNSMOS, 1 to 5")
+    mos.set_ylim(1, 4)
+    for axes in (words, mos):
+        axes.tick_params("x", rotation=20)
+    ranges = [
+        (f"{way['way']}, {voice}", *hz)
+        for way in ways
+        if way["way"] in ("teacher", "streamed")
+        for voice, hz in way["pitch_hz"].items()
+    ]
+    for row, (name, low, middle, high) in enumerate(reversed(ranges)):
+        pitch.plot([low, high], [row, row], color="tab:purple", linewidth=6, alpha=0.4)
+        pitch.plot(middle, row, "o", color="tab:purple")
+        pitch.text(low, row + 0.15, name)
+    pitch.set_yticks([])
+    pitch.set_ylim(-0.5, len(ranges))
+    pitch.set_xlabel("pitch, Hz: the middle, and eight tenths")
+    kinds = ("level", "spectral")
+    for shift, where in ((-0.2, "at_borders"), (0.2, "inside")):
+        heights = [result["joins"][f"{kind}_jump_{where}_db"] for kind in kinds]
+        joins.bar([shift, 1 + shift], heights, width=0.35, label=where.replace("_", " "))
+    joins.set_xticks([0, 1], ["level", "spectrum"])
+    joins.set_ylabel("jump over 10 ms, dB")
+    joins.legend()
+    save(figure, path)
+
+
 def save(figure: Any, path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
@@ -66,6 +101,8 @@ def main() -> None:
         result = json.loads(path.read_text())
         if result.get("benchmark") == "simulate":
             draw_simulation(result, arguments.images / f"{path.stem}.svg")
+        elif result.get("benchmark") == "quality":
+            draw_quality(result, arguments.images / f"{path.stem}.svg")
         elif result.get("benchmark") == "stages":
             stages.append(result)
     if stages:

@@ -1,6 +1,6 @@
 """How well is the built-in voice understood? The whole way: server, Opus over the socket, decoded, judged.
 
-Speaks `eval_sentences.txt`, which no training has seen, with one seed a sentence.
+Speaks `eval_sentences.txt`, which no training has seen, with one seed a sentence; alone, or several at once.
 """
 
 from __future__ import annotations
@@ -29,20 +29,29 @@ def decoded(ogg: bytes) -> npt.NDArray[np.float32]:
     return np.concatenate(frames).astype(np.float32) if frames else np.zeros(0, np.float32)
 
 
-async def speak_all(texts: list[str], flags: list[str], save: Path | None) -> list[tuple[str, str]]:
-    """(text, heard) of every sentence."""
+async def speak_all(texts: list[str], flags: list[str], at_once: int) -> list[bytes]:
+    """Every sentence as an Ogg Opus file, `at_once` of them in progress all the time."""
+    spoken: list[bytes] = [b""] * len(texts)
+    waiting = iter(enumerate(texts))
+
+    async def listener(url: str) -> None:
+        for number, text in waiting:
+            answer = await speak(url, text, encoding="ogg_opus", params={"seed": number})
+            spoken[number] = b"".join(answer.packets)
+
+    async with running_server(*flags) as (url, _), asyncio.TaskGroup() as tasks:
+        for _ in range(at_once):
+            tasks.create_task(listener(url))
+    return spoken
+
+
+def judged(texts: list[str], files: list[bytes]) -> list[tuple[str, str]]:
+    """(text, heard) of every sentence, each on a line."""
     pairs = []
-    async with running_server(*flags) as (url, _):
-        for number, text in enumerate(texts):
-            spoken = await speak(url, text, encoding="ogg_opus", params={"seed": number})
-            ogg = b"".join(spoken.packets)
-            if save:
-                save.mkdir(parents=True, exist_ok=True)
-                (save / f"{number:02d}.ogg").write_bytes(ogg)
-            hearing = heard(decoded(ogg), OPUS_HZ)
-            pairs.append((text, hearing))
-            mark = " " if words(text) == words(hearing) else "x"
-            print(f"{mark} {text} | {hearing} | {spoken.audio_s:.2f} s, {spoken.done['reason']}", flush=True)
+    for text, ogg in zip(texts, files, strict=True):
+        pairs.append((text, heard(decoded(ogg), OPUS_HZ)))
+        mark = " " if words(text) == words(pairs[-1][1]) else "x"
+        print(f"{mark} {text} | {pairs[-1][1]}", flush=True)
     return pairs
 
 
@@ -51,13 +60,25 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="JSON file to write")
     parser.add_argument("--save", type=Path, help="folder for the sound")
     parser.add_argument("--sentences", type=Path, default=EVALUATION)
+    parser.add_argument("--at-once", type=int, default=1, help="listeners at the same time")
     arguments, flags = parser.parse_known_args()
     texts = arguments.sentences.read_text().splitlines()
-    pairs = asyncio.run(speak_all(texts, flags, arguments.save))
+    files = asyncio.run(speak_all(texts, flags, arguments.at_once))
+    if arguments.save:
+        arguments.save.mkdir(parents=True, exist_ok=True)
+        for number, ogg in enumerate(files):
+            (arguments.save / f"{number:02d}.ogg").write_bytes(ogg)
+    pairs = judged(texts, files)
     rate = word_error_rate(pairs)
     print(f"word error rate {rate:.3f} on {len(pairs)} sentences")
     if arguments.output:
-        result = {"evaluation": "word_error_rate", **surroundings(), "word_error_rate": rate, "pairs": pairs}
+        result = {
+            "evaluation": "word_error_rate",
+            **surroundings(),
+            "at_once": arguments.at_once,
+            "word_error_rate": rate,
+            "pairs": pairs,
+        }
         write_result(arguments.output, result)
 
 

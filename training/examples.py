@@ -36,6 +36,8 @@ IGNORED = -100
 SPELLED_WORDS = 0.08
 """Share of words given to the model as letters, so that it learns to read those its lexicon lacks."""
 NO_HISTORY = 0.5
+LENGTHS = (64, 96, 128, 192, 288, MAX_SEMANTIC)
+"""Batches of sentences are padded to one of these: a compiled step is compiled once for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,8 @@ class SemanticExamples:
         config = CONFIG.semantic
         start = chance.randrange(max(1, len(self._order) - rows))
         chosen = [self._spoken[index] for index in self._order[start : start + rows]]
-        length = max(len(item.semantic) for item in chosen) + 1
+        longest = max(len(item.semantic) for item in chosen) + 1
+        length = next(length for length in LENGTHS if length >= longest)
         text = torch.full((rows, TEXT_CONTEXT), config.text_pad_token)
         history = torch.full((rows, TEXT_CONTEXT), config.pad_token)
         tokens = torch.full((rows, length), config.pad_token)
@@ -169,7 +172,7 @@ class CoarseExamples:
     def batch(self, rows: int, chance: random.Random) -> tuple[Tensor, Tensor]:
         """Inputs and targets [rows, length], padded at the end."""
         parts = [self.example(chance) for _ in range(rows)]
-        length = max(len(row) for row, _ in parts)
+        length = CONFIG.coarse.transformer.block_size - 1
         pad = CONFIG.coarse.semantic_pad_token
         inputs = torch.tensor([row + [pad] * (length - len(row)) for row, _ in parts])
         targets = torch.tensor([(row + [IGNORED] * length)[:length] for _, row in parts])

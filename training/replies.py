@@ -126,6 +126,44 @@ CARRIERS = (
     "A {kind} {word} is hard to find in {city}.",
     "According to {name}, the {word} was {kind}.",
 )
+SHORT = (
+    "Hello.",
+    "Hello, {name}!",
+    "Good morning.",
+    "Good night, {name}.",
+    "Goodbye!",
+    "Yes.",
+    "No.",
+    "Yes, please.",
+    "No, thanks.",
+    "Okay, {name}.",
+    "Of course!",
+    "Really?",
+    "Why not?",
+    "Thank you.",
+    "You're welcome.",
+    "One moment.",
+    "I see.",
+    "{name}?",
+    "{name} {surname}.",
+    "{city}.",
+    "{weekday}?",
+    "{weekday}, {month} {day}.",
+    "{clock}.",
+    "{big}.",
+    "${money}.",
+    "{Kind}!",
+    "{Kind} and {kind}.",
+    "{Word}.",
+    "{Word}?",
+    "{Word}, {word}.",
+    "{Kind} {word}.",
+    "The {kind} {thing}.",
+    "{Food}, please.",
+    "In {city}.",
+    "At the {place}.",
+    "{Verb} it.",
+)
 LEMMA = re.compile(r"[a-z]{4,14}")
 
 
@@ -178,11 +216,19 @@ def rare_words(wordnet_folder: Path) -> list[str]:
 
 
 def replies(count: int, words: Sequence[str], *, seed: int) -> list[str]:
-    """`count` different sentences as they are spoken, a third of them carriers for `words`."""
+    """`count` sentences as they are spoken: a quarter carriers for `words`, a quarter of a word or a few.
+
+    The latter may come again, all others once: "Hello." is what a newcomer says first.
+    """
     chance = random.Random(seed)
-    found: dict[str, None] = {}
-    while len(found) < count:
-        template = chance.choice(CARRIERS if chance.random() < 1 / 3 else TEMPLATES)
-        text = re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", reply(chance, template, words))
-        found[normalize(text)] = None
-    return list(found)
+    texts: list[str] = []
+    known: set[str] = set()
+    while len(texts) < count:
+        kind = chance.random()
+        templates = CARRIERS if kind < 1 / 4 else SHORT if kind < 1 / 2 else TEMPLATES
+        text = re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", reply(chance, chance.choice(templates), words))
+        text = normalize(text)
+        if templates is SHORT or text not in known:
+            texts.append(text[0].upper() + text[1:])
+            known.add(text)
+    return texts

@@ -12,8 +12,9 @@ from training.replies import rare_words, replies
 PLAIN = re.compile(r"[A-Za-z][A-Za-z ,'\-]*[.?!]?")
 QUOTED = re.compile(r'"([^"]+)"')
 MIN_WORDS, MAX_WORDS = 3, 14
-NUM_WITHOUT_REPLIES = 13_800
+NUM_WITHOUT_REPLIES = 400
 NUM_REPLIES = 16_000
+FRAGMENT_WORDS = (2, 6)
 EVALUATION = Path(__file__).with_name("eval_sentences.txt")
 
 PEOPLE = (
@@ -110,10 +111,19 @@ def letters(text: str) -> str:
     return re.sub(r"[^a-z ]", "", text.lower())
 
 
+def fragments(texts: list[str], seed: int) -> list[str]:
+    """Their beginnings, a few words each with a comma behind: so speech begins whose text is still being written."""
+    chance = random.Random(seed)
+    shortest, longest = FRAGMENT_WORDS
+    cut = (text.split()[: chance.randint(shortest, longest)] for text in texts if len(text.split()) > longest)
+    return [" ".join(words).rstrip(",.?!") + "," for words in cut]
+
+
 def sentences(wordnet_folder: Path, *, num_conversation: int = 4000, seed: int = 1) -> list[str]:
     """All texts in their reading order, none of the evaluation's.
 
-    First three of WordNet's to one of conversation, then as many replies (and rare words) as of WordNet's.
+    First three of WordNet's to one of conversation, which are held out; then of five two of these, two replies, and
+    one fragment.
     """
     forbidden = {letters(line) for line in EVALUATION.read_text().splitlines()}
     chance = random.Random(seed)
@@ -122,8 +132,13 @@ def sentences(wordnet_folder: Path, *, num_conversation: int = 4000, seed: int =
     talk = conversation(num_conversation, seed)
     rows = zip_longest(wordnet[0::3], wordnet[1::3], wordnet[2::3], talk)
     texts = [text for row in rows for text in row if text and letters(text) not in forbidden]
-    begun, rest = texts[:NUM_WITHOUT_REPLIES], texts[NUM_WITHOUT_REPLIES:]
-    said = replies(NUM_REPLIES, rare_words(wordnet_folder), seed=seed)
+    held_out, rest = texts[:NUM_WITHOUT_REPLIES], texts[NUM_WITHOUT_REPLIES:]
     known = {letters(text) for text in texts} | forbidden
-    pairs = zip_longest(rest, (text for text in said if letters(text) not in known))
-    return begun + [text for pair in pairs for text in pair if text]
+    said = [
+        text
+        for text in replies(NUM_REPLIES, rare_words(wordnet_folder), seed=seed)
+        if letters(text) not in known
+    ]
+    begun = fragments(rest[::-1], seed)
+    streams = zip_longest(rest[0::2], said[0::2], rest[1::2], said[1::2], begun)
+    return held_out + [text for row in streams for text in row if text]

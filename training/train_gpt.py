@@ -83,12 +83,13 @@ class StageLoss:
         if isinstance(self.examples, SemanticExamples) and isinstance(model, CausalGpt):
             text, history, tokens, targets = (part.to(device) for part in self.examples.batch(rows, chance))
             merged = model.embed(text) + model.embed(history)
-            logits = model.forward_embeddings(torch.cat([merged, model.embed(tokens)], dim=1))
-            return cross_entropy(logits[:, TEXT_CONTEXT:], targets)
-        if isinstance(self.examples, CoarseExamples):
+            embeddings = torch.cat([merged, model.embed(tokens)], dim=1)
+            return cross_entropy(model.forward_embeddings(embeddings, first=TEXT_CONTEXT), targets)
+        if isinstance(self.examples, CoarseExamples) and isinstance(model, CausalGpt):
             inputs, targets = (part.to(device) for part in self.examples.batch(rows, chance))
             context = CONFIG.coarse.semantic_context
-            return cross_entropy(model(inputs)[:, context:], targets[:, context:])
+            logits = model.forward_embeddings(model.embed(inputs), first=context)
+            return cross_entropy(logits, targets[:, context:])
         assert isinstance(self.examples, FineExamples)
         codebook = chance.randrange(2, NUM_CODEBOOKS)
         codes, targets = (part.to(device) for part in self.examples.batch(rows, codebook, chance))
@@ -114,6 +115,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float)
     parser.add_argument("--rows", type=int)
     parser.add_argument("--start", type=Path, help="model directory to begin with")
+    parser.add_argument("--compile", action="store_true", help="half as fast again, after some minutes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -130,6 +132,9 @@ def main() -> None:
         steps = state["steps"]
     elif arguments.start:
         model.load_state_dict(getattr(load_model(arguments.start), stage).state_dict())
+    if arguments.compile:
+        model.run_blocks = torch.compile(model.run_blocks, dynamic=False)  # type: ignore[method-assign]
+        torch._dynamo.config.cache_size_limit = 64
     torch.manual_seed(steps)
     chance = random.Random(steps)
     loss = StageLoss(stage, read_spoken(arguments.work))

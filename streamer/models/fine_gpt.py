@@ -71,8 +71,12 @@ class FineGpt(nn.Module):
         for number in range(codebook + 1):
             x = x + self.transformer.wtes[number](codes[:, number])
         x = nn.functional.dropout(x, self.dropout, self.training)
-        for block in self.blocks[:-1]:
-            x = block.attend_all(x, is_causal=False)
-        x = self.blocks[-1].attend_all(x, is_causal=False, first=first_column)
+        x = self.run_blocks(x, first_column)
         logits: Tensor = self.lm_heads[codebook - self.num_codebooks_given](self.transformer.ln_f(x))
         return logits.float()
+
+    def run_blocks(self, x: Tensor, first_column: int) -> Tensor:
+        """All layers over [rows, frames, width], the last from a column on; a training can compile this method."""
+        for block in self.blocks[:-1]:
+            x = block.attend_all(x, is_causal=False)
+        return self.blocks[-1].attend_all(x, is_causal=False, first=first_column)

@@ -132,12 +132,18 @@ class CausalGpt(nn.Module):
         """Tokens [rows, length] to logits [rows, length, vocab], without a cache."""
         return self.forward_embeddings(self.embed(tokens))
 
-    def forward_embeddings(self, embeddings: Tensor) -> Tensor:
-        """Embeddings (without positions) [rows, length, width] to logits [rows, length, vocab]."""
-        x = self._add_positions(embeddings)
+    def forward_embeddings(self, embeddings: Tensor, *, first: int = 0) -> Tensor:
+        """Embeddings (without positions) [rows, length, width] to logits [rows, length - first, vocab].
+
+        Those of the positions from `first` on: what nobody reads is not computed.
+        """
+        return self._logits(self.run_blocks(self._add_positions(embeddings))[:, first:])
+
+    def run_blocks(self, x: Tensor) -> Tensor:
+        """All layers over [rows, length, width]; a method of its own so that a training can compile it."""
         for block in self.blocks:
             x = block.attend_all(x, is_causal=True)
-        return self._logits(x)
+        return x
 
     @torch.no_grad()
     def prefill(self, embeddings: Tensor, cache: KvCache, slots: Tensor) -> Tensor:
