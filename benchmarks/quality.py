@@ -32,7 +32,6 @@ from streamer.sampling import sampling_params
 from streamer.synthesis import SentenceRequest
 
 Floats = npt.NDArray[np.float32]
-JUDGE_HZ = 16_000
 RUN_OF_WORDS = 2
 """So many words in a row that are missing or too many are a skip or babble; fewer may be the judge's mistake."""
 JOIN_WINDOW_S = 0.01
@@ -114,10 +113,7 @@ def runs(text: str, heard: str) -> tuple[int, int]:
 
 def judged(sounds: Sequence[Sound], name: str) -> dict[str, Any]:
     """Everything that is said of one way of speaking."""
-    from scipy.signal import resample_poly
-    from speechmos import dnsmos
-
-    from training.judge import heard, word_error_rate, words
+    from training.judge import heard, naturalness, word_error_rate, words
 
     pairs, scores, skipped, babbled, pitches = [], [], [], [], []
     for sound in track(sounds, name):
@@ -127,8 +123,7 @@ def judged(sounds: Sequence[Sound], name: str) -> dict[str, Any]:
         missing, added = runs(words(text), words(hearing))
         skipped += [text] * (missing > 0)
         babbled += [text] * (added > 0)
-        at_judge = resample_poly(sound.samples, JUDGE_HZ, sound.sample_rate_hz)
-        scores.append(float(dnsmos.run(np.clip(at_judge, -1, 1).astype(np.float32), JUDGE_HZ)["ovrl_mos"]))
+        scores.append(naturalness(sound.samples, sound.sample_rate_hz))
         pitches.append(pitch_hz(sound))
     return {
         "way": name,

@@ -1,4 +1,4 @@
-"""The judge: whisper tiny.en from a package writes down what it hears; errors are counted in words."""
+"""The judges, all out of packages: whisper tiny.en, whose errors are counted in words; DNSMOS; and PESQ."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from faster_whisper.transcribe import Segment
 from scipy.signal import resample_poly
 
 Floats = npt.NDArray[np.float32]
+JUDGE_HZ = 16_000
 
 
 @cache
@@ -37,11 +38,27 @@ def heard_words(sound: Floats, sample_rate_hz: int) -> list[tuple[str, int, int]
 
 
 def _segments(sound: Floats, sample_rate_hz: int, *, word_timestamps: bool = False) -> Iterable[Segment]:
-    at_16k = resample_poly(sound, 16_000, sample_rate_hz).astype(np.float32)
+    at_16k = resample_poly(sound, JUDGE_HZ, sample_rate_hz).astype(np.float32)
     segments, _ = _model().transcribe(
         at_16k, language="en", beam_size=1, temperature=0.0, word_timestamps=word_timestamps
     )
     return segments
+
+
+def naturalness(sound: Floats, sample_rate_hz: int) -> float:
+    """DNSMOS P.835, overall (Reddy and others, 2022): 1 to 5."""
+    from speechmos import dnsmos
+
+    at_16k = np.clip(resample_poly(sound, JUDGE_HZ, sample_rate_hz), -1, 1).astype(np.float32)
+    return float(dnsmos.run(at_16k, JUDGE_HZ)["ovrl_mos"])
+
+
+def perceived_quality(original: Floats, copy: Floats, sample_rate_hz: int) -> float:
+    """PESQ, wide band (ITU-T P.862.2): 1 to 4.6."""
+    from pesq import pesq
+
+    both = [resample_poly(sound, JUDGE_HZ, sample_rate_hz) for sound in (original, copy)]
+    return float(pesq(JUDGE_HZ, *both, "wb"))
 
 
 def words(text: str) -> str:

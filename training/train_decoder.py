@@ -43,6 +43,8 @@ GUESSED = 0.5
 CHECKPOINT_STEPS = 250
 ADVERSARIAL_WEIGHT, FEATURE_WEIGHT = 0.3, 2.0
 MODULATION_WEIGHT, PHASE_WEIGHT = 0.5, 3.0
+LISTENING_STEPS = 250
+"""So long the phases alone count: judged by spectra from the start, a decoder makes up pulses and never listens."""
 JUDGE_LEAD_STEPS = 150
 """So long the judge learns by itself: one that knows nothing leads astray."""
 COMPRESSION, MAGNITUDE_FLOOR = 0.3, 1e-3
@@ -243,7 +245,9 @@ class Training:
         judge_loss = self.judge_step(made.detach(), real) if adversarial else 0.0
         spectral = self.loss(made, real)
         in_phase = self.phases(made, real)
-        total = spectral + MODULATION_WEIGHT * self.pulses(made, real) + PHASE_WEIGHT * in_phase
+        total = PHASE_WEIGHT * in_phase
+        if self.steps >= LISTENING_STEPS:
+            total = total + spectral + MODULATION_WEIGHT * self.pulses(made, real)
         if adversarial and self.steps_judged > JUDGE_LEAD_STEPS:
             scores, ours = self.judge(made)
             with torch.no_grad():
