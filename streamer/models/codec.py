@@ -6,6 +6,7 @@ normalization is folded into plain weights when a checkpoint is read.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -165,13 +166,15 @@ def _layers(config: CodecConfig) -> list[nn.Module]:
     return [*layers, nn.ELU(), StreamingConv(channels, 1, config.last_kernel_size)]
 
 
-def _mixes(config: CodecConfig, layers: nn.ModuleList) -> dict[str, SourceMix]:
+def _mixes(config: CodecConfig, layers: Iterable[nn.Module]) -> dict[str, SourceMix]:
     """For each of the last upsamplings, by its layer's number, how the source is mixed into what it makes."""
     found: dict[str, SourceMix] = {}
     samples = config.hop_samples  # of the source, for one of the layer's
-    upsamplings = [item for item in enumerate(layers) if isinstance(item[1], StreamingTransposedConv)]
-    for count, (number, layer) in enumerate(upsamplings):
-        samples //= layer.stride
-        if count >= len(upsamplings) - config.num_source_layers:
-            found[str(number)] = SourceMix(layer.conv.out_channels, samples)
+    deaf = len(config.ratios) - config.num_source_layers
+    for number, layer in enumerate(layers):
+        if isinstance(layer, StreamingTransposedConv):
+            samples //= layer.stride
+            deaf -= 1
+            if deaf < 0:
+                found[str(number)] = SourceMix(layer.conv.out_channels, samples)
     return found

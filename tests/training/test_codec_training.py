@@ -1,4 +1,4 @@
-"""What the decoder is trained with: pulses where the teacher's are, and codebooks that a later version can go on with."""
+"""What the decoder is trained with: pulses where the teacher's are, and codebooks that can be gone on with."""
 
 from __future__ import annotations
 
