@@ -104,7 +104,7 @@ class SemanticExamples:
         ids: list[int] = []
         for part in re.findall(r"[A-Za-z']+|[^A-Za-z']+", text):
             tokenizer = self._speller if chance.random() < SPELLED_WORDS else self._tokenizer
-            piece = tokenizer.encode(part)
+            piece = tokenizer.encode_part(part)
             ids += piece if piece or not part.isspace() else [SYMBOLS.index(" ")]
         return ids[:TEXT_CONTEXT]
 

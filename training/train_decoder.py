@@ -43,6 +43,7 @@ GUESSED = 0.5
 CHECKPOINT_STEPS = 250
 ADVERSARIAL_WEIGHT, FEATURE_WEIGHT = 0.3, 2.0
 MODULATION_WEIGHT, PHASE_WEIGHT = 0.5, 3.0
+"""Of the phases while the decoder learns to listen; `--phase-weight` of 1 leaves more to the spectra afterwards."""
 LISTENING_STEPS = 250
 """So long the phases alone count: judged by spectra from the start, a decoder makes up pulses and never listens."""
 JUDGE_LEAD_STEPS = 150
@@ -231,7 +232,14 @@ class Training:
         self.path.with_suffix(".tmp").replace(self.path)
 
     def step(
-        self, codes: Tensor, real: Tensor, phases: Tensor, *, rate: float, adversarial: bool
+        self,
+        codes: Tensor,
+        real: Tensor,
+        phases: Tensor,
+        *,
+        rate: float,
+        adversarial: bool,
+        phase_weight: float = PHASE_WEIGHT,
     ) -> tuple[float, float, float]:
         """One update; returns the spectral loss, the phases', and the judge's (0 without it)."""
         for group in self.optimizer.param_groups:
@@ -245,7 +253,7 @@ class Training:
         judge_loss = self.judge_step(made.detach(), real) if adversarial else 0.0
         spectral = self.loss(made, real)
         in_phase = self.phases(made, real)
-        total = PHASE_WEIGHT * in_phase
+        total = phase_weight * in_phase
         if self.steps >= LISTENING_STEPS:
             total = total + spectral + MODULATION_WEIGHT * self.pulses(made, real)
         if adversarial and self.steps_judged > JUDGE_LEAD_STEPS:
@@ -286,6 +294,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rate", type=float, default=LEARNING_RATE)
+    parser.add_argument("--phase-weight", type=float, default=PHASE_WEIGHT)
     parser.add_argument("--adversarial", action="store_true")
     parser.add_argument("--start", type=Path, help="model directory to begin with")
     arguments = parser.parse_args()
@@ -295,7 +304,14 @@ def main() -> None:
     start, losses = time.monotonic(), []
     end = start + 60 * arguments.minutes
     for batch in batches(arguments.work, arguments.rows, arguments.frames, training.steps):
-        losses.append(training.step(*batch, rate=arguments.rate, adversarial=arguments.adversarial))
+        losses.append(
+            training.step(
+                *batch,
+                rate=arguments.rate,
+                adversarial=arguments.adversarial,
+                phase_weight=arguments.phase_weight,
+            )
+        )
         if training.steps % CHECKPOINT_STEPS == 0 or time.monotonic() > end:
             training.save()
             spectral, in_phase, judged = np.mean(losses, axis=0)

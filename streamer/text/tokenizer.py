@@ -70,6 +70,12 @@ class PhonemeTokenizer:
         return max(self._id_of.values(), default=-1) + 1
 
     def encode(self, text: str) -> list[int]:
+        """None for a text without a word that can be said: of stops and commas alone a model makes babble."""
+        has_word = any(_is_word(piece) and self._word(piece) for piece in _WORD_OR_CHARACTER.findall(_folded(text)))
+        return self.encode_part(text) if has_word else []
+
+    def encode_part(self, text: str) -> list[int]:
+        """Part of a text, which may be a comma alone."""
         ids: list[int] = []
         after_word = False  # the last id belongs to a word
         is_parted = False  # something stood after it

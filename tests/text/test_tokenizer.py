@@ -59,6 +59,13 @@ def test_unknown_words_are_spelled() -> None:
     assert PhonemeTokenizer(SYMBOLS, {}).unsupported("ok привет 7 ok") == ("привет", "7")
 
 
+@pytest.mark.parametrize("text", ["", "...", "- - -", "Привет, мир!", "🙂, 🙂"])
+def test_without_a_word_there_is_nothing_to_say(text: str) -> None:
+    """Stops alone, and words of other alphabets, have no ids; beside a word stops have theirs."""
+    assert phonemes(text) == []
+    assert phonemes("ok...") == ["o", "k", ".", ".", "."]
+
+
 def test_a_lexicon_is_read_from_its_file(tmp_path: Path) -> None:
     """The first of a word's pronunciations counts."""
     (tmp_path / "lexicon.gz").write_bytes(gzip.compress(LEXICON.encode()))
