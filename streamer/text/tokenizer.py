@@ -71,7 +71,9 @@ class PhonemeTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """None for a text without a word that can be said: of stops and commas alone a model makes babble."""
-        has_word = any(_is_word(piece) and self._word(piece) for piece in _WORD_OR_CHARACTER.findall(_folded(text)))
+        has_word = any(
+            _is_word(piece) and self._word(piece) for piece in _WORD_OR_CHARACTER.findall(_folded(text))
+        )
         return self.encode_part(text) if has_word else []
 
     def encode_part(self, text: str) -> list[int]:
