@@ -7,6 +7,7 @@ from contextlib import aclosing
 import numpy as np
 import pytest
 
+import streamer
 from streamer.assembly import BUILTIN_MODEL
 from streamer.backends.local import LocalSynthesizer
 from streamer.synthesis import Samples, SentenceRequest
@@ -52,3 +53,13 @@ async def test_it_speaks_a_sentence(dtype: str) -> None:
     assert 0.1 < np.abs(samples).max() <= 1
     loudness = np.sqrt(np.square(samples[: len(samples) // 480 * 480].reshape(-1, 480)).mean(axis=1))
     assert loudness.max() > 10 * np.percentile(loudness, 5)
+
+
+@pytest.mark.slow
+def test_what_is_no_english_is_skipped_and_the_rest_is_said() -> None:
+    """Texts without a word that it can say are silent; strange words and shouts are spoken, and end."""
+    for text in ("...", "- - -", "🙂", "Привет, мир!", "你好。"):
+        assert streamer.synthesize(text, seed=1).duration_s == 0
+    for text in ("No", "Xqzvbn flurbish grzzk.", "STOP!!! 🙂", "https://example.com/a?b=c"):
+        audio = streamer.synthesize(text, seed=1)
+        assert 0.2 < audio.duration_s < 0.5 + 0.25 * len(text) and not audio.truncated
