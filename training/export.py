@@ -97,6 +97,8 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="model directory that its training began with")
     parser.add_argument("--share", type=float, default=0.5, help="0: as it was, 1: as it became")
     arguments = parser.parse_args()
+    if arguments.blend and not arguments.start:
+        parser.error("--blend needs --start: the model directory that the training began with")
     blend = arguments.blend and Blend(arguments.blend, arguments.start, arguments.share)
     model = trained(arguments.work, blend)
     model = replace(model, config=replace(model.config, note=arguments.note))
