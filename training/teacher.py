@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 SAMPLE_RATE_HZ = 24_000
 SHARD_SENTENCES = 100
 NOISE = 0.2
-"""How much chance is in the teacher's sound and in the lengths of its phones. At its own 0.667 and 0.8 it is understood
-no better and scores no higher, and what is chance cannot be learnt."""
+"""How much chance is in the teacher's sound and in the lengths of its phones; its own are 0.667 and 0.8. What is chance
+cannot be learnt. This value itself was not judged, but others on both sides were: see the README."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,17 +12,16 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from streamer.models.checkpoint import load_model
 from streamer.models.codec import CodecDecoder
 from streamer.models.pulse_source import CYCLE, PulseSource
+from training.discriminator import Discriminator
 from training.features import (
     HOP,
     MEAN_LOG_PITCH,
@@ -48,45 +47,6 @@ LISTENING_STEPS = 250
 """So long the phases alone count: judged by spectra from the start, a decoder makes up pulses and never listens."""
 JUDGE_LEAD_STEPS = 150
 """So long the judge learns by itself: one that knows nothing leads astray."""
-COMPRESSION, MAGNITUDE_FLOOR = 0.3, 1e-3
-
-
-class Discriminator(nn.Module):
-    """Real or made? Convolutions over compressed spectrograms of three resolutions."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.windows = (512, 1024, 2048)
-        self.towers = nn.ModuleList(self.tower() for _ in self.windows)
-        for window in self.windows:
-            self.register_buffer(f"hann_{window}", torch.hann_window(window))
-
-    @staticmethod
-    def tower() -> nn.ModuleList:
-        sizes = (2, 8, 16, 16, 16)  # twice as wide it costs a CPU three times as much
-        layers = [
-            nn.utils.parametrizations.weight_norm(nn.Conv2d(a, b, (3, 7), (1, 2), (1, 3)))
-            for a, b in pairwise(sizes)
-        ]
-        return nn.ModuleList(
-            [*layers, nn.utils.parametrizations.weight_norm(nn.Conv2d(sizes[-1], 1, 3, padding=1))]
-        )
-
-    def forward(self, sound: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """[rows, samples] to a score map per resolution, and the layers' outputs."""
-        scores, features = [], []
-        for window, tower in zip(self.windows, self.towers, strict=True):
-            spectrum = torch.stft(
-                sound, window, window // 4, window=getattr(self, f"hann_{window}"), return_complex=True
-            )
-            # Compressed, or the judge would see nothing but the loudest harmonics.
-            spectrum = spectrum * (spectrum.abs() + MAGNITUDE_FLOOR) ** (COMPRESSION - 1)
-            x = torch.view_as_real(spectrum).permute(0, 3, 2, 1)
-            for layer in tower[:-1]:
-                x = functional.leaky_relu(layer(x), 0.2)
-                features.append(x)
-            scores.append(tower[-1](x))
-        return scores, features
 
 
 def new_decoder(codebooks: np.ndarray) -> CodecDecoder:
