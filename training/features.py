@@ -19,25 +19,22 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from training.teacher import HIGHEST_HZ, LOWEST_HZ, SAMPLE_RATE_HZ, speaker_of
+from training.teacher import SAMPLE_RATE_HZ, speaker_of
 
 Floats = npt.NDArray[np.float32]
 
 SEMANTIC_HZ, FRAME_HZ, PITCH_HZ = 50, 75, 150
 HOP = SAMPLE_RATE_HZ // FRAME_HZ
 WINDOW, FFT = 768, 1024
-LONGEST_PERIODS = 1.3
-"""So much further than the lowest pitch's are two pulses not of one voice."""
 NUM_MELS = 100
 MEL_FLOOR = 1e-4
-PITCH_WEIGHT, VOICING_WEIGHT = 25.0, 3.0
+PITCH_WEIGHT, VOICING_WEIGHT = 15.0, 3.0
 """So scaled, pitch is heard by the first codebooks beside a hundred bands."""
-MEAN_LOG_PITCH = 4.8
-VOICING_THRESHOLD = 0.35
+MEAN_LOG_PITCH = 5.05
 NUM_FEATURES = NUM_MELS + 2
-PITCH_BORDERS_HZ = (73.0, 78.0, 82.0, 86.0, 89.0, 93.0, 97.0, 102.0, 107.0, 114.0)
+PITCH_BORDERS_HZ = (113.0, 125.0, 139.0, 149.0, 158.0, 164.0, 172.0, 181.0, 191.0, 204.0)
 NUM_PITCH_LEVELS = len(PITCH_BORDERS_HZ) + 2
-"""Level 0: no pitch; then one per interval between the borders, each as frequent as the others."""
+"""Level 0: no pitch; then one per interval between the borders."""
 STRESS_MARKS = "ˈˌ"
 MODIFIERS = "ː̩ʲ"
 PHONES = (
@@ -132,6 +129,13 @@ def semantic_tokens(
     return (phones * NUM_PITCH_LEVELS + levels).astype(np.int16)
 
 
+def spoken_places(alignment: list[tuple[str, float]], count: int) -> npt.NDArray[np.int16]:
+    """Of `count` tokens, which of the teacher's phonemes is heard in the middle of each."""
+    ends = np.cumsum([length for _, length in alignment])
+    middles = (np.arange(count) + 0.5) * SAMPLE_RATE_HZ / SEMANTIC_HZ
+    return np.minimum(np.searchsorted(ends, middles), len(alignment) - 1).astype(np.int16)
+
+
 def mel_filters() -> Floats:
     """[mels, bins] triangles, evenly spaced on the mel scale from 0 to half the sample rate."""
     top = 2595 * np.log10(1 + SAMPLE_RATE_HZ / 2 / 700)
@@ -158,52 +162,15 @@ def log_mel(sound: Floats, count: int) -> Floats:
     return cast(Floats, np.log(np.maximum(spectrum @ MEL_FILTERS.T, MEL_FLOOR)))
 
 
-@dataclass(frozen=True)
-class Pulses:
-    """A voice's pitch in hertz at 150 points a second, 0 where there is none, and its pulses' times in seconds."""
+def pitch_track(sound: Floats) -> Floats:
+    """Pitch in hertz at 150 points a second, 0 where there is none."""
+    import pyworld  # here, so that the recipe's numbers can be read without it
 
-    pitch_hz: Floats
-    times: Floats
-
-    def phases(self, count: int, longest_s: float) -> Floats:
-        """How far each frame's begin is from one pulse to the next, 0 to 1; -1 between pulses further apart."""
-        begins = np.arange(count) / FRAME_HZ
-        before = np.searchsorted(self.times, begins, side="right") - 1
-        is_between = (before >= 0) & (before < len(self.times) - 1)
-        if not is_between.any():
-            return np.full(count, -1, np.float32)
-        before = before.clip(0, len(self.times) - 2)
-        periods = self.times[before + 1] - self.times[before]
-        phases = (begins - self.times[before]) / periods
-        return np.where(is_between & (periods < longest_s), phases, -1).astype(np.float32)
-
-
-def pulses(sound: Floats, ratio: float = 1.0) -> Pulses:
-    """Pitch and pulses of a speaker so much higher than the teacher.
-
-    Praat's (Boersma, 1993): the teacher is hoarse, and quicker trackers take every second pulse of his for none.
-    """
-    import parselmouth  # here, so that the recipe's numbers can be read without it
-    from parselmouth.praat import call
-
-    whole = parselmouth.Sound(sound.astype(np.float64), SAMPLE_RATE_HZ)
-    num_points = len(sound) * PITCH_HZ // SAMPLE_RATE_HZ + 8
-    if whole.duration < 3.2 / (LOWEST_HZ * ratio):  # shorter than the tracker's window
-        return Pulses(np.zeros(num_points, np.float32), np.zeros(0, np.float32))
-    track = whole.to_pitch_ac(
-        time_step=1 / PITCH_HZ,
-        pitch_floor=LOWEST_HZ * ratio,
-        pitch_ceiling=HIGHEST_HZ * ratio,
-        voicing_threshold=VOICING_THRESHOLD,
+    pitch, times = pyworld.dio(
+        sound.astype(np.float64), SAMPLE_RATE_HZ, 60.0, 350.0, frame_period=1000 / PITCH_HZ
     )
-    times, hz = track.xs(), track.selected_array["frequency"]
-    places = np.rint((np.arange(num_points) / PITCH_HZ - times[0]) * PITCH_HZ).astype(np.int64)
-    inside = (places >= 0) & (places < len(hz))
-    pitch_hz = np.where(inside, hz[places.clip(0, len(hz) - 1)], 0).astype(np.float32)
-    marks = call([whole, track], "To PointProcess (cc)")
-    count = int(call(marks, "Get number of points"))
-    found = [call(marks, "Get time from index", number + 1) for number in range(count)]
-    return Pulses(pitch_hz, np.array(found, np.float32))
+    pitch = pyworld.stonemask(sound.astype(np.float64), pitch, times, SAMPLE_RATE_HZ)
+    return cast(Floats, np.pad(pitch, (0, 8)).astype(np.float32))
 
 
 def frame_features(sound: Floats, pitch_hz: Floats, count: int) -> Floats:
@@ -221,24 +188,22 @@ def shard_features(path: Path, folder: Path) -> None:
         return
     rows = json.loads(path.read_text())
     speech = np.load(path.with_suffix(".npz"))["sound"].astype(np.float32) / 32768
-    ratio = speaker_of(path.stem).pitch_ratio
-    features, phases, semantic = [], [], []
+    lift = np.float32(speaker_of(path.stem).lift)
+    features, semantic, places = [], [], []
     for row in rows:
         sound = speech[row["start"] : row["start"] + row["length"]]
-        voice = pulses(sound, ratio)
-        pitch, count = voice.pitch_hz, len(sound) // HOP
-        features.append(frame_features(sound, pitch, count).astype(np.float16))
-        phases.append(voice.phases(count, LONGEST_PERIODS / (LOWEST_HZ * ratio)))
+        pitch = pitch_track(sound)
+        features.append(frame_features(sound, pitch, len(sound) // HOP).astype(np.float16))
         alignment = cast("list[tuple[str, float]]", row["phonemes"])
-        semantic.append(
-            semantic_tokens(alignment, pitch / np.float32(ratio), len(sound) * SEMANTIC_HZ // SAMPLE_RATE_HZ)
-        )
+        count = len(sound) * SEMANTIC_HZ // SAMPLE_RATE_HZ
+        semantic.append(semantic_tokens(alignment, pitch / lift, count))
+        places.append(spoken_places(alignment, count))
     np.savez(
         target,
         features=np.concatenate(features),
         frames=[len(part) for part in features],
-        phases=np.concatenate(phases),
         semantic=np.concatenate(semantic),
+        places=np.concatenate(places),
         tokens=[len(part) for part in semantic],
     )
 

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from streamer.models.checkpoint import load_model
-from training.features import NUM_MELS
 
 NUM_CODEBOOKS, CODEBOOK_SIZE = 8, 1024
 NUM_SAMPLES = 200_000
@@ -28,9 +27,9 @@ def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def k_means(vectors: Tensor, start: Tensor | None) -> Tensor:
-    """[codebook_size, features], from `start` or random vectors on; an entry nobody chose is put on a random vector."""
-    codebook = vectors[torch.randperm(len(vectors))[:CODEBOOK_SIZE]].clone() if start is None else start
+def k_means(vectors: Tensor) -> Tensor:
+    """[codebook_size, features]; an entry nobody chose is put on a random vector."""
+    codebook = vectors[torch.randperm(len(vectors))[:CODEBOOK_SIZE]].clone()
     for _ in range(NUM_ROUNDS):
         choice = nearest(vectors, codebook)
         counts = torch.bincount(choice, minlength=CODEBOOK_SIZE)
@@ -40,13 +39,13 @@ def k_means(vectors: Tensor, start: Tensor | None) -> Tensor:
     return codebook
 
 
-def fit(vectors: Tensor, start: Tensor | None = None) -> Tensor:
-    """[codebooks, codebook_size, features], from `start` on: each codebook fits what the ones before it leave."""
+def fit(vectors: Tensor) -> Tensor:
+    """[codebooks, codebook_size, features]: each codebook fits what the ones before it leave."""
     books = []
     rest = vectors.clone()
     total = rest.var(dim=0).sum()
     for number in range(NUM_CODEBOOKS):
-        book = k_means(rest, None if start is None else start[number])
+        book = k_means(rest)
         rest -= book[nearest(rest, book)]
         books.append(book)
         print(
@@ -71,31 +70,26 @@ def recovered(vectors: Tensor, codebooks: Tensor) -> Tensor:
     """The codebooks in the features' own units out of a codec's [codebooks, codebook_size, features].
 
     A codec's are moved and scaled (`train_decoder.new_decoder`), by what is found again here: the one scale and the
-    means with which the codes fit the vectors best, in turns with the codes. By the spectrum alone: what else is
-    among the features may have changed.
+    means with which the codes fit the vectors best, in turns with the codes.
     """
-    mels = vectors[:, :NUM_MELS]
-    books = codebooks[:, :, :NUM_MELS]
-    mean, scale = mels.mean(dim=0), mels.std(dim=0).mean()
-    for _ in range(NUM_ROUNDS // 2):
-        near = books * scale
+    mean, scale = vectors.mean(dim=0), vectors.std(dim=0).mean()
+    for _ in range(NUM_ROUNDS):
+        near = codebooks * scale
         near[0] += mean
-        codes = encode(mels, near)
-        made = torch.stack([book[choice] for book, choice in zip(books, codes, strict=True)]).sum(dim=0)
-        centred, made_mean = mels - mels.mean(dim=0), made.mean(dim=0)
+        codes = encode(vectors, near)
+        made = torch.stack([book[choice] for book, choice in zip(codebooks, codes, strict=True)]).sum(dim=0)
+        centred, made_mean = vectors - vectors.mean(dim=0), made.mean(dim=0)
         scale = (centred * (made - made_mean)).sum() / (made - made_mean).square().sum()
-        mean = mels.mean(dim=0) - scale * made_mean
-    found = torch.zeros_like(codebooks)
-    found[:, :, :NUM_MELS] = books * scale
-    found[0] += vectors.mean(dim=0)
-    found[0, :, :NUM_MELS] += mean - mels.mean(dim=0)
+        mean = vectors.mean(dim=0) - scale * made_mean
+    found = codebooks * scale
+    found[0] += mean
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--start", type=Path, help="model directory whose codebooks to begin with")
+    parser.add_argument("--start", type=Path, help="model directory whose codebooks to keep")
     arguments = parser.parse_args()
     torch.manual_seed(1)
     path = arguments.work / "codebooks.npy"
@@ -107,8 +101,8 @@ def main() -> None:
             features = np.load(shard)["features"].astype(np.float32)
             parts.append(torch.from_numpy(features)[torch.randperm(len(features))[:each]])
         vectors = torch.cat(parts)
-        start = arguments.start and recovered(vectors, load_model(arguments.start).codec.codebooks.detach())
-        np.save(path, fit(vectors, start).numpy())
+        kept = arguments.start and load_model(arguments.start).codec.codebooks.detach()
+        np.save(path, (fit(vectors) if kept is None else recovered(vectors, kept)).numpy())
     books = torch.from_numpy(np.load(path))
     folder = arguments.work / "codes"
     folder.mkdir(exist_ok=True)

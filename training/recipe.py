@@ -75,7 +75,6 @@ CONFIG = ModelConfig(
         dimension=NUM_FEATURES,
         num_filters=16,
         num_lstm_layers=1,
-        num_source_layers=3,
     ),
     tokenizer=TokenizerConfig(kind="phonemes", file="lexicon.txt.gz", symbols=SYMBOLS),
     default_voice=SPEAKERS[0].name,

@@ -12,8 +12,6 @@ PULSE_WINDOW, PULSE_HOP, NUM_BANDS = 128, 16, 16
 """So short a window sees single pulses of a voice."""
 MODULATION_WINDOW = 64
 COMPRESSION, POWER_FLOOR = 0.15, 1e-6
-PHASE_WINDOWS, PHASE_TOP_HZ = (512, 1024), 5_000
-PHASE_COMPRESSION, PHASE_FLOOR = 0.5, 1e-4
 
 
 def mel_matrix(num_mels: int, num_bins: int, sample_rate_hz: int) -> Tensor:
@@ -86,29 +84,3 @@ class ModulationLoss(nn.Module):
         """Both [rows, samples]."""
         ours, theirs = self.modulation(made), self.modulation(real)
         return (ours - theirs).abs().mean() / theirs.mean()
-
-
-class PhaseLoss(nn.Module):
-    """How far two sounds' low spectra differ, phases included; for sounds whose pulses lie in the same places."""
-
-    def __init__(self, sample_rate_hz: int) -> None:
-        super().__init__()
-        self.sample_rate_hz = sample_rate_hz
-        for window in PHASE_WINDOWS:
-            self.register_buffer(f"hann_{window}", torch.hann_window(window))
-
-    def spectrum(self, sound: Tensor, window: int) -> Tensor:
-        """[rows, samples] to compressed spectra [rows, bins, frames, 2]."""
-        hann = getattr(self, f"hann_{window}")
-        spectrum = torch.stft(sound, window, window // 4, window=hann, return_complex=True)
-        low = torch.view_as_real(spectrum[:, : PHASE_TOP_HZ * window // self.sample_rate_hz])
-        power = low.square().sum(dim=-1, keepdim=True)
-        return low * (power + PHASE_FLOOR) ** ((PHASE_COMPRESSION - 1) / 2)
-
-    def forward(self, made: Tensor, real: Tensor) -> Tensor:
-        """Both [rows, samples]."""
-        loss = made.new_zeros(())
-        for window in PHASE_WINDOWS:
-            ours, theirs = self.spectrum(made, window), self.spectrum(real, window)
-            loss = loss + (ours - theirs).abs().mean() / theirs.abs().mean()
-        return loss / len(PHASE_WINDOWS)

@@ -1,9 +1,8 @@
 """Trains the EnCodec decoder to turn the quantizer's codes into the teacher's sound.
 
-The codes say nothing of phase: while it learns, the decoder's source is bent so that its pulses lie where the
-teacher's do, and so the phases of what it makes can be compared too. With `--adversarial` it is judged by a
-discriminator that looks at spectrograms besides. Stopped at any time, it goes on from its last checkpoint; `--start`
-begins with the weights of a model that is there, all but its codebooks.
+The codes say nothing of phase, so the decoder is judged by spectra, and, with `--adversarial`, by a
+discriminator that looks at spectrograms. Stopped at any time, it goes on from its last checkpoint; `--start` begins
+with the weights of a model that is there, all but its codebooks.
 """
 
 from __future__ import annotations
@@ -20,18 +19,10 @@ from torch import Tensor
 
 from streamer.models.checkpoint import load_model
 from streamer.models.codec import CodecDecoder
-from streamer.models.pulse_source import CYCLE, PulseSource
 from training.discriminator import Discriminator
-from training.features import (
-    HOP,
-    MEAN_LOG_PITCH,
-    NUM_MELS,
-    PITCH_WEIGHT,
-    SAMPLE_RATE_HZ,
-    VOICING_WEIGHT,
-)
+from training.features import HOP, SAMPLE_RATE_HZ
 from training.recipe import CODEBOOK_SIZE, CONFIG, shards
-from training.spectra import ModulationLoss, PhaseLoss, SpectralLoss
+from training.spectra import ModulationLoss, SpectralLoss
 
 LEARNING_RATE = 8e-4
 WARM_UP_STEPS = 200
@@ -41,78 +32,38 @@ GUESSED = 0.5
 """Share of cuts whose fine codes are the fine model's guesses, where `training.guesses` has made some."""
 CHECKPOINT_STEPS = 250
 ADVERSARIAL_WEIGHT, FEATURE_WEIGHT = 0.3, 2.0
-MODULATION_WEIGHT, PHASE_WEIGHT = 0.5, 3.0
-"""Of the phases while the decoder learns to listen; `--phase-weight` of 1 leaves more to the spectra afterwards."""
-LISTENING_STEPS = 250
-"""So long the phases alone count: judged by spectra from the start, a decoder makes up pulses and never listens."""
+MODULATION_WEIGHT = 1.0
 JUDGE_LEAD_STEPS = 150
 """So long the judge learns by itself: one that knows nothing leads astray."""
 
 
 def new_decoder(codebooks: np.ndarray) -> CodecDecoder:
-    """A decoder whose quantizer holds the fitted codebooks, scaled to unit variance around 0.
-
-    Two of the features are the pitch and the voicing: so the source reads them. Neither is trained: a later version
-    can go on with the same codes.
-    """
+    """A decoder whose quantizer holds the fitted codebooks, scaled to unit variance around 0."""
     decoder = CodecDecoder(CONFIG.codec)
     books = torch.from_numpy(codebooks)
-    mean = books[0].mean(dim=0)
-    books[0] -= mean
-    scale = books[0].std()
-    assert decoder.source
-    control = decoder.source.control
-    weights = torch.tensor([1 / PITCH_WEIGHT, 1 / VOICING_WEIGHT])
+    books[0] -= books[0].mean(dim=0)
     with torch.no_grad():
-        decoder.codebooks.copy_(books / scale)
-        control.weight.zero_()
-        control.weight[:, NUM_MELS:, 0] = torch.diag(weights * scale)
-        control.bias.copy_(weights * mean[NUM_MELS:] + torch.tensor([MEAN_LOG_PITCH, 0.0]))  # type: ignore[union-attr]
-    decoder.codebooks.requires_grad_(False)
-    decoder.source.requires_grad_(False)
+        decoder.codebooks.copy_(books / books[0].std())
     return decoder
 
 
-def bend(source: PulseSource, vectors: Tensor, phases: Tensor) -> Tensor:
-    """The source's pulses and noise for [rows, dimension, frames], the pulses where the teacher's are.
-
-    `phases` [rows, frames + 1]: how far the teacher is from pulse to pulse as each frame begins, and at the end; -1
-    where there are none.
-    """
-    rows, _, frames = vectors.shape
-    hz, _ = source.pitch(source.control(vectors), None)
-    advances = hz.view(rows, frames, -1).sum(dim=2) / source.sample_rate_hz
-    phase = torch.where(phases[:, 0] < 0, torch.rand_like(phases[:, 0]), phases[:, 0])
-    start, bends = phase, []
-    for advance, aim in zip(advances.T, phases.T[1:], strict=True):
-        missing = aim - phase - advance
-        bends.append(torch.where(aim < 0, 0.0, missing - missing.round()))
-        phase = phase + advance + bends[-1]
-    place = torch.randint(CYCLE, (rows,), device=vectors.device)
-    return source(vectors, phase=(start * CYCLE).long(), place=place, bend=torch.stack(bends, dim=1))
-
-
-def batches(work: Path, rows: int, frames: int, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Random cuts of the shards in memory.
-
-    Codes [rows, codebooks, frames], sound [rows, frames * hop], and phases [rows, frames + 1] as `bend` takes them.
-    """
+def batches(work: Path, rows: int, frames: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Random cuts: codes [rows, codebooks, frames] and sound [rows, frames * hop], from the shards in memory."""
     chance = np.random.default_rng(seed)
     true, guessed = [], []
     for name in shards(work):
         sound = np.load(work / "speech" / f"{name}.npz")["sound"]
-        features = np.load(work / "features" / f"{name}.npz")
-        lengths, phases = features["frames"], np.append(features["phases"], np.float32(-1))
-        rest = (sentence_starts(work, name), lengths, np.cumsum(lengths) - lengths, phases)
+        lengths = np.load(work / "features" / f"{name}.npz")["frames"]
+        rest = (sentence_starts(work, name), lengths, np.cumsum(lengths) - lengths)
         true.append((sound, np.load(work / "codes" / f"{name}.npy"), *rest))
         path = work / "guesses" / f"{name}.npy"
         if path.exists():
             guessed.append((sound, np.load(path), *rest))
     while True:
-        codes_rows, sound_rows, phases_rows = [], [], []
+        codes_rows, sound_rows = [], []
         while len(codes_rows) < rows:
             data = guessed if guessed and chance.random() < GUESSED else true
-            sound, codes, starts, lengths, firsts, phases = data[chance.integers(len(data))]
+            sound, codes, starts, lengths, firsts = data[chance.integers(len(data))]
             number = chance.integers(len(lengths))
             if lengths[number] < frames:
                 continue
@@ -120,13 +71,8 @@ def batches(work: Path, rows: int, frames: int, seed: int) -> Iterator[tuple[Ten
             codes_rows.append(codes[:, firsts[number] + first :][:, :frames])
             begin = starts[number] + first * HOP
             sound_rows.append(sound[begin : begin + frames * HOP])
-            # Another sentence begins behind the last frame: its phase is not where this one's leads.
-            cut = phases[firsts[number] + first :][: frames + 1].copy()
-            cut[-1] = -1 if first + frames == lengths[number] else cut[-1]
-            phases_rows.append(cut)
         codes_batch = torch.from_numpy(np.stack(codes_rows).astype(np.int64))
-        sound_batch = torch.from_numpy(np.stack(sound_rows).astype(np.float32) / 32768)
-        yield codes_batch, sound_batch, torch.from_numpy(np.stack(phases_rows))
+        yield codes_batch, torch.from_numpy(np.stack(sound_rows).astype(np.float32) / 32768)
 
 
 def sentence_starts(work: Path, name: str) -> np.ndarray:
@@ -141,20 +87,6 @@ def with_noise(codes: Tensor) -> Tensor:
     return torch.where(noisy, torch.randint(CODEBOOK_SIZE, codes.shape), codes)
 
 
-def weights_to_keep(decoder: CodecDecoder) -> dict[str, Tensor]:
-    """What a training begins with of a decoder that is there: not its codebooks, nor what reads the pitch from them.
-
-    If it has no source, no layer that is to hear one either: it makes pulses of its own and would never listen.
-    """
-    fixed = ["codebooks", "source."]
-    if decoder.source is None:
-        first = min(int(number) for number in CodecDecoder(CONFIG.codec).mixes)
-        fixed += [f"layers.{number}." for number in range(first, len(decoder.layers))]
-    return {
-        name: tensor for name, tensor in decoder.state_dict().items() if not name.startswith(tuple(fixed))
-    }
-
-
 class Training:
     """The decoder, its judge, their optimizers and the step count: what a checkpoint keeps."""
 
@@ -165,9 +97,7 @@ class Training:
         self.judge = Discriminator().to(device)
         self.loss = SpectralLoss(SAMPLE_RATE_HZ).to(device)
         self.pulses = ModulationLoss(SAMPLE_RATE_HZ).to(device)
-        self.phases = PhaseLoss(SAMPLE_RATE_HZ).to(device)
-        trained = [parameter for parameter in self.decoder.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.AdamW(trained, LEARNING_RATE, (0.8, 0.99))
+        self.optimizer = torch.optim.AdamW(self.decoder.parameters(), LEARNING_RATE, (0.8, 0.99))
         self.judge_optimizer = torch.optim.AdamW(self.judge.parameters(), 4e-4, (0.8, 0.99))
         self.steps, self.steps_judged = 0, 0
         if self.path.exists():
@@ -178,7 +108,10 @@ class Training:
             self.judge_optimizer.load_state_dict(state["judge_optimizer"])
             self.steps = state["steps"]
         elif start:
-            self.decoder.load_state_dict(weights_to_keep(load_model(start).codec), strict=False)
+            codebooks = self.decoder.codebooks.clone()
+            self.decoder.load_state_dict(load_model(start).codec.state_dict())
+            with torch.no_grad():
+                self.decoder.codebooks.copy_(codebooks)
 
     def save(self) -> None:
         state = {
@@ -191,31 +124,15 @@ class Training:
         torch.save(state, self.path.with_suffix(".tmp"))
         self.path.with_suffix(".tmp").replace(self.path)
 
-    def step(
-        self,
-        codes: Tensor,
-        real: Tensor,
-        phases: Tensor,
-        *,
-        rate: float,
-        adversarial: bool,
-        phase_weight: float = PHASE_WEIGHT,
-    ) -> tuple[float, float, float]:
-        """One update; returns the spectral loss, the phases', and the judge's (0 without it)."""
+    def step(self, codes: Tensor, real: Tensor, *, rate: float, adversarial: bool) -> tuple[float, float]:
+        """One update; returns the spectral loss and the judge's (0 without it)."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate * min(1.0, (self.steps + 1) / WARM_UP_STEPS)
-        vectors = self.decoder.dequantize(with_noise(codes).to(self.device))
-        assert self.decoder.source
-        with torch.no_grad():
-            source = bend(self.decoder.source, vectors, phases.to(self.device))
-        made = self.decoder(vectors, source)
+        made = self.decoder(self.decoder.dequantize(with_noise(codes).to(self.device)))
         real = real.to(self.device)
         judge_loss = self.judge_step(made.detach(), real) if adversarial else 0.0
         spectral = self.loss(made, real)
-        in_phase = self.phases(made, real)
-        total = phase_weight * in_phase
-        if self.steps >= LISTENING_STEPS:
-            total = total + spectral + MODULATION_WEIGHT * self.pulses(made, real)
+        total = spectral + MODULATION_WEIGHT * self.pulses(made, real)
         if adversarial and self.steps_judged > JUDGE_LEAD_STEPS:
             scores, ours = self.judge(made)
             with torch.no_grad():
@@ -230,7 +147,7 @@ class Training:
         torch.nn.utils.clip_grad_norm_(self.decoder.parameters(), CLIP_NORM)
         self.optimizer.step()
         self.steps += 1
-        return float(spectral.detach()), float(in_phase.detach()), judge_loss
+        return float(spectral.detach()), judge_loss
 
     def judge_step(self, made: Tensor, real: Tensor) -> float:
         (made_scores, _), (real_scores, _) = self.judge(made), self.judge(real)
@@ -254,7 +171,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rate", type=float, default=LEARNING_RATE)
-    parser.add_argument("--phase-weight", type=float, default=PHASE_WEIGHT)
     parser.add_argument("--adversarial", action="store_true")
     parser.add_argument("--start", type=Path, help="model directory to begin with")
     arguments = parser.parse_args()
@@ -263,21 +179,16 @@ def main() -> None:
     torch.manual_seed(training.steps)
     start, losses = time.monotonic(), []
     end = start + 60 * arguments.minutes
-    for batch in batches(arguments.work, arguments.rows, arguments.frames, training.steps):
-        losses.append(
-            training.step(
-                *batch,
-                rate=arguments.rate,
-                adversarial=arguments.adversarial,
-                phase_weight=arguments.phase_weight,
-            )
-        )
+    for codes, sound in batches(arguments.work, arguments.rows, arguments.frames, training.steps):
+        losses.append(training.step(codes, sound, rate=arguments.rate, adversarial=arguments.adversarial))
         if training.steps % CHECKPOINT_STEPS == 0 or time.monotonic() > end:
             training.save()
-            spectral, in_phase, judged = np.mean(losses, axis=0)
+            spectral, judged = np.mean(losses, axis=0)
             per_step = (time.monotonic() - start) / (len(losses) or 1)
-            losses_line = f"spectral {spectral:.4f} phases {in_phase:.4f} judge {judged:.3f}"
-            print(f"{training.steps} {losses_line} {per_step:.3f} s/step", flush=True)
+            print(
+                f"{training.steps} spectral {spectral:.4f} judge {judged:.3f} {per_step:.3f} s/step",
+                flush=True,
+            )
             losses, start = [], time.monotonic()
         if time.monotonic() > end:
             return

@@ -6,14 +6,12 @@ normalization is folded into plain weights when a checkpoint is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from streamer.models.pulse_source import PulseSource, PulseSourceState, SourceMix, with_past
 from streamer.models.streaming import (
     ConvState,
     LayerState,
@@ -31,15 +29,14 @@ from streamer.models.vocabulary import CodecConfig
 
 @dataclass(slots=True)
 class CodecState:
-    """The states of the decoder's layers in their order, and of its source, each holding all slots."""
+    """The states of the decoder's layers in their order, each holding all slots."""
 
     layers: list[LayerState]
-    source: PulseSourceState | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes of all slots."""
-        return sum(tensor.nbytes for layer in [*self.layers, self.source] for tensor in _tensors(layer))
+        return sum(tensor.nbytes for layer in self.layers for tensor in _tensors(layer))
 
     def reset(self, slots: Tensor) -> None:
         """Zero the given slots [rows]; needed only after values that are not numbers, `first` starts anew."""
@@ -52,15 +49,10 @@ class CodecState:
                 case LstmState(hidden, cell):
                     hidden[:, slots] = 0
                     cell[:, slots] = 0
-        # The source's state is written anew by a first chunk, whatever it held.
 
 
-def _tensors(layer: LayerState | PulseSourceState | None) -> tuple[Tensor, ...]:
+def _tensors(layer: LayerState) -> tuple[Tensor, ...]:
     match layer:
-        case None:
-            return ()
-        case PulseSourceState(control, phase, place, tail):
-            return (control, phase, place, tail)
         case ConvState(tail) | ResidualState(ConvState(tail)):
             return (tail,)
         case TransposedConvState(overlap):
@@ -79,8 +71,6 @@ class CodecDecoder(nn.Module):
             torch.randn(config.num_codebooks, config.codebook_size, config.dimension)
         )
         self.layers = nn.ModuleList(_layers(config))
-        self.source = PulseSource(config) if config.num_source_layers else None
-        self.mixes = nn.ModuleDict(_mixes(config, self.layers))
 
     @property
     def min_first_frames(self) -> int:
@@ -89,8 +79,7 @@ class CodecDecoder(nn.Module):
 
     def initial_state(self, num_slots: int) -> CodecState:
         return CodecState(
-            [layer.initial_state(num_slots) for layer in self.layers if isinstance(layer, StreamingLayer)],
-            self.source.initial_state(num_slots) if self.source else None,
+            [layer.initial_state(num_slots) for layer in self.layers if isinstance(layer, StreamingLayer)]
         )
 
     @torch.no_grad()
@@ -107,17 +96,13 @@ class CodecDecoder(nn.Module):
         or all past it. A first chunk has `min_first_frames` or is the whole sentence.
         """
         x = self.dequantize(codes)
-        source = None
-        if self.source and state.source:
-            source = self.source.step(x, state.source, slots, first=first)
         states = iter(state.layers)
-        for number, layer in enumerate(self.layers):
+        for layer in self.layers:
             if isinstance(layer, StreamingLayer):
                 # The states were made by these layers in this order, so each finds its own kind.
                 x = layer.step(x, next(states), slots, first=first)  # type: ignore[arg-type]
             else:
                 x = layer(x)
-            x = self._mixed(number, x, source)
         return x[:, 0]
 
     def dequantize(self, codes: Tensor) -> Tensor:
@@ -127,25 +112,12 @@ class CodecDecoder(nn.Module):
         vectors = functional.embedding(codes + offsets[:, None], self.codebooks.flatten(0, 1))
         return vectors.sum(dim=1).transpose(1, 2)
 
-    def forward(self, vectors: Tensor, source: Tensor | None = None) -> Tensor:
-        """Vectors [rows, dimension, frames] to samples [rows, frames * hop].
-
-        `source` [rows, 2, frames * hop] stands in for what the codec's own source makes of the vectors.
-        """
-        if source is None and self.source:
-            source = self.source(vectors)
-        source = None if source is None else with_past(source)
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Vectors [rows, dimension, frames] to samples [rows, frames * hop]."""
         x = vectors
-        for number, layer in enumerate(self.layers):
-            x = self._mixed(number, layer(x), source)
+        for layer in self.layers:
+            x = layer(x)
         return x[:, 0]
-
-    def _mixed(self, number: int, x: Tensor, source: Tensor | None) -> Tensor:
-        """What leaves layer `number`, with the source mixed in where this codec does that."""
-        if source is None or str(number) not in self.mixes:
-            return x
-        mixed: Tensor = self.mixes[str(number)](x, source)
-        return mixed
 
 
 def _layers(config: CodecConfig) -> list[nn.Module]:
@@ -164,17 +136,3 @@ def _layers(config: CodecConfig) -> list[nn.Module]:
             for index in range(config.num_residual_layers)
         ]
     return [*layers, nn.ELU(), StreamingConv(channels, 1, config.last_kernel_size)]
-
-
-def _mixes(config: CodecConfig, layers: Iterable[nn.Module]) -> dict[str, SourceMix]:
-    """For each of the last upsamplings, by its layer's number, how the source is mixed into what it makes."""
-    found: dict[str, SourceMix] = {}
-    samples = config.hop_samples  # of the source, for one of the layer's
-    deaf = len(config.ratios) - config.num_source_layers
-    for number, layer in enumerate(layers):
-        if isinstance(layer, StreamingTransposedConv):
-            samples //= layer.stride
-            deaf -= 1
-            if deaf < 0:
-                found[str(number)] = SourceMix(layer.conv.out_channels, samples)
-    return found

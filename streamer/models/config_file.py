@@ -96,10 +96,6 @@ def _check_codec(config: CodecConfig, source: str) -> None:
         smallest = min(value, default=0) if isinstance(value, tuple) else value
         if smallest < (0 if name.endswith("_layers") else 1):
             raise CheckpointError(f"{source}.{name} is {value}")
-    if config.num_source_layers > len(config.ratios):
-        raise CheckpointError(
-            f"{source}.num_source_layers is {config.num_source_layers}, but there are {len(config.ratios)} upsamplings"
-        )
 
 
 def _unknown_keys(given: dict[str, Any], known: dict[str, Any], prefix: str) -> list[str]:

@@ -137,11 +137,11 @@ class CausalGpt(nn.Module):
 
         Those of the positions from `first` on: what nobody reads is not computed.
         """
-        return self._logits(self.run_blocks(self._add_positions(embeddings))[:, first:])
+        return self.logits(self.run_blocks(self.add_positions(embeddings))[:, first:])
 
-    def run_blocks(self, x: Tensor) -> Tensor:
-        """All layers over [rows, length, width]; a method of its own so that a training can compile it."""
-        for block in self.blocks:
+    def run_blocks(self, x: Tensor, *, begin: int = 0, end: int | None = None) -> Tensor:
+        """Layers `begin` to `end`, or all, over [rows, length, width]; of its own so that a training can compile it."""
+        for block in self.blocks[begin:end]:
             x = block.attend_all(x, is_causal=True)
         return x
 
@@ -151,7 +151,7 @@ class CausalGpt(nn.Module):
 
         `embeddings` (without positions) is [rows, length, width]: rows of one length only.
         """
-        x = self._add_positions(embeddings)
+        x = self.add_positions(embeddings)
         last_layer = len(self.blocks) - 1
         for layer, block in enumerate(self.blocks):
             query, key, value = block.project(x)
@@ -161,7 +161,7 @@ class CausalGpt(nn.Module):
                 x = block.finish(x[:, -1:], last)
             else:
                 x = block.finish(x, block.attend(query, key, value, is_causal=True))
-        return self._logits(x[:, 0])
+        return self.logits(x[:, 0])
 
     @torch.no_grad()
     def decode(
@@ -181,13 +181,15 @@ class CausalGpt(nn.Module):
                 query.to(keys.dtype), keys, values, attn_mask=rows.mask
             )
             x = block.finish(x, attended.to(query.dtype))
-        return self._logits(x[:, 0])
+        return self.logits(x[:, 0])
 
-    def _add_positions(self, embeddings: Tensor) -> Tensor:
+    def add_positions(self, embeddings: Tensor) -> Tensor:
+        """What the first layer reads: embeddings [rows, length, width] and their places."""
         x = embeddings + self.transformer.wpe.weight[: embeddings.shape[1]]
         return functional.dropout(x, self.dropout) if self.training and self.dropout else x
 
-    def _logits(self, x: Tensor) -> Tensor:
+    def logits(self, x: Tensor) -> Tensor:
+        """What the last layer made, [..., width], to float32 logits [..., vocab]."""
         logits: Tensor = self.lm_head(self.transformer.ln_f(x))
         return logits.float()
 

@@ -90,8 +90,6 @@ class CodecConfig:
     last_kernel_size: int = 7
     dilation_base: int = 2
     compress: int = 2
-    num_source_layers: int = 0
-    """So many of the last upsamplings hear pulses and noise of `models/pulse_source`; EnCodec's own: none."""
 
     @property
     def hop_samples(self) -> int:
