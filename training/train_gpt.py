@@ -21,6 +21,7 @@ from streamer.models.checkpoint import load_model
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import CausalGpt
 from training.examples import IGNORED, CoarseExamples, FineExamples, SemanticExamples, Spoken, read_spoken
+from training.guide import GUIDE_WEIGHT, Guide
 from training.recipe import CONFIG, NUM_CODEBOOKS, TEXT_CONTEXT
 
 RATES = {"semantic": 1.5e-3, "coarse": 1.5e-3, "fine": 1.5e-3}
@@ -46,8 +47,8 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 class Optimizers:
     """Muon for the layers' matrices, AdamW for embeddings, heads and norms, at one learning rate."""
 
-    def __init__(self, model: nn.Module) -> None:
-        matrices, others = [], []
+    def __init__(self, model: nn.Module, guide: Guide | None = None) -> None:
+        matrices, others = [], [*guide.parameters()] if guide else []
         for name, parameter in model.named_parameters():
             (matrices if parameter.dim() == 2 and ".h." in name else others).append(parameter)
         self.both = [
@@ -74,17 +75,21 @@ class Optimizers:
 class StageLoss:
     """The loss of a random batch of `stage`'s examples."""
 
-    def __init__(self, stage: str, spoken: list[Spoken]) -> None:
-        self.stage = stage
+    def __init__(self, stage: str, spoken: list[Spoken], guide: Guide | None = None) -> None:
+        self.stage, self.guide = stage, guide
         examples = {"semantic": SemanticExamples, "coarse": CoarseExamples, "fine": FineExamples}
         self.examples = examples[stage](spoken)
 
     def __call__(self, model: nn.Module, rows: int, chance: random.Random, device: str) -> Tensor:
         if isinstance(self.examples, SemanticExamples) and isinstance(model, CausalGpt):
-            text, history, tokens, targets = (part.to(device) for part in self.examples.batch(rows, chance))
+            text, history, *rest = (part.to(device) for part in self.examples.batch(rows, chance))
+            tokens, targets, places = rest
             merged = model.embed(text) + model.embed(history)
             embeddings = torch.cat([merged, model.embed(tokens)], dim=1)
-            return cross_entropy(model.forward_embeddings(embeddings, first=TEXT_CONTEXT), targets)
+            if self.guide is None:
+                return cross_entropy(model.forward_embeddings(embeddings, first=TEXT_CONTEXT), targets)
+            logits, guessed = self.guide(model, embeddings)
+            return cross_entropy(logits, targets) + GUIDE_WEIGHT * cross_entropy(guessed, places)
         if isinstance(self.examples, CoarseExamples) and isinstance(model, CausalGpt):
             inputs, targets = (part.to(device) for part in self.examples.batch(rows, chance))
             context = CONFIG.coarse.semantic_context
@@ -123,11 +128,14 @@ def main() -> None:
     rate, rows = arguments.rate or RATES[stage], arguments.rows or ROWS[stage]
     path = arguments.work / f"{stage}.pt"
     model = new_model(stage).to(device)
-    optimizers = Optimizers(model)
+    guide = Guide().to(device) if stage == "semantic" else None
+    optimizers = Optimizers(model, guide)
     steps = 0
     if path.exists():
         state = torch.load(path, weights_only=True)
         model.load_state_dict(state["model"])
+        if guide:
+            guide.load_state_dict(state["guide"])
         optimizers.load(state["optimizers"])
         steps = state["steps"]
     elif arguments.start:
@@ -137,7 +145,7 @@ def main() -> None:
         torch._dynamo.config.cache_size_limit = 64
     torch.manual_seed(steps)
     chance = random.Random(steps)
-    loss = StageLoss(stage, read_spoken(arguments.work))
+    loss = StageLoss(stage, read_spoken(arguments.work), guide)
     held_out = StageLoss(stage, read_spoken(arguments.work, held_out=True))
     begin = time.monotonic()
     mark, losses = begin, []
@@ -145,7 +153,12 @@ def main() -> None:
     while True:
         progress = (time.monotonic() - begin) / (60 * arguments.minutes)
         if progress >= 1 or (steps > first_step and steps % CHECKPOINT_STEPS == 0):
-            state = {"model": model.state_dict(), "optimizers": optimizers.state(), "steps": steps}
+            state = {
+                "model": model.state_dict(),
+                "guide": guide.state_dict() if guide else {},
+                "optimizers": optimizers.state(),
+                "steps": steps,
+            }
             torch.save(state, path.with_suffix(".tmp"))
             path.with_suffix(".tmp").replace(path)
             per_step = (time.monotonic() - mark) / max(1, len(losses))

@@ -82,7 +82,7 @@ class PhonemeTokenizer:
         after_word = False  # the last id belongs to a word
         is_parted = False  # something stood after it
         space = self._id_of.get(" ")
-        for match in _WORD_OR_CHARACTER.finditer(_INNER_STOP.sub(",", _folded(text))):
+        for match in _WORD_OR_CHARACTER.finditer(inner_stops_as_commas(_folded(text))):
             piece = match.group()
             word_ids = self._word(piece) if _is_word(piece) else []
             if word_ids:
@@ -202,6 +202,11 @@ def _from_vocabulary(path: Path) -> tokenizers.Tokenizer:
     # Written out in a text they are still one token each, as in the original.
     tokenizer.add_special_tokens([token for token in SPECIAL_TOKENS if token in vocabulary])
     return tokenizer
+
+
+def inner_stops_as_commas(text: str) -> str:
+    """`text` with a comma for every stop, question or exclamation mark that has letters behind it."""
+    return _INNER_STOP.sub(",", text)
 
 
 def _is_word(piece: str) -> bool:

@@ -6,12 +6,23 @@ import random
 
 import numpy as np
 import pytest
+import torch
 
 from streamer.models.config_file import check_config
 from streamer.stages.coarse_windows import CoarseWindows
-from training.examples import IGNORED, CoarseExamples, FineExamples, Spoken
+from training import examples
+from training.examples import (
+    IGNORED,
+    WRONG_CODES,
+    CoarseExamples,
+    FineExamples,
+    SemanticExamples,
+    Spoken,
+    with_wrong_codes,
+)
 from training.features import NUM_SEMANTIC, PHONES, phone_spans, semantic_tokens
-from training.recipe import CONFIG
+from training.guide import GUIDED_LAYERS, Guide
+from training.recipe import CONFIG, SYMBOLS, TEXT_CONTEXT
 from training.train_gpt import Optimizers, StageLoss, new_model
 
 
@@ -19,7 +30,7 @@ def spoken(num_tokens: int, seed: int, speaker: str = "joe", first_code: int = 0
     chance = np.random.default_rng(seed)
     semantic = chance.integers(0, NUM_SEMANTIC, num_tokens).astype(np.int16)
     codes = chance.integers(first_code, 1024, (8, num_tokens * 3 // 2)).astype(np.int16)
-    return Spoken(f"sentence {seed}", semantic, codes, speaker)
+    return Spoken(f"sentence {seed}", "", semantic, np.zeros(num_tokens, np.int16), codes, speaker)
 
 
 def test_the_recipe_fits_itself() -> None:
@@ -93,6 +104,49 @@ def test_a_sentence_goes_on_from_its_own_speaker() -> None:
         chunk = targets_of_chunk[row] != IGNORED
         left = codes_before[row, :, : int(chunk.nonzero()[0])]
         assert len({bool(code >= 512) for code in (*left.flatten(), *targets_of_chunk[row][chunk])}) == 1
+
+
+def test_wrong_codes_are_few_and_of_their_own_codebook() -> None:
+    """Nothing but coarse codes is changed, one in twenty of them, and never to the other codebook's."""
+    torch.manual_seed(0)
+    config = CONFIG.coarse
+    codes = torch.arange(config.codebook_offset, config.codebook_offset + 2048).repeat(4, 1)
+    others = torch.tensor([0, config.codebook_offset - 1, config.semantic_pad_token, config.infer_token])
+    wrong = with_wrong_codes(codes)
+    assert torch.equal((wrong - config.codebook_offset) // 1024, (codes - config.codebook_offset) // 1024)
+    assert abs(float((wrong != codes).float().mean()) - WRONG_CODES) < 0.01
+    assert all(torch.equal(with_wrong_codes(others), others) for _ in range(50))
+
+
+def test_a_semantic_target_knows_its_place_in_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each token's place is that of the symbol it says, of words in phones and in letters alike."""
+    monkeypatch.setattr(examples, "lexicon", lambda: {"go": "G OW1"})
+    places = np.array([0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10], np.int16)  # ^ G ˈ o ʊ [,] [ ] z ˈ ɪ . [$: 11]
+    item = Spoken("Go, Xi.", "ɡˈoʊ, zˈɪ.", np.zeros(12, np.int16), places, np.zeros((8, 18), np.int16), "joe")
+    _, _, _, targets, found = SemanticExamples([item]).batch(1, AllPhones())
+    symbols = [SYMBOLS.index(symbol) for symbol in ("G", "OW1", ",", "x", "i", ".")]
+    told = [SYMBOLS[symbols[place]] for place in found[0, :12].tolist()]
+    assert told == ["G", "G", "G", "OW1", "OW1", "OW1", ",", ",", "x", "x", "i", "."]
+    assert (found[0, 12:] == IGNORED).all() and int(targets[0, 12]) == CONFIG.semantic.vocab_size
+
+
+class AllPhones(random.Random):
+    """Spells no word that is known."""
+
+    def random(self) -> float:
+        return 0.99
+
+
+def test_the_guide_teaches_the_lower_layers_alone() -> None:
+    """The logits are the model's own; where in the text it is asks nothing of the layers above."""
+    torch.manual_seed(0)
+    model, guide = new_model("semantic"), Guide()
+    embeddings = torch.randn(2, TEXT_CONTEXT + 5, CONFIG.semantic.transformer.width)
+    logits, places = guide(model, embeddings)
+    assert torch.allclose(logits, model.forward_embeddings(embeddings, first=TEXT_CONTEXT), atol=1e-5)
+    places.sum().backward()
+    taught = [any(p.grad is not None for p in block.parameters()) for block in model.blocks]
+    assert taught == [True] * GUIDED_LAYERS + [False] * (len(taught) - GUIDED_LAYERS)
 
 
 @pytest.mark.slow

