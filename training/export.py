@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from streamer.models.checkpoint import LoadedModel, load_model, save_model
+from streamer.models.checkpoint import LoadedModel, save_model
 from streamer.models.codec import CodecDecoder
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import CausalGpt
@@ -27,33 +26,12 @@ VOICE_TOKENS = (140, 200)
 """The voice's sentence has a length between these, in semantic tokens: 2.8 to 4 seconds."""
 
 
-STAGES = ("semantic", "coarse", "fine")
-
-
-@dataclass(frozen=True, slots=True)
-class Blend:
-    """Weights between a model's and those that a training made of them, `share` of the way.
-
-    A short training on less speech forgets some of what was learnt from more; half-way there both are kept (Wortsman
-    and others, "Robust fine-tuning of zero-shot models", 2022).
-    """
-
-    stage: str
-    start: Path
-    share: float
-
-    def __call__(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        begun = getattr(load_model(self.start), self.stage).state_dict()
-        return {name: torch.lerp(begun[name], tensor, self.share) for name, tensor in weights.items()}
-
-
-def trained(work: Path, blend: Blend | None = None) -> LoadedModel:
+def trained(work: Path) -> LoadedModel:
     """The newest checkpoints, put together."""
     networks: dict[str, CausalGpt | FineGpt] = {}
-    for stage in STAGES:
+    for stage in ("semantic", "coarse", "fine"):
         networks[stage] = new_model(stage)
-        weights = torch.load(work / f"{stage}.pt", weights_only=True)["model"]
-        networks[stage].load_state_dict(blend(weights) if blend and blend.stage == stage else weights)
+        networks[stage].load_state_dict(torch.load(work / f"{stage}.pt", weights_only=True)["model"])
     codec = CodecDecoder(CONFIG.codec)
     codec.load_state_dict(torch.load(work / "decoder.pt", weights_only=True)["decoder"])
     semantic, coarse, fine = networks["semantic"], networks["coarse"], networks["fine"]
@@ -93,14 +71,8 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="directory to write")
     parser.add_argument("--voice-texts", nargs="+", default=[], help="held-out sentences that are the voices")
     parser.add_argument("--note", help="what listeners should know of this model; shown on the page")
-    parser.add_argument("--blend", choices=STAGES, help="stage to blend with that of --start")
-    parser.add_argument("--start", type=Path, help="model directory that its training began with")
-    parser.add_argument("--share", type=float, default=0.5, help="0: as it was, 1: as it became")
     arguments = parser.parse_args()
-    if arguments.blend and not arguments.start:
-        parser.error("--blend needs --start: the model directory that the training began with")
-    blend = arguments.blend and Blend(arguments.blend, arguments.start, arguments.share)
-    model = trained(arguments.work, blend)
+    model = trained(arguments.work)
     model = replace(model, config=replace(model.config, note=arguments.note))
     save_model(model, arguments.model, dtype="float16")
     write_lexicon(arguments.model / CONFIG.tokenizer.file)

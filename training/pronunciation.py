@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+from streamer.text.tokenizer import word_phones
+
 VOWEL_IPA = {
     "AA": "ɑː", "AE": "æ", "AH": "ʌ", "AO": "ɔː", "AW": "aʊ", "AY": "aɪ", "EH": "ɛ", "ER": "ɜː",
     "EY": "eɪ", "IH": "ɪ", "IY": "iː", "OW": "oʊ", "OY": "ɔɪ", "UH": "ʊ", "UW": "uː",
@@ -60,7 +62,7 @@ def sounds(text: str, lexicon: Mapping[str, str]) -> list[list[str] | None]:
     made: list[list[str] | None] = []
     for index, piece in enumerate(pieces):
         if piece.strip("'") and (piece[0] == "'" or piece[0].isalpha()):
-            phones = lexicon.get(piece) or lexicon.get(piece.strip("'"))
+            phones = word_phones(piece, lexicon)
             made.append(word_sounds(phones.split()) if phones else None)
         elif index == len(pieces) - 1:
             made.append([next((mark for mark in piece if mark in ".?!,"), "")])

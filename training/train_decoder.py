@@ -2,7 +2,7 @@
 
 The codes say nothing of phase, so the decoder is judged by spectra, and, with `--adversarial`, by a
 discriminator that looks at spectrograms. Stopped at any time, it goes on from its last checkpoint; `--start` begins
-with the weights of a model that is there, all but its codebooks.
+with the weights of a model that is there, whose codebooks the quantizer must have kept.
 """
 
 from __future__ import annotations
@@ -108,10 +108,7 @@ class Training:
             self.judge_optimizer.load_state_dict(state["judge_optimizer"])
             self.steps = state["steps"]
         elif start:
-            codebooks = self.decoder.codebooks.clone()
             self.decoder.load_state_dict(load_model(start).codec.state_dict())
-            with torch.no_grad():
-                self.decoder.codebooks.copy_(codebooks)
 
     def save(self) -> None:
         state = {

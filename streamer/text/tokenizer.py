@@ -21,6 +21,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from streamer.errors import CheckpointError
 from streamer.models.vocabulary import ModelConfig, TokenizerConfig
+from streamer.text.derived_words import derived
 
 UNKNOWN: Final = "[UNK]"
 SPECIAL_TOKENS: Final = ("[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]")
@@ -49,7 +50,7 @@ class Tokenizer(Protocol):
 
 
 class PhonemeTokenizer:
-    """Words by a lexicon's phones, unknown words by their letters; ids are places in `symbols`.
+    """Words by a lexicon's phones, or their parts' phones, or letters; ids are places in `symbols`.
 
     Text is lower-cased and loses its accents. A word is a run of letters and apostrophes. Words are parted
     by `" "`, or by the punctuation between them where that is among the symbols; all else is skipped.
@@ -106,7 +107,7 @@ class PhonemeTokenizer:
 
     def _word(self, word: str) -> list[int]:
         # 'tis and dogs' are words of their own, 'well' is one in quotes.
-        phones = self._lexicon.get(word) or self._lexicon.get(word.strip("'"))
+        phones = word_phones(word, self._lexicon)
         symbols = phones.split() if phones else word
         return [self._id_of[symbol] for symbol in symbols if symbol in self._id_of]
 
@@ -202,6 +203,12 @@ def _from_vocabulary(path: Path) -> tokenizers.Tokenizer:
     # Written out in a text they are still one token each, as in the original.
     tokenizer.add_special_tokens([token for token in SPECIAL_TOKENS if token in vocabulary])
     return tokenizer
+
+
+def word_phones(word: str, lexicon: Mapping[str, str]) -> str | None:
+    """A lower-case word's phones with spaces between, if the lexicon has it or the words that it is made of."""
+    bare = word.strip("'")
+    return lexicon.get(word) or lexicon.get(bare) or derived(bare, lexicon)
 
 
 def inner_stops_as_commas(text: str) -> str:

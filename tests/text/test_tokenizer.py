@@ -53,6 +53,11 @@ def test_only_the_last_stop_ends_the_speech() -> None:
     assert phonemes("Hello!” ") == phonemes("Hello!")
 
 
+def test_a_word_of_known_parts_becomes_their_phones() -> None:
+    """The lexicon need not hold every word that is made of its words."""
+    assert phonemes("helloworld") == [*phonemes("hello"), *phonemes("world")]
+
+
 def test_unknown_words_are_spelled() -> None:
     """One symbol for each letter, without accents."""
     assert phonemes("Héllo xy") == ["HH", "AH", "L", "OW", " ", "x", "y"]
