@@ -32,6 +32,7 @@ from streamer.sampling import sampling_params
 from streamer.synthesis import SentenceRequest
 
 Floats = npt.NDArray[np.float32]
+WAYS = ("streamed", "whole", "streamed, float32")
 RUN_OF_WORDS = 2
 """So many words in a row that are missing or too many are a skip or babble; fewer may be the judge's mistake."""
 JOIN_WINDOW_S = 0.01
@@ -250,7 +251,7 @@ def decibels(amplitude: Any) -> Any:
     return 20 * np.log10(amplitude + 1e-5)
 
 
-def measure(lines: list[Line]) -> dict[str, Any]:
+def measure(lines: list[Line], names: Sequence[str]) -> dict[str, Any]:
     ways, similar = [], {}
     if all(line.teacher is not None for line in lines):
         teacher = [Sound(line, line.teacher, TEACHER_HZ) for line in lines if line.teacher is not None]
@@ -262,8 +263,8 @@ def measure(lines: list[Line]) -> dict[str, Any]:
             "whole": EngineConfig(model=whole_sentence_model(Path(folder)), max_load=None),
             "streamed, float32": EngineConfig(dtype="float32", max_load=None),
         }
-        for name, engine in engines.items():
-            sounds = speak_all(lines, engine, name)
+        for name in names:
+            sounds = speak_all(lines, engines[name], name)
             ways.append(judged(sounds, name))
             if name == "streamed":
                 similar[name] = likeness(sounds)
@@ -305,6 +306,9 @@ def main() -> None:
     )
     source.add_argument("--sentences", type=Path, help="a file with a sentence a line")
     parser.add_argument("--count", type=int, default=200, help="sentences, all voices together")
+    parser.add_argument(
+        "--ways", nargs="+", choices=WAYS, default=WAYS, help="of speaking, beside the teacher's"
+    )
     parser.add_argument("--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
     if arguments.work:
@@ -313,7 +317,7 @@ def main() -> None:
         texts = arguments.sentences.read_text().splitlines()[: arguments.count]
         voices = sorted(path.stem for path in (BUILTIN_MODEL / "voices").glob("*.npz"))
         lines = [Line(text, voices[number % len(voices)]) for number, text in enumerate(texts)]
-    result = measure(lines)
+    result = measure(lines, arguments.ways)
     show(result)
     if arguments.output:
         write_result(arguments.output, result)
