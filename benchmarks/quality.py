@@ -205,11 +205,11 @@ def nearer_share(vectors: Floats, names: npt.NDArray[np.str_]) -> float:
 
 
 async def joins(lines: Sequence[Line]) -> dict[str, float]:
-    """Jumps at the borders of fine chunks beside those inside the chunks, in decibels of level and of the spectrum."""
+    """Jumps at the borders of fine chunks beside those near by, in decibels of level and of the spectrum."""
     synthesizer = build_synthesizer(EngineConfig(max_load=None))
     await synthesizer.start()
     at_border: list[tuple[float, float]] = []
-    inside: list[tuple[float, float]] = []
+    near_by: list[tuple[float, float]] = []
     rate_hz = synthesizer.info.sample_rate_hz
     for number, line in enumerate(track(lines, "joins")):
         # Past the pipeline, which would trim silence: each piece is a chunk of the fine model.
@@ -217,21 +217,19 @@ async def joins(lines: Sequence[Line]) -> dict[str, float]:
         request = SentenceRequest(str(number), line.text, line.voice, params)
         pieces = [chunk.samples async for chunk in synthesizer.synthesize(request)]
         samples, ends = np.concatenate(pieces), np.cumsum([len(piece) for piece in pieces])
-        at_border += [jump(samples, end, rate_hz) for end in ends[:-1]]
+        last = len(samples) - int(JOIN_WINDOW_S * rate_hz)
+        at_border += [jump(samples, end, rate_hz) for end in ends[:-1] if end <= last]
         # Near by, where there is as much speech and as much silence as at the borders.
-        inside += [
-            jump(samples, end + int(offset_s * rate_hz), rate_hz)
-            for end in ends[:-1]
-            for offset_s in NEAR_BY_S
-        ]
+        places = [end + int(offset_s * rate_hz) for end in ends[:-1] for offset_s in NEAR_BY_S]
+        near_by += [jump(samples, place, rate_hz) for place in places if place <= last]
     await synthesizer.close()
-    there, elsewhere = np.median(at_border, axis=0), np.median(inside, axis=0)
+    there, elsewhere = np.median(at_border, axis=0), np.median(near_by, axis=0)
     return {
         "borders": len(at_border),
         "level_jump_at_borders_db": float(there[0]),
-        "level_jump_inside_db": float(elsewhere[0]),
+        "level_jump_near_by_db": float(elsewhere[0]),
         "spectral_jump_at_borders_db": float(there[1]),
-        "spectral_jump_inside_db": float(elsewhere[1]),
+        "spectral_jump_near_by_db": float(elsewhere[1]),
     }
 
 
@@ -239,8 +237,6 @@ def jump(samples: Floats, place: int, sample_rate_hz: int) -> tuple[float, float
     """How far 10 ms before and after a place differ: in level, and in the spectrum's bins on average, decibels."""
     size = int(JOIN_WINDOW_S * sample_rate_hz)
     before, after = samples[place - size : place], samples[place : place + size]
-    if len(after) < size or len(before) < size:
-        return 0.0, 0.0
     level = abs(decibels(np.sqrt(np.mean(before**2))) - decibels(np.sqrt(np.mean(after**2))))
     window = np.hanning(size)
     spectra = [decibels(np.abs(np.fft.rfft(part * window)) / size) for part in (before, after)]

@@ -50,7 +50,7 @@ def draw_floors(results: list[dict[str, Any]], path: Path) -> None:
 
 
 def draw_quality(result: dict[str, Any], path: Path) -> None:
-    """Every way of speaking beside the teacher, and what happens at borders beside what happens inside."""
+    """Every way of speaking beside the teacher, and what happens at borders beside what happens near by."""
     ways = result["ways"]
     names = [way["way"] for way in ways]
     figure, ((words, mos), (pitch, joins)) = plt.subplots(2, 2, figsize=(9, 7))
@@ -75,7 +75,7 @@ def draw_quality(result: dict[str, Any], path: Path) -> None:
     pitch.set_ylim(-0.5, len(ranges))
     pitch.set_xlabel("pitch, Hz: the middle, and eight tenths")
     kinds = ("level", "spectral")
-    for shift, where in ((-0.2, "at_borders"), (0.2, "inside")):
+    for shift, where in ((-0.2, "at_borders"), (0.2, "near_by")):
         heights = [result["joins"][f"{kind}_jump_{where}_db"] for kind in kinds]
         joins.bar([shift, 1 + shift], heights, width=0.35, label=where.replace("_", " "))
     joins.set_xticks([0, 1], ["level", "spectrum"])

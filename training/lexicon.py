@@ -12,7 +12,7 @@ LIGHT_WORDS = frozenset(
     "a am an and are as at be been but by can could for from had has have he her him his i if in is it its me my of on "
     "or our she should than that the their them they this to us was we were will with would you your".split()
 )
-"""Said without stress in a sentence; so are "I'm" and "you'll"."""
+"""Said without stress in a sentence; so are "I'm" and "you'll", but not "can't"."""
 LIGHT_PHONES = {"of": "AH0 V", "to": "T AH0", "was": "W AH0 Z"}
 STRESS = re.compile(r"[12]")
 
@@ -26,7 +26,7 @@ def lexicon() -> dict[str, str]:
         if WORD.fullmatch(word):
             found.setdefault(word, " ".join(phones))
     for word, phones in found.items():
-        if word.split("'")[0] in LIGHT_WORDS:
+        if word.split("'")[0] in LIGHT_WORDS and not word.endswith("n't"):
             found[word] = STRESS.sub("0", LIGHT_PHONES.get(word, phones))
     return found
 

@@ -44,6 +44,7 @@ def new_decoder(codebooks: np.ndarray) -> CodecDecoder:
     books[0] -= books[0].mean(dim=0)
     with torch.no_grad():
         decoder.codebooks.copy_(books / books[0].std())
+    decoder.codebooks.requires_grad_(False)  # the next version finds its codes by them
     return decoder
 
 
@@ -97,7 +98,8 @@ class Training:
         self.judge = Discriminator().to(device)
         self.loss = SpectralLoss(SAMPLE_RATE_HZ).to(device)
         self.pulses = ModulationLoss(SAMPLE_RATE_HZ).to(device)
-        self.optimizer = torch.optim.AdamW(self.decoder.parameters(), LEARNING_RATE, (0.8, 0.99))
+        trained = [parameter for parameter in self.decoder.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, LEARNING_RATE, (0.8, 0.99))
         self.judge_optimizer = torch.optim.AdamW(self.judge.parameters(), 4e-4, (0.8, 0.99))
         self.steps, self.steps_judged = 0, 0
         if self.path.exists():

@@ -1,6 +1,7 @@
 """Trains one of the three transformers: `semantic`, `coarse` or `fine`.
 
-The learning rate falls along a cosine over `--minutes`; a stopped run goes on from its last checkpoint. `--start`
+Printed are the steps' loss, the semantic model's with its guide's, and that of held-out sentences, without it. The
+learning rate falls along a cosine over `--minutes`; a stopped run goes on from its last checkpoint. `--start`
 begins with the weights of a model that is there: where what the tokens mean has changed, what surrounds them has not.
 """
 
@@ -20,7 +21,15 @@ from torch.nn import functional
 from streamer.models.checkpoint import load_model
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import CausalGpt
-from training.examples import IGNORED, CoarseExamples, FineExamples, SemanticExamples, Spoken, read_spoken
+from training.examples import (
+    IGNORED,
+    CoarseExamples,
+    FineExamples,
+    SemanticExamples,
+    Spoken,
+    read_spoken,
+    with_wrong_codes,
+)
 from training.guide import GUIDE_WEIGHT, Guide
 from training.recipe import CONFIG, NUM_CODEBOOKS, TEXT_CONTEXT
 
@@ -89,9 +98,15 @@ class StageLoss:
             if self.guide is None:
                 return cross_entropy(model.forward_embeddings(embeddings, first=TEXT_CONTEXT), targets)
             logits, guessed = self.guide(model, embeddings)
-            return cross_entropy(logits, targets) + GUIDE_WEIGHT * cross_entropy(guessed, places)
+            loss = cross_entropy(logits, targets)
+            is_known = bool((places != IGNORED).any())
+            return loss + GUIDE_WEIGHT * cross_entropy(guessed, places) if is_known else loss
         if isinstance(self.examples, CoarseExamples) and isinstance(model, CausalGpt):
-            inputs, targets = (part.to(device) for part in self.examples.batch(rows, chance))
+            inputs, targets = self.examples.batch(rows, chance)
+            inputs, targets = (
+                (with_wrong_codes(inputs) if model.training else inputs).to(device),
+                targets.to(device),
+            )
             context = CONFIG.coarse.semantic_context
             logits = model.forward_embeddings(model.embed(inputs), first=context)
             return cross_entropy(logits, targets[:, context:])

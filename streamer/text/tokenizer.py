@@ -107,8 +107,9 @@ class PhonemeTokenizer:
 
     def _word(self, word: str) -> list[int]:
         # 'tis and dogs' are words of their own, 'well' is one in quotes.
-        phones = word_phones(word, self._lexicon)
-        symbols = phones.split() if phones else word
+        phones = (word_phones(word, self._lexicon) or "").split()
+        # What a derived word's ending adds may be unknown to a model with other phones.
+        symbols = phones if phones and self._id_of.keys() >= set(phones) else word
         return [self._id_of[symbol] for symbol in symbols if symbol in self._id_of]
 
 

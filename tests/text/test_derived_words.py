@@ -17,6 +17,12 @@ LEXICON = {
     "truth": "T R UW1 TH",
     "bake": "B EY1 K",
     "cat": "K AE1 T",
+    "rage": "R EY1 JH",
+    # Tempting, and no stems of the words below.
+    "rag": "R AE1 G",
+    "bak": "B AE1 K",
+    "happines": "HH AE1 P AY1 N Z",
+    "planles": "P L AE1 N AH0 L Z",
 }
 
 
@@ -32,8 +38,15 @@ LEXICON = {
         ("planner's", "P L AE1 N ER0 Z"),
         ("baking", "B EY1 K IH0 NG"),
         ("finally", "F AY1 N AH0 L IY0"),
-        ("happily", "HH AE1 P IY0 L IY0"),
-        ("steamfitter", "S T IY1 M F IH1 T ER0"),
+        ("happily", "HH AE1 P AH0 L IY0"),
+        ("happiness", "HH AE1 P IY0 N AH0 S"),
+        ("planless", "P L AE1 N L AH0 S"),
+        ("fitterer", "F IH1 T ER0 ER0"),
+        ("finalless", "F AY1 N AH0 L AH0 S"),
+        ("baked", "B EY1 K T"),
+        ("bakes", "B EY1 K S"),
+        ("raging", "R EY1 JH IH0 NG"),
+        ("steamfitter", "S T IY1 M F IH2 T ER0"),
         ("untruthfully", "AH2 N T R UW1 TH F AH0 L IY0"),
     ],
 )

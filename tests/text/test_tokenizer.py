@@ -56,6 +56,7 @@ def test_only_the_last_stop_ends_the_speech() -> None:
 def test_a_word_of_known_parts_becomes_their_phones() -> None:
     """The lexicon need not hold every word that is made of its words."""
     assert phonemes("helloworld") == [*phonemes("hello"), *phonemes("world")]
+    assert phonemes("worlds") == list("worlds")  # this model has no Z
 
 
 def test_unknown_words_are_spelled() -> None:
