@@ -45,9 +45,10 @@ LENGTHS = (64, 96, 128, 192, 288, MAX_SEMANTIC)
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """One sentence: its text and the teacher's phonemes, semantic tokens [50 Hz] and the phoneme that each is of
+    """One sentence, and who speaks.
 
-    (0: before the first), codes [codebooks, 75 Hz], and who speaks.
+    Its text and the teacher's phonemes; semantic tokens [50 Hz] and the phoneme that each is of (0: before the first);
+    codes [codebooks, 75 Hz].
     """
 
     text: str

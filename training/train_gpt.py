@@ -186,7 +186,7 @@ def main() -> None:
         with torch.autocast(device, torch.bfloat16):
             value = loss(model, rows, chance, device)
         value.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_([*model.parameters(), *(guide.parameters() if guide else ())], 1.0)
         optimizers.step(rate * scale * min(1, (steps - first_step + 1) / WARM_UP_STEPS))
         losses.append(float(value.detach()))
         steps += 1
