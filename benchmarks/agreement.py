@@ -19,13 +19,13 @@ from torch import Tensor
 
 from benchmarks.first_packet import SENTENCES
 from streamer.assembly import BUILTIN_MODEL
-from streamer.bench.surroundings import surroundings, write_result
-from streamer.models.checkpoint import LoadedModel, load_model
+from streamer.loadtest.environment import environment, write_result
+from streamer.models.files.checkpoint import LoadedModel, load_model
 from streamer.stages.chain import Chain, build_stages, semantic_cap
 from streamer.stages.sentence import SentencePrompt, SentenceWork
 from streamer.synthesis import SamplingParams
-from streamer.text.normalize import normalize
-from streamer.text.tokenizer import load_tokenizer
+from streamer.text.tokens.tokenizer import load_tokenizer
+from streamer.text.verbalize.normalize import normalize
 from streamer.voices.library import VoiceLibrary
 
 STAGES = ("semantic", "coarse", "fine")
@@ -83,7 +83,7 @@ def walk(reference: Speaker, other: Speaker, prompt: SentencePrompt, found: dict
         while first.is_ready(works[0]):
             for speaker, stage, work in zip((reference, other), (first, second), works, strict=True):
                 speaker.logits[name].clear()
-                stage.step([work]).settle()
+                stage.step([work]).finish()
             if name == "fine":
                 # Only the first pass sees the same in both; the next ones see what the model itself filled in.
                 done = works[0].fine.num_frames
@@ -152,7 +152,7 @@ def main() -> None:
         )
     Console(width=120).print(table)
     if arguments.output:
-        result = {"benchmark": "agreement", **surroundings(), "rows": rows}
+        result = {"benchmark": "agreement", **environment(), "rows": rows}
         write_result(arguments.output, result)
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.speaking import LIFTED_LIMITS, running_server
-from streamer.bench.command import Plan, run, show
-from streamer.bench.surroundings import write_result
+from streamer.commands.bench import Plan, run, show
+from streamer.loadtest.environment import write_result
 
 
 def all_flags(flags: list[str]) -> list[str]:

@@ -23,7 +23,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from streamer.bench.surroundings import surroundings, write_result
+from streamer.loadtest.environment import environment, write_result
 
 SIZES = {"tiny": (1, 1, 64), "small": (12, 12, 768), "large": (24, 16, 1024)}
 """Layers, heads and width of all three transformers."""
@@ -130,10 +130,10 @@ def run_streamer(
 ) -> dict[str, float]:
     from dataclasses import replace
 
-    from streamer.engine.cuda_graphs import CudaRecorder
+    from streamer.engine.device.cuda_graphs import CudaRecorder
     from streamer.engine.engine import Engine
     from streamer.engine.request import Request
-    from streamer.models.checkpoint import load_model
+    from streamer.models.files.checkpoint import load_model
     from streamer.stages.chain import build_stages
     from streamer.stages.sentence import SentencePrompt, SentenceWork
     from streamer.synthesis import PcmChunk, SamplingParams
@@ -296,7 +296,7 @@ def main() -> None:
             print(f"{row['run']}: {row['total_s']:.1f} s for {row['audio_s']:.1f} s of sound", flush=True)
     show(rows)
     if arguments.output:
-        result = {"benchmark": "compare_transformers", **surroundings(), "size": arguments.size, "rows": rows}
+        result = {"benchmark": "compare_transformers", **environment(), "size": arguments.size, "rows": rows}
         write_result(arguments.output, result)
 
 

@@ -22,8 +22,8 @@ from benchmarks.first_packet import SENTENCES
 from benchmarks.speaking import LIFTED_LIMITS, speak
 from streamer.assembly import build_synthesizer
 from streamer.backends.local import LocalSynthesizer
-from streamer.bench.surroundings import surroundings, write_result
 from streamer.config import Config, load_config
+from streamer.loadtest.environment import environment, write_result
 from streamer.server.app import Server
 from streamer.server.flow_control import Outbox
 
@@ -73,7 +73,7 @@ class Clocks:
             pending = step(batch)
             if self.work is not None and self.sounded_s is None and any(work is self.work for work in batch):
                 if pending is not None:
-                    pending.settle()
+                    pending.finish()
                     pending = None
                 end_s = time.perf_counter()
                 self.begun_s = self.begun_s or begin_s
@@ -164,7 +164,7 @@ def main() -> None:
     rows = asyncio.run(measure(config, arguments.others, arguments.repeats))
     show(rows)
     if arguments.output:
-        result = {"benchmark": "first_audio", **surroundings(), "rows": rows}
+        result = {"benchmark": "first_audio", **environment(), "rows": rows}
         write_result(arguments.output, result)
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.speaking import Spoken, running_server, speak
-from streamer.bench.surroundings import surroundings, write_result
+from streamer.loadtest.environment import environment, write_result
 
 SENTENCES = (
     "Hello.",
@@ -42,7 +42,7 @@ async def measure(repeats: int, flags: list[str]) -> dict[str, Any]:
                 "real_time_factor": float(np.median(factors)) if factors else None,
             }
         )
-    return {"benchmark": "first_packet", **surroundings(), "flags": flags, "ready_s": ready_s, "rows": rows}
+    return {"benchmark": "first_packet", **environment(), "flags": flags, "ready_s": ready_s, "rows": rows}
 
 
 def show(result: dict[str, Any]) -> None:

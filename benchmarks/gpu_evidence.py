@@ -32,7 +32,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.compare_transformers import make_voice, make_weights
-from streamer.bench.surroundings import surroundings, write_result
+from streamer.loadtest.environment import environment, write_result
 
 TAIL_CHARS = 3000
 TOTAL_S = 590.0
@@ -111,7 +111,7 @@ def main() -> None:
     ends_s = time.monotonic() + TOTAL_S
     arguments.output.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
-    summary = {"benchmark": "gpu_evidence", **surroundings(), "parts": rows}
+    summary = {"benchmark": "gpu_evidence", **environment(), "parts": rows}
     with tempfile.TemporaryDirectory() as folder:
         models = {shape: Path(folder) / shape for shape in ("small", "large")}
         wanted = [

@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.speaking import running_server
-from streamer.bench.client import Recording, Target, connected, listen, utterance_settings
-from streamer.bench.sound import leading_silence_s, packets_of, play
-from streamer.bench.surroundings import surroundings, write_result
+from streamer.loadtest.client import Recording, Target, connected, listen, utterance_settings
+from streamer.loadtest.environment import environment, write_result
+from streamer.loadtest.playout import leading_silence_s, packets_of, play
 
 TEXT = (
     "Let me have a look at that for you. The next train to the coast leaves at nine in the morning, "
@@ -71,7 +71,7 @@ async def measure(repeats: int, flags: list[str]) -> dict[str, Any]:
                 rows.append(
                     {"words_per_s": words_per_s, "pause": has_pause, **median, "worst_audible_ms": worst}
                 )
-    return {"benchmark": "live_text", **surroundings(), "flags": flags, "text": TEXT, "rows": rows}
+    return {"benchmark": "live_text", **environment(), "flags": flags, "text": TEXT, "rows": rows}
 
 
 def show(result: dict[str, Any]) -> None:

@@ -17,19 +17,12 @@ from rich.console import Console
 from rich.table import Table
 
 from streamer.assembly import build_synthesizer
-from streamer.bench.surroundings import surroundings, write_result
 from streamer.config import EngineConfig
-from streamer.pipeline import speak
-from streamer.speech import (
-    AudioPacket,
-    Continuity,
-    SentenceEnded,
-    SentenceStarted,
-    SpeechEnded,
-    SpeechSettings,
-    TextFeed,
-    Warned,
-)
+from streamer.loadtest.environment import environment, write_result
+from streamer.speech.events import AudioPacket, SentenceEnded, SentenceStarted, SpeechEnded, SpeechWarning
+from streamer.speech.pipeline import speak
+from streamer.speech.settings import Continuity, SpeechSettings
+from streamer.speech.text_feed import TextFeed
 from streamer.synthesis import SamplingParams
 
 RATE_HZ = 24_000
@@ -86,7 +79,7 @@ async def _listen(feed: TextFeed, synthesizer: Any, settings: SpeechSettings) ->
             starts.append(event)
         elif isinstance(event, SentenceEnded):
             ends_ms.append(event.end_ms)
-        elif isinstance(event, Warned):
+        elif isinstance(event, SpeechWarning):
             warnings.append(event.message)
         elif isinstance(event, SpeechEnded):
             ended = event
@@ -179,7 +172,7 @@ def main() -> None:
     parser.add_argument("--continuity", choices=get_args(Continuity), default="preset")
     parser.add_argument("--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
-    result = {"benchmark": "long_text", **surroundings()} | asyncio.run(
+    result = {"benchmark": "long_text", **environment()} | asyncio.run(
         measure(arguments.minutes, arguments.continuity)
     )
     show(result)

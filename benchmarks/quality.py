@@ -24,10 +24,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from streamer.api import SpeechOptions, speak_into_memory
 from streamer.assembly import BUILTIN_MODEL, build_synthesizer
-from streamer.bench.surroundings import surroundings, write_result
 from streamer.config import EngineConfig
-from streamer.inprocess import Manner, speak_into_memory
+from streamer.loadtest.environment import environment, write_result
 from streamer.sampling import sampling_params
 from streamer.synthesis import SentenceRequest
 
@@ -94,7 +94,7 @@ def whole_sentence_model(folder: Path) -> Path:
 def speak_all(lines: Sequence[Line], engine: EngineConfig, name: str) -> list[Sound]:
     sounds = []
     for number, line in enumerate(track(lines, name)):
-        audio = speak_into_memory(engine, line.text, Manner(voice=line.voice, seed=number))
+        audio = speak_into_memory(engine, line.text, SpeechOptions(voice=line.voice, seed=number))
         sounds.append(Sound(line, audio.samples, audio.sample_rate_hz))
     return sounds
 
@@ -266,7 +266,7 @@ def measure(lines: list[Line], names: Sequence[str]) -> dict[str, Any]:
                 similar[name] = likeness(sounds)
     return {
         "benchmark": "quality",
-        **surroundings(),
+        **environment(),
         "ways": ways,
         "likeness": similar,
         "joins": asyncio.run(joins(lines)),

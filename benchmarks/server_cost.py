@@ -20,11 +20,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from streamer.bench.client import Recording, Target, speak
-from streamer.bench.sound import packets_of, play
-from streamer.bench.summary import JITTER_S, LONG_GAP_S
-from streamer.bench.surroundings import surroundings, write_result
 from streamer.config import Config, LimitsConfig, ServerConfig
+from streamer.loadtest.client import Recording, Target, speak
+from streamer.loadtest.environment import environment, write_result
+from streamer.loadtest.playout import packets_of, play
+from streamer.loadtest.summary import JITTER_S, LONG_GAP_S
 from streamer.server.app import Server
 from streamer.synthesis import Health, ModelInfo, PcmChunk, SentenceRequest
 
@@ -186,7 +186,7 @@ def main() -> None:
         )
     Console(width=120).print(table)
     if arguments.output:
-        result = {"benchmark": "server_cost", **surroundings(), "rows": rows}
+        result = {"benchmark": "server_cost", **environment(), "rows": rows}
         write_result(arguments.output, result)
 
 

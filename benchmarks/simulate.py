@@ -30,8 +30,8 @@ from benchmarks.simulated_machine import (
     Sentence,
     times_of,
 )
-from streamer.bench.surroundings import surroundings, write_result
 from streamer.engine.engine import Engine
+from streamer.loadtest.environment import environment, write_result
 from streamer.stages.coarse_windows import CoarseWindows
 
 GAP_S = 0.1
@@ -177,7 +177,7 @@ def main() -> None:
     if arguments.output:
         result = {
             "benchmark": "simulate",
-            **surroundings(),
+            **environment(),
             "times": asdict(machine.times),
             "arguments": {
                 name: str(value) if isinstance(value, Path) else value

@@ -18,7 +18,7 @@ from streamer.synthesis import PcmChunk
 
 ARRIVALS: Final = ("closed", "poisson", "burst", "step")
 SENTENCES_AT_ONCE: Final = 3
-"""As `streamer.lookahead` asks for them: one being heard, one waiting, one just asked for."""
+"""As `streamer.speech.lookahead` asks for them: one being heard, one waiting, one just asked for."""
 NUM_SENTENCES: Final = (1, 4)
 SENTENCE_S: Final = (2.0, 9.0)
 MEAN_UTTERANCE_S: Final = sum(NUM_SENTENCES) / 2 * sum(SENTENCE_S) / 2

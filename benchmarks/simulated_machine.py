@@ -14,8 +14,8 @@ import numpy as np
 
 from streamer.assembly import BUILTIN_MODEL
 from streamer.errors import StreamerError
-from streamer.models.config_file import read_config
-from streamer.models.vocabulary import LARGE, SMALL, ModelConfig
+from streamer.models.config import LARGE, SMALL, ModelConfig
+from streamer.models.files.config_file import read_config
 from streamer.stages.coarse_windows import CoarseWindows
 from streamer.stages.fine_chunks import chunk_end
 from streamer.synthesis import Samples
@@ -201,7 +201,7 @@ class _Simulated:
 class Semantic(_Simulated):
     name = "semantic"
 
-    def is_heavy(self, work: Sentence) -> bool:
+    def is_prefill(self, work: Sentence) -> bool:
         return work.num_semantic == 0
 
     def is_ready(self, work: Sentence) -> bool:
@@ -220,7 +220,7 @@ class Semantic(_Simulated):
 class Coarse(_Simulated):
     name = "coarse"
 
-    def is_heavy(self, work: Sentence) -> bool:
+    def is_prefill(self, work: Sentence) -> bool:
         return work.num_coarse % self._config.coarse.window == 0
 
     def is_ready(self, work: Sentence) -> bool:
@@ -244,7 +244,7 @@ class Coarse(_Simulated):
 class Fine(_Simulated):
     name = "fine"
 
-    def is_heavy(self, _: Sentence) -> bool:
+    def is_prefill(self, _: Sentence) -> bool:
         return True
 
     def is_ready(self, work: Sentence) -> bool:
@@ -263,7 +263,7 @@ class Fine(_Simulated):
 class Codec(_Simulated):
     name = "codec"
 
-    def is_heavy(self, _: Sentence) -> bool:
+    def is_prefill(self, _: Sentence) -> bool:
         return False
 
     def is_ready(self, work: Sentence) -> bool:

@@ -19,17 +19,17 @@ from rich.console import Console
 from rich.table import Table
 
 from streamer.assembly import BUILTIN_MODEL, choose_device, choose_dtype
-from streamer.bench.surroundings import surroundings, write_result
-from streamer.engine.cuda_graphs import CudaRecorder
+from streamer.engine.device.cuda_graphs import CudaRecorder
+from streamer.loadtest.environment import environment, write_result
 from streamer.models.codec import CodecDecoder
-from streamer.models.config_file import read_config
+from streamer.models.config import LARGE, SMALL, ModelConfig, suno_config
+from streamer.models.cpu.int8_forward import fastest_blocks
+from streamer.models.cpu.int8_gpt import Int8Gpt, fastest_wide_dtype
+from streamer.models.files.config_file import read_config
 from streamer.models.fine_gpt import FineGpt
-from streamer.models.fused_gpt import fused_where_it_agrees
 from streamer.models.gpt import CausalGpt, set_dtype
-from streamer.models.int8 import Int8Gpt, fastest_wide_dtype
+from streamer.models.gpu.fused_gpt import fused_where_it_agrees
 from streamer.models.kv_cache import KvCache
-from streamer.models.vocabulary import LARGE, SMALL, ModelConfig, suno_config
-from streamer.models.wide import fastest_blocks
 
 ROWS = (1, 4, 8, 16)
 MEMORY_BYTES = 1 << 28
@@ -78,7 +78,7 @@ def causal_rows(
     prefill, position = lengths
     gpt = CausalGpt(config)
     if machine.dtype == "int8":
-        gpt = Int8Gpt(gpt, wide_dtype=machine.wide)
+        gpt = Int8Gpt(gpt, forward_dtype=machine.wide)
     else:
         set_dtype(gpt, machine.wide)
     gpt.to(machine.device).eval()
@@ -195,7 +195,7 @@ def main() -> None:
     if arguments.output:
         result = {
             "benchmark": "stages",
-            **surroundings(),
+            **environment(),
             "size": arguments.size,
             "dtype": machine.dtype,
             "threads": arguments.threads,

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.speaking import running_server
-from streamer.bench.client import Recording, Target, speak
-from streamer.bench.sound import leading_silence_s, packets_of, play
-from streamer.bench.surroundings import surroundings, write_result
+from streamer.loadtest.client import Recording, Target, speak
+from streamer.loadtest.environment import environment, write_result
+from streamer.loadtest.playout import leading_silence_s, packets_of, play
 
 TEXT = (
     "Thank you for waiting. Your table is ready, and the kitchen has kept the soup warm. "
@@ -74,7 +74,7 @@ async def measure(listeners: int, rounds: int, flags: list[str]) -> dict[str, An
                 )
     return {
         "benchmark": "together",
-        **surroundings(),
+        **environment(),
         "flags": flags,
         "text": TEXT,
         "listeners": listeners,

@@ -18,12 +18,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from streamer.bench.surroundings import surroundings, write_result
+from streamer.api import Audio, SpeechOptions, speak_into_memory
 from streamer.config import EngineConfig
-from streamer.inprocess import Audio, Manner, speak_into_memory
-from streamer.speech import SentenceEnded, SentenceStarted, SpeechEvent, WordTime, WordTimes
-from streamer.text.sentences import Sentence
-from streamer.word_times import SpokenWords
+from streamer.loadtest.environment import environment, write_result
+from streamer.speech.events import SentenceEnded, SentenceStarted, SpeechEvent, WordTime, WordTimes
+from streamer.speech.word_times import SpokenWords
+from streamer.text.splitting.sentences import Sentence
 from training.sentences import EVALUATION
 
 SENTENCES = (
@@ -135,7 +135,7 @@ def measure(texts: Sequence[str], first_seed: int) -> dict[str, Any]:
     num_words = 0
     for seed, text in enumerate(texts, first_seed):
         events: list[SpeechEvent] = []
-        audio = speak_into_memory(EngineConfig(max_load=None), text, Manner(seed=seed), events.append)
+        audio = speak_into_memory(EngineConfig(max_load=None), text, SpeechOptions(seed=seed), events.append)
         heard = heard_words(audio.samples, audio.sample_rate_hz)
         for name, words in estimates(events, audio).items():
             errors[name] += errors_ms(words, heard)
@@ -143,7 +143,7 @@ def measure(texts: Sequence[str], first_seed: int) -> dict[str, Any]:
     rows = [{"estimate": name, **summary(errors[name])} for name in ESTIMATES]
     return {
         "benchmark": "word_times",
-        **surroundings(),
+        **environment(),
         "sentences": len(texts),
         "words_in_texts": num_words,
         "first_seed": first_seed,

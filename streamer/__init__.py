@@ -8,15 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from streamer.inprocess import Audio, stream, synthesize
-    from streamer.text.reading import Reading
+    from streamer.api import Audio, stream, synthesize
+    from streamer.text.reading import TextOptions
 
-__all__ = ["Audio", "Reading", "stream", "synthesize"]
+__all__ = ["Audio", "TextOptions", "stream", "synthesize"]
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from streamer import inprocess
+        from streamer import api
 
-        return getattr(inprocess, name)
+        return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,10 +9,10 @@ import torch
 from streamer.backends.local import LocalSynthesizer
 from streamer.config import Config, EngineConfig, default_models_directory, default_voices_directory
 from streamer.errors import ConfigError
-from streamer.models.checkpoint import read_model_config
-from streamer.models.installed import find_model
-from streamer.models.vocabulary import ModelConfig
+from streamer.models.config import ModelConfig
+from streamer.models.files.checkpoint import read_model_config
 from streamer.server.app import Server
+from streamer.store.installed import find_model
 from streamer.synthesis import Synthesizer
 from streamer.voices.library import VoiceLibrary, voice_directories
 

@@ -1,4 +1,4 @@
-"""The bounds of every sampling knob, and whether given values keep them; used by `server` and `inprocess`."""
+"""The bounds of every sampling knob, and whether given values keep them; used by `server` and `api`."""
 
 from __future__ import annotations
 

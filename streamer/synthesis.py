@@ -117,7 +117,7 @@ STEP_BORDERS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 
 
 
 @dataclass(frozen=True, slots=True)
-class StageFigures:
+class StageStats:
     """Of a stage since the start: steps counted by `STEP_BORDERS_S`, their time, and the rows they had."""
 
     step_counts: tuple[int, ...]
@@ -126,14 +126,14 @@ class StageFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class EngineFigures:
+class EngineStats:
     """What an engine does: for the operator's eyes.
 
     `load`: part of its time that the present listeners take; `max_listeners`: beyond which new ones are refused.
     None where it is not known, or nobody is refused.
     """
 
-    stages: Mapping[str, StageFigures]
+    stages: Mapping[str, StageStats]
     num_slots: int
     num_running: int
     num_waiting: int
@@ -149,7 +149,7 @@ class Health:
     alive: bool
     ready: bool
     reason: str | None = None
-    engine: EngineFigures | None = None
+    engine: EngineStats | None = None
 
 
 class Synthesizer(Protocol):

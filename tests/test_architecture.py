@@ -23,12 +23,8 @@ TORCHLESS = (
     "options",
     "synthesis",
     "server",
-    "pipeline",
     "speech",
-    "lookahead",
-    "sentence_stream",
-    "safe_start",
-    "bench",
+    "loadtest",
     "telemetry",
 )
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "core", "base"}
@@ -42,7 +38,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
         "streamer.assembly",
         "streamer.store",
     ),
-    "pipeline": (
+    "speech": (
         "streamer.engine",
         "streamer.stages",
         "streamer.models",
@@ -54,30 +50,30 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
         "streamer.stages",
         "streamer.text",
         "streamer.server",
-        "streamer.pipeline",
+        "streamer.speech",
         "streamer.store",
         "asyncio",
         "websockets",
     ),
     "engine/scheduler": ("torch", "numpy"),
     "models": ("streamer.stages", "streamer.engine", "streamer.server", "streamer.text", "asyncio"),
-    "stages": ("streamer.server", "streamer.pipeline", "asyncio", "websockets"),
-    "bench": (
+    "stages": ("streamer.server", "streamer.speech", "asyncio", "websockets"),
+    "loadtest": (
         "streamer.server",
         "streamer.engine",
         "streamer.models",
         "streamer.stages",
-        "streamer.pipeline",
+        "streamer.speech",
     ),
     "audio": ("streamer.server", "streamer.engine", "streamer.models", "asyncio"),
     "text": ("streamer.server", "streamer.engine", "asyncio"),
     **{
         name: ("torch", "transformers")
         for name in TORCHLESS
-        if name not in ("server", "pipeline", "audio", "text")
+        if name not in ("server", "speech", "audio", "text")
     },
 }
-for _name in ("server", "pipeline", "audio", "text"):
+for _name in ("server", "speech", "audio", "text"):
     FORBIDDEN[_name] = (*FORBIDDEN[_name], "torch")
 
 
@@ -138,8 +134,8 @@ def test_the_environment_is_read_in_one_place() -> None:
 def test_nothing_unpickles_but_the_weight_files() -> None:
     """`torch.load` stands in one module, with `weights_only=True`; `pickle` stands nowhere."""
     loaders = {name_of(path) for path in MODULES if "torch.load(" in path.read_text()}
-    assert loaders == {"models/weight_files"}
-    source = (PACKAGE / "models/weight_files.py").read_text()
+    assert loaders == {"models/files/weight_files"}
+    source = (PACKAGE / "models/files/weight_files.py").read_text()
     assert source.count("torch.load(") == source.count("weights_only=True")
     for path in MODULES:
         assert not {"pickle", "dill", "joblib"} & {module.split(".")[0] for module in imports(path)}
@@ -171,7 +167,6 @@ def test_packages_do_not_import_each_other_in_circles() -> None:
 
 def test_the_package_is_imported_without_torch() -> None:
     """`import streamer` and the whole server side cost no torch."""
-    code = (
-        "import sys, streamer.server.app, streamer.pipeline, streamer.cli; sys.exit('torch' in sys.modules)"
-    )
+    modules = "streamer.server.app, streamer.speech.pipeline, streamer.commands.cli"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

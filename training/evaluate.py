@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.speaking import running_server, speak
-from streamer.bench.surroundings import surroundings, write_result
+from streamer.loadtest.environment import environment, write_result
 from training.judge import heard, word_error_rate, words
 from training.sentences import EVALUATION
 
@@ -74,7 +74,7 @@ def main() -> None:
     if arguments.output:
         result = {
             "evaluation": "word_error_rate",
-            **surroundings(),
+            **environment(),
             "at_once": arguments.at_once,
             "word_error_rate": rate,
             "pairs": pairs,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from streamer.stages.coarse_windows import DROPPED_HISTORY, CoarseWindows
-from streamer.text.tokenizer import PhonemeTokenizer, inner_stops_as_commas
+from streamer.text.tokens.tokenizer import PhonemeTokenizer, inner_stops_as_commas
 from training.lexicon import lexicon
 from training.pronunciation import PIECE, symbol_of_sound
 from training.recipe import (

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from streamer.models.checkpoint import LoadedModel, save_model
 from streamer.models.codec import CodecDecoder
+from streamer.models.files.checkpoint import LoadedModel, save_model
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import CausalGpt
 from training.examples import Spoken, read_spoken

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from streamer.assembly import BUILTIN_MODEL
-from streamer.models.checkpoint import LoadedModel, load_model
+from streamer.models.files.checkpoint import LoadedModel, load_model
 from streamer.stages.chain import Chain, build_stages
 from streamer.stages.sentence import SentencePrompt, SentenceWork
 from streamer.synthesis import SamplingParams
-from streamer.text.tokenizer import load_model_tokenizer
+from streamer.text.tokens.tokenizer import load_model_tokenizer
 from streamer.voices.library import VoiceLibrary
 from training.examples import Spoken, read_shard
 from training.features import NUM_PITCH_LEVELS, PHONES, SAMPLE_RATE_HZ
@@ -61,7 +61,7 @@ def run(chain: Chain, works: list[SentenceWork]) -> None:
     for stage in chain:
         while waiting := [work for work in works if stage.is_ready(work)]:
             if pending := stage.step(waiting[: stage.max_rows]):
-                pending.settle()
+                pending.finish()
 
 
 def works_of(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from streamer.models.checkpoint import load_model
+from streamer.models.files.checkpoint import load_model
 
 NUM_CODEBOOKS, CODEBOOK_SIZE = 8, 1024
 NUM_SAMPLES = 200_000

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from streamer.models.vocabulary import (
+from streamer.models.config import (
     CoarseConfig,
     CodecConfig,
     FineConfig,

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from streamer.text.normalize import normalize
+from streamer.text.verbalize.normalize import normalize
 
 NAMES = (
     "Aaron,Abigail,Adele,Ahmed,Alice,Amara,Andrew,Angela,Anita,Anthony,Beatrice,Bianca,Brandon,Bruno,Camille,Cecilia,"

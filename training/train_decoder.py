@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from streamer.models.checkpoint import load_model
 from streamer.models.codec import CodecDecoder
+from streamer.models.files.checkpoint import load_model
 from training.discriminator import Discriminator
 from training.features import HOP, SAMPLE_RATE_HZ
 from training.recipe import CODEBOOK_SIZE, CONFIG, shards

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from streamer.models.checkpoint import load_model
+from streamer.models.files.checkpoint import load_model
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import CausalGpt
 from training.examples import (

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from streamer.backends.warm_up import warm_up
-from streamer.engine.cuda_graphs import CudaRecorder
+from streamer.engine.device.cuda_graphs import CudaRecorder
 from streamer.engine.engine import Engine
 from streamer.engine.figures import figures
 from streamer.engine.request import Request
@@ -27,13 +27,13 @@ from streamer.errors import (
     StreamerError,
     TextTooLongError,
 )
-from streamer.models.checkpoint import LoadedModel, load_model
+from streamer.models.files.checkpoint import LoadedModel, load_model
 from streamer.sampling import check_windows
 from streamer.stages.chain import build_stages, semantic_cap
 from streamer.stages.memory import MemoryPlan, free_memory, plan_memory
 from streamer.stages.sentence import SentencePrompt, SentenceWork
 from streamer.synthesis import CoarseLimits, Health, ModelInfo, PcmChunk, SamplingParams, SentenceRequest
-from streamer.text.tokenizer import Tokenizer, load_model_tokenizer
+from streamer.text.tokens.tokenizer import Tokenizer, load_model_tokenizer
 from streamer.voices.library import VoiceLibrary, voice_directories
 
 logger = logging.getLogger(__name__)
@@ -221,7 +221,7 @@ class LocalSynthesizer:
             raise _out_of_memory(self._plan) from error
         logger.info("memory", extra={"plan": str(self._plan)})
         self._engine.start()
-        await warm_up(self, num_slots=self._plan.num_slots, forget_costs=self._engine.forget_costs)
+        await warm_up(self, num_slots=self._plan.num_slots, reset_costs=self._engine.reset_costs)
         self._is_ready = True
         # Only now, because first steps may take long; and never stricter than this machine is slow.
         limit_s = max(self._hang_limit_s, SLOWEST_STEPS_TO_HANG * self._engine.slowest_step_s)

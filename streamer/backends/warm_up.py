@@ -28,7 +28,7 @@ class Speaker(Protocol):
     def synthesize(self, request: SentenceRequest) -> AsyncGenerator[PcmChunk, None]: ...
 
 
-async def warm_up(speaker: Speaker, *, num_slots: int, forget_costs: Callable[[], None]) -> None:
+async def warm_up(speaker: Speaker, *, num_slots: int, reset_costs: Callable[[], None]) -> None:
     """Return once sound was made, and on a quick machine when it is known what a few at once cost.
 
     `forget_costs`: has the engine forget what the first sentences took, in which much is compiled.
@@ -38,7 +38,7 @@ async def warm_up(speaker: Speaker, *, num_slots: int, forget_costs: Callable[[]
     took_s = await _speak(speaker, FIRST_TEXT, 1, to_end=False)
     if took_s <= TAKES_LONG_S:
         await _speak(speaker, FIRST_TEXT, at_once, to_end=True)
-    forget_costs()
+    reset_costs()
     fits = speaker.count_tokens(TEXT) <= speaker.info.max_text_tokens
     for num_sentences in (1, at_once):
         if took_s > TAKES_LONG_S:

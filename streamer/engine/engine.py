@@ -11,14 +11,14 @@ from typing import Generic
 
 from streamer.engine.capacity import Capacity
 from streamer.engine.in_flight import InFlight
-from streamer.engine.listener import Listeners
+from streamer.engine.out_of_memory import fail_requests_on_oom
+from streamer.engine.playback import PlaybackStates
 from streamer.engine.request import Request, WorkT
-from streamer.engine.scheduler import Scheduler, Tick
+from streamer.engine.scheduler import Batch, Scheduler
 from streamer.engine.slots import SlotPool
 from streamer.engine.stage import Pending, Stage
 from streamer.engine.step_times import StepTimes
-from streamer.engine.waiting import WaitingRoom
-from streamer.engine.want_of_memory import failing_for_want_of_memory
+from streamer.engine.waiting_queue import WaitingQueue
 from streamer.errors import EngineError, OverloadedError, StreamerError
 from streamer.synthesis import PcmChunk
 
@@ -56,12 +56,12 @@ class Engine(Generic[WorkT]):
         self._clock = clock
         self.capacity = Capacity(max_load)
         self.step_times = StepTimes(tuple(stage.name for stage in self._stages))
-        self._waiting = WaitingRoom[WorkT](self.slots)
+        self._waiting = WaitingQueue[WorkT](self.slots)
         self._running: dict[Request[WorkT], None] = {}  # in the order of admission
         self._in_flight = InFlight[WorkT]()
         self._inbox: deque[Callable[[], None]] = deque()
         self._open: dict[str, Request[WorkT]] = {}
-        self._listeners = Listeners()
+        self._listeners = PlaybackStates()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._is_stopping = False
@@ -88,20 +88,20 @@ class Engine(Generic[WorkT]):
             request.submitted_s = self._clock()
             self.capacity.arrive(request.listener_id, request.sentence_index, request.submitted_s)
             self._open[request.request_id] = request
-            self._leave_word(lambda: self._enqueue(request))
+            self._post(lambda: self._enqueue(request))
 
     def cancel(self, request_id: str) -> None:
         """Mark a request as not wanted any more; the next step releases it. Unknown ids are ignored."""
         with self._changed:
             if (request := self._open.get(request_id)) and not request.is_cancelled:
                 request.is_cancelled = True
-                self._leave_word(lambda: self._release(request))
+                self._post(lambda: self._release(request))
 
     def consumed(self, request_id: str, num_samples: int) -> None:
         """A reader took `num_samples` from its outlet: a parked request may go on."""
         with self._changed:
             if request := self._open.get(request_id):
-                self._leave_word(lambda: self._take(request, num_samples / self._sample_rate_hz))
+                self._post(lambda: self._take(request, num_samples / self._sample_rate_hz))
 
     def step_age_s(self) -> float:
         """How long the step in progress has been going on; 0 between steps."""
@@ -128,12 +128,12 @@ class Engine(Generic[WorkT]):
         self._thread = threading.Thread(target=self._run_until_stopped, name="engine", daemon=True)
         self._thread.start()
 
-    def forget_costs(self) -> None:
+    def reset_costs(self) -> None:
         """Learn anew what steps cost: those until now were not as they will be."""
         self.slowest_step_s = 0.0
         with self._changed:
-            self._leave_word(self._scheduler.forget_costs)
-            self._leave_word(self.capacity.forget)
+            self._post(self._scheduler.reset_costs)
+            self._post(self.capacity.forget)
 
     def stop(self, timeout_s: float = 5.0) -> bool:
         """Release everything and end the thread; False where it did not end within `timeout_s`."""
@@ -168,11 +168,11 @@ class Engine(Generic[WorkT]):
         """One step: admit, pick, run, deliver. False where there was nothing to do."""
         started_s = self._step_started_s = self._clock()
         self._admit()
-        if (tick := self._scheduler.pick(started_s)) is not None:
+        if (tick := self._scheduler.schedule(started_s)) is not None:
             self._run(tick, started_s)
-        settled = [*self._in_flight.settle(self._clock, at_most=STEPS_IN_FLIGHT if tick is not None else 0)]
+        settled = [*self._in_flight.finish(self._clock, at_most=STEPS_IN_FLIGHT if tick is not None else 0)]
         for known, took_s in settled:
-            self._scheduler.learn(known, took_s)
+            self._scheduler.update_costs(known, took_s)
             self._deliver(known)
         self._step_started_s = None
         duration_s = self._clock() - started_s
@@ -204,23 +204,23 @@ class Engine(Generic[WorkT]):
         """It has a slot now."""
         self._running[request] = None
         self._scheduler.add(request)
-        with failing_for_want_of_memory([request], "the beginning"):
+        with fail_requests_on_oom([request], "the beginning"):
             for stage in self._stages:
                 stage.begin(request.work)
         if failure := request.work.failure:
             self._release(request, failure)
 
-    def _run(self, tick: Tick[WorkT], started_s: float) -> None:
+    def _run(self, tick: Batch[WorkT], started_s: float) -> None:
         pending: Pending | None = None
-        with failing_for_want_of_memory(tick.requests, tick.stage.name):
+        with fail_requests_on_oom(tick.requests, tick.stage.name):
             pending = tick.stage.step([request.work for request in tick.requests])
         if pending is None:
-            self._scheduler.learn(tick, self._clock() - started_s)
+            self._scheduler.update_costs(tick, self._clock() - started_s)
             self._deliver(tick)
         else:
             self._in_flight.add(tick, pending, started_s)
 
-    def _deliver(self, tick: Tick[WorkT]) -> None:
+    def _deliver(self, tick: Batch[WorkT]) -> None:
         if self._death is not None:
             return  # everybody has been told
         for request in tick.requests:
@@ -269,7 +269,7 @@ class Engine(Generic[WorkT]):
             request.listener.take(request.sentence_index, taken_s, self._clock())
             self._scheduler.refresh(request.listener)
 
-    def _leave_word(self, word: Callable[[], None]) -> None:
+    def _post(self, word: Callable[[], None]) -> None:
         self._inbox.append(word)
         self._changed.notify()
 

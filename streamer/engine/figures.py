@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from streamer.engine.engine import Engine
 from streamer.engine.request import WorkT
-from streamer.synthesis import EngineFigures
+from streamer.synthesis import EngineStats
 
 
-def figures(engine: Engine[WorkT]) -> EngineFigures:
+def figures(engine: Engine[WorkT]) -> EngineStats:
     """What it does, and how full it is."""
     capacity, num_running = engine.capacity, engine.num_running
-    return EngineFigures(
+    return EngineStats(
         engine.step_times.figures(),
         engine.slots.num_slots,
         num_running,

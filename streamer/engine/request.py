@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from streamer.engine.listener import Listener
+from streamer.engine.playback import PlaybackState
 from streamer.engine.stage import Work
 from streamer.errors import StreamerError
 from streamer.synthesis import PcmChunk
@@ -32,7 +32,7 @@ class Request(Generic[WorkT]):
     """Requests of one utterance share a listener; by default the request is an utterance of its own."""
     sentence_index: int = 0
     submitted_s: float = 0.0
-    listener: Listener = field(default_factory=Listener)
+    listener: PlaybackState = field(default_factory=PlaybackState)
     """Set by the engine, at the latest when it first sees the request."""
     is_cancelled: bool = False
 
@@ -47,16 +47,16 @@ class Request(Generic[WorkT]):
         return self.utterance_id or self.request_id
 
     @property
-    def ahead_s(self) -> float:
+    def buffered_s(self) -> float:
         """Sound up to this sentence's that waits for its reader."""
-        return self.listener.ahead_s(self.sentence_index)
+        return self.listener.buffered_s(self.sentence_index)
 
     @property
-    def silent_from_s(self) -> float:
+    def deadline_s(self) -> float:
         """When its listener falls silent for want of this sentence: the smaller, the sooner it is its turn.
 
         Who has heard nothing has been silent since he asked; infinite while he waits for an earlier sentence.
         """
         if self.listener.waits_for(self.sentence_index):
             return self.submitted_s
-        return self.listener.runs_dry_s(self.sentence_index)
+        return self.listener.underrun_at_s(self.sentence_index)

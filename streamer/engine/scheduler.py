@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic
 
-from streamer.engine.listener import Listener
+from streamer.engine.playback import PlaybackState
 from streamer.engine.request import Request, WorkT
 from streamer.engine.stage import Stage
 from streamer.engine.step_costs import StepCosts
@@ -29,12 +29,12 @@ HEAVY_SAVES = 8.0
 
 
 @dataclass(frozen=True, slots=True)
-class Tick(Generic[WorkT]):
-    """One decision: `stage` takes a step for `requests`, the most urgent first; `num_heavy`: see `Stage.is_heavy`."""
+class Batch(Generic[WorkT]):
+    """One decision: `stage` takes a step for `requests`, the most urgent first; `num_heavy`: see `Stage.is_prefill`."""
 
     stage: Stage[WorkT]
     requests: list[Request[WorkT]]
-    num_heavy: int
+    num_prefills: int
 
 
 class Scheduler(Generic[WorkT]):
@@ -59,7 +59,7 @@ class Scheduler(Generic[WorkT]):
         self._numbers = itertools.count()
         self._places: dict[Request[WorkT], tuple[float, int] | None] = {}  # None: parked
         self._order: list[tuple[tuple[float, int], Request[WorkT]]] = []
-        self._requests: defaultdict[Listener, dict[Request[WorkT], int]] = defaultdict(dict)
+        self._requests: defaultdict[PlaybackState, dict[Request[WorkT], int]] = defaultdict(dict)
 
     def add(self, request: Request[WorkT]) -> None:
         """From now on the request may be picked."""
@@ -76,22 +76,22 @@ class Scheduler(Generic[WorkT]):
         if not of_listener:
             del self._requests[request.listener]
 
-    def refresh(self, listener: Listener) -> None:
+    def refresh(self, listener: PlaybackState) -> None:
         """Something about what he has heard or asked for has changed."""
         if listener in self._requests:
             for request in self._requests[listener]:
                 self._take_out(request)
                 self._place(request)
 
-    def forget_costs(self) -> None:
+    def reset_costs(self) -> None:
         """What was learnt so far is not how it will be."""
         self.costs = {name: StepCosts() for name in self.costs}
 
-    def learn(self, tick: Tick[WorkT], took_s: float) -> None:
+    def update_costs(self, tick: Batch[WorkT], took_s: float) -> None:
         """A step that was picked here took so long."""
-        self.costs[tick.stage.name].observe(len(tick.requests) - tick.num_heavy, tick.num_heavy, took_s)
+        self.costs[tick.stage.name].observe(len(tick.requests) - tick.num_prefills, tick.num_prefills, took_s)
 
-    def pick(self, now_s: float) -> Tick[WorkT] | None:
+    def schedule(self, now_s: float) -> Batch[WorkT] | None:
         """The next step, or None where nobody can move."""
         for place, (_, first) in enumerate(self._order):
             for stage in self._stages_last_first:
@@ -99,40 +99,40 @@ class Scheduler(Generic[WorkT]):
                     return self._tick(stage, place, now_s)
         return None
 
-    def _tick(self, stage: Stage[WorkT], place: int, now_s: float) -> Tick[WorkT]:
+    def _tick(self, stage: Stage[WorkT], place: int, now_s: float) -> Batch[WorkT]:
         first = self._order[place][1]
-        costs, is_ready, is_heavy = self.costs[stage.name], stage.is_ready, stage.is_heavy
-        light_s = max(0.0, costs.light_s - LIGHT_SAVES * costs.fixed_s)
-        heavy_s = max(0.0, costs.heavy_s - HEAVY_SAVES * costs.fixed_s)
+        costs, is_ready, is_prefill = self.costs[stage.name], stage.is_ready, stage.is_prefill
+        decode_row_s = max(0.0, costs.decode_row_s - LIGHT_SAVES * costs.fixed_s)
+        prefill_row_s = max(0.0, costs.prefill_row_s - HEAVY_SAVES * costs.fixed_s)
         spare_s = self._spare_s(first, now_s)
-        batch, num_heavy = [first], int(is_heavy(first.work))
-        own_s = costs.fixed_s + (costs.heavy_s if num_heavy else costs.light_s)
+        batch, num_prefills = [first], int(is_prefill(first.work))
+        own_s = costs.fixed_s + (costs.prefill_row_s if num_prefills else costs.decode_row_s)
         room_s = max(LONGEST_STEP_S, LONGEST_STEP * own_s) - own_s if own_s < math.inf else 0.0
         for _, other in itertools.islice(self._order, place + 1, None):
-            if len(batch) == stage.max_rows or spare_s < min(light_s, heavy_s):
+            if len(batch) == stage.max_rows or spare_s < min(decode_row_s, prefill_row_s):
                 break
             if is_ready(other.work):
-                heavy = is_heavy(other.work)
-                price_s = heavy_s if heavy else light_s
-                cost_s = costs.heavy_s if heavy else costs.light_s
+                heavy = is_prefill(other.work)
+                price_s = prefill_row_s if heavy else decode_row_s
+                cost_s = costs.prefill_row_s if heavy else costs.decode_row_s
                 if price_s <= spare_s and cost_s <= room_s:
                     spare_s -= price_s
                     room_s -= cost_s
-                    num_heavy += heavy
+                    num_prefills += heavy
                     batch.append(other)
-        return Tick(stage, batch, num_heavy)
+        return Batch(stage, batch, num_prefills)
 
     def _spare_s(self, first: Request[WorkT], now_s: float) -> float:
         """What others may add to the most urgent one's step beyond what they save."""
-        lead_s = first.silent_from_s - now_s
+        lead_s = first.deadline_s - now_s
         if lead_s > 0:
             return SPARE_SHARE * min(lead_s, self._generate_ahead_s)
         return LATE_SHARE * -lead_s if first.listener.has_begun else 0.0
 
     def _place(self, request: Request[WorkT]) -> None:
         """Put it where it belongs now: into the order, or among the parked."""
-        if request.ahead_s <= self._generate_ahead_s:
-            key = (request.silent_from_s, self._requests[request.listener][request])
+        if request.buffered_s <= self._generate_ahead_s:
+            key = (request.deadline_s, self._requests[request.listener][request])
             self._places[request] = key
             insort(self._order, (key, request), key=_key)
 

@@ -38,7 +38,7 @@ class Pending(Protocol):
         """Whether `settle` would not have to wait."""
         ...
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """Wait where that is needed, and write the results into the works."""
         ...
 
@@ -65,7 +65,7 @@ class Stage(Protocol[AnyWork]):
         """Whether a step would move this work on now."""
         ...
 
-    def is_heavy(self, work: AnyWork) -> bool:
+    def is_prefill(self, work: AnyWork) -> bool:
         """Whether the next step of this work costs much by itself, however many others are in its batch."""
         ...
 

@@ -17,48 +17,52 @@ LEAST_S = 0.0001
 
 
 class StepCosts:
-    """Of one stage: a step takes `fixed_s + light_s * light rows + heavy_s * heavy rows`. Times in seconds.
+    """Of one stage: a step takes `fixed_s + decode_row_s * light rows + prefill_row_s * heavy rows`. Times in seconds.
 
     Light rows are fitted by weighted regression; what they do not explain is the heavy rows'. Infinite: no such row
     was seen yet.
     """
 
     def __init__(self) -> None:
-        self.light_s = self.heavy_s = math.inf
+        self.decode_row_s = self.prefill_row_s = math.inf
         self.fixed_s = 0.0
         # Weighted means of light rows, of durations, and of their products, over steps without heavy rows.
         self._rows = self._seconds = self._rows_squared = self._rows_seconds = 0.0
 
-    def observe(self, num_light: int, num_heavy: int, duration_s: float) -> None:
+    def observe(self, num_light: int, num_prefills: int, duration_s: float) -> None:
         """A step was made."""
-        light_s = self._expected_s(num_light, self.light_s)
-        heavy_s = self._expected_s(num_heavy, self.heavy_s)
-        duration_s = min(duration_s, HICCUP * max(LEAST_S, self.fixed_s + light_s + heavy_s))
-        if not num_heavy:
+        decode_row_s = self._expected_s(num_light, self.decode_row_s)
+        prefill_row_s = self._expected_s(num_prefills, self.prefill_row_s)
+        duration_s = min(duration_s, HICCUP * max(LEAST_S, self.fixed_s + decode_row_s + prefill_row_s))
+        if not num_prefills:
             self._fit(num_light, duration_s)
-        elif light_s < math.inf:
+        elif decode_row_s < math.inf:
             fixed_s = self.fixed_s if num_light else 0.0
-            row_s = max(0.0, duration_s - fixed_s - light_s) / num_heavy
+            row_s = max(0.0, duration_s - fixed_s - decode_row_s) / num_prefills
             # No step is quick by accident: where one is much quicker, what was remembered was a hiccup.
-            was_hiccup = num_light == 0 and HICCUP * row_s < self.heavy_s
-            is_first = self.heavy_s == math.inf
-            self.heavy_s = row_s if is_first or was_hiccup else self.heavy_s + MEMORY * (row_s - self.heavy_s)
+            was_hiccup = num_light == 0 and HICCUP * row_s < self.prefill_row_s
+            is_first = self.prefill_row_s == math.inf
+            self.prefill_row_s = (
+                row_s
+                if is_first or was_hiccup
+                else self.prefill_row_s + MEMORY * (row_s - self.prefill_row_s)
+            )
 
     @staticmethod
     def _expected_s(num_rows: int, row_s: float) -> float:
         return num_rows * row_s if num_rows else 0.0
 
     def _fit(self, rows: int, seconds: float) -> None:
-        is_first = self.light_s == math.inf
+        is_first = self.decode_row_s == math.inf
         weight = 1.0 if is_first else MEMORY
         if is_first:
-            self.light_s = FIRST_ROW_SHARE * seconds / rows
+            self.decode_row_s = FIRST_ROW_SHARE * seconds / rows
         self._rows += weight * (rows - self._rows)
         self._seconds += weight * (seconds - self._seconds)
         self._rows_squared += weight * (rows * rows - self._rows_squared)
         self._rows_seconds += weight * (rows * seconds - self._rows_seconds)
         variance = max(0.0, self._rows_squared - self._rows**2)
         covariance = self._rows_seconds - self._rows * self._seconds
-        slope = (covariance + STIFFNESS * self.light_s) / (variance + STIFFNESS)
-        self.light_s = min(max(0.0, slope), self._seconds / self._rows)
-        self.fixed_s = self._seconds - self.light_s * self._rows
+        slope = (covariance + STIFFNESS * self.decode_row_s) / (variance + STIFFNESS)
+        self.decode_row_s = min(max(0.0, slope), self._seconds / self._rows)
+        self.fixed_s = self._seconds - self.decode_row_s * self._rows

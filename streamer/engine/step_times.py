@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from streamer.synthesis import STEP_BORDERS_S, StageFigures
+from streamer.synthesis import STEP_BORDERS_S, StageStats
 
 
 class StepTimes:
@@ -20,9 +20,9 @@ class StepTimes:
         self._seconds[stage] += duration_s
         self._rows[stage] += num_rows
 
-    def figures(self) -> dict[str, StageFigures]:
+    def figures(self) -> dict[str, StageStats]:
         """As they are now; a step that ends meanwhile may be in some of them only."""
         return {
-            name: StageFigures(tuple(counts), self._seconds[name], self._rows[name])
+            name: StageStats(tuple(counts), self._seconds[name], self._rows[name])
             for name, counts in self._counts.items()
         }

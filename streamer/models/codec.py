@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from streamer.models.config import CodecConfig
 from streamer.models.streaming import (
     ConvState,
     LayerState,
@@ -24,7 +25,6 @@ from streamer.models.streaming import (
     StreamingTransposedConv,
     TransposedConvState,
 )
-from streamer.models.vocabulary import CodecConfig
 
 
 @dataclass(slots=True)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from streamer.models.config import TransformerConfig
 from streamer.models.gpt import Block, LayerNorm, embedding, initialize
-from streamer.models.vocabulary import TransformerConfig
 
 
 class FineTransformer(nn.Module):

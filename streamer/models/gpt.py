@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from streamer.models.attention import attend
+from streamer.models.config import TransformerConfig
 from streamer.models.kv_cache import KvCache
-from streamer.models.vocabulary import TransformerConfig
 
 
 class LayerNorm(nn.LayerNorm):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from streamer.models.vocabulary import TransformerConfig
+from streamer.models.config import TransformerConfig
 
 
 class KvCache:

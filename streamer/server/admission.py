@@ -55,10 +55,10 @@ class ApiKeys:
         return digest.hex()[:16] if any(matches) else None
 
 
-class Turn:
+class Permit:
     """The permission to speak one utterance; `wait` until it may begin, `release` when it is over."""
 
-    def __init__(self, share: _Share) -> None:
+    def __init__(self, share: ClientQuota) -> None:
         self._share = share
         self._is_waiting = True
         self._is_released = False
@@ -87,7 +87,7 @@ class _Line(Protocol):
     async def acquire(self) -> None: ...
 
 
-class _Share:
+class ClientQuota:
     """What one key, or one address where there are no keys, has in use."""
 
     def __init__(self, starts_per_s: int) -> None:
@@ -103,7 +103,7 @@ class Admission:
     def __init__(self, limits: LimitsConfig) -> None:
         self._limits = limits
         self._connections: Counter[str] = Counter()
-        self._shares: dict[str, _Share] = {}
+        self._shares: dict[str, ClientQuota] = {}
 
     def refuse_connection(self, address: str) -> str | None:
         """Why one more connection from there is too many (`server_full` or `address_full`), or None."""
@@ -123,24 +123,24 @@ class Admission:
             del self._connections[address]
 
     @contextlib.contextmanager
-    def share(self, owner: str) -> Iterator[None]:
-        """Keep the owner's share while one of its sessions lasts, and after, until there are too many."""
+    def share(self, client_key: str) -> Iterator[None]:
+        """Keep the client's share while one of its sessions lasts, and after, until there are too many."""
         if len(self._shares) > _MAX_SHARES:
             self._shares = {name: share for name, share in self._shares.items() if share.num_sessions}
-        share = self._shares.setdefault(owner, _Share(self._limits.max_starts_per_s))
+        share = self._shares.setdefault(client_key, ClientQuota(self._limits.max_starts_per_s))
         share.num_sessions += 1
         try:
             yield
         finally:
             share.num_sessions -= 1
 
-    def admit(self, owner: str) -> Turn:
+    def admit(self, client_key: str) -> Permit:
         """A turn for one utterance.
 
         Raises `OverloadedError` where the owner has too many open, `RateLimitedError` where the wait for
         its turn would be too long; both say when to come back.
         """
-        share, limits = self._shares[owner], self._limits
+        share, limits = self._shares[client_key], self._limits
         if share.num_open >= limits.max_utterances_per_key:
             raise OverloadedError(
                 f"{share.num_open} utterances are open, no more are allowed", retry_after_s=_RETRY_AFTER_S
@@ -151,7 +151,7 @@ class Admission:
                 f"more than {limits.max_starts_per_s} utterances a second",
                 retry_after_s=round(expected_wait_s, 2),
             )
-        return Turn(share)
+        return Permit(share)
 
 
 def _digest(key: str) -> bytes:

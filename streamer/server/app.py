@@ -21,15 +21,15 @@ from websockets.typing import Subprotocol
 
 from streamer.config import Config
 from streamer.errors import ConfigError, EngineError
-from streamer.pipeline import prepare
-from streamer.server import gate
+from streamer.server import access
 from streamer.server.admission import Admission, ApiKeys
+from streamer.server.connection import HttpOrWebSocketConnection
 from streamer.server.http import STREAM_PATH, Routes, json_response, refusal, response
-from streamer.server.listener import FirstBytesConnection
-from streamer.server.messages import PROTOCOL
-from streamer.server.replies import package_version
+from streamer.server.native.messages import PROTOCOL
+from streamer.server.native.replies import package_version
 from streamer.server.service import Service
-from streamer.server.session import Ending, Session
+from streamer.server.session import CloseRequest, Session
+from streamer.speech.pipeline import prepare
 from streamer.synthesis import Synthesizer
 from streamer.telemetry.metrics import CONTENT_TYPE, Metrics
 from streamer.voices.presets import language_of
@@ -141,15 +141,15 @@ class Server:
         """Stop accepting, let the open utterances finish, and return from `run_until_stopped`; twice: now."""
         if self._stop_requested.is_set():
             for session in tuple(self._sessions):
-                session.end(Ending(1001, "the server stops"))
+                session.end(CloseRequest(1001, "the server stops"))
         self._stop_requested.set()
 
     async def _end_sessions(self) -> None:
         grace_s = self._config.limits.drain_timeout_s if self._failure is None else 0.0
         if self._failure is not None:
-            ending = Ending(1011, "the engine failed", error=self._failure)
+            ending = CloseRequest(1011, "the engine failed", error=self._failure)
         else:
-            ending = Ending(1001, "the server stops", grace_s=grace_s)
+            ending = CloseRequest(1001, "the server stops", grace_s=grace_s)
         for session in tuple(self._sessions):
             session.end(ending)
         with contextlib.suppress(TimeoutError):
@@ -186,7 +186,7 @@ class Server:
         logger.error("engine failed", extra={"reason": error.message})
         self._failure = error
         for session in tuple(self._sessions):
-            session.end(Ending(1011, "the engine failed", error=error))
+            session.end(CloseRequest(1011, "the engine failed", error=error))
         self._stop_requested.set()
 
     def _sweep_write_buffers(self) -> None:
@@ -203,12 +203,12 @@ class Server:
 
     async def _serve_session(self, connection: ServerConnection) -> None:
         assert connection.request is not None
-        assert isinstance(connection, FirstBytesConnection)
+        assert isinstance(connection, HttpOrWebSocketConnection)
         session = Session(
             connection,
             self._service,
-            address=gate.address(connection),
-            key_name=gate.key_name(connection.request, self._service.keys),
+            address=access.address(connection),
+            key_name=access.key_name(connection.request, self._service.keys),
             query=connection.request.path.partition("?")[2],
         )
         self._sessions.add(session)
@@ -227,20 +227,20 @@ class Server:
             return self._routes.respond(request.method, request.path)
         if not self.is_ready:
             not_ready = refusal(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "not ready", 1.0)
-            refused: gate.Refusal | None = ("not_ready", not_ready)
+            refused: access.Refusal | None = ("not_ready", not_ready)
         else:
-            refused = gate.refuse(connection, request, self._service)
+            refused = access.check_handshake(connection, request, self._service)
         if refused is not None:
             self.metrics.connections_rejected.labels(refused[0]).inc()
             return refused[1]
-        address, admission = gate.address(connection), self._service.admission
+        address, admission = access.address(connection), self._service.admission
         admission.connected(address)
         connection.connection_lost_waiter.add_done_callback(lambda _: admission.disconnected(address))
         return None
 
-    def _create_connection(self, *args: Any, **kwargs: Any) -> FirstBytesConnection:
+    def _create_connection(self, *args: Any, **kwargs: Any) -> HttpOrWebSocketConnection:
         limits = self._config.limits
-        return FirstBytesConnection(
+        return HttpOrWebSocketConnection(
             *args,
             answer_request=lambda method, path, _body: self._routes.respond(method, path),
             send_buffer_bytes=limits.send_buffer_bytes,

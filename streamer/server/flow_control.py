@@ -114,7 +114,7 @@ class SlowClientError(Exception):
 
 
 class Writable(Protocol):
-    """The part of `listener.FirstBytesConnection` that the outbox writes to."""
+    """The part of `listener.HttpOrWebSocketConnection` that the outbox writes to."""
 
     @property
     def transport(self) -> asyncio.Transport: ...

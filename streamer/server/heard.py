@@ -9,7 +9,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 
-from streamer.speech import WordTime
+from streamer.speech.events import WordTime
 
 
 class HeardWords:

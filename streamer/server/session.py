@@ -16,13 +16,13 @@ from websockets.exceptions import ConnectionClosed
 
 from streamer.audio.packets import PacketEncoder
 from streamer.errors import AuthenticationError, IdleTimeoutError, OverloadedError, StreamerError
-from streamer.server import messages
-from streamer.server.decoding import Framing, read_query
-from streamer.server.defaults import StreamDefaults
+from streamer.server.connection import HttpOrWebSocketConnection
 from streamer.server.flow_control import ByteBudget, Outbox, SlowClientError, size_bytes
-from streamer.server.listener import FirstBytesConnection
-from streamer.server.protocol import Begin, Close, Protocol, Send, Stop
-from streamer.server.replies import error_message, greeting, unknown_field
+from streamer.server.native import messages
+from streamer.server.native.decoding import Framing, read_query
+from streamer.server.native.defaults import StreamDefaults
+from streamer.server.native.protocol import Begin, Close, Protocol, Send, Stop
+from streamer.server.native.replies import error_message, greeting, unknown_field
 from streamer.server.service import Service
 from streamer.server.speaker import Speaker
 from streamer.server.utterance import Utterance
@@ -33,7 +33,7 @@ _REASON_BYTES = 123
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class CloseRequest:
     """Why and how a session is to end: `error` fails its utterances, else they may finish until `grace_s`."""
 
     code: int
@@ -42,7 +42,7 @@ class Ending:
     grace_s: float = 0.0
 
 
-class SessionOver(Exception):
+class SessionClosed(Exception):
     """Raised inside the task group to end the session with a close code."""
 
     def __init__(self, code: int, reason: str) -> None:
@@ -56,7 +56,7 @@ class Session:
 
     def __init__(
         self,
-        connection: FirstBytesConnection,
+        connection: HttpOrWebSocketConnection,
         service: Service,
         *,
         address: str,
@@ -71,7 +71,7 @@ class Session:
         self._limits = service.config.limits
         self._outbox = Outbox(self._limits.write_timeout_s, service.metrics.bytes_sent.inc)
         self._budget = ByteBudget(self._limits.max_bytes_per_s, 2 * self._limits.max_message_bytes)
-        self._ending: Ending | None = None
+        self._ending: CloseRequest | None = None
         self._ends_at_s = 0.0
         self._asked_to_end = asyncio.Event()
         self._grace: asyncio.Timeout | None = None
@@ -89,7 +89,7 @@ class Session:
             is_framed=self._framing == "framed",
         )
 
-    def end(self, ending: Ending) -> None:
+    def end(self, ending: CloseRequest) -> None:
         """Ask the session to end; of two wishes the hastier counts, and an error before all."""
         now_s = asyncio.get_running_loop().time()
         before, ends_at_s = self._ending, now_s + ending.grace_s
@@ -102,7 +102,7 @@ class Session:
     async def run(self) -> None:
         """Serve the client until either side has had enough."""
         started_s = time.monotonic()
-        over = SessionOver(1000, "")
+        over = SessionClosed(1000, "")
         with contextlib.ExitStack() as self._shares:
             self._shares.enter_context(self._service.admission.share(self._owner))
             try:
@@ -113,16 +113,16 @@ class Session:
                     self._tasks.create_task(self._expect_auth())
                     await self._greet()
                     await self._read()
-            except* SessionOver as ended:
+            except* SessionClosed as ended:
                 over = _first(ended)
             except* SlowClientError:
                 self._service.metrics.slow_clients_closed.inc()
-                over = SessionOver(4408, "the client reads too slowly")
+                over = SessionClosed(4408, "the client reads too slowly")
             except* ConnectionClosed:
                 pass
             finally:
                 for utterance in self._protocol.open.values():
-                    utterance.turn.release()
+                    utterance.permit.release()
         await self._connection.close(over.code, over.reason.encode()[:_REASON_BYTES].decode(errors="ignore"))
         self._service.metrics.session_seconds.observe(time.monotonic() - started_s)
         logger.info("session over", extra={"session_id": self.id, "close_code": self._connection.close_code})
@@ -193,7 +193,7 @@ class Session:
             await self._say(error_message(ending.error, "session", {}))
         await self._close(ending.code, ending.reason)
 
-    async def _last_wish(self) -> Ending:
+    async def _last_wish(self) -> CloseRequest:
         """How to end, once the grace is over; who asks meanwhile for a hastier end is heard."""
         while True:
             await self._asked_to_end.wait()
@@ -217,7 +217,7 @@ class Session:
         """End the session at its longest age, with fair warning."""
         warning_s = min(GOING_AWAY_BEFORE_S, self._limits.session_timeout_s / 2)
         await asyncio.sleep(self._limits.session_timeout_s - warning_s)
-        self.end(Ending(1001, "the session is as old as it may get", grace_s=warning_s))
+        self.end(CloseRequest(1001, "the session is as old as it may get", grace_s=warning_s))
 
     async def _say(self, message: messages.ServerMessage) -> None:
         if isinstance(message, messages.Error):
@@ -230,7 +230,7 @@ class Session:
 
     async def _close(self, code: int, reason: str) -> None:
         await self._outbox.emptied()
-        raise SessionOver(code, reason)
+        raise SessionClosed(code, reason)
 
     def _accepts_token(self, token: str) -> bool:
         key_name = self._service.keys.find(token)
@@ -256,7 +256,7 @@ class Session:
             await self._say(message)
 
 
-def _first(group: BaseExceptionGroup[SessionOver]) -> SessionOver:
+def _first(group: BaseExceptionGroup[SessionClosed]) -> SessionClosed:
     while isinstance(group.exceptions[0], BaseExceptionGroup):
         group = group.exceptions[0]
     return group.exceptions[0]

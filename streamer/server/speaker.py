@@ -10,24 +10,24 @@ from collections.abc import AsyncGenerator
 
 from streamer.audio.packets import PacketEncoder
 from streamer.errors import InternalError, StreamerError
-from streamer.pipeline import speak
-from streamer.safe_start import start_safely
-from streamer.server import messages
 from streamer.server.flow_control import Outbox
-from streamer.server.framing import END_OF_UTTERANCE, FIRST_OF_SENTENCE, audio_frame
-from streamer.server.replies import event_message, failure, held_back
+from streamer.server.native import messages
+from streamer.server.native.framing import END_OF_UTTERANCE, FIRST_OF_SENTENCE, audio_frame
+from streamer.server.native.replies import event_message, failure, held_back
 from streamer.server.utterance import Utterance
-from streamer.speech import (
+from streamer.speech.events import (
     AudioPacket,
     Flushed,
-    HeldBack,
+    PlaybackDelayed,
     SentenceEnded,
     SentenceStarted,
     SpeechEnded,
     SpeechEvent,
-    Warned,
+    SpeechWarning,
     WordTimes,
 )
+from streamer.speech.pipeline import speak
+from streamer.speech.safe_start import start_safely
 from streamer.synthesis import Synthesizer
 from streamer.telemetry.metrics import Metrics
 from streamer.text.capabilities import find_unsupported
@@ -80,7 +80,7 @@ class Speaker:
             await self._outbox.put(messages.encode(self._done(reason, error)))
         finally:
             utterance = self._utterance
-            utterance.turn.release()
+            utterance.permit.release()
             self._metrics.utterance_ended(
                 outcome, audio_ms=self._audio_ms, num_chars=utterance.num_spoken_chars
             )
@@ -108,7 +108,7 @@ class Speaker:
 
     async def _speak(self) -> None:
         utterance = self._utterance
-        await utterance.turn.wait()
+        await utterance.permit.wait()
         events: AsyncGenerator[SpeechEvent, None] = speak(
             utterance.feed, self._synthesizer, utterance.settings, self._encoder
         )
@@ -153,10 +153,17 @@ class Speaker:
             self._metrics.first_audio.observe(first_audio_s)
 
     async def _tell(
-        self, event: SentenceStarted | SentenceEnded | WordTimes | Flushed | HeldBack | Warned | SpeechEnded
+        self,
+        event: SentenceStarted
+        | SentenceEnded
+        | WordTimes
+        | Flushed
+        | PlaybackDelayed
+        | SpeechWarning
+        | SpeechEnded,
     ) -> None:
         utterance = self._utterance
-        if isinstance(event, HeldBack):
+        if isinstance(event, PlaybackDelayed):
             await self._outbox.put(messages.encode(held_back(utterance.id, event)))
             return
         if isinstance(event, SpeechEnded):
@@ -164,7 +171,7 @@ class Speaker:
             self._audio_ms = event.audio_ms
             return
         if isinstance(event, SentenceStarted):
-            self._text_known_s = event.known_s
+            self._text_known_s = event.text_ready_s
             utterance.num_spoken_chars = max(utterance.num_spoken_chars, event.char_end)
             utterance.num_sentences += 1
             utterance.words.begin_sentence(event.expected_words)

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from streamer.errors import StreamerError
-from streamer.server import messages
-from streamer.server.admission import Turn
+from streamer.server.admission import Permit
 from streamer.server.flow_control import PlaybackClock
 from streamer.server.heard import HeardWords
-from streamer.speech import SpeechSettings, TextFeed
+from streamer.server.native import messages
+from streamer.speech.settings import SpeechSettings
+from streamer.speech.text_feed import TextFeed
 
 
 @dataclass(eq=False, slots=True)
@@ -26,7 +27,7 @@ class Utterance:
     stream: int
     settings: SpeechSettings
     clock: PlaybackClock
-    turn: Turn
+    permit: Permit
     after: Utterance | None = None
     ref: str | None = None
     feed: TextFeed = field(default_factory=TextFeed)
@@ -62,7 +63,7 @@ class Utterance:
                 self.scope.reschedule(asyncio.get_running_loop().time())
 
     def close_ranks(self) -> None:
-        """Stand in line behind whoever those stood behind that left it before their turn."""
+        """Stand in line behind whoever those stood behind that left it before their permit."""
         while self.after is not None and self.after.after is not None and self.after.sent.is_set():
             self.after = self.after.after
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 
-from streamer.engine.cuda_graphs import Recorder
-from streamer.models.checkpoint import LoadedModel
+from streamer.engine.device.cuda_graphs import Recorder
+from streamer.models.config import ModelConfig
+from streamer.models.files.checkpoint import LoadedModel
 from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import KvCache
-from streamer.models.vocabulary import ModelConfig
 from streamer.stages.coarse import CoarseStage
 from streamer.stages.codec import CodecStage
 from streamer.stages.fine import FineStage

@@ -10,14 +10,14 @@ from operator import attrgetter
 import torch
 from torch import Tensor
 
-from streamer.engine.cuda_graphs import Recorder
-from streamer.engine.noise import noise_key
+from streamer.engine.device.cuda_graphs import Recorder
+from streamer.engine.device.noise import noise_key
+from streamer.engine.device.transfer import PendingResult, Readback, upload
 from streamer.engine.stage import Pending
-from streamer.engine.transfer import PendingRead, Readback, upload
 from streamer.errors import ConfigError, ModelNumericError
+from streamer.models.config import ModelConfig
 from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import KvCache
-from streamer.models.vocabulary import ModelConfig
 from streamer.stages.sentence import SentenceWork
 from streamer.stages.token_steps import Choice, TokenSteps
 
@@ -65,18 +65,18 @@ class CoarseStage:
             step, len(work.semantic_history)
         )
 
-    def is_heavy(self, work: SentenceWork) -> bool:
+    def is_prefill(self, work: SentenceWork) -> bool:
         return work.coarse.num_issued % work.windows.window == 0
 
     @torch.inference_mode()
     def step(self, batch: Sequence[SentenceWork]) -> Pending:
         """One token for every row: a prefill for those at a window's start, a decode for the others."""
-        running = [work for work in batch if not self.is_heavy(work)]
+        running = [work for work in batch if not self.is_prefill(work)]
         running.sort(key=attrgetter("slot"))  # neighbouring rows of the cache are read in place
         by_length: dict[int, list[SentenceWork]] = defaultdict(list)
         inputs = {}
         for work in batch:
-            if self.is_heavy(work):
+            if self.is_prefill(work):
                 inputs[work] = self.window_input(work)
                 by_length[len(inputs[work])].append(work)
         order, drawn = list(running), [self._decode(running)] if running else []
@@ -85,7 +85,7 @@ class CoarseStage:
             drawn.append(self._prefill(works, [inputs[work] for work in works]))
         for work in batch:
             work.coarse.num_issued += 1
-        return PendingRead(Readback(torch.cat(drawn)), partial(self._commit, order))
+        return PendingResult(Readback(torch.cat(drawn)), partial(self._commit, order))
 
     def num_recordings(self) -> int:
         """How many steps `record` would record."""
@@ -128,7 +128,7 @@ class CoarseStage:
     def _commit(self, works: list[SentenceWork], rows: Tensor) -> None:
         for work, (token, _, is_finite) in zip(works, rows.tolist(), strict=True):
             if not is_finite:
-                self._steps.spoil(work.slot)
+                self._steps.mark_poisoned(work.slot)
             if work.failure is not None:
                 continue
             if is_finite:

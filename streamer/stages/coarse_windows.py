@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from streamer.models.vocabulary import ModelConfig
+from streamer.models.config import ModelConfig
 from streamer.synthesis import SamplingParams
 
 DROPPED_HISTORY = 2

@@ -9,8 +9,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from streamer.engine.device.transfer import PendingReads, PendingResult, Readback, upload
 from streamer.engine.stage import Pending
-from streamer.engine.transfer import PendingRead, PendingReads, Readback, upload
 from streamer.errors import ModelNumericError
 from streamer.models.codec import CodecDecoder, CodecState
 from streamer.stages.sentence import SentenceWork
@@ -39,7 +39,7 @@ class CodecStage:
             return num_waiting > 0
         return num_waiting >= self._num_first_frames
 
-    def is_heavy(self, _: SentenceWork) -> bool:
+    def is_prefill(self, _: SentenceWork) -> bool:
         return False
 
     @torch.inference_mode()
@@ -61,7 +61,7 @@ class CodecStage:
         samples = self._model.decode_chunk(codes.to(self._device), self._state, slots, first=is_first)
         for work in works:
             work.audio.num_frames = work.fine.num_frames
-        return PendingRead(
+        return PendingResult(
             Readback(samples.float().clamp(-1, 1)), partial(self._commit, works, codes.shape[2])
         )
 

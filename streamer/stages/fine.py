@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from streamer.engine.cuda_graphs import GraphedStep, Recorder, StepShape, row_counts
-from streamer.engine.noise import noise_key
-from streamer.engine.sampler import NO_TOP_K, NO_TOP_P, Sampling, sample
+from streamer.engine.device.cuda_graphs import GraphedStep, Recorder, StepShape, row_counts
+from streamer.engine.device.noise import noise_key
+from streamer.engine.device.sampler import NO_TOP_K, NO_TOP_P, Sampling, sample
+from streamer.engine.device.transfer import PendingResult, Readback, upload
 from streamer.engine.stage import Pending
-from streamer.engine.transfer import PendingRead, Readback, upload
 from streamer.errors import ModelNumericError
+from streamer.models.config import CoarseConfig, FineConfig
 from streamer.models.fine_gpt import FineGpt
-from streamer.models.vocabulary import CoarseConfig, FineConfig
 from streamer.stages.fine_chunks import chunk_end
 from streamer.stages.sentence import SentenceWork
 
@@ -77,7 +77,7 @@ class FineStage:
             return num_ready > 0
         return work.num_coarse_frames >= self._border(work)
 
-    def is_heavy(self, _: SentenceWork) -> bool:
+    def is_prefill(self, _: SentenceWork) -> bool:
         return True
 
     @torch.inference_mode()
@@ -93,7 +93,7 @@ class FineStage:
         for codes, chunk in zip(filled[:, :-1].view(windows.shape), chunks, strict=True):
             chunk.work.fine.codes[:, chunk.first : chunk.end] = codes[:, chunk.columns]
             chunk.work.fine.num_frames = chunk.end
-        return PendingRead(Readback(filled[:, -1]), partial(self._commit, list(batch)))
+        return PendingResult(Readback(filled[:, -1]), partial(self._commit, list(batch)))
 
     def num_recordings(self) -> int:
         """How many steps `record` would record."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamer.models.vocabulary import FineConfig
+from streamer.models.config import FineConfig
 
 
 def chunk_end(first_frame: int, sentence_index: int, config: FineConfig) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from streamer.errors import ConfigError
-from streamer.models.checkpoint import LoadedModel
+from streamer.models.files.checkpoint import LoadedModel
 from streamer.models.gpt import CausalGpt
 
 MAX_SLOTS = 128

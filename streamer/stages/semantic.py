@@ -9,14 +9,14 @@ from operator import attrgetter
 import torch
 from torch import Tensor
 
-from streamer.engine.cuda_graphs import Recorder
-from streamer.engine.noise import noise_key
+from streamer.engine.device.cuda_graphs import Recorder
+from streamer.engine.device.noise import noise_key
+from streamer.engine.device.transfer import PendingResult, Readback, upload
 from streamer.engine.stage import Pending
-from streamer.engine.transfer import PendingRead, Readback, upload
 from streamer.errors import ModelNumericError
+from streamer.models.config import SemanticConfig
 from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import KvCache
-from streamer.models.vocabulary import SemanticConfig
 from streamer.stages.sentence import SentenceWork
 from streamer.stages.token_steps import Choice, TokenSteps
 from streamer.synthesis import SamplingParams
@@ -54,7 +54,7 @@ class SemanticStage:
     def is_ready(self, work: SentenceWork) -> bool:
         return not work.semantic.is_finished and work.semantic.num_issued < self._cap(work)
 
-    def is_heavy(self, work: SentenceWork) -> bool:
+    def is_prefill(self, work: SentenceWork) -> bool:
         return work.semantic.num_issued == 0
 
     @torch.inference_mode()
@@ -66,7 +66,7 @@ class SemanticStage:
         drawn = ([self._prefill(fresh)] if fresh else []) + ([self._decode(running)] if running else [])
         for work in batch:
             work.semantic.num_issued += 1
-        return PendingRead(Readback(torch.cat(drawn)), partial(self._commit, [*fresh, *running]))
+        return PendingResult(Readback(torch.cat(drawn)), partial(self._commit, [*fresh, *running]))
 
     def num_recordings(self) -> int:
         """How many steps `record` would record."""
@@ -93,7 +93,7 @@ class SemanticStage:
     def _commit(self, works: list[SentenceWork], rows: Tensor) -> None:
         for work, (token, is_end, is_finite) in zip(works, rows.tolist(), strict=True):
             if not is_finite:
-                self._steps.spoil(work.slot)
+                self._steps.mark_poisoned(work.slot)
             if work.semantic.is_finished or work.failure is not None:
                 continue  # this step was launched before the end was known
             if not is_finite:

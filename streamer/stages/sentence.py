@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from streamer.errors import StreamerError
-from streamer.models.vocabulary import ModelConfig
+from streamer.models.config import ModelConfig
 from streamer.stages.coarse_windows import DROPPED_HISTORY, CoarseWindows
 from streamer.synthesis import Samples, SamplingParams
 from streamer.voices.voice import Voice

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from streamer.engine.cuda_graphs import GraphedStep, Recorder, StepShape, row_counts
-from streamer.engine.sampler import NO_TOP_K, NO_TOP_P, Sampling, sample
-from streamer.engine.transfer import upload
+from streamer.engine.device.cuda_graphs import GraphedStep, Recorder, StepShape, row_counts
+from streamer.engine.device.sampler import NO_TOP_K, NO_TOP_P, Sampling, sample
+from streamer.engine.device.transfer import upload
 from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import KvCache
 from streamer.synthesis import SamplingParams
 
 if TYPE_CHECKING:
-    from streamer.engine.compiled_sampler import StepDraw
+    from streamer.engine.device.numba_sampler import StepDraw
 
 NEVER_LIKELY = 2.0
 """No probability is as large."""
@@ -69,7 +69,7 @@ class TokenSteps:
         self._draw_on_host: StepDraw | None = None
         if self.device.type == "cpu":
             # Here, because who has a GPU need not load a compiler.
-            from streamer.engine.compiled_sampler import StepDraw
+            from streamer.engine.device.numba_sampler import StepDraw
 
             state = (self._last_tokens, self._keys, self._temperatures, self._min_end)
             self._draw_on_host = StepDraw(*state, **asdict(choice))
@@ -120,7 +120,7 @@ class TokenSteps:
         if self._graphed is not None:
             self._graphed.record(self._shapes(max_rows, min_length), on_recorded)
 
-    def spoil(self, slot: int) -> None:
+    def mark_poisoned(self, slot: int) -> None:
         """The slot's state may hold what is not a number, which not even a mask hides: clear it before reuse."""
         self._spoiled.add(slot)
 

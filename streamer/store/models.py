@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from streamer.errors import CheckpointError, StoreError
-from streamer.models.checkpoint import convert_model, read_model_config
-from streamer.models.installed import NAME
+from streamer.models.files.checkpoint import convert_model, read_model_config
 from streamer.store.catalogue import CODEC_ADDRESS, CODEC_FILE, CODEC_SHA256_PREFIX, ORIGINAL_FILES, VOICES
 from streamer.store.hub import Progress, Repository, fetch, fetch_address, sha256
-from streamer.text.tokenizer import load_model_tokenizer
+from streamer.store.installed import NAME
+from streamer.text.tokens.tokenizer import load_model_tokenizer
 from streamer.voices.library import MODEL_DIRECTORIES
 from streamer.voices.voice import PROMPT_KEYS
 

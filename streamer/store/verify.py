@@ -12,13 +12,13 @@ from typing import Any, Final
 from streamer.engine.engine import Engine
 from streamer.engine.request import Request
 from streamer.errors import CheckpointError, StoreError, StreamerError
-from streamer.models.checkpoint import LoadedModel, load_model
+from streamer.models.files.checkpoint import LoadedModel, load_model
 from streamer.stages.chain import build_stages
 from streamer.stages.sentence import SentencePrompt, SentenceWork
 from streamer.store.hub import sha256
 from streamer.store.models import read_manifest
 from streamer.synthesis import PcmChunk, SamplingParams
-from streamer.text.tokenizer import load_model_tokenizer
+from streamer.text.tokens.tokenizer import load_model_tokenizer
 from streamer.voices.library import VoiceLibrary, voice_directories
 
 GREEDY: Final = SamplingParams(seed=0, text_temp=0.0, waveform_temp=0.0, fine_temp=None, min_eos_p=None)

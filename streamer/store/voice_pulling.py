@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from streamer.errors import CheckpointError, StoreError
-from streamer.models.vocabulary import SMALL
+from streamer.models.config import SMALL
 from streamer.options import suggestion
 from streamer.store.hub import Progress, Repository, fetch, is_inside
 from streamer.store.voices import install

@@ -11,7 +11,7 @@ from typing import Final
 
 from streamer.config import EngineConfig, default_voices_directory
 from streamer.errors import StoreError
-from streamer.models.vocabulary import ModelConfig
+from streamer.models.config import ModelConfig
 from streamer.voices.voice import FILE_SUFFIXES, Voice
 
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64})?")

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from streamer.synthesis import STEP_BORDERS_S, EngineFigures
+from streamer.synthesis import STEP_BORDERS_S, EngineStats
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _LAGS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
@@ -92,7 +92,7 @@ class Metrics:
         self.underruns.inc()
         self.underrun_seconds.observe(seconds)
 
-    def read_engine(self, figures: Callable[[], EngineFigures | None]) -> None:
+    def read_engine(self, figures: Callable[[], EngineStats | None]) -> None:
         """Have the engine's figures read whenever the others are asked for."""
         self.registry.register(_EngineCollector(figures))
 
@@ -104,7 +104,7 @@ class Metrics:
 class _EngineCollector(Collector):
     """Turns the engine's own counts into metrics at the moment they are asked for."""
 
-    def __init__(self, figures: Callable[[], EngineFigures | None]) -> None:
+    def __init__(self, figures: Callable[[], EngineStats | None]) -> None:
         self._figures = figures
 
     def collect(self) -> Iterable[Metric]:

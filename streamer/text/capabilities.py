@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from streamer.text.languages import LANGUAGES
+from streamer.text.splitting.languages import LANGUAGES
 
 SONG: Final = "♪"
 _TAG: Final = re.compile(r"\[[A-Za-z][A-Za-z' -]{0,38}\](?!\()")

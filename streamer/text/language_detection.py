@@ -12,7 +12,7 @@ from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from streamer.text.borders import SPEAKER
+from streamer.text.splitting.boundaries import SPEAKER
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier

@@ -8,17 +8,17 @@ from typing import Final, Literal, get_args
 
 from streamer.errors import InvalidParameterError
 from streamer.synthesis import ModelInfo
-from streamer.text.chat import ChatSplitter
 from streamer.text.language_detection import AUTO, language_detector
-from streamer.text.normalize import normalize
-from streamer.text.sentences import SentenceSplitter
+from streamer.text.splitting.markdown import ChatSplitter
+from streamer.text.splitting.sentences import SentenceSplitter
+from streamer.text.verbalize.normalize import normalize
 
 TextFormat = Literal["plain", "chat"]
 TEXT_FORMATS: Final[tuple[str, ...]] = get_args(TextFormat)
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class TextOptions:
     """`language`: one of the model's, or `auto`: found for each sentence. `text_format`: `chat` is Markdown.
 
     `normalizes`: whether numbers and the like are written out before they are spoken; None: as the model needs it.
@@ -42,11 +42,11 @@ class Reading:
             )
 
 
-AS_IT_IS: Final = Reading()
+AS_IT_IS: Final = TextOptions()
 
 
 def create_splitter(
-    info: ModelInfo, count_tokens: Callable[[str], int], reading: Reading
+    info: ModelInfo, count_tokens: Callable[[str], int], reading: TextOptions
 ) -> SentenceSplitter | ChatSplitter:
     """A splitter for one utterance; raises `InvalidParameterError` as `Reading.check` does."""
     reading.check(info)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from streamer.errors import ConfigError, VoiceNotFoundError
-from streamer.models.vocabulary import ModelConfig
+from streamer.models.config import ModelConfig
 from streamer.voices.voice import SEMANTIC_FILE, Voice
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from streamer.models.vocabulary import SMALL
+from streamer.models.config import SMALL
 
 ANNOUNCER: Final = "announcer"
 PRESETS: Final = (

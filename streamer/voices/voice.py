@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamer.errors import CheckpointError
-from streamer.models.vocabulary import ModelConfig
+from streamer.models.config import ModelConfig
 
 Codes = npt.NDArray[np.integer]
 

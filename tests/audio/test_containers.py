@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from decoding import sine
 
 from streamer.audio.containers import OggOpusPages, write_wav
+from tests.audio.decoding import sine
 
 
 def test_a_wav_file_is_complete(tmp_path: Path) -> None:

@@ -6,10 +6,18 @@ import itertools
 
 import numpy as np
 import pytest
-from decoding import correlation, decode_file, decode_numbers, decode_opus, encode_in_pieces, sine, speechlike
 
 from streamer.audio.packets import Packet, PacketEncoder, create_encoder
 from streamer.errors import AudioEncodeError, InvalidParameterError
+from tests.audio.decoding import (
+    correlation,
+    decode_file,
+    decode_numbers,
+    decode_opus,
+    encode_in_pieces,
+    sine,
+    speechlike,
+)
 
 ENCODINGS = ("opus", "ogg_opus", "pcm_s16le", "wav", "mulaw", "alaw")
 ODD_LENGTH = 24_000 + 1_237

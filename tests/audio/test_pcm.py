@@ -5,13 +5,13 @@ from __future__ import annotations
 import av
 import numpy as np
 import pytest
-from decoding import sine, speechlike
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.audio.pcm import SentenceJoiner, to_alaw, to_int16, to_mulaw
 from streamer.errors import AudioEncodeError
 from streamer.synthesis import Samples
+from tests.audio.decoding import sine, speechlike
 
 RATE_HZ = 24_000
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from decoding import sine, speechlike
 
 from streamer.audio.resampling import Resampler
 from streamer.synthesis import Samples
+from tests.audio.decoding import sine, speechlike
 
 RATES_HZ = [8_000, 16_000, 24_000, 48_000]
 

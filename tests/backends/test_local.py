@@ -7,8 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes.tiny_bark import tiny_model
-from tiny_speaker import MAX_TOKENS, LettersTokenizer, save_voices, tiny_synthesizer
 
 from streamer.backends import local
 from streamer.errors import (
@@ -20,8 +18,10 @@ from streamer.errors import (
     TextTooLongError,
     VoiceNotFoundError,
 )
-from streamer.models.checkpoint import save_model
+from streamer.models.files.checkpoint import save_model
 from streamer.synthesis import SamplingParams, SentenceRequest
+from tests.backends.tiny_speaker import MAX_TOKENS, LettersTokenizer, save_voices, tiny_synthesizer
+from tests.fakes.tiny_bark import tiny_model
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ async def test_a_saved_model_speaks_as_the_one_in_memory(tmp_path, monkeypatch):
     save_voices(tmp_path / "voices" / "v2")
     save_voices(tmp_path / "speaker_embeddings" / "v3")
     save_voices(tmp_path / "mine")
-    monkeypatch.setattr("streamer.text.tokenizer.load_tokenizer", lambda *_: LettersTokenizer())
+    monkeypatch.setattr("streamer.text.tokens.tokenizer.load_tokenizer", lambda *_: LettersTokenizer())
     loaded = local.LocalSynthesizer.load(
         tmp_path, num_slots=2, num_threads=1, voices_directory=tmp_path / "mine"
     )
@@ -96,7 +96,7 @@ def test_what_does_not_belong_to_the_model_is_refused_at_the_start(tmp_path, mon
     """A tokenizer with more ids than the model knows, and a directory of voices that is not there."""
     save_model(tiny_model(), tmp_path)
     tokenizer = LettersTokenizer()
-    monkeypatch.setattr("streamer.text.tokenizer.load_tokenizer", lambda *_: tokenizer)
+    monkeypatch.setattr("streamer.text.tokens.tokenizer.load_tokenizer", lambda *_: tokenizer)
     with pytest.raises(ConfigError, match="elsewhere"):
         local.LocalSynthesizer.load(tmp_path, voices_directory=tmp_path / "elsewhere")
     local.LocalSynthesizer.load(tmp_path, num_threads=1)

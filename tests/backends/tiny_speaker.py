@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from fakes.tiny_bark import TINY, tiny_model, tiny_voice
 
 from streamer.backends.local import LocalSynthesizer
 from streamer.voices.library import VoiceLibrary
+from tests.fakes.tiny_bark import TINY, tiny_model, tiny_voice
 
 MAX_TOKENS = TINY.semantic.text_context
 

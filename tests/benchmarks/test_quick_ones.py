@@ -23,8 +23,8 @@ def test_the_server_alone_serves_every_stream_of_the_metronome():
 @pytest.mark.parametrize("has_pause", [False, True])
 async def test_live_text_is_written_word_by_word_and_heard(has_pause):
     """An answer written while it is spoken comes back as sound; a pause only makes it longer."""
-    from fakes.synthesizer import FakeSynthesizer
-    from server.speaking import configured, running
+    from tests.fakes.synthesizer import FakeSynthesizer
+    from tests.server.speaking import configured, running
 
     async with running(configured(), FakeSynthesizer(speed=20.0)) as server:
         async with asyncio.timeout(30):
@@ -34,8 +34,8 @@ async def test_live_text_is_written_word_by_word_and_heard(has_pause):
 
 async def test_listeners_who_come_together_are_heard_one_by_one():
     """Each has figures of his own."""
-    from fakes.synthesizer import FakeSynthesizer
-    from server.speaking import configured, running
+    from tests.fakes.synthesizer import FakeSynthesizer
+    from tests.server.speaking import configured, running
 
     async with running(configured(), FakeSynthesizer(speed=20.0)) as server:
         async with asyncio.timeout(30):

@@ -3,9 +3,9 @@
 import numpy as np
 
 from benchmarks import word_times
-from streamer.inprocess import Audio
-from streamer.speech import SentenceEnded, SentenceStarted, WordTime, WordTimes
-from streamer.text.sentences import Sentence
+from streamer.api import Audio
+from streamer.speech.events import SentenceEnded, SentenceStarted, WordTime, WordTimes
+from streamer.text.splitting.sentences import Sentence
 
 
 def test_errors_are_those_of_words_understood():

@@ -8,11 +8,10 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
-from fakes.synthesizer import FakeSynthesizer
-from server import speaking
-
 from streamer.config import Config, LimitsConfig, ServerConfig
 from streamer.server.app import Server
+from tests.fakes.synthesizer import FakeSynthesizer
+from tests.server import speaking
 
 FLAGS = [
     "--no-sandbox",

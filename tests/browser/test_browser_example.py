@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import browsing, serving
+
+from tests.browser.browsing import browsing, serving
 
 FOLDER = Path(__file__).parents[2] / "client_examples" / "browser"
 LISTEN = """

@@ -8,10 +8,10 @@ import socket
 from typing import Any
 
 import pytest
-from browsing import account, browsing, serving, speak, until
-from fakes.synthesizer import FakeSynthesizer
 
 from streamer.errors import EngineError
+from tests.browser.browsing import account, browsing, serving, speak, until
+from tests.fakes.synthesizer import FakeSynthesizer
 
 TEXT = "Hello there, this is a first sentence. And this one is the second."
 LONG_TEXT = "This is one of very many sentences. " * 40

@@ -14,7 +14,8 @@ from pathlib import Path
 import av
 import numpy as np
 import numpy.typing as npt
-from server.speaking import Running
+
+from tests.server.speaking import Running
 
 EXAMPLES = Path(__file__).parents[2] / "client_examples"
 PATIENCE_S = 30

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from example_runs import line_with, started, url
-from server.speaking import running
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
+
+from tests.client_examples.example_runs import line_with, started, url
+from tests.server.speaking import running
 
 HAS_BROWSER = shutil.which("chromium") is not None and importlib.util.find_spec("playwright") is not None
 
@@ -80,7 +81,7 @@ async def test_other_pages_may_not_make_it_talk() -> None:
 @pytest.mark.skipif(not HAS_BROWSER, reason="no chromium, or no playwright, on this machine")
 async def test_the_page_shows_and_plays_the_reply() -> None:
     """In a browser: a question typed, the reply read, and its sound received by the page."""
-    from browser.browsing import browsing
+    from tests.browser.browsing import browsing
 
     async with chatting() as address, browsing(f"http://{address}/") as page:
         await page.fill("#question", "hello")

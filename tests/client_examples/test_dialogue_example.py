@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from example_runs import read_sound, run, url
-from server.speaking import running
+from tests.client_examples.example_runs import read_sound, run, url
+from tests.server.speaking import running
 
 
 async def test_each_speaker_has_a_voice(tmp_path: Path) -> None:

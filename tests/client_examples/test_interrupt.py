@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from example_runs import run, url
-from server.speaking import running
+from tests.client_examples.example_runs import run, url
+from tests.server.speaking import running
 
 TEXT = "One of many sentences is this. " * 20
 

@@ -6,8 +6,8 @@ import asyncio
 import re
 from pathlib import Path
 
-from example_runs import assert_spoken, line_with, read_sound, run, started, url
-from server.speaking import running
+from tests.client_examples.example_runs import assert_spoken, line_with, read_sound, run, started, url
+from tests.server.speaking import running
 
 TEXT = "The first sentence is short. The second one comes a little later, word by word."
 

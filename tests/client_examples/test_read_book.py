@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from example_runs import assert_spoken, read_sound, run, url
-from fakes.synthesizer import FakeSynthesizer
-from server.speaking import configured, running
+from tests.client_examples.example_runs import assert_spoken, read_sound, run, url
+from tests.fakes.synthesizer import FakeSynthesizer
+from tests.server.speaking import configured, running
 
 SENTENCE = "One of very many sentences is this. "
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from example_runs import assert_spoken, read_sound, run, url, wav_duration_s
-from server.speaking import configured, running
+
+from tests.client_examples.example_runs import assert_spoken, read_sound, run, url, wav_duration_s
+from tests.server.speaking import configured, running
 
 TEXT = "A tone as long as this sentence."
 

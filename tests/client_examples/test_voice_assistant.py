@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from example_runs import assert_spoken, line_with, read_sound, run, started, url
-from server.speaking import running
+
+from tests.client_examples.example_runs import assert_spoken, line_with, read_sound, run, started, url
+from tests.server.speaking import running
 
 
 async def test_a_question_is_answered_aloud(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import av
 import pytest
-from server.speaking import running
+
+from tests.server.speaking import running
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

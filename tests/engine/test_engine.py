@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from toy_stages import MakeStage, PlanStage, ToyWork, toy_request
 
 from streamer.engine.engine import Engine
 from streamer.engine.watchdog import Watchdog
 from streamer.errors import EngineError, ModelNumericError, OverloadedError
+from tests.engine.toy_stages import MakeStage, PlanStage, ToyWork, toy_request
 
 
 @pytest.fixture
@@ -125,11 +125,11 @@ def test_one_sentences_failure_is_its_own(engine, make_stage):
     """A numeric failure ends that request with its error; its neighbour finishes."""
     bad, good = toy_request("bad"), toy_request("good")
 
-    def spoil(batch):
+    def mark_poisoned(batch):
         if bad.work in batch:
             bad.work.failure = ModelNumericError("not a number")
 
-    make_stage.before_step = spoil
+    make_stage.before_step = mark_poisoned
     engine.submit(bad)
     engine.submit(good)
     run_until_idle(engine)
@@ -160,7 +160,7 @@ def test_out_of_memory_fails_the_batch_and_not_the_engine(engine, make_stage):
     [torch.OutOfMemoryError("CUDA"), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")],
     ids=["gpu", "cpu"],
 )
-@pytest.mark.parametrize("where", ["begin", "step", "settle"])
+@pytest.mark.parametrize("where", ["begin", "step", "finish"])
 def test_wherever_memory_runs_out_the_engine_goes_on(engine, make_stage, monkeypatch, where, error):
     """At a sentence's beginning, in a step, or when its results are read: it fails alone, its slot comes back."""
 
@@ -168,8 +168,8 @@ def test_wherever_memory_runs_out_the_engine_goes_on(engine, make_stage, monkeyp
         monkeypatch.undo()
         raise error
 
-    if where == "settle":
-        pending = SimpleNamespace(is_done=lambda: True, settle=run_out)
+    if where == "finish":
+        pending = SimpleNamespace(is_done=lambda: True, finish=run_out)
         monkeypatch.setattr(make_stage, "step", lambda _: pending)
     else:
         monkeypatch.setattr(make_stage, where, run_out)
@@ -291,11 +291,11 @@ def test_what_steps_cost_can_be_learnt_anew(engine):
     """What the first ones took, in which much was compiled, does not decide who may come."""
     engine.submit(toy_request("a"))
     run_until_idle(engine)
-    engine.forget_costs()
+    engine.reset_costs()
     run_until_idle(engine)
     assert engine.capacity.num_listeners is None and engine.capacity.load(1) is None
     assert engine.slowest_step_s < 1.0
-    assert all(costs.light_s == float("inf") for costs in engine._scheduler.costs.values())
+    assert all(costs.decode_row_s == float("inf") for costs in engine._scheduler.costs.values())
 
 
 def test_an_exception_in_a_step_ends_every_request_with_an_engine_error(engine, make_stage):
@@ -356,4 +356,4 @@ def test_a_sentence_that_ended_may_be_asked_for_once_more(make_stage):
     assert again.outlet.num_samples == 30
     listener = again.listener
     assert listener is first.listener
-    assert listener.runs_dry_s(0) - listener.plays_from_s == pytest.approx(3.0)
+    assert listener.underrun_at_s(0) - listener.plays_from_s == pytest.approx(3.0)

@@ -4,10 +4,10 @@ import random
 import time
 
 import pytest
-from toy_stages import MakeStage, PlanStage, RecordingOutlet, toy_request
 
 from streamer.engine.engine import Engine
 from streamer.engine.scheduler import LATE_SHARE, SPARE_SHARE, Scheduler
+from tests.engine.toy_stages import MakeStage, PlanStage, RecordingOutlet, toy_request
 
 
 def speaking(name, *, first_audio_s=0.0, delivered_s=1.0, consumed_s=None):
@@ -38,11 +38,11 @@ def next_of(request, name):
     return opened(following)
 
 
-def scheduler_of(*requests, stages=None, light_s=0.0, heavy_s=0.0, fixed_s=0.0):
+def scheduler_of(*requests, stages=None, decode_row_s=0.0, prefill_row_s=0.0, fixed_s=0.0):
     """A scheduler of these requests that has learnt what rows cost; by default nothing."""
     scheduler = Scheduler(stages or [PlanStage(), MakeStage()], generate_ahead_s=8.0)
     for costs in scheduler.costs.values():
-        costs.light_s, costs.heavy_s, costs.fixed_s = light_s, heavy_s, fixed_s
+        costs.decode_row_s, costs.prefill_row_s, costs.fixed_s = decode_row_s, prefill_row_s, fixed_s
     for request in requests:
         scheduler.add(request)
     return scheduler
@@ -54,27 +54,27 @@ def names(tick):
 
 def test_who_has_heard_nothing_decides_the_stage():
     """A new request's first stage steps before an older one's last, and the older joins where it is ready."""
-    tick = scheduler_of(speaking("old", delivered_s=1.0), asking("new")).pick(0.5)
+    tick = scheduler_of(speaking("old", delivered_s=1.0), asking("new")).schedule(0.5)
     assert tick.stage.name == "plan"
     assert names(tick) == ["new", "old"]
 
 
 def test_new_requests_are_served_in_the_order_they_came():
     """Among those without sound the longest waiting is first."""
-    assert names(scheduler_of(asking("late", 2.0), asking("early", 1.0)).pick(3.0)) == ["early", "late"]
+    assert names(scheduler_of(asking("late", 2.0), asking("early", 1.0)).schedule(3.0)) == ["early", "late"]
 
 
 def test_who_has_been_silent_for_longer_comes_before_newcomers():
     """A listener in a gap is served before one who asked after it began, and after one who asked before."""
     stuttering = speaking("stuttering", delivered_s=1.0)
-    tick = scheduler_of(stuttering, asking("after", 1.1), asking("before", 0.9)).pick(1.2)
+    tick = scheduler_of(stuttering, asking("after", 1.1), asking("before", 0.9)).schedule(1.2)
     assert names(tick) == ["before", "stuttering", "after"]
 
 
 def test_the_least_lead_comes_first():
     """Of two listeners the one who falls silent sooner leads the batch."""
     ahead, behind = speaking("ahead", delivered_s=5.0), speaking("behind", first_audio_s=3.0)
-    tick = scheduler_of(ahead, behind).pick(3.0)
+    tick = scheduler_of(ahead, behind).schedule(3.0)
     assert tick.stage.name == "make"
     assert names(tick) == ["behind", "ahead"]
 
@@ -85,21 +85,21 @@ def test_new_sound_moves_a_request_back():
     scheduler = scheduler_of(one, other)
     one.listener.deliver(0, 2.0, 0.5)
     scheduler.refresh(one.listener)
-    assert names(scheduler.pick(0.5)) == ["other", "one"]
+    assert names(scheduler.schedule(0.5)) == ["other", "one"]
 
 
 def test_the_next_sentence_of_a_listener_is_in_no_hurry():
     """Made ahead, it yields to every listener who would fall silent sooner, and to its own first sentence."""
     first, other = speaking("first", delivered_s=2.0), speaking("other", delivered_s=1.0)
-    assert names(scheduler_of(first, next_of(first, "second"), other).pick(0.0)) == ["other", "first"]
+    assert names(scheduler_of(first, next_of(first, "second"), other).schedule(0.0)) == ["other", "first"]
     silent = asking("silent")
-    assert names(scheduler_of(next_of(silent, "next"), silent).pick(0.0)) == ["silent", "next"]
+    assert names(scheduler_of(next_of(silent, "next"), silent).schedule(0.0)) == ["silent", "next"]
 
 
 def test_a_listener_far_ahead_parks_all_his_sentences():
     """What waits of an earlier sentence counts for the later ones."""
     first = speaking("first", delivered_s=9.0, consumed_s=0.0)
-    assert scheduler_of(first, next_of(first, "second")).pick(0.0) is None
+    assert scheduler_of(first, next_of(first, "second")).schedule(0.0) is None
 
 
 def test_who_is_too_far_ahead_is_parked_until_sound_is_taken():
@@ -107,18 +107,18 @@ def test_who_is_too_far_ahead_is_parked_until_sound_is_taken():
     parked = speaking("parked", delivered_s=9.0, consumed_s=0.5)
     moving = speaking("moving", delivered_s=9.0, consumed_s=1.5)
     scheduler = scheduler_of(parked, moving)
-    assert names(scheduler.pick(0.0)) == ["moving"]
+    assert names(scheduler.schedule(0.0)) == ["moving"]
     scheduler.remove(moving)
-    assert scheduler.pick(0.0) is None
+    assert scheduler.schedule(0.0) is None
     parked.listener.take(0, 1.0, 0.0)
     scheduler.refresh(parked.listener)
-    assert names(scheduler.pick(0.0)) == ["parked"]
+    assert names(scheduler.schedule(0.0)) == ["parked"]
 
 
 def test_a_batch_is_cut_to_the_stages_rows():
     """More than `max_rows` are ready: the most urgent go."""
     requests = [speaking(str(index), delivered_s=20.0 - index) for index in range(10)]
-    assert names(scheduler_of(*requests).pick(0.0)) == [str(index) for index in range(9, 1, -1)]
+    assert names(scheduler_of(*requests).schedule(0.0)) == [str(index) for index in range(9, 1, -1)]
 
 
 def heavy_tick(now_s, **costs):
@@ -126,38 +126,38 @@ def heavy_tick(now_s, **costs):
     requests = [speaking(name, delivered_s=1.0 + place) for place, name in enumerate("abcd")]
     plan = PlanStage()
     plan.heavy_works = [request.work for request in requests[1:]]
-    return scheduler_of(*requests, stages=[plan], **costs).pick(now_s)
+    return scheduler_of(*requests, stages=[plan], **costs).schedule(now_s)
 
 
 def test_heavy_rows_join_only_as_far_as_they_can_be_spared():
     """Who falls silent within moments waits for no other's heavy row, and with time in hand for some."""
-    heavy_s = 0.4 * SPARE_SHARE
-    assert names(heavy_tick(0.0, heavy_s=heavy_s)) == ["a", "b", "c"]
-    assert names(heavy_tick(0.5, heavy_s=heavy_s)) == ["a", "b"]
-    assert names(heavy_tick(0.9, heavy_s=heavy_s)) == ["a"]
+    prefill_row_s = 0.4 * SPARE_SHARE
+    assert names(heavy_tick(0.0, prefill_row_s=prefill_row_s)) == ["a", "b", "c"]
+    assert names(heavy_tick(0.5, prefill_row_s=prefill_row_s)) == ["a", "b"]
+    assert names(heavy_tick(0.9, prefill_row_s=prefill_row_s)) == ["a"]
 
 
 def test_who_has_been_silent_for_long_waits_a_little_for_others():
     """Where many are late, sharing steps catches up; for who was only just cut off nobody joins."""
-    heavy_s = 0.4 * LATE_SHARE
-    assert names(heavy_tick(1.1, heavy_s=heavy_s)) == ["a"]
-    assert names(heavy_tick(2.0, heavy_s=heavy_s)) == ["a", "b", "c"]
+    prefill_row_s = 0.4 * LATE_SHARE
+    assert names(heavy_tick(1.1, prefill_row_s=prefill_row_s)) == ["a"]
+    assert names(heavy_tick(2.0, prefill_row_s=prefill_row_s)) == ["a", "b", "c"]
 
 
 def test_who_has_heard_nothing_waits_for_nobody():
     """Those who begin together are served one after the other, however long it takes."""
-    assert names(scheduler_of(asking("a"), asking("b"), light_s=0.001).pick(9.0)) == ["a"]
+    assert names(scheduler_of(asking("a"), asking("b"), decode_row_s=0.001).schedule(9.0)) == ["a"]
 
 
 def test_heavy_rows_join_where_the_steps_after_them_can_be_shared():
     """Beside steps that cost much whatever their rows a heavy row is cheap, also for who has no time to spare."""
-    assert names(heavy_tick(1.0, heavy_s=0.002, fixed_s=0.001)) == ["a", "b", "c", "d"]
+    assert names(heavy_tick(1.0, prefill_row_s=0.002, fixed_s=0.001)) == ["a", "b", "c", "d"]
 
 
-@pytest.mark.parametrize(("light_s", "joins"), [(0.0001, True), (0.002, False)])
-def test_light_rows_join_who_is_silent_where_they_cost_less_than_the_step(light_s, joins):
+@pytest.mark.parametrize(("decode_row_s", "joins"), [(0.0001, True), (0.002, False)])
+def test_light_rows_join_who_is_silent_where_they_cost_less_than_the_step(decode_row_s, joins):
     """A decode step is shared where rows are cheap; where each costs as much as a step, one goes after the other."""
-    tick = scheduler_of(asking("a"), asking("b", 0.1), light_s=light_s, fixed_s=0.001).pick(1.0)
+    tick = scheduler_of(asking("a"), asking("b", 0.1), decode_row_s=decode_row_s, fixed_s=0.001).schedule(1.0)
     assert names(tick) == (["a", "b"] if joins else ["a"])
 
 
@@ -166,7 +166,7 @@ def test_rows_of_unknown_cost_do_not_join():
     scheduler = Scheduler([PlanStage()], generate_ahead_s=8.0)
     for request in (asking("a"), asking("b", 0.1)):
         scheduler.add(request)
-    assert names(scheduler.pick(1.0)) == ["a"]
+    assert names(scheduler.schedule(1.0)) == ["a"]
 
 
 def test_a_thousand_requests_are_no_work_to_choose_from():
@@ -176,7 +176,7 @@ def test_a_thousand_requests_are_no_work_to_choose_from():
 
     def best_s():
         started_s = time.perf_counter()
-        scheduler.pick(0.0)
+        scheduler.schedule(0.0)
         return time.perf_counter() - started_s
 
     assert min(best_s() for _ in range(20)) < 0.001
@@ -283,8 +283,8 @@ def test_every_request_ends_whatever_comes(seed):
 def test_nobody_joins_a_step_that_would_become_very_long():
     """Even where each row costs no more than it saves: a step is how long the next newcomer waits."""
     requests = [speaking(f"{number:02}", delivered_s=100.0) for number in range(8)]
-    scheduler = scheduler_of(*requests, light_s=0.06, fixed_s=1.0)
-    assert len(scheduler.pick(0.0).requests) == 8
-    scheduler = scheduler_of(*requests, light_s=0.05, fixed_s=0.1)
-    tick = scheduler.pick(0.0)
+    scheduler = scheduler_of(*requests, decode_row_s=0.06, fixed_s=1.0)
+    assert len(scheduler.schedule(0.0).requests) == 8
+    scheduler = scheduler_of(*requests, decode_row_s=0.05, fixed_s=0.1)
+    tick = scheduler.schedule(0.0)
     assert 0.1 + 0.05 * len(tick.requests) <= 0.6 < 0.1 + 0.05 * (len(tick.requests) + 3)

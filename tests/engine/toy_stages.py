@@ -39,7 +39,7 @@ class PlanStage:
     def is_ready(self, work) -> bool:
         return work.num_planned < work.num_steps
 
-    def is_heavy(self, work) -> bool:
+    def is_prefill(self, work) -> bool:
         return work in self.heavy_works
 
     def step(self, batch) -> None:
@@ -62,7 +62,7 @@ class MakeStage:
     def is_ready(self, work) -> bool:
         return work.num_made < work.num_planned
 
-    def is_heavy(self, work) -> bool:
+    def is_prefill(self, work) -> bool:
         return work in self.heavy_works
 
     def step(self, batch) -> None:

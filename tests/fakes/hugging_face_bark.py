@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import tokenizers
 import torch
-from fakes.bark_files import encodec_names, save_suno_stage, suno_names
 from tokenizers.models import WordPiece
+
+from tests.fakes.bark_files import encodec_names, save_suno_stage, suno_names
 
 
 @pytest.fixture(scope="session")

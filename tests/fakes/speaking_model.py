@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from fakes.tiny_bark import TINY, tiny_model, tiny_voice
 
-from streamer.models.checkpoint import save_model
-from streamer.models.vocabulary import CodecConfig, SamplingConfig, TokenizerConfig
+from streamer.models.config import CodecConfig, SamplingConfig, TokenizerConfig
+from streamer.models.files.checkpoint import save_model
+from tests.fakes.tiny_bark import TINY, tiny_model, tiny_voice
 
 CONFIG = replace(
     TINY,

@@ -9,11 +9,8 @@ import torch
 
 from streamer.engine.engine import Engine
 from streamer.engine.request import Request
-from streamer.models.checkpoint import LoadedModel
 from streamer.models.codec import CodecDecoder
-from streamer.models.fine_gpt import FineGpt
-from streamer.models.gpt import CausalGpt
-from streamer.models.vocabulary import (
+from streamer.models.config import (
     CoarseConfig,
     CodecConfig,
     FineConfig,
@@ -22,6 +19,9 @@ from streamer.models.vocabulary import (
     TokenizerConfig,
     TransformerConfig,
 )
+from streamer.models.files.checkpoint import LoadedModel
+from streamer.models.fine_gpt import FineGpt
+from streamer.models.gpt import CausalGpt
 from streamer.stages.chain import build_stages
 from streamer.stages.sentence import SentencePrompt, SentenceWork
 from streamer.synthesis import SamplingParams

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamer.models.vocabulary import SMALL
+from streamer.models.config import SMALL
 from streamer.voices.voice import Voice
 
 Arrays = dict[str, npt.NDArray[Any]]

@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from fakes.tiny_bark import Collector, run, tiny_model, tiny_voice, tiny_work
 
-from streamer.engine.cuda_graphs import CudaRecorder
+from streamer.engine.device.cuda_graphs import CudaRecorder
 from streamer.engine.engine import Engine
 from streamer.engine.request import Request
 from streamer.models.gpt import set_dtype
 from streamer.stages.chain import build_stages
 from streamer.stages.memory import free_memory, plan_memory
 from streamer.synthesis import SamplingParams
+from tests.fakes.tiny_bark import Collector, run, tiny_model, tiny_voice, tiny_work
 
 pytestmark = [
     pytest.mark.gpu,
@@ -112,7 +112,7 @@ def test_no_step_waits_for_the_device(is_recorded):
                     pending = stage.step([work])
                 finally:
                     torch.cuda.set_sync_debug_mode("default")
-                pending.settle()
+                pending.finish()
         assert work.is_finished
 
 

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 
 import pytest
-from fakes.hugging_face_bark import bark, hugging_face_directory, suno_directory  # noqa: F401
 from torch import nn
+
+from tests.fakes.hugging_face_bark import bark, hugging_face_directory, suno_directory  # noqa: F401
 
 
 @contextmanager

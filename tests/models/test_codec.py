@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.models.codec import CodecDecoder
-from streamer.models.codec_weights import codec_weights
-from streamer.models.vocabulary import CodecConfig
+from streamer.models.config import CodecConfig
+from streamer.models.files.codec_weights import codec_weights
 
 TINY = CodecConfig(
     num_codebooks=3, codebook_size=16, dimension=8, num_filters=4, ratios=(4, 2), num_residual_layers=2

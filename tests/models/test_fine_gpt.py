@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
+from streamer.models.config import TransformerConfig
+from streamer.models.files.hugging_face import stage_weights
 from streamer.models.fine_gpt import FineGpt
-from streamer.models.hugging_face import stage_weights
-from streamer.models.vocabulary import TransformerConfig
 
 
 def make_fine(**options: float) -> FineGpt:

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from streamer.models.config import TransformerConfig
+from streamer.models.files.hugging_face import stage_weights
 from streamer.models.gpt import CausalGpt, set_dtype
-from streamer.models.hugging_face import stage_weights
 from streamer.models.kv_cache import KvCache
-from streamer.models.vocabulary import TransformerConfig
 
 CONFIG = TransformerConfig(
     num_layers=3, num_heads=4, width=32, block_size=48, input_vocab_size=60, output_vocab_size=50

@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fakes.synthesizer import FakeSynthesizer
 from websockets.asyncio.client import ClientConnection, connect
 
 from streamer.config import Config, LimitsConfig, ServerConfig, SpeechConfig
 from streamer.errors import EngineError
 from streamer.server.app import Server
 from streamer.synthesis import Synthesizer
+from tests.fakes.synthesizer import FakeSynthesizer
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ import socket
 from pathlib import Path
 
 import pytest
-from fakes.synthesizer import FakeSynthesizer
-from speaking import configured, eventually, running
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from streamer.errors import ConfigError, EngineError
 from streamer.server.app import Server
+from tests.fakes.synthesizer import FakeSynthesizer
+from tests.server.speaking import configured, eventually, running
 
 TEXT = "Hello there. How are you today? I am well, thank you very much."
 

@@ -6,7 +6,7 @@ import re
 from itertools import count
 
 from streamer.server.heard import HeardWords
-from streamer.speech import WordTime
+from streamer.speech.events import WordTime
 
 TEXT = "One two. Three four."
 

@@ -8,13 +8,12 @@ import tracemalloc
 from collections import Counter
 from pathlib import Path
 
-from fakes.speaking_model import save_speaking_model
-from fakes.synthesizer import FakeSynthesizer
-from speaking import connected, eventually, figure, running, serving
-
 from streamer.audio.opus import OpusFrames
 from streamer.backends.local import LocalSynthesizer
 from streamer.server.app import Server
+from tests.fakes.speaking_model import save_speaking_model
+from tests.fakes.synthesizer import FakeSynthesizer
+from tests.server.speaking import connected, eventually, figure, running, serving
 
 CLIENTS = 4
 MAX_GROWTH_BYTES = 150_000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from fakes.synthesizer import FakeSynthesizer
-from speaking import configured, running
+from tests.fakes.synthesizer import FakeSynthesizer
+from tests.server.speaking import configured, running
 
 TEXT = "Alice: Good morning to you. How are you?\nBob: Very well. [voice: nobody] And you?"
 

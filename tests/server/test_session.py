@@ -10,12 +10,12 @@ from itertools import pairwise
 import av
 import numpy as np
 import pytest
-from fakes.synthesizer import FakeSynthesizer
-from speaking import Client, Frame, configured, eventually, running
 from websockets.exceptions import ConnectionClosed
 
 from streamer.errors import EngineError
-from streamer.server.session import Ending
+from streamer.server.session import CloseRequest
+from tests.fakes.synthesizer import FakeSynthesizer
+from tests.server.speaking import Client, Frame, configured, eventually, running
 
 TEXT = "Hello there. How are you today?"
 
@@ -468,9 +468,9 @@ async def test_a_hastier_end_replaces_a_patient_one() -> None:
         await client.say("start", id="a")
         await client.until("started")
         (session,) = server.server._sessions
-        session.end(Ending(1001, "old", grace_s=60.0))
+        session.end(CloseRequest(1001, "old", grace_s=60.0))
         assert (await client.until("going_away"))["deadline_s"] == 60.0
-        session.end(Ending(1001, "older", grace_s=120.0))
+        session.end(CloseRequest(1001, "older", grace_s=120.0))
         server.server.stop()
         assert (await client.until("going_away"))["deadline_s"] == 0.2
         assert (await client.until("done"))["reason"] == "cancelled"
@@ -485,9 +485,9 @@ async def test_an_engine_that_dies_in_the_grace_fails_what_is_open() -> None:
         await client.say("start", id="a")
         await client.until("started")
         (session,) = server.server._sessions
-        session.end(Ending(1001, "old", grace_s=60.0))
+        session.end(CloseRequest(1001, "old", grace_s=60.0))
         await client.until("going_away")
-        session.end(Ending(1011, "the engine failed", error=EngineError("dead")))
+        session.end(CloseRequest(1011, "the engine failed", error=EngineError("dead")))
         assert (await client.until("done"))["reason"] == "failed"
         assert (await client.until("error"))["scope"] == "session"
         with pytest.raises(ConnectionClosed):

@@ -6,10 +6,9 @@ import socket
 import time
 from pathlib import Path
 
-from fakes.speaking_model import save_speaking_model
-from speaking import configured, connected, eventually, figure, serving
-
 from streamer.backends.local import LocalSynthesizer
+from tests.fakes.speaking_model import save_speaking_model
+from tests.server.speaking import configured, connected, eventually, figure, serving
 
 STUCK_S = 3.0
 SENTENCE = "deaf bead. "

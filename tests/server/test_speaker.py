@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from fakes.synthesizer import FakeSynthesizer
-from speaking import Running, running
+from tests.fakes.synthesizer import FakeSynthesizer
+from tests.server.speaking import Running, running
 
 
 def underruns(server: Running) -> float:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from streamer.engine.noise import exponential, noise_key
-from streamer.models.checkpoint import LoadedModel
+from streamer.engine.device.noise import exponential, noise_key
+from streamer.models.files.checkpoint import LoadedModel
 from streamer.synthesis import SamplingParams
 from streamer.voices.voice import Voice
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from streamer.models.vocabulary import SMALL
+from streamer.models.config import SMALL
 from streamer.stages.coarse_windows import CoarseWindows
 
 BARK = CoarseWindows.from_config(SMALL)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from streamer.models.vocabulary import SMALL
+from streamer.models.config import SMALL
 from streamer.stages.fine_chunks import chunk_end
 
 

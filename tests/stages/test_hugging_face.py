@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from fakes.tiny_bark import TINY, run, tiny_model, tiny_voice, tiny_work
 from transformers.models.bark import configuration_bark as configs
 from transformers.models.bark import generation_configuration_bark as generation
 from transformers.models.bark import modeling_bark as hugging_face
+
+from tests.fakes.tiny_bark import TINY, run, tiny_model, tiny_voice, tiny_work
 
 # One chunk to a buffer's room, so that a short sentence is one pass as in the whole-sentence algorithm.
 CONFIG = replace(TINY, fine=replace(TINY.fine, chunk_frames=(16,)))

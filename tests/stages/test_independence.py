@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from fakes.tiny_bark import Collector, run, tiny_engine, tiny_model, tiny_voice, tiny_work
 
 from streamer.engine.request import Request
 from streamer.errors import ModelNumericError
 from streamer.models.gpt import CausalGpt
 from streamer.synthesis import SamplingParams
+from tests.fakes.tiny_bark import Collector, run, tiny_engine, tiny_model, tiny_voice, tiny_work
 
 SAMPLED = SamplingParams(
     seed=11, text_temp=0.9, waveform_temp=0.8, fine_temp=0.7, top_k=30, top_p=0.95, min_eos_p=1
@@ -78,7 +78,7 @@ def test_early_is_late(model, alone):
     for stage in engine._stages:
         while stage.is_ready(work):
             if (pending := stage.step([work])) is not None:
-                pending.settle()
+                pending.finish()
     outlet.chunks = [type("Chunk", (), {"samples": work.take_audio()})]
     assert_same(*alone[0], work, outlet)
 
@@ -109,14 +109,14 @@ def test_nan_fails_only_its_own_sentence(model, alone, stage_name, num_rows, mon
         owner = getattr(model, stage_name)  # semantic and coarse share their class
     original, is_spoiled = getattr(owner, method), []
 
-    def spoil(*arguments, **options):
+    def mark_poisoned(*arguments, **options):
         result = original(*arguments, **options).clone()
         if len(result) >= num_rows and not is_spoiled:
             result[0] = torch.nan
             is_spoiled.append(True)
         return result
 
-    monkeypatch.setattr(owner, method, spoil)
+    monkeypatch.setattr(owner, method, mark_poisoned)
     outlets = run(model, *together)
     failed = [index for index, outlet in enumerate(outlets) if outlet.errors]
     assert len(failed) == 1

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from fakes.tiny_bark import tiny_model
 
 from streamer.errors import ConfigError
 from streamer.stages.chain import build_stages
 from streamer.stages.memory import CPU_SLOTS, MAX_SLOTS, free_memory, plan_memory
+from tests.fakes.tiny_bark import tiny_model
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from fakes.tiny_bark import GREEDY, NUM_CODEBOOKS, TINY, run, tiny_model, tiny_voice, tiny_work
-from reference import generate_coarse, generate_fine, generate_semantic
 
 from streamer.stages.chain import semantic_cap
 from streamer.synthesis import SamplingParams
+from tests.fakes.tiny_bark import GREEDY, NUM_CODEBOOKS, TINY, run, tiny_model, tiny_voice, tiny_work
+from tests.stages.reference import generate_coarse, generate_fine, generate_semantic
 
 HISTORIES = {"none": 0, "short": 5, "odd": 7, "full": 40}
 

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from fakes.tiny_bark import TINY, run, tiny_model, tiny_voice, tiny_work
 
 from streamer.stages.chain import semantic_cap
 from streamer.synthesis import SamplingParams
+from tests.fakes.tiny_bark import TINY, run, tiny_model, tiny_voice, tiny_work
 
 END = TINY.semantic.vocab_size
 QUIET = SamplingParams(seed=4, text_temp=1.0, min_eos_p=0.2)

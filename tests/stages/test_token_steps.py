@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from streamer.models.config import TransformerConfig
 from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import KvCache
-from streamer.models.vocabulary import TransformerConfig
 from streamer.stages.token_steps import Choice, TokenSteps
 from streamer.synthesis import SamplingParams
 

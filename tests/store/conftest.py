@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes.hub import FakeHub, running_hub, use_hub
-from fakes.hugging_face_bark import bark, hugging_face_directory, suno_directory  # noqa: F401
 from huggingface_hub import close_session, constants
+
+from tests.fakes.hub import FakeHub, running_hub, use_hub
+from tests.fakes.hugging_face_bark import bark, hugging_face_directory, suno_directory  # noqa: F401
 
 
 @pytest.fixture(autouse=True)

@@ -8,11 +8,11 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from fakes.hub import LARGE_BYTES, FakeHub, use_hub
 from huggingface_hub import constants
 
 from streamer.errors import StoreError
 from streamer.store.hub import check_space, fetch, fetch_address, look_up
+from tests.fakes.hub import LARGE_BYTES, FakeHub, use_hub
 
 SMALL, LARGE = b'{"a": 1}', bytes(range(256)) * (LARGE_BYTES // 100)
 FILES = {"config.json": SMALL, "weights/model.bin": LARGE}

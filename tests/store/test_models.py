@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 import tokenizers
 import torch
-from fakes.hub import FakeHub
 from safetensors.torch import load_file, save_file
-from stages.reference import generate_coarse, generate_fine, generate_semantic
 
-from streamer import cli
-from streamer.models.checkpoint import load_model
-from streamer.models.installed import find_model, installed_models
+from streamer.commands import cli
+from streamer.models.files.checkpoint import load_model
 from streamer.store import catalogue, models, verify
 from streamer.store.hub import look_up, sha256
+from streamer.store.installed import find_model, installed_models
 from streamer.voices.library import VoiceLibrary, voice_directories
+from tests.fakes.hub import FakeHub
+from tests.stages.reference import generate_coarse, generate_fine, generate_semantic
 
 NAME = "somebody/tiny-bark"
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "##s", "moon", "light", "the", "of", "."]
@@ -224,8 +224,8 @@ def test_broken_files_install_nothing(
     hub: FakeHub, hub_files: dict[str, bytes], home: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     """One line that says what is wrong, status 2, and no model."""
-    spoil, message = BROKEN[name]
-    hub.add(NAME, spoil(hub_files))
+    mark_poisoned, message = BROKEN[name]
+    hub.add(NAME, mark_poisoned(hub_files))
     status, _, err = streamer(capsys, "models", "pull", NAME)
     assert status == 2 and message in err and err.count("\n") == 1
     assert "weights_only" not in err, "no advice to run the file"

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes.hub import FakeHub, use_hub
-from fakes.voice_files import BROKEN, Arrays, assert_is, npy, npz, voice_arrays
 
-from streamer import cli
+from streamer.commands import cli
 from streamer.store.voice_pulling import INDEX
 from streamer.voices.presets import PRESETS
 from streamer.voices.voice import PROMPT_KEYS
+from tests.fakes.hub import FakeHub, use_hub
+from tests.fakes.voice_files import BROKEN, Arrays, assert_is, npy, npz, voice_arrays
 
 Run = Callable[..., tuple[int, str, str]]
 NAMES = ("announcer", "en_speaker_0", "v2/de_speaker_3", "v2/en_speaker_6")

@@ -8,15 +8,15 @@ from typing import BinaryIO
 
 import numpy as np
 import pytest
-from fakes.voice_files import assert_is, npy, npz, voice_arrays
 
 from streamer.config import EngineConfig
 from streamer.errors import StoreError
-from streamer.models.vocabulary import SMALL
+from streamer.models.config import SMALL
 from streamer.store import voices
 from streamer.store.voices import check_free, check_name, directory_of, install, is_installed, remove
 from streamer.voices.library import VoiceLibrary
 from streamer.voices.voice import Voice
+from tests.fakes.voice_files import assert_is, npy, npz, voice_arrays
 
 
 def a_voice(seed: int = 0) -> Voice:

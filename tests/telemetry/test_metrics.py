@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamer.synthesis import STEP_BORDERS_S, EngineFigures, StageFigures
+from streamer.synthesis import STEP_BORDERS_S, EngineStats, StageStats
 from streamer.telemetry.metrics import Metrics
 
 
@@ -41,14 +41,12 @@ def test_lags_of_the_event_loop_are_a_histogram() -> None:
 
 def test_the_engines_figures_are_read_when_asked_for() -> None:
     """Steps as a histogram by stage, slots, listeners; nothing while there is no engine to tell of."""
-    figures: list[EngineFigures | None] = [None]
+    figures: list[EngineStats | None] = [None]
     metrics = Metrics()
     metrics.read_engine(lambda: figures[0])
     assert b"tts_engine_step" not in metrics.render()
     counts = (0, 2, 1) + (0,) * (len(STEP_BORDERS_S) - 2)
-    figures[0] = EngineFigures(
-        {"fine": StageFigures(counts, 0.5, 7)}, 16, 3, 1, 2, load=0.25, max_listeners=4
-    )
+    figures[0] = EngineStats({"fine": StageStats(counts, 0.5, 7)}, 16, 3, 1, 2, load=0.25, max_listeners=4)
     text = metrics.render().decode()
     for line in (
         'tts_engine_step_seconds_bucket{le="0.001",stage="fine"} 2.0',

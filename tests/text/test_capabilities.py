@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sentences import LANGUAGES, SENTENCES
 
 from streamer.text.capabilities import Unsupported, find_unsupported
+from tests.text.sentences import LANGUAGES, SENTENCES
 
 
 def test_tags_and_scripts_are_found() -> None:

@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from sentences import LANGUAGES, SENTENCES
 
 from streamer.text.language_detection import language_detector
+from tests.text.sentences import LANGUAGES, SENTENCES
 
 
 def test_sentences_of_13_languages() -> None:

@@ -8,19 +8,19 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sentences import LANGUAGES, SENTENCES
 
 from streamer.errors import InvalidParameterError
 from streamer.synthesis import ModelInfo
-from streamer.text.reading import Reading, create_splitter
-from streamer.text.sentences import Sentence
+from streamer.text.reading import TextOptions, create_splitter
+from streamer.text.splitting.sentences import Sentence
+from tests.text.sentences import LANGUAGES, SENTENCES
 
 BARK = ModelInfo("bark", 24_000, "v", ("v",), LANGUAGES, ("[laughs]",), max_text_tokens=256)
 BUILTIN = replace(BARK, languages=("en",), tags=(), normalizes_text=True)
 
 
 def read(pieces: list[str], info: ModelInfo = BARK, **options) -> list[Sentence]:
-    splitter = create_splitter(info, len, Reading(**options))
+    splitter = create_splitter(info, len, TextOptions(**options))
     return [sentence for piece in pieces for sentence in splitter.feed(piece)] + splitter.end()
 
 

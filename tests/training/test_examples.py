@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from streamer.models.config_file import check_config
+from streamer.models.files.config_file import check_config
 from streamer.stages.coarse_windows import CoarseWindows
 from training import examples
 from training.examples import (

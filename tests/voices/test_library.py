@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from streamer.errors import CheckpointError, VoiceNotFoundError
-from streamer.models.vocabulary import SMALL
+from streamer.models.config import SMALL
 from streamer.voices.library import VoiceLibrary
 
 

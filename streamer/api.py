@@ -1,0 +1,248 @@
+"""The pipeline without a server: `synthesize` for a whole text, `stream` for its sound as it is made."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import secrets
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, TypeVar, get_args
+
+import numpy as np
+
+from streamer.assembly import build_synthesizer
+from streamer.audio.containers import write_wav
+from streamer.audio.packets import create_encoder
+from streamer.config import EngineConfig
+from streamer.errors import InvalidParameterError, VoiceNotFoundError
+from streamer.sampling import sampling_params
+from streamer.speech.events import AudioPacket, SpeechEnded, SpeechEvent, SpeechWarning
+from streamer.speech.pipeline import prepare, speak
+from streamer.speech.settings import Continuity, SpeechSettings
+from streamer.speech.text_feed import TextFeed
+from streamer.synthesis import PcmChunk, Samples, Synthesizer
+from streamer.text.reading import AS_IT_IS, TextOptions
+from streamer.text.splitting.dialogue import check_speakers
+
+logger = logging.getLogger(__name__)
+OPUS_BITRATE: Final = 32_000
+FRAME_MS: Final = 20
+Result = TypeVar("Result")
+Params = Mapping[str, object]
+NO_PARAMS: Final[Params] = MappingProxyType({})
+NO_SPEAKERS: Final[Mapping[str, str]] = MappingProxyType({})
+CONTINUITIES: Final[tuple[str, ...]] = get_args(Continuity)
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechOptions:
+    """How a text is to be spoken; the fields are those of `synthesize`."""
+
+    voice: str | None = None
+    seed: int | None = None
+    params: Params = field(default_factory=dict)
+    continuity: Continuity = "preset"
+    speakers: Mapping[str, str] = field(default_factory=dict)
+    reading: TextOptions = AS_IT_IS
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """Sound in memory. `samples`: float32 in [-1, 1], mono, [num_samples]; `seed` makes the same again."""
+
+    samples: Samples
+    sample_rate_hz: int
+    seed: int
+    truncated: bool = False
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.samples) / self.sample_rate_hz
+
+    def save(self, path: str | Path) -> None:
+        """Write a `.wav`, or an `.ogg` or `.opus` file. Raises `InvalidParameterError` for other names."""
+        path = Path(path)
+        if path.suffix == ".wav":
+            write_wav(path, self.samples, self.sample_rate_hz)
+        elif path.suffix in (".ogg", ".opus"):
+            encoder = create_encoder(
+                "ogg_opus", sample_rate_hz=self.sample_rate_hz, frame_ms=FRAME_MS, bitrate=OPUS_BITRATE
+            )
+            packets = [*encoder.encode(self.samples), *encoder.finish()]
+            path.write_bytes(b"".join(packet.payload for packet in packets))
+        else:
+            raise InvalidParameterError(f"{path.name!r}: the name must end in .wav, .ogg or .opus")
+
+    def _repr_html_(self) -> str:
+        """A player, for notebooks."""
+        import base64
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "sound.wav"
+            self.save(path)
+            encoded = base64.b64encode(path.read_bytes()).decode()
+        return f'<audio controls src="data:audio/wav;base64,{encoded}"></audio>'
+
+
+async def stream(
+    text: str,
+    voice: str | None = None,
+    *,
+    seed: int | None = None,
+    params: Params = NO_PARAMS,
+    model: str | Path | None = None,
+    continuity: Continuity = "preset",
+    speakers: Mapping[str, str] = NO_SPEAKERS,
+    reading: TextOptions = AS_IT_IS,
+) -> AsyncIterator[PcmChunk]:
+    """Yield the sound of `text` in pieces of 20 ms as it is made. Closing the iterator cancels the rest.
+
+    The parameters are those of `synthesize`.
+    """
+    # Shielded, because others wait for the same start.
+    synthesizer = await asyncio.shield(asyncio.wrap_future(_started(_engine(model))))
+    settings = _settings(synthesizer, SpeechOptions(voice, seed, params, continuity, speakers, reading))
+    truncated = False
+    async with contextlib.aclosing(speak(TextFeed(text), synthesizer, settings)) as events:
+        async for event in events:
+            if isinstance(event, SpeechWarning):
+                logger.warning(event.message)
+            elif isinstance(event, AudioPacket):
+                yield PcmChunk(_samples(event))
+            elif isinstance(event, SpeechEnded):
+                truncated = event.truncated
+    yield PcmChunk(np.zeros(0, np.float32), is_last=True, truncated=truncated)
+
+
+def synthesize(
+    text: str,
+    voice: str | None = None,
+    *,
+    seed: int | None = None,
+    params: Params = NO_PARAMS,
+    model: str | Path | None = None,
+    continuity: Continuity = "preset",
+    speakers: Mapping[str, str] = NO_SPEAKERS,
+    reading: TextOptions = AS_IT_IS,
+) -> Audio:
+    """Speak `text` and return its sound. May be called from anywhere, a running event loop included.
+
+    `voice` None: the model's default. `seed` None: drawn, and told in the result. `params`: the other fields of
+    `SamplingParams`, by name. `model` None: the built-in voice; else a model directory, loaded once per process.
+    `continuity`: what a sentence goes on from: the voice's preset, the voice's last sentence, or one behind the other.
+    `speakers`: labels in the text, such as `Alice` of `Alice: Hello.`, and the voices that speak what follows them.
+    `reading`: the language, whether numbers are written out, and whether the text is Markdown.
+    """
+    manner = SpeechOptions(voice, seed, params, continuity, speakers, reading)
+    return speak_into_memory(_engine(model), text, manner)
+
+
+def speak_into_memory(
+    engine: EngineConfig,
+    text: str,
+    manner: SpeechOptions,
+    on_event: Callable[[SpeechEvent], None] = lambda _: None,
+    *,
+    include_history: bool = False,
+) -> Audio:
+    """`synthesize` for whoever holds settings of the engine; `on_event` hears of the progress.
+
+    With `tells_history` it hears what the sentences were spoken as.
+    """
+    synthesizer = _started(engine).result()
+    settings = replace(_settings(synthesizer, manner), include_history=include_history)
+
+    async def collect() -> Audio:
+        pieces = [np.zeros(0, np.float32)]
+        truncated = False
+        async with contextlib.aclosing(speak(TextFeed(text), synthesizer, settings)) as events:
+            async for event in events:
+                if isinstance(event, AudioPacket):
+                    pieces.append(_samples(event))
+                elif isinstance(event, SpeechEnded):
+                    truncated = event.truncated
+                elif isinstance(event, SpeechWarning):
+                    logger.warning(event.message)
+                on_event(event)
+        return Audio(np.concatenate(pieces), settings.sample_rate_hz, settings.params.seed, truncated)
+
+    speaking = _run(collect())
+    try:
+        return speaking.result()
+    finally:
+        speaking.cancel()  # where the caller was interrupted
+
+
+def _started(config: EngineConfig) -> Future[Synthesizer]:
+    """The warm synthesizer of these settings, shared by all calls; a start that failed is tried again."""
+
+    async def start() -> Synthesizer:
+        synthesizer = await asyncio.to_thread(build_synthesizer, config)
+        await asyncio.to_thread(prepare, synthesizer)
+        await synthesizer.start()
+        return synthesizer
+
+    with _starting:
+        started = _starts.get(config)
+        if started is None or (started.done() and started.exception() is not None):
+            started = _starts[config] = _run(start())
+        return started
+
+
+_starting = threading.Lock()
+_starts: dict[EngineConfig, Future[Synthesizer]] = {}
+
+
+def _run(work: Coroutine[Any, Any, Result]) -> Future[Result]:
+    return asyncio.run_coroutine_threadsafe(work, _loop())
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """A loop on a thread of its own, because the caller's may be running or may not exist."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="streamer", daemon=True).start()
+    return loop
+
+
+def _settings(synthesizer: Synthesizer, manner: SpeechOptions) -> SpeechSettings:
+    info = synthesizer.info
+    voice = manner.voice or info.default_voice
+    if voice not in info.voices:
+        raise VoiceNotFoundError(f"no voice {voice!r}: there are {', '.join(info.voices)}", param="voice")
+    manner.reading.check(info)
+    check_speakers(manner.speakers, info.voices)
+    if manner.continuity not in CONTINUITIES:
+        raise InvalidParameterError(
+            f"continuity {manner.continuity!r}: it is one of {', '.join(CONTINUITIES)}", param="continuity"
+        )
+    seed = secrets.randbits(31) if manner.seed is None else manner.seed
+    return SpeechSettings(
+        voice,
+        sampling_params(info, {**manner.params, "seed": seed}),
+        encoding="pcm_s16le",
+        sample_rate_hz=info.sample_rate_hz,
+        frame_ms=FRAME_MS,
+        max_audio_s=math.inf,  # who asks for a whole book in his own process means it
+        reading=manner.reading,
+        continuity=manner.continuity,
+        speakers=manner.speakers,
+    )
+
+
+def _samples(packet: AudioPacket) -> Samples:
+    return np.frombuffer(packet.payload, "<i2").astype(np.float32) / np.float32(32768)
+
+
+def _engine(model: str | Path | None) -> EngineConfig:
+    # Whoever speaks into his own memory does not fall silent: nobody is refused.
+    return EngineConfig(model=None if model is None else Path(model), max_load=None)

@@ -1,0 +1,215 @@
+"""The command `streamer`: serve, say, voices, models, bench, check-config. One clear line and status 2 on a mistake."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from streamer.commands.flags import (
+    MODEL_OPTIONS,
+    add_manner,
+    add_options,
+    add_params,
+    check_output,
+    read_manner,
+    read_settings,
+)
+from streamer.commands.models import add_models_commands
+from streamer.commands.voices import add_voices_commands
+from streamer.config import Config, options
+from streamer.errors import EngineError, InvalidParameterError, StreamerError
+
+if TYPE_CHECKING:
+    from streamer.server.app import Server
+
+EXIT_MISTAKE = 2
+EXIT_ENGINE_DIED = 70
+"""EX_SOFTWARE of sysexits.h: a supervisor should start the server again."""
+SWITCH_INTERVAL_S = 0.0005
+"""How long the event loop may keep the engine's thread waiting for the interpreter (Python's own: 0.005). The engine
+asks for it after every step; with four listeners beginning at once on two cores silences are a quarter shorter."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command and exit with its status."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        status = parsed.run(parsed)
+    except EngineError as error:
+        print(f"streamer: the engine failed: {error}", file=sys.stderr)
+        status = EXIT_ENGINE_DIED
+    except (StreamerError, OSError) as error:
+        print(f"streamer: {error}", file=sys.stderr)
+        status = EXIT_MISTAKE
+    except KeyboardInterrupt:
+        status = 130
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if status == EXIT_ENGINE_DIED:
+        # A thread that hangs in the engine would keep the interpreter alive.
+        os._exit(status)
+    sys.exit(status)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="streamer", description="Speaks text with Bark, as it is written.")
+    parser.add_argument("--version", action="version", version=f"streamer {version('bark-streamer')}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    every_option = tuple(option.name for option in options())
+
+    serve = commands.add_parser("serve", help="run the server")
+    add_options(serve, every_option)
+    serve.set_defaults(run=_serve)
+
+    say = commands.add_parser("say", help="speak a text into a file")
+    say.add_argument("text", help="what to say; - reads it from standard input")
+    say.add_argument("-o", "--output", type=Path, required=True, help="file to write: .ogg, .opus or .wav")
+    add_manner(say)
+    add_params(say)
+    add_options(say, MODEL_OPTIONS)
+    say.set_defaults(run=_say)
+
+    add_voices_commands(commands)
+
+    add_models_commands(commands)
+
+    bench = commands.add_parser("bench", help="load a running server and say what its listeners hear")
+    bench.add_argument("url", help="ws://host:port/v1/stream")
+    bench.add_argument("--rate", type=float, default=0.5, help="utterances a second (default: 0.5)")
+    bench.add_argument("--search", action="store_true", help="look for the highest rate that is carried well")
+    bench.add_argument(
+        "--seconds", type=float, default=30.0, help="least measured time at a rate (default: 30)"
+    )
+    bench.add_argument(
+        "--utterances", type=int, default=100, help="least number measured at a rate (default: 100)"
+    )
+    bench.add_argument("--warm-up", type=float, default=5.0, help="seconds before that (default: 5)")
+    bench.add_argument("--seed", type=int, default=0, help="the same seed gives the same arrivals and texts")
+    bench.add_argument("--encoding", default="opus", help="opus or pcm_s16le (default: opus)")
+    bench.add_argument("--texts", type=Path, help="file with one text a line")
+    bench.add_argument("--api-key-file", type=Path, help="file with the key the server wants")
+    bench.add_argument(
+        "--count-silence",
+        action="store_true",
+        help="time the first sample, audible or not: for random weights",
+    )
+    bench.add_argument("--output", type=Path, help="JSON file to write")
+    bench.set_defaults(run=_bench)
+
+    check = commands.add_parser("check-config", help="check the settings and print them")
+    add_options(check, every_option)
+    check.set_defaults(run=_check_config)
+    return parser
+
+
+def _serve(parsed: argparse.Namespace) -> int:
+    with _ending_at_once_on_sigterm():
+        from rich.console import Console
+
+        from streamer.telemetry.logs import configure_logging
+
+        config = read_settings(parsed)
+        configure_logging(config.log.log_level, config.log.log_format)
+        console = Console(stderr=True)
+        with console.status("loading the model"):
+            from streamer.assembly import build_server
+
+            server = build_server(config)
+        asyncio.run(_run_server(server, config))
+    return 0
+
+
+@contextlib.contextmanager
+def _ending_at_once_on_sigterm() -> Iterator[None]:
+    """While the model loads nobody is served yet; once it has, the server's own handler takes over.
+
+    No exception is raised: it would come out of the middle of a library, and wait for threads that compile.
+    """
+    line = b"streamer: stopped while loading the model\n"
+    if sys.stderr.isatty():
+        line = b"\r\x1b[K\x1b[?25h" + line  # over the spinner, which hides the cursor
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        os.write(2, line)
+        os._exit(0)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+async def _run_server(server: Server, config: Config) -> None:
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    await server.start()
+    host = config.server.host
+    shown = {"0.0.0.0": "localhost", "::": "localhost", "127.0.0.1": "localhost"}.get(host, host)
+    print(f"ready: open http://{shown}:{server.port}/ and type a sentence", flush=True)
+    await server.run_until_stopped()
+
+
+def _say(parsed: argparse.Namespace) -> int:
+    from rich.progress import Progress
+
+    from streamer.api import speak_into_memory
+    from streamer.speech.events import SentenceEnded, SentenceStarted, SpeechEvent
+
+    check_output(parsed.output)
+    try:
+        text = sys.stdin.read() if parsed.text == "-" else parsed.text
+    except UnicodeDecodeError as error:
+        raise InvalidParameterError(f"standard input is no {error.encoding} text: {error.reason}") from error
+    manner = read_manner(parsed)
+    with Progress(transient=True) as progress:
+        task = progress.add_task("speaking", total=len(text))
+        ends: dict[int, int] = {}
+
+        def show(event: SpeechEvent) -> None:
+            if isinstance(event, SentenceStarted):
+                ends[event.index] = event.char_end
+            elif isinstance(event, SentenceEnded):
+                progress.update(task, completed=ends[event.index])
+
+        audio = speak_into_memory(read_settings(parsed).engine, text, manner, show)
+    audio.save(parsed.output)
+    cut = "; a sentence was cut that the model did not end" if audio.truncated else ""
+    print(f"{parsed.output}: {audio.duration_s:.2f} s, seed {audio.seed}{cut}")
+    return 0
+
+
+def _bench(parsed: argparse.Namespace) -> int:
+    from streamer.commands.bench import Plan, bench
+
+    plan = Plan(
+        url=parsed.url,
+        rate_hz=parsed.rate,
+        search=parsed.search,
+        seconds=parsed.seconds,
+        num_utterances=parsed.utterances,
+        warm_up_s=parsed.warm_up,
+        seed=parsed.seed,
+        encoding=parsed.encoding,
+        counts_silence=parsed.count_silence,
+        texts_file=parsed.texts,
+        api_key_file=parsed.api_key_file,
+    )
+    return bench(plan, parsed.output)
+
+
+def _check_config(parsed: argparse.Namespace) -> int:
+    for section, values in asdict(read_settings(parsed)).items():
+        print(f"[{section}]")
+        for name, value in values.items():
+            print(f"{name} = {value}")
+    return 0

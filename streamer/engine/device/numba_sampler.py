@@ -1,0 +1,156 @@
+"""`sampler.sample` for a CPU as one compiled function: there, dispatch would cost more than the arithmetic.
+
+The numbers are `noise.exponential`'s and the draw is `sampler.sample_plainly`'s, up to the last bit of a logarithm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from streamer.engine.device.noise import GAMMA, MULTIPLIERS, SHIFTS, UNIFORM_BITS
+from streamer.engine.device.sampler import Sampling
+
+_GAMMA = np.uint64(GAMMA)
+_FIRST, _SECOND = (np.uint64(multiplier) for multiplier in MULTIPLIERS)
+_SHIFT_1, _SHIFT_2, _SHIFT_3 = (np.uint64(shift) for shift in SHIFTS)
+_DROPPED_BITS = np.uint64(64 - UNIFORM_BITS)
+_STEP = np.float32(2.0**-UNIFORM_BITS)
+_HALF_STEP = np.float32(2.0 ** -(UNIFORM_BITS + 1))
+_LARGEST_LEAD = np.float32(UNIFORM_BITS + 1) * np.float32(np.log(2))
+"""No noise is so small that minus its logarithm exceeds this."""
+
+
+def _compiled(function: Callable[..., Any]) -> Any:
+    """Kept on disk for the next start, where that can be written."""
+    try:
+        return njit(cache=True, nogil=True, error_model="numpy")(function)
+    except RuntimeError:  # no place for a cache, as in a container without a home
+        return njit(nogil=True, error_model="numpy")(function)
+
+
+def draw(logits: Tensor, sampling: Sampling, end: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The tokens, the probabilities of `end`, and which rows were finite; minus infinity is never drawn."""
+    rows = len(logits)
+    tokens = np.empty(rows, np.int64)
+    end_probabilities = np.empty(rows, np.float32)
+    is_finite = np.empty(rows, np.bool_)
+    _draw(
+        logits.numpy(),
+        sampling.keys.numpy().view(np.uint64),
+        sampling.steps.numpy().view(np.uint64),
+        sampling.temperatures.numpy(),
+        end,
+        tokens,
+        end_probabilities,
+        is_finite,
+    )
+    return torch.from_numpy(tokens), torch.from_numpy(end_probabilities), torch.from_numpy(is_finite)
+
+
+class StepDraw:
+    """Draws a step's token for rows whose parameters are those of their slots, as `token_steps` keeps them.
+
+    `last_tokens` and `keys` (int64), `temperatures` and `min_end` (float32), [slots] each, are read as they are at a
+    call; what was drawn is written to `last_tokens`. A row chooses among `count` outputs from `first` on, `count`
+    further at each next step, and from `first` again after `num_turns`; `end`: the output that ends a sentence, or -1.
+    """
+
+    def __init__(
+        self,
+        last_tokens: Tensor,
+        keys: Tensor,
+        temperatures: Tensor,
+        min_end: Tensor,
+        *,
+        first: int,
+        count: int,
+        num_turns: int,
+        end: int,
+    ) -> None:
+        self._state = (
+            last_tokens.numpy(),
+            keys.numpy().view(np.uint64),
+            temperatures.numpy(),
+            min_end.numpy(),
+        )
+        self._choice = (first, count, num_turns, end)
+
+    def __call__(self, logits: Tensor, slots: Tensor, steps: Tensor) -> Tensor:
+        """Of float32 `logits` [rows, vocab], without filters: [rows, 3], token, is end, is finite (int64)."""
+        drawn = np.empty((len(logits), 3), np.int64)
+        # Contiguous, because each layout would be compiled for itself, in the middle of somebody's speech.
+        rows = (part.contiguous().numpy() for part in (logits, slots, steps))
+        _draw_steps(*rows, *self._choice, self._state, drawn)
+        return torch.from_numpy(drawn)
+
+
+@_compiled
+def _mix(value):
+    value = (value ^ (value >> _SHIFT_1)) * _FIRST
+    value = (value ^ (value >> _SHIFT_2)) * _SECOND
+    return value ^ (value >> _SHIFT_3)
+
+
+@_compiled
+def _log_noise(row_state, index):
+    bits = _mix(row_state + np.uint64(index + 1) * _GAMMA)
+    uniform = np.float32(bits >> _DROPPED_BITS) * _STEP + _HALF_STEP
+    return np.log(-np.log(uniform))
+
+
+@_compiled
+def _draw_one(values, key, step, temperature, end):
+    """The token, the probability of `end`, and whether all of `values` are finite."""
+    best, doubt = 0, np.float32(0)
+    for index in range(len(values)):
+        doubt += values[index] * np.float32(0)  # NaN from NaN and from infinity
+        if values[index] > values[best]:
+            best = index
+    is_finite = doubt == 0
+    if temperature == 0:
+        return best, np.float32(best == end), is_finite
+    token, per_temperature = best, np.float32(1) / temperature
+    largest = values[best]
+    state = _mix(key + step * _GAMMA)
+    best_score = -_log_noise(state, best)
+    total = np.float32(0)
+    for index in range(len(values)):
+        score = (values[index] - largest) * per_temperature
+        if end >= 0:
+            total += np.exp(score)
+        if score + _LARGEST_LEAD > best_score and index != best:
+            score -= _log_noise(state, index)
+            if score > best_score:
+                best_score = score
+                token = index
+    if end < 0:
+        return token, np.float32(0), is_finite
+    return token, np.exp((values[end] - largest) * per_temperature) / total, is_finite
+
+
+@_compiled
+def _draw(logits, keys, steps, temperatures, end, tokens, end_probabilities, is_finite):
+    for row in range(len(logits)):
+        tokens[row], end_probabilities[row], is_finite[row] = _draw_one(
+            logits[row], keys[row], steps[row], temperatures[row], end
+        )
+
+
+@_compiled
+def _draw_steps(logits, slots, steps, first, count, num_turns, end, state, drawn):
+    last_tokens, keys, temperatures, min_end = state
+    for row in range(len(logits)):
+        slot, step = slots[row], steps[row]
+        begin = first + step % num_turns * count
+        token, end_probability, is_finite = _draw_one(
+            logits[row, begin : begin + count], keys[slot], np.uint64(step), temperatures[slot], end
+        )
+        is_end = end >= 0 and (token == end or end_probability >= min_end[slot])
+        last_tokens[slot] = drawn[row, 0] = begin + token
+        drawn[row, 1], drawn[row, 2] = is_end, is_finite

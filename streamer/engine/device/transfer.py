@@ -1,0 +1,74 @@
+"""Between the host and a device without waiting: numbers go up unasked-for, results come down when they are ready.
+
+On a CPU both are the tensors themselves, and nothing is ever late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from streamer.engine.stage import Pending
+
+
+def upload(values: Sequence[Any], device: torch.device, dtype: torch.dtype = torch.long) -> Tensor:
+    """A tensor of `values` on `device`, for whatever is launched there next."""
+    if device.type != "cuda":
+        return torch.tensor(values, dtype=dtype, device=device)
+    # From pinned memory the copy is only queued; torch keeps that memory until it has been read.
+    return torch.tensor(values, dtype=dtype, pin_memory=True).to(device, non_blocking=True)
+
+
+class Readback:
+    """A device's tensor on its way to the host; it may be overwritten there right after."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._arrived: torch.cuda.Event | None = None
+        if tensor.device.type != "cuda":
+            self._host = tensor.cpu()
+            return
+        self._host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        self._host.copy_(tensor, non_blocking=True)
+        self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self._arrived.record()
+
+    def is_done(self) -> bool:
+        return self._arrived is None or bool(self._arrived.query())  # type: ignore[no-untyped-call]
+
+    def wait(self) -> Tensor:
+        """The tensor on the host, once it is there."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        return self._host
+
+
+@dataclass(frozen=True, slots=True)
+class PendingResult:
+    """What `readback` brings is given to `commit`."""
+
+    readback: Readback
+    commit: Callable[[Tensor], None]
+
+    def is_done(self) -> bool:
+        return self.readback.is_done()
+
+    def finish(self) -> None:
+        self.commit(self.readback.wait())
+
+
+@dataclass(frozen=True, slots=True)
+class PendingReads:
+    """Several of them, for a step made of several parts."""
+
+    parts: Sequence[Pending]
+
+    def is_done(self) -> bool:
+        return all(part.is_done() for part in self.parts)
+
+    def finish(self) -> None:
+        for part in self.parts:
+            part.finish()

@@ -1,0 +1,1 @@
+"""Bark's transformers on a GPU: fused steps and Triton kernels."""

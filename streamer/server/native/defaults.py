@@ -1,0 +1,114 @@
+"""What a session's utterances get: the server's defaults, changed by query, `configure` and `start`."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from msgspec import UNSET
+
+from streamer.config import SpeechConfig
+from streamer.errors import VoiceNotFoundError
+from streamer.sampling import sampling_params
+from streamer.server.native.messages import Params, Settings
+from streamer.speech.settings import Continuity, SpeechSettings
+from streamer.synthesis import ModelInfo
+from streamer.text.reading import AS_IT_IS, TextOptions
+from streamer.text.splitting.dialogue import check_speakers
+
+_USUAL_RATE_HZ: Final = {"mulaw": 8_000, "alaw": 8_000}
+_USUAL_RATE_ELSE_HZ: Final = 24_000
+
+
+@dataclass(frozen=True, slots=True)
+class StreamDefaults:
+    """Frozen: `merged` gives new ones. `params` holds what a client set, by Bark's names."""
+
+    info: ModelInfo
+    voice: str
+    lead_ms: int | None
+    max_buffer_ms: int | None
+    bitrate: int
+    encoding: str = "opus"
+    sample_rate_hz: int | None = None
+    frame_ms: int = 20
+    start: str = "early"
+    reading: TextOptions = AS_IT_IS
+    continuity: Continuity = "preset"
+    speakers: Mapping[str, str] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_server(cls, info: ModelInfo, speech: SpeechConfig) -> StreamDefaults:
+        return cls(
+            info=info,
+            voice=speech.voice or info.default_voice,
+            lead_ms=speech.lead_ms,
+            max_buffer_ms=speech.max_buffer_ms,
+            bitrate=speech.bitrate,
+            start=speech.start,
+        )
+
+    def merged(self, given: Settings) -> StreamDefaults:
+        """These with what the client gave; raises `VoiceNotFoundError` or `InvalidParameterError`."""
+        if given.voice is not None and given.voice not in self.info.voices:
+            raise VoiceNotFoundError(
+                f"no voice is named {given.voice!r}; /v1/voices lists them", param="voice"
+            )
+        check_speakers(given.speakers or {}, self.info.voices)
+        reading = TextOptions(
+            given.language or self.reading.language,
+            self.reading.normalizes if given.normalize is UNSET else given.normalize,
+            given.text_format or self.reading.text_format,
+        )
+        reading.check(self.info)
+        return replace(
+            self,
+            voice=given.voice or self.voice,
+            lead_ms=self.lead_ms if given.lead_ms is UNSET else given.lead_ms,
+            max_buffer_ms=self.max_buffer_ms if given.max_buffer_ms is UNSET else given.max_buffer_ms,
+            bitrate=given.bitrate or self.bitrate,
+            encoding=given.encoding or self.encoding,
+            sample_rate_hz=given.sample_rate or self.sample_rate_hz,
+            frame_ms=given.frame_ms or self.frame_ms,
+            start=given.start or self.start,
+            reading=reading,
+            continuity=given.continuity or self.continuity,
+            speakers=self.speakers if given.speakers is None else given.speakers,
+            params=self.params | _given_params(given.params),
+        )
+
+    def settings(self, max_audio_s: float) -> tuple[SpeechSettings, int | None]:
+        """An utterance's settings, its seed drawn where none was given, and its `lead_ms`.
+
+        Raises `InvalidParameterError` for params that this model cannot follow.
+        """
+        params = self.params
+        if params.get("seed") is None:
+            params = params | {"seed": secrets.randbelow(2**31)}
+        return (
+            SpeechSettings(
+                voice=self.voice,
+                params=sampling_params(self.info, params),
+                encoding=self.encoding,
+                sample_rate_hz=self.sample_rate_hz or _USUAL_RATE_HZ.get(self.encoding, _USUAL_RATE_ELSE_HZ),
+                frame_ms=self.frame_ms,
+                bitrate=self.bitrate,
+                max_buffer_ms=self.max_buffer_ms,
+                max_audio_s=max_audio_s,
+                starts_safely=self.start == "safe",
+                reading=self.reading,
+                continuity=self.continuity,
+                speakers=self.speakers,
+            ),
+            self.lead_ms,
+        )
+
+
+def _given_params(params: Params | None) -> dict[str, Any]:
+    if params is None:
+        return {}
+    values = {name: getattr(params, name) for name in params.__struct_fields__}
+    return {name: value for name, value in values.items() if value is not UNSET}

@@ -1,0 +1,1 @@
+"""An utterance from text to packets: start with `pipeline`."""

@@ -1,0 +1,142 @@
+"""Has the next sentence of an utterance made while one is being heard; the hands of `pipeline.speak`."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from streamer.speech.events import SpeechWarning
+from streamer.speech.sentence_stream import GenerationTimer, SentenceStream
+from streamer.speech.settings import SpeechSettings
+from streamer.speech.text_feed import TextFeed, TextFlush
+from streamer.synthesis import SentenceRequest, Synthesizer
+from streamer.text.reading import create_splitter
+from streamer.text.splitting.dialogue import DialogueSplitter, UnknownVoice
+from streamer.text.splitting.sentences import Sentence
+from streamer.voices.voice import Voice
+
+SENTENCES_AHEAD: Final = 1
+"""Sentences in the making that wait their turn, besides the one being spoken and the one just requested."""
+PAUSES: Final = (1, 3)
+"""A writer who pauses for `max_buffer_ms` hears his whole words spoken, and his last, which might still have
+grown, when he pauses three times as long again."""
+
+
+class SentencesAhead:
+    """Reads the text, cuts it into sentences, and has the next one made while one is being heard."""
+
+    def __init__(self, feed: TextFeed, synthesizer: Synthesizer, settings: SpeechSettings) -> None:
+        self.waiting = GenerationTimer()
+        self._feed = feed
+        self._synthesizer = synthesizer
+        self._settings = settings
+        self._utterance_id = secrets.token_hex(8)
+        self._num_sentences = 0
+        self._num_taken = 0
+        self._is_all_read = False
+        self._streams: set[SentenceStream] = set()
+        self._current: SentenceStream | None = None
+        self._last_of_voice: dict[str, asyncio.Future[Voice | None]] = {}
+        self._queue: asyncio.Queue[SentenceStream | TextFlush | SpeechWarning | Exception | None] = (
+            asyncio.Queue(SENTENCES_AHEAD)
+        )
+        self._reader = asyncio.create_task(self._read_or_report())
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether it is already known that no further sentence follows."""
+        return self._is_all_read and self._num_taken == self._num_sentences
+
+    async def next(self) -> SentenceStream | TextFlush | SpeechWarning | None:
+        """The next sentence with its sound, a flush that all before it has reached, a warning, or None at the end."""
+        if self._current is not None:
+            self._streams.discard(self._current)
+            self._current = None
+        item = await self._queue.get()
+        if isinstance(item, Exception):
+            raise item
+        if isinstance(item, SentenceStream):
+            self._current = item
+            self._num_taken += 1
+        return item
+
+    async def aclose(self) -> None:
+        """Stop reading, and cancel every sentence that is still in the making."""
+        # All of them before the first wait, in which this task may be cancelled once more.
+        self._reader.cancel()
+        for stream in self._streams:
+            stream.cancel()
+        await asyncio.gather(self._reader, return_exceptions=True)
+        await asyncio.gather(*(stream.aclose() for stream in self._streams))
+
+    async def _read_or_report(self) -> None:
+        try:
+            await self._read()
+            self._is_all_read = True
+            await self._queue.put(None)
+        except Exception as error:
+            await self._queue.put(error)
+
+    async def _read(self) -> None:
+        info, settings = self._synthesizer.info, self._settings
+        splitter = DialogueSplitter(
+            create_splitter(info, self._synthesizer.count_tokens, settings.reading),
+            info.voices,
+            settings.speakers,
+        )
+        timeout_s = None if settings.max_buffer_ms is None else settings.max_buffer_ms / 1000
+        num_pauses = 0  # since the last text
+        while True:
+            wait_s = None
+            if timeout_s is not None and splitter.pending and num_pauses < len(PAUSES):
+                wait_s = timeout_s * PAUSES[num_pauses]
+            self._feed.num_unfinished_chars = len(splitter.pending)
+            item = await self._feed.next(wait_s)
+            self._feed.num_unfinished_chars = 0
+            if item is None:
+                num_pauses += 1
+                await self._request(splitter.flush_words(is_last_whole=num_pauses == len(PAUSES)))
+                continue
+            num_pauses = 0
+            if isinstance(item, str):
+                await self._request(splitter.feed(item))
+            elif isinstance(item, TextFlush):
+                await self._request(splitter.flush())
+                await self._queue.put(item)
+            else:
+                return await self._request(splitter.end())
+
+    async def _request(self, found: Sequence[Sentence | UnknownVoice]) -> None:
+        """Have each sentence made, in order, as far ahead as the queue lets us."""
+        text_ready_s = time.monotonic()
+        for item in found:
+            if isinstance(item, UnknownVoice):
+                message = f"no voice is named {item.name!r}: the voice before goes on"
+                await self._queue.put(SpeechWarning("voice_not_found", message, param=item.name))
+                continue
+            stream = self._begin(item, text_ready_s)
+            self._num_sentences += 1
+            self._streams.add(stream)
+            await self._queue.put(stream)
+
+    def _begin(self, sentence: Sentence, text_ready_s: float) -> SentenceStream:
+        """Have the sentence made; in a chain it goes on from its voice's last one, once that has been made."""
+        settings = self._settings
+        request = SentenceRequest(
+            request_id=f"{self._utterance_id}.{self._num_sentences}",
+            text=sentence.said,
+            voice=sentence.voice or settings.voice,
+            params=settings.params,
+            sentence_index=self._num_sentences,
+            utterance_id=self._utterance_id,
+            keeps_voice=settings.continuity == "preset+chain",
+            wants_history=settings.include_history or settings.continuity != "preset",
+        )
+        last = self._last_of_voice.get(request.voice)
+        stream = SentenceStream(sentence, text_ready_s, self._synthesizer, request, last, self.waiting)
+        if settings.continuity != "preset":
+            self._last_of_voice[request.voice] = stream.spoken_as
+        return stream

@@ -1,0 +1,81 @@
+"""The text of an utterance, appended by its writer while `pipeline.speak` reads it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from streamer.text.verbalize.normalize import sanitize
+
+
+@dataclass(frozen=True, slots=True)
+class TextFlush:
+    """A wish in the text: speak all that was written before."""
+
+    ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextEnd:
+    """There is no more text."""
+
+
+class TextFeed:
+    """The writer's end of an utterance: text is appended while it is being spoken.
+
+    `TextFeed("Hello.")` holds a complete text. One reader only.
+    """
+
+    def __init__(self, text: str | None = None) -> None:
+        self.text = ""
+        self.num_unfinished_chars = 0
+        """Read, but waiting for the writer to finish the sentence."""
+        self._items: deque[str | TextFlush | TextEnd] = deque()
+        self._arrived = asyncio.Event()
+        if text is not None:
+            self.append(text)
+            self.end()
+
+    def __len__(self) -> int:
+        """Pieces that were not read yet."""
+        return len(self._items)
+
+    @property
+    def num_chars(self) -> int:
+        return len(self.text)
+
+    def append(self, text: str) -> None:
+        """Add text; characters that nobody can speak and that could do harm are dropped."""
+        text = sanitize(text)
+        if not text:
+            return
+        self.text += text
+        if self._items and isinstance(waiting := self._items[-1], str):
+            # A writer far ahead is read in one piece: how the text was cut on its way means nothing.
+            self._items[-1] = waiting + text
+        else:
+            self._add(text)
+
+    def flush(self, ref: str | None = None) -> None:
+        """Have everything written so far spoken, mid-sentence too."""
+        self._add(TextFlush(ref))
+
+    def end(self) -> None:
+        """Say that no more text follows."""
+        self._add(TextEnd())
+
+    async def next(self, timeout_s: float | None) -> str | TextFlush | TextEnd | None:
+        """The next piece; None where the writer has paused for `patience_s` seconds."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not self._items:
+                    self._arrived.clear()
+                    await self._arrived.wait()
+        except TimeoutError:
+            return None
+        return self._items.popleft()
+
+    def _add(self, item: str | TextFlush | TextEnd) -> None:
+        self._items.append(item)
+        self._arrived.set()

@@ -1,0 +1,170 @@
+"""When the words of a sentence are heard, judged by its text and by the pauses in its sound; used by `pipeline`.
+
+Pauses are matched with the places in the text where they are most likely, and between two pauses words share the
+time by their length. No model is asked, so that it works alike for all; `docs/benchmarks.md` says how well.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from streamer.speech.events import WordTime
+from streamer.synthesis import Samples
+from streamer.text.splitting.sentences import Sentence
+
+Floats = npt.NDArray[np.float64]
+
+FRAMES_PER_S: Final = 100
+"""The sound's loudness is looked at in steps of 10 ms."""
+QUIET: Final = 0.02
+"""Quieter than this part of the loudest (-34 dB) may be a pause."""
+MIN_PAUSE_S: Final = 0.15
+"""A shorter silence is a consonant: the mouth is closed for up to a tenth of a second before a `t`."""
+MS_PER_UNIT: Final = 36.0
+"""The guess for a sound that is not whole yet: a letter's time at a usual speed."""
+UNITS_PER_WORD: Final = 3
+"""What a word takes beside its letters: without it short words would be too short."""
+LONG_UNITS: Final = 3
+"""A digit, a sign that is read as a word, and a sign of a syllable take as long as three letters."""
+SPREAD_MS: Final = 150.0
+"""How far, squared and per ms of its length, a part of speech is usually off its expected length."""
+UNMARKED_PAUSE: Final = 4.0
+"""How unlikely a pause is where the text has no mark for it, in the measure of `SPREAD_MS`."""
+
+_SYLLABLES: Final = "\u3040-\u30ff\u3400-\u9fff"
+_WORD: Final = re.compile(rf"[{_SYLLABLES}][^\w\s]*|[^\s{_SYLLABLES}]+")
+_LONG: Final = re.compile(rf"[\d$€£¥%&@+={_SYLLABLES}\uac00-\ud7a3]")
+_MARKED: Final = re.compile(r"[,.;:!?…—–،؛؟。、！？，；：][^\w\s]*$|[—–]$")
+
+
+class SpokenWords:
+    """The words of one sentence and its sound, which is added as it is made.
+
+    `start_ms`: where in the utterance's sound the sentence begins. How the sound is cut into pieces means nothing.
+    Times rise from word to word.
+    """
+
+    def __init__(self, sentence: Sentence, start_ms: int, sample_rate_hz: int) -> None:
+        self._sentence = sentence
+        self._start_ms = start_ms
+        self._frame_size = sample_rate_hz // FRAMES_PER_S
+        self._rest: Samples = np.zeros(0, np.float32)
+        self._levels: list[Samples] = []  # the peak of each frame
+
+    def add(self, samples: Samples) -> None:
+        """Take the next piece of the sound: float32 [num_samples]."""
+        sound = np.concatenate([self._rest, samples])
+        end = len(sound) - len(sound) % self._frame_size
+        self._rest = sound[end:].copy()
+        if end:
+            self._levels.append(np.abs(sound[:end].reshape(-1, self._frame_size)).max(axis=1))
+
+    def expected(self) -> tuple[WordTime, ...]:
+        """For a sound that goes on: what is past by the sound, what is to come by a guess."""
+        return self._words(None)
+
+    def whole(self, end_ms: int) -> tuple[WordTime, ...]:
+        """For the whole sentence's sound, which ends at `end_ms`; every word lies inside it."""
+        return self._words(end_ms)
+
+    def until_cut(self, end_ms: int) -> tuple[WordTime, ...]:
+        """For a sound that was cut at `end_ms`: the words that were begun."""
+        begun = (word for word in self.expected() if word.start_ms < end_ms)
+        return tuple(replace(word, end_ms=min(word.end_ms, end_ms)) for word in begun)
+
+    def _words(self, end_ms: int | None) -> tuple[WordTime, ...]:
+        """`end_ms` None: the sound goes on."""
+        matches = list(_WORD.finditer(self._sentence.text))
+        if not matches:
+            return ()
+        parts = _merged(_spoken_parts(self._levels), len(matches))
+        if not parts:  # nothing was heard, yet
+            parts = [(0.0, 0.0 if end_ms is None else float(end_ms - self._start_ms))]
+        times = _share([match.group() for match in matches], parts, is_whole=end_ms is not None)
+        words = []
+        for match, (begin, end) in zip(matches, times.round().astype(int) + self._start_ms, strict=True):
+            char_start, char_end = (
+                min(self._sentence.char_start + place, self._sentence.char_end) for place in match.span()
+            )
+            words.append(
+                WordTime(match.group(), _until(begin, end_ms), _until(end, end_ms), char_start, char_end)
+            )
+        return tuple(words)
+
+
+def _until(time_ms: int, end_ms: int | None) -> int:
+    return int(time_ms if end_ms is None else min(time_ms, end_ms))
+
+
+def _spoken_parts(levels: list[Samples]) -> list[tuple[float, float]]:
+    """Begin and end, in ms, of the stretches of sound between pauses."""
+    level = np.concatenate([np.zeros(0, np.float32), *levels])
+    # Not silence, but compared with the loudest: a pause holds breath and the model's hiss.
+    loud = np.flatnonzero(level > QUIET * level.max(initial=0.0))
+    if not loud.size:
+        return []
+    breaks = np.flatnonzero(np.diff(loud) > MIN_PAUSE_S * FRAMES_PER_S)
+    begins = loud[np.concatenate([[0], breaks + 1])]
+    ends = loud[np.concatenate([breaks, [len(loud) - 1]])] + 1
+    ms = 1000 / FRAMES_PER_S
+    return [(begin * ms, end * ms) for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
+
+
+def _merged(parts: list[tuple[float, float]], most: int) -> list[tuple[float, float]]:
+    """At most `most` parts: the shortest pauses are no pauses."""
+    while len(parts) > most:
+        pauses = [after[0] - before[1] for before, after in itertools.pairwise(parts)]
+        at = pauses.index(min(pauses))
+        parts[at : at + 2] = [(parts[at][0], parts[at + 1][1])]
+    return parts
+
+
+def _share(texts: list[str], parts: list[tuple[float, float]], *, is_whole: bool) -> Floats:
+    """Begin and end of each word, in ms: [words, 2]. There are at least as many words as parts.
+
+    The words are divided among the parts such that each part is about as long as its words take, and that parts end
+    where the text has a mark; the best division is found by dynamic programming.
+    """
+    ends_units = np.concatenate([[0.0], np.cumsum([_units(text) for text in texts])])
+    durations = np.array([end - begin for begin, end in parts])
+    rate = durations.sum() / ends_units[-1] if is_whole else MS_PER_UNIT
+    expected = (ends_units[None] - ends_units[:, None]) * rate  # [first word, word after the last]
+    is_some = np.triu(np.ones(expected.shape, bool), 1)
+    unmarked = np.array([0.0, *(0.0 if _MARKED.search(text) else UNMARKED_PAUSE for text in texts)])
+    best = np.full(len(ends_units), np.inf)
+    best[0] = 0.0
+    choices = []
+    for number, duration in enumerate(durations):
+        is_last = number == len(durations) - 1
+        off = duration - expected
+        if is_last and not is_whole:
+            off = np.maximum(off, 0.0)  # it goes on
+        cost = np.where(is_some, off**2 / (SPREAD_MS * np.maximum(expected, 1.0)), np.inf)
+        total = best[:, None] + cost + (0.0 if is_last else unmarked)
+        choices.append(total.argmin(axis=0))
+        best = total.min(axis=0)
+    times = np.zeros((len(texts), 2))
+    last = len(texts)
+    for (begin, end), choice in zip(reversed(parts), reversed(choices), strict=True):
+        first = int(choice[last])
+        units = ends_units[first : last + 1] - ends_units[first]
+        length = end - begin
+        if last == len(texts) and not is_whole:
+            length = max(length, units[-1] * rate)
+        places = begin + length * units / units[-1]
+        times[first:last, 0], times[first:last, 1] = places[:-1], places[1:]
+        last = first
+    return times
+
+
+def _units(word: str) -> float:
+    """How long the word takes to say, in letters' times; what is not said takes next to nothing."""
+    num_long = len(_LONG.findall(word))
+    num_letters = sum(map(str.isalpha, _LONG.sub("", word)))
+    return num_letters + LONG_UNITS * num_long + UNITS_PER_WORD if num_letters or num_long else 0.01

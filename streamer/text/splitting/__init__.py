@@ -1,0 +1,1 @@
+"""Cuts a text into sentences, while it is still being written."""

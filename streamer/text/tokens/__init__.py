@@ -1,0 +1,1 @@
+"""Turns a sentence into the tokens that a model reads."""

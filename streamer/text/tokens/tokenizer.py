@@ -1,0 +1,230 @@
+"""Turns a sentence into a model's text tokens: Bark's word pieces, or phones from a lexicon.
+
+Which of the two belongs to a model is said by its `TokenizerConfig`; `load_tokenizer` reads it from the
+model's directory.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import unicodedata
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+import tokenizers
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+
+from streamer.errors import CheckpointError
+from streamer.models.config import ModelConfig, TokenizerConfig
+from streamer.text.tokens.derived_words import derived
+
+UNKNOWN: Final = "[UNK]"
+SPECIAL_TOKENS: Final = ("[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]")
+BROKEN_CHARACTER: Final = "\N{REPLACEMENT CHARACTER}"
+_LONE_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+_WORD_OR_CHARACTER: Final = re.compile(r"[a-z']+|.", re.DOTALL)
+_INNER_STOP: Final = re.compile(r"[.?!]+(?=.*[^\W\d_])", re.DOTALL)
+_ASCII_FOR: Final = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "–": "-", "—": "-"})
+
+
+class Tokenizer(Protocol):
+    """Text to the ids that a semantic model was trained on."""
+
+    @property
+    def num_ids(self) -> int:
+        """All ids are below this."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """The text's ids, without any offset the model adds."""
+        ...
+
+    def unsupported(self, text: str) -> tuple[str, ...]:
+        """The words and characters of the text that these ids cannot say, each once, in order."""
+        ...
+
+
+class PhonemeTokenizer:
+    """Words by a lexicon's phones, or their parts' phones, or letters; ids are places in `symbols`.
+
+    Text is lower-cased and loses its accents. A word is a run of letters and apostrophes. Words are parted
+    by `" "`, or by the punctuation between them where that is among the symbols; all else is skipped.
+    A stop, question or exclamation mark with more behind it is read as a comma: a model that was taught one
+    sentence at a time stops speaking there, and several short ones may come as one text.
+    """
+
+    def __init__(self, symbols: Sequence[str], lexicon: Mapping[str, str]) -> None:
+        """`lexicon`: word to its phones with spaces between. Raises `CheckpointError` on unknown phones."""
+        self._id_of = {symbol: index for index, symbol in enumerate(symbols)}
+        self._lexicon = lexicon
+        unknown = set(" ".join(lexicon.values()).split()) - self._id_of.keys()
+        if unknown:
+            raise CheckpointError(f"the lexicon has phones that are not symbols: {sorted(unknown)[:5]}")
+
+    @property
+    def num_ids(self) -> int:
+        return max(self._id_of.values(), default=-1) + 1
+
+    def encode(self, text: str) -> list[int]:
+        """None for a text without a word that can be said: of stops and commas alone a model makes babble."""
+        has_word = any(
+            _is_word(piece) and self._word(piece) for piece in _WORD_OR_CHARACTER.findall(_folded(text))
+        )
+        return self.encode_part(text) if has_word else []
+
+    def encode_part(self, text: str) -> list[int]:
+        """Part of a text, which may be a comma alone."""
+        ids: list[int] = []
+        after_word = False  # the last id belongs to a word
+        is_parted = False  # something stood after it
+        space = self._id_of.get(" ")
+        for match in _WORD_OR_CHARACTER.finditer(inner_stops_as_commas(_folded(text))):
+            piece = match.group()
+            word_ids = self._word(piece) if _is_word(piece) else []
+            if word_ids:
+                if after_word and is_parted and space is not None:
+                    ids.append(space)
+                ids += word_ids
+                after_word, is_parted = True, False
+            elif piece in self._id_of and not piece.isspace() and not piece.isalnum() and piece != "'":
+                ids.append(self._id_of[piece])
+                after_word = False
+            else:
+                is_parted = True
+        return ids
+
+    def unsupported(self, text: str) -> tuple[str, ...]:
+        found: dict[str, None] = {}
+        for word in text.split():
+            if any(c.isalnum() and not ("a" <= c <= "z") and c not in self._id_of for c in _folded(word)):
+                found[word] = None
+        return tuple(found)
+
+    def _word(self, word: str) -> list[int]:
+        # 'tis and dogs' are words of their own, 'well' is one in quotes.
+        phones = (word_phones(word, self._lexicon) or "").split()
+        # What a derived word's ending adds may be unknown to a model with other phones.
+        symbols = phones if phones and self._id_of.keys() >= set(phones) else word
+        return [self._id_of[symbol] for symbol in symbols if symbol in self._id_of]
+
+
+class WordPieceTokenizer:
+    """BERT's word pieces as Bark uses them: white space collapsed, cased, accents kept, no special tokens."""
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self._tokenizer = tokenizer
+
+    @property
+    def num_ids(self) -> int:
+        return max(self._tokenizer.get_vocab().values(), default=-1) + 1
+
+    def encode(self, text: str) -> list[int]:
+        return list(self._encoding(text).ids)
+
+    def unsupported(self, text: str) -> tuple[str, ...]:
+        text = " ".join(text.split())
+        encoding = self._encoding(text)
+        pairs = zip(encoding.tokens, encoding.offsets, strict=True)
+        return tuple(dict.fromkeys(text[start:end] for token, (start, end) in pairs if token == UNKNOWN))
+
+    def _encoding(self, text: str) -> tokenizers.Encoding:
+        text = _LONE_SURROGATE.sub(BROKEN_CHARACTER, " ".join(text.split()))
+        return self._tokenizer.encode(text, add_special_tokens=False)
+
+
+def load_tokenizer(config: TokenizerConfig, directory: Path) -> Tokenizer:
+    """The tokenizer of the model in `directory`. Raises `CheckpointError` where it is missing or broken."""
+    path = directory / config.file
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing: the model's tokenizer ({config.kind}) is read from it")
+    if config.kind == "phonemes":
+        if not config.symbols:
+            raise CheckpointError("a tokenizer of kind 'phonemes' needs `symbols` in config.json")
+        return PhonemeTokenizer(config.symbols, read_lexicon(path))
+    if config.kind == "wordpiece":
+        return WordPieceTokenizer(_read_word_pieces(path))
+    raise CheckpointError(f"unknown kind of tokenizer {config.kind!r}: use 'wordpiece' or 'phonemes'")
+
+
+def load_model_tokenizer(config: ModelConfig, directory: Path) -> Tokenizer:
+    """As `load_tokenizer`; raises `CheckpointError`, too, for one of another model, whose ids this one cannot take."""
+    tokenizer = load_tokenizer(config.tokenizer, directory)
+    num_ids = config.semantic.transformer.input_vocab_size - config.semantic.text_offset
+    if tokenizer.num_ids > num_ids:
+        raise CheckpointError(
+            f"{directory / config.tokenizer.file}: has {tokenizer.num_ids} ids, but the model takes {num_ids}"
+        )
+    return tokenizer
+
+
+def read_lexicon(path: Path) -> dict[str, str]:
+    """Word to phones of a gzipped file of lines `word TAB PH1 PH2 ...`; a word's first line counts."""
+    try:
+        text = gzip.decompress(path.read_bytes()).decode("utf-8")
+        # Reversed, because the last of equal keys wins.
+        lexicon = dict(line.split("\t", 1) for line in reversed(text.splitlines()) if line)
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        message = f"{path} is no gzipped lexicon of `word TAB phones` lines: {error}"
+        raise CheckpointError(message) from error
+    return lexicon
+
+
+def _read_word_pieces(path: Path) -> tokenizers.Tokenizer:
+    if path.suffix == ".txt":
+        return _from_vocabulary(path)
+    try:
+        tokenizer = tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare `Exception`s
+        raise CheckpointError(f"{path} is no tokenizer JSON: {error}") from error
+    if not isinstance(tokenizer.model, WordPiece):
+        raise CheckpointError(f"{path} is no word-piece vocabulary, but {type(tokenizer.model).__name__}")
+    return tokenizer
+
+
+def _from_vocabulary(path: Path) -> tokenizers.Tokenizer:
+    try:
+        pieces = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path} is no word-piece vocabulary: {error}") from error
+    vocabulary = {piece.rstrip("\r"): index for index, piece in enumerate(pieces)}
+    if UNKNOWN not in vocabulary:
+        raise CheckpointError(f"{path} is no word-piece vocabulary: it lacks {UNKNOWN}")
+    tokenizer = tokenizers.Tokenizer(WordPiece(vocabulary, unk_token=UNKNOWN, max_input_chars_per_word=100))
+    tokenizer.normalizer = BertNormalizer(
+        clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=False
+    )
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    # Written out in a text they are still one token each, as in the original.
+    tokenizer.add_special_tokens([token for token in SPECIAL_TOKENS if token in vocabulary])
+    return tokenizer
+
+
+def word_phones(word: str, lexicon: Mapping[str, str]) -> str | None:
+    """A lower-case word's phones with spaces between, if the lexicon has it or the words that it is made of."""
+    bare = word.strip("'")
+    return lexicon.get(word) or lexicon.get(bare) or derived(bare, lexicon)
+
+
+def inner_stops_as_commas(text: str) -> str:
+    """`text` with a comma for every stop, question or exclamation mark that has letters behind it."""
+    return _INNER_STOP.sub(",", text)
+
+
+def _is_word(piece: str) -> bool:
+    return "a" <= piece[0] <= "z" or (piece[0] == "'" and piece.strip("'") != "")
+
+
+def _folded(text: str) -> str:
+    """Lower case without accents, with plain apostrophes and dashes; `…` stays."""
+    text = text.lower().translate(_ASCII_FOR)
+    if text.isascii():
+        return text
+    parts = (c if c == "…" else unicodedata.normalize("NFKD", c) for c in unicodedata.normalize("NFC", text))
+    return "".join(c for part in parts for c in part if not unicodedata.combining(c))

@@ -1,0 +1,1 @@
+"""Writes out what a model cannot read: numbers, dates, money, units."""

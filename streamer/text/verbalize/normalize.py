@@ -1,0 +1,198 @@
+"""Makes text clean (`sanitize`, for all that comes in) and speakable (`normalize`, for models that need it).
+
+Bark reads numbers and signs itself; the built-in model knows words only, so the sentences for it pass through
+`normalize` on their way to the synthesizer, and others where a client wishes it. What listeners are shown stays
+as it was written.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from typing import Final
+
+from streamer.text.splitting.boundaries import SPEAKER
+from streamer.text.verbalize.english import digits, write_numbers
+from streamer.text.verbalize.numbers import WORDS, write_numbers_in
+
+MAX_COMBINING: Final = 8
+"""Marks on one character; more are an attack on whoever composes or draws them."""
+
+_CONTROL: Final = re.compile(
+    r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff\ufeff\u202a-\u202e\u2066-\u2069]"
+)
+_ABBREVIATIONS: Final = {
+    "dr": "doctor", "mr": "mister", "mrs": "missus", "ms": "miz", "prof": "professor", "st": "saint",
+    "jr": "junior", "sr": "senior", "gen": "general", "capt": "captain", "sgt": "sergeant", "lt": "lieutenant",
+    "col": "colonel", "rev": "reverend", "gov": "governor", "sen": "senator", "rep": "representative",
+    "e.g": "for example", "i.e": "that is", "etc": "et cetera", "vs": "versus", "approx": "approximately",
+    "dept": "department", "inc": "incorporated", "ltd": "limited", "corp": "corporation", "ave": "avenue",
+    "blvd": "boulevard", "rd": "road", "mt": "mount", "ft": "fort", "fig": "figure", "vol": "volume",
+    "jan": "January", "feb": "February", "apr": "April", "aug": "August", "sept": "September",
+    "sep": "September", "oct": "October", "nov": "November", "dec": "December",
+}  # fmt: skip
+_SYMBOLS: Final = {
+    "&": "and", "@": "at", "+": "plus", "=": "equals", "%": "percent", "€": "euros", "£": "pounds",
+    "$": "dollars", "×": "times", "÷": "divided by", "°": "degrees", "<": "less than", ">": "greater than",
+    "→": "to", "≈": "about", "±": "plus or minus", "©": "copyright", "™": "", "®": "",
+}  # fmt: skip
+_ACRONYMS: Final = frozenset(
+    [
+        "AI", "API", "ATM", "CEO", "CFO", "CIA", "CPU", "CTO", "DIY", "DNA", "EU", "FAQ", "FBI", "GPU", "HIV",
+        "HQ", "IBM", "ID", "IO", "IP", "IQ", "IRS", "ISP", "LA", "LLM", "MIT", "MRI", "NBA", "NFL", "NYC",
+        "OS", "RNA", "ROI", "SUV", "UAE", "UFO", "UI", "UK", "UN", "UPS", "URI", "URL", "US", "USA", "USB",
+        "UX", "VIP", "VPN", "EV", "AC", "DC", "HR", "AM", "PM",
+    ]
+)  # fmt: skip
+_TAG: Final = re.compile(
+    r"\[(?:laughter|laughs|sighs|music|gasps|clears throat|man|woman)\]|^\s*(?:MAN|WOMAN):|[♪♫♩♬🎵🎶]",
+    re.IGNORECASE | re.MULTILINE,
+)
+_DIRECTION: Final = re.compile(rf"\[[^\[\]\n]{{1,40}}\](?!\()|[♪♫♩♬🎵🎶]|^\s*{SPEAKER}(?=\s)", re.MULTILINE)
+"""What tells a model how to speak, not what to say: tags, notes, and labels such as `MAN:`."""
+_SPACE_BEFORE_MARK: Final = re.compile(r"\s+(?=[,.?!;:…])")
+_LINK: Final = re.compile(r"!?\[([^\[\]\n]{1,200})\]\([^()\s]{1,400}\)")
+_MARKUP: Final = re.compile(
+    r"```\w*|^[ \t]*(?:#{1,6}|[-*+•]|>)[ \t]+|[*_]{1,3}(?=\S)|(?<=\S)[*_]{1,3}|[`|~]", re.MULTILINE
+)
+_ADDRESS: Final = re.compile(
+    r"(?:https?://|www\.)[^\s<>\"]{1,400}[\w/]|[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64})+"
+    r"|\b[\w-]{1,63}(?:\.[\w-]{1,63}){0,4}"
+    r"\.(?:com|org|net|io|dev|ai|edu|gov|co\.uk|de|fr)\b(?:/[\w/.-]{0,200}\w)?"
+)
+_ADDRESS_SIGNS: Final = {".": "dot", "/": "slash", "@": "at", "-": "dash", "_": "underscore", ":": "colon"}
+_DOTTED: Final = re.compile(r"\b(?:[A-Za-z]\.){2,}(?:[A-Za-z]\b)?")
+_ABBREVIATION: Final = re.compile(
+    rf"\b({'|'.join(sorted(map(re.escape, _ABBREVIATIONS), key=len, reverse=True))})\.(?=[\s,;:)]|$)(\s+[A-Z])?",
+    re.IGNORECASE,
+)
+_STREET: Final = re.compile(r"(?<=[a-z] )(St|Dr)\.(?=\s*(?:$|[,.;a-z]))")
+_NUMERO: Final = re.compile(r"\b[Nn]o\. ?(?=\d)|#(?=\d)|№ ?")
+_CAPITALS: Final = re.compile(r"\b([A-Z]{2,5})(s?)\b")
+
+
+def sanitize(text: str) -> str:
+    """The text without control characters, lone surrogates and towers of marks, in composed form (NFC).
+
+    Linear in its length. Line ends, tabs and joiners stay.
+    """
+    text = _CONTROL.sub("", text)
+    if text.isascii():
+        return text
+    kept: list[str] = []
+    num_marks = 0
+    for character in text:
+        num_marks = num_marks + 1 if unicodedata.combining(character) else 0
+        if num_marks <= MAX_COMBINING:
+            kept.append(character)
+    return unicodedata.normalize("NFC", "".join(kept))
+
+
+def normalize(text: str, language: str = "en", *, keeps_directions: bool = False) -> str:
+    """The text as it is said, in words and plain punctuation.
+
+    English in full; of the languages of `numbers_by_language` numbers, amounts and times; others keep theirs.
+    `keeps_directions`: tags, notes and speakers' labels stay, for a model that knows them; else they are left
+    out, because a model that needs all in words cannot laugh or sing.
+    """
+    text = sanitize(text)
+    if not keeps_directions:
+        return _in_words(_TAG.sub(" ", text), language)
+    pieces: list[str] = []
+    end = 0
+    for match in _DIRECTION.finditer(text):
+        pieces += [_in_words(text[end : match.start()], language), match.group().strip()]
+        end = match.end()
+    pieces.append(_in_words(text[end:], language))
+    return tidy(" ".join(filter(None, pieces)))
+
+
+def tidy(text: str) -> str:
+    """The text with single spaces, and none before a stop or a comma."""
+    return _SPACE_BEFORE_MARK.sub("", " ".join(text.split()))
+
+
+def _in_words(text: str, language: str) -> str:
+    language = language.lower().partition("-")[0]
+    text = _MARKUP.sub(" ", _LINK.sub(r"\1", text))
+    if language == "en":
+        for rewrite in _REWRITES:
+            text = rewrite(text)
+    elif language in WORDS:
+        text = write_numbers_in(text, language)
+    text = "".join(" " if _is_unspoken(character) else character for character in text)
+    return tidy(text)
+
+
+def _write_addresses(text: str) -> str:
+    return _ADDRESS.sub(lambda match: _address(match.group()), text)
+
+
+def _address(address: str) -> str:
+    address = re.sub(r"^https?://|^www\.|(?<=//)www\.", "", address).removeprefix("www.").rstrip("/")
+    parts = re.findall(r"[^\W\d_]+|\d+|.", address)
+    words = (digits(part) if part.isdecimal() else _ADDRESS_SIGNS.get(part, part) for part in parts)
+    return " ".join(words)
+
+
+def _write_abbreviations(text: str) -> str:
+    streets = {"St": "street", "Dr": "drive"}
+    text = _STREET.sub(lambda match: streets[match[1]], text)
+    text = _NUMERO.sub("number ", text)
+    return _ABBREVIATION.sub(_abbreviation, text)
+
+
+def _abbreviation(match: re.Match[str]) -> str:
+    word = _ABBREVIATIONS[match[1].lower()]
+    if match[1][0].isupper():
+        word = word[0].upper() + word[1:]
+    # "etc. Then": the stop ended a sentence too.
+    is_end = match.end() == len(match.string) or (
+        match[2] and match[1].lower() in ("etc", "inc", "ltd", "corp")
+    )
+    return word + ("." if is_end else "") + (match[2] or "")
+
+
+def _write_letters(text: str) -> str:
+    """Acronyms letter by letter: dotted ones, known ones, and those that nobody could pronounce."""
+    text = _DOTTED.sub(lambda match: spell(match.group().replace(".", "")) + _stop_after(match), text)
+    is_shouted = text.isupper() and " " in text.strip()
+
+    def capitals(match: re.Match[str]) -> str:
+        word = match[1]
+        is_spelled = not re.search("[AEIOUY]", word) or (word in _ACRONYMS and not is_shouted)
+        return spell(word) + ("'s" if match[2] else "") if is_spelled else match.group()
+
+    return _CAPITALS.sub(capitals, text)
+
+
+def _stop_after(match: re.Match[str]) -> str:
+    return "." if match.end() == len(match.string) and match.group().endswith(".") else ""
+
+
+def spell(letters: str) -> str:
+    """The letters' names; `a` is written `ay`, because alone it is an article."""
+    return " ".join("ay" if letter in "aA" else letter.lower() for letter in letters)
+
+
+def _write_symbols(text: str) -> str:
+    return re.sub("|".join(map(re.escape, _SYMBOLS)), lambda match: f" {_SYMBOLS[match.group()]} ", text)
+
+
+def _is_unspoken(character: str) -> bool:
+    """Whether it is an emoji, a part of one, or another sign without a sound."""
+    return (
+        character in '[]{}()^\\"“”«»'
+        or (character > "\x7f" and unicodedata.category(character) in ("So", "Sk", "Cf", "Cn", "Co", "Me"))
+        or character == "\ufe0f"
+    )
+
+
+_REWRITES: Final[tuple[Callable[[str], str], ...]] = (
+    _write_addresses,
+    _write_abbreviations,
+    write_numbers,
+    _write_letters,
+    _write_symbols,
+)

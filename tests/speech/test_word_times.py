@@ -1,0 +1,141 @@
+"""Words are found in sound by its pauses; here the sound is tones and silences of known lengths."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from streamer.speech.events import WordTime
+from streamer.speech.word_times import SpokenWords
+from streamer.synthesis import Samples
+from streamer.text.splitting.sentences import Sentence
+
+RATE_HZ = 24_000
+START_MS = 700
+
+
+def _sound(*lengths_ms: int) -> Samples:
+    """Tone, silence, tone, ... float32 [num_samples]"""
+    pieces = [
+        (0.3 if number % 2 == 0 else 0.001) * np.sin(0.06 * np.arange(length_ms * RATE_HZ // 1000))
+        for number, length_ms in enumerate(lengths_ms)
+    ]
+    return np.concatenate(pieces).astype(np.float32)
+
+
+def _spoken(text: str, *pieces: Samples) -> SpokenWords:
+    words = SpokenWords(Sentence(text, 5, 5 + len(text), 0.25), START_MS, RATE_HZ)
+    for piece in pieces:
+        words.add(piece)
+    return words
+
+
+def _whole(text: str, sound: Samples) -> tuple[WordTime, ...]:
+    return _spoken(text, sound).whole(START_MS + len(sound) * 1000 // RATE_HZ)
+
+
+def _times(words: tuple[WordTime, ...]) -> list[int]:
+    return [time for word in words for time in (word.start_ms, word.end_ms)]
+
+
+def test_a_pause_is_where_the_text_has_a_mark() -> None:
+    """Though the second part is much longer than its letters' share, the comma decides."""
+    words = _whole("Yes indeed, he will be there.", _sound(500, 400, 1500))
+    assert [(word.text, word.end_ms - START_MS) for word in words][1] == ("indeed,", 500)
+    assert words[2].start_ms - START_MS == 900 and words[-1].end_ms - START_MS == 2400
+
+
+def test_of_two_marks_the_one_that_fits_the_length_has_the_pause() -> None:
+    """A speaker may pass over a comma."""
+    early, late = _sound(300, 300, 1700), _sound(1700, 300, 300)
+    text = "Well, to be honest I am not sure, no."
+    assert _whole(text, early)[1].start_ms - START_MS == 600
+    assert _whole(text, late)[-1].start_ms - START_MS == 2000
+
+
+def test_a_short_silence_is_no_pause() -> None:
+    """Before a `t` the mouth is closed; such a moment moves no word."""
+    quiet, short = _whole("A little better.", _sound(1000)), _whole("A little better.", _sound(500, 100, 400))
+    assert _times(quiet) == _times(short)
+
+
+def test_silence_around_the_words_belongs_to_none() -> None:
+    """The first word begins with the sound, and the last ends with it."""
+    words = _whole("So be it.", np.concatenate([0 * _sound(200), _sound(600, 300)]))
+    assert (words[0].start_ms, words[-1].end_ms) == (START_MS + 200, START_MS + 800)
+
+
+def test_long_words_and_digits_take_longer() -> None:
+    """A share of the time by what is said, not by the number of words."""
+    words = _whole("a telephone 2024 no", _sound(2000))
+    lengths = [word.end_ms - word.start_ms for word in words]
+    assert lengths[2] >= lengths[1] > lengths[3] > lengths[0]
+
+
+def test_signs_of_a_syllable_are_words_of_their_own() -> None:
+    """In a script without spaces an interruption is told to the sign."""
+    words = _whole("你好，世界 ok", _sound(900))
+    assert [word.text for word in words] == ["你", "好，", "世", "界", "ok"]
+    assert [(word.char_start, word.char_end) for word in words][1:3] == [(6, 8), (8, 9)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_times_rise_cover_all_words_and_do_not_depend_on_chunks(seed: int) -> None:
+    """For any text and sound: inside the sentence, in order, every word; chunked as whole."""
+    draw = random.Random(seed)
+    tokens = ["I", "see,", "wonderful", "—", "…", "2024", "¿no?", "a;", "界面", "[laughs]", "été."]
+    text = " ".join(draw.choices(tokens, k=draw.randint(1, 30)))
+    sound = _sound(*(draw.randint(1, 600) for _ in range(draw.randint(1, 40))))
+    end_ms = START_MS + len(sound) * 1000 // RATE_HZ
+    whole = _whole(text, sound)
+    assert "".join(word.text for word in whole) == "".join(text.split())
+    assert all(text[word.char_start - 5 : word.char_end - 5] == word.text for word in whole)
+    times = _times(whole)
+    assert times == sorted(times) and times[0] >= START_MS and times[-1] <= end_ms
+    cuts = sorted(draw.sample(range(len(sound)), k=min(9, len(sound))))
+    spoken = _spoken(text, *np.split(sound, cuts))
+    assert spoken.whole(end_ms) == whole
+    for words in (spoken.expected(), spoken.until_cut(end_ms)):
+        assert _times(words) == sorted(_times(words))
+    assert max(_times(spoken.until_cut(end_ms)), default=0) <= end_ms
+
+
+def test_what_is_past_is_known_before_the_sound_is_whole() -> None:
+    """Behind a pause the first words stay where they will be in the end; those to come follow by a guess."""
+    text = "Yes indeed, he will be there."
+    words = _spoken(text, _sound(500, 400, 200)).expected()
+    assert words[1].end_ms - START_MS == 500 and words[2].start_ms - START_MS == 900
+    assert len(words) == 6 and words[-1].end_ms > START_MS + 1100
+
+
+def test_before_the_first_sound_all_words_are_still_to_come() -> None:
+    """None is heard yet, and none is missing."""
+    words = _spoken("Hello there.").expected()
+    assert words[0].start_ms == START_MS and all(word.end_ms > START_MS for word in words)
+
+
+def test_a_slow_speaker_is_not_ahead_of_his_sound() -> None:
+    """Where the sound goes on longer than was guessed, the last word ends no sooner than it."""
+    assert _spoken("Oh.", _sound(3000)).expected()[-1].end_ms == START_MS + 3000
+
+
+def test_a_cut_sound_has_the_words_that_were_begun() -> None:
+    """What nobody said is not among its words."""
+    sound = _sound(600)
+    words = _spoken("This is much more than can be said in such a moment.", sound).until_cut(START_MS + 600)
+    assert 0 < len(words) < 6 and words[-1].end_ms <= START_MS + 600
+    assert words[0].text == "This"
+
+
+def test_a_sentence_without_sound_has_its_words_all_the_same() -> None:
+    """A model may have nothing to say for them."""
+    words = _spoken("Hm hm.").whole(START_MS)
+    assert _times(words) == [START_MS] * 4
+
+
+def test_text_that_says_nothing_needs_no_time() -> None:
+    """A lone dash between words takes none of theirs."""
+    words = _whole("One – two", _sound(1000))
+    assert words[1].end_ms - words[1].start_ms <= 2

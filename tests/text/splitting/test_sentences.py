@@ -1,0 +1,278 @@
+"""The splitter: where sentences end, that pieces do not matter, and that nothing is lost or too long."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamer.text.splitting.boundaries import LOOKAHEAD_CHARS, MAX_SONG_CHARS
+from streamer.text.splitting.sentences import BITE_CHARS, MAX_SPEECH_UNITS, Sentence, SentenceSplitter
+
+FRAGMENTS = [
+    *"AIb1.?!…,;:—–-()[]\"'”♪。！，字।؟😀_*# \n\t\r\f",
+    *(
+        "Hello",
+        "the",
+        "The",
+        "and",
+        "Dr.",
+        "U.S.",
+        "e.g.",
+        "No.",
+        "J. ",
+        "3.14",
+        "2026,",
+        ". ",
+        ". . . ",
+        "... ",
+        "?! ",
+    ),
+    *("[laughter]", "[clears throat] ", "♪ la la. ♪", "MAN: ", "- ", "1. ", "\n\n", " — ", ", ", "www.a.com"),
+    *("OLD MAN:\n", " [laughs]\n", "! [sighs]\n\n", " – "),
+    *("e\u0301", "\u200d", "x" * 120, "字" * 40, " " * 70, "。" * 70),
+]
+TEXTS = st.lists(st.sampled_from(FRAGMENTS), max_size=40).map("".join)
+
+
+def split(
+    text: str, cuts: list[int] | None = None, max_tokens: int = 256, language: str = "en"
+) -> list[Sentence]:
+    splitter = SentenceSplitter(len, max_tokens, language)
+    places = [0, *(cuts or []), len(text)]
+    pieces = [text[start:end] for start, end in pairwise(places)]
+    return [sentence for piece in pieces for sentence in splitter.feed(piece)] + splitter.end()
+
+
+def texts(text: str, **options) -> list[str]:
+    return [sentence.text for sentence in split(text, **options)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=TEXTS, max_tokens=st.sampled_from([256, 30, 7]), data=st.data())
+def test_pieces_do_not_matter(text: str, max_tokens: int, data: st.DataObject) -> None:
+    """The same sentences come out however the text is cut into pieces, one character each too."""
+    whole = split(text, max_tokens=max_tokens)
+    cuts = data.draw(st.lists(st.integers(0, len(text)), max_size=6).map(sorted))
+    assert split(text, cuts, max_tokens) == whole
+    assert split(text, list(range(len(text))), max_tokens) == whole
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=TEXTS, max_tokens=st.sampled_from([256, 30, 7]))
+def test_nothing_is_lost_or_too_long(text: str, max_tokens: int) -> None:
+    """Each sentence is its slice of the source and fits; together they are the source but for white space."""
+    sentences = split(text, max_tokens=max_tokens)
+    assert all(text[s.char_start : s.char_end] == s.text == s.text.strip() != "" for s in sentences)
+    assert all(len(sentence.text) <= max_tokens for sentence in sentences)
+    assert "".join("".join(s.text.split()) for s in sentences) == "".join(text.split())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Dr. Smith met Prof. Who at 5 p.m. in Washington.",
+        "The U.S. Senate met J. R. R. Tolkien e.g. on Jan. 5.",
+        "Pi is 3.14 and the version is 2.10.4 of example.com or a.b@c.org today.",
+        "Well... maybe it is so… or not.",
+        "Well. . . maybe it is so . . . or not.",
+        '"Really?" she asked and "Yes!" he said.',
+        "See Fig. 3 and No. 5 of vol. 2 for more.",
+        "[clears throat] Well then.",
+        "♪ In the jungle. The mighty jungle. ♪",
+        "This line is wrapped\nby an editor.",
+        "Look at https://a.com/b?c=d!e and see.",
+        "WOMAN: I will.",
+        "OLD WOMAN 2:\nI will, and I always wanted to.",
+        "It is a – how to say it – rather long-winded way of putting things.",
+        "I was walking down the old street in the rain — well… running — when I SAW it.",
+    ],
+)
+def test_stops_that_end_no_sentence(text: str) -> None:
+    """Abbreviations, numbers, addresses, ellipses, quotes, tags and songs are not cut."""
+    assert texts(text) == [text]
+
+
+@pytest.mark.parametrize(
+    "sentences",
+    [
+        ["Hello there.", "How are you?", "I am very well!"],
+        ["He lives in the U.S.", "She does not live there."],
+        ['He said "Stop it."', "Then he left (at last).", "That was it."],
+        ["Are you sure?!", "Oh, I was wrong...", "What is it?"],
+        ["Are you sure ? !", "Oh, I was wrong. . .", "What is it ?", "Mary knows ."],
+        ["We use it all the time.", ".NET is what it is called."],
+        ["Bring milk, bread, etc.", "Then come home again."],
+        ["It was plan B.", "The next one was C."],
+        ["That was nice.", "[laughter] Tell me more.", "Goodbye then. [sighs]"],
+        ["MAN: Hello you there.", "WOMAN: HELLO TO YOU TOO."],
+        ["Great, well done! 😀 🎉"],
+        ["NARRATOR: It was a dark night.", "OLD MAN: Who goes there?", "[gasps] Speak UP now!"],
+        ["♪ Frère Jacques, dormez-vous ♪", "♪ Sonnez les matines ♪", "[laughs] That was the song."],
+        [
+            "[music] ♪ La la. La! In the\njungle ♪ is what we sang.",
+            "She said... [sighs] ...that it was over.",
+        ],
+    ],
+)
+def test_sentences_end(sentences: list[str]) -> None:
+    """Where a new sentence begins, the old one ends, with its quotes and brackets; tags go with what follows."""
+    assert texts(" ".join(sentences)) == sentences
+
+
+@pytest.mark.parametrize(
+    ("language", "sentences"),
+    [
+        ("zh", ["这是一个非常好的句子。", "那是另一个很好的句子吗？", "“好的，我知道了。”"]),
+        ("ja", ["これはとてもいい文です。", "そうでしょうか！"]),
+        ("hi", ["यह एक वाक्य है। ", "दूसरा वाक्य यहाँ है॥ ", "तीसरा वाक्य"]),
+        ("ar", ["هل أنت بخير اليوم؟ ", "نعم أنا بخير."]),
+        (
+            "de",
+            ["Er feiert am Sonntag seinen 50. Geburtstag. ", "Er ist also fast 50. ", "Dann geht er fort."],
+        ),
+        ("de", ["Das kostet z.B. 3 Euro am 3. Oktober. ", "Dann kam Hr. Maier. ", "Es war spät."]),
+        ("es", ["El Sr. López vive en EE.UU. desde 1990. ", "Ahora vuelve."]),
+        ("fr", ["M. Dupont arrive à 5 h. ", "Il est content."]),
+        ("ru", ["Это т.е. пример для проверки. ", "Он работает хорошо."]),
+    ],
+)
+def test_other_languages(language: str, sentences: list[str]) -> None:
+    """Their own stops, with no space where they need none, and their own abbreviations."""
+    assert texts("".join(sentences), language=language) == [sentence.strip() for sentence in sentences]
+
+
+def test_lines() -> None:
+    """Paragraphs, list items and speakers end at their line's end, with a longer pause for paragraphs."""
+    text = (
+        "Shopping:\n- some milk\n- bread\n1. First this.\n2. Then that.\n\nA paragraph that is\nwrapped here."
+    )
+    sentences = split(text)
+    assert [sentence.text for sentence in sentences] == [
+        *("Shopping:", "- some milk", "- bread", "1. First this.", "2. Then that."),
+        "A paragraph that is\nwrapped here.",
+    ]
+    assert sentences[4].pause_s > sentences[3].pause_s > 0
+
+
+def test_tags_at_the_end_of_a_line_belong_to_it() -> None:
+    """They are heard with the sentence they stand behind, not with the next line's."""
+    sentences = ["What a joke! [laughter] [clears throat]", "Well then, goodbye. [sighs]", "It rained."]
+    assert texts("{}\n{}\n\n{}".format(*sentences)) == sentences
+
+
+def test_speakers_of_other_alphabets() -> None:
+    """A label in capitals begins a turn in Cyrillic as well."""
+    turns = ["МУЖЧИНА: Привет, как дела?", "ЖЕНЩИНА:\nВсё хорошо."]
+    assert texts("\n".join(turns), language="ru") == turns
+
+
+def test_short_sentences_are_joined() -> None:
+    """`Yes.` goes with what follows in its paragraph."""
+    assert texts("Yes. No. I do not know.") == ["Yes. No. I do not know."]
+
+
+def test_long_sentences_are_cut_at_the_best_place() -> None:
+    """At clauses first, then before conjunctions, then between words; a cut has less of a pause."""
+    first = "it all began a long time ago in a town by the sea that nobody knew;"
+    sentences = split(f"Well then {first} {'many more words came, ' * 12}and that was all.", max_tokens=100)
+    assert sentences[0].text == f"Well then {first}"
+    assert 0 < sentences[0].pause_s < sentences[-1].pause_s
+    cut = texts("some words " * 7 + "because more words " * 3, max_tokens=100)
+    assert cut[1].startswith("because")
+    assert all(piece.endswith("word") for piece in texts("word " * 100, max_tokens=63))
+
+
+def test_composed_characters_are_not_torn() -> None:
+    """A text without a space is cut between whole characters."""
+    pieces = texts("e\u0301" * 300 + "👩\u200d🚀" * 100, max_tokens=50)
+    assert not any(piece[0] in "\u0301\u200d🚀" for piece in pieces)
+
+
+def test_the_first_piece_is_cut_early() -> None:
+    """An utterance's first clause is spoken at once; later sentences are left whole."""
+    sentence = "Once the first of many clauses has come, the speaker may begin to speak."
+    assert texts(f"{sentence} {sentence}") == [
+        "Once the first of many clauses has come,",
+        "the speaker may begin to speak.",
+        sentence,
+    ]
+
+
+def test_an_end_is_given_out_once_it_is_certain() -> None:
+    """The next word's first letter suffices behind a plain word; behind an abbreviation its end is needed."""
+    splitter = SentenceSplitter(len, 256)
+    assert splitter.feed("It is done here.") == splitter.feed(" ") == []
+    assert [sentence.text for sentence in splitter.feed("W")] == ["It is done here."]
+    assert splitter.feed("e met in the U.S. Th") == []
+    assert [sentence.text for sentence in splitter.feed("e ")] == ["We met in the U.S."]
+
+
+def test_flush_speaks_everything() -> None:
+    """A flush gives out the unfinished sentence, and positions go on counting."""
+    splitter = SentenceSplitter(len, 256)
+    assert splitter.feed("Let me che") == []
+    assert [sentence.text for sentence in splitter.flush()] == ["Let me che"]
+    splitter.feed("ck it.")
+    assert splitter.end() == [Sentence("ck it.", 10, 16, 0.25)]
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken", "rest"),
+    [
+        ("Let me che", "Let me", "che"),
+        ("Let me check ", "Let me check", ""),
+        ("Let me check…", "Let me check…", ""),
+        ("It is 3.", "It is", "3."),
+        ("I say [clears thr", "I say", "[clears thr"),
+        ("And now ♪ la la ", "And now", "♪ la la "),
+        ("word", "", "word"),
+        ("- ", "", "- "),
+    ],
+)
+def test_a_flush_by_the_clock_tears_nothing(text: str, spoken: str, rest: str) -> None:
+    """Only whole words are given out, never a part of a tag or a song."""
+    splitter = SentenceSplitter(len, 256)
+    splitter.feed(text)
+    assert " ".join(sentence.text for sentence in splitter.flush_words()) == spoken
+    assert splitter.pending == rest
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["a", ",", "1", "字", "\u200d", "e\u0301", "[", "♪", "。", ".", ". ", "! ", "e.g. ", "\n", " "],
+)
+def test_endless_text_is_cut_in_linear_time(unit: str) -> None:
+    """What is pending stays bounded, and characters counted for tokens grow only as the text does."""
+    counted = 0
+
+    def count_tokens(text: str) -> int:
+        nonlocal counted
+        counted += len(text)
+        return len(text)
+
+    splitter = SentenceSplitter(count_tokens, 100)
+    bound = MAX_SPEECH_UNITS + MAX_SONG_CHARS + LOOKAHEAD_CHARS + BITE_CHARS
+    costs = []
+    for _ in range(2):
+        before = counted
+        splitter.feed((unit * 20_000)[:20_000])
+        costs.append(counted - before)
+        assert len(splitter.pending) <= bound
+    assert costs[1] <= 1.2 * costs[0] + bound
+    assert costs[0] <= 30 * 20_000
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken", "rest"),
+    [("Let me check", "Let me check", ""), ("I say [clears thr", "I say", "[clears thr")],
+)
+def test_a_long_pause_ends_the_last_word_but_no_tag(text: str, spoken: str, rest: str) -> None:
+    """A word that nothing follows is given out when it counts as whole."""
+    splitter = SentenceSplitter(len, 256)
+    splitter.feed(text)
+    given = splitter.flush_words(is_last_whole=True)
+    assert " ".join(sentence.text for sentence in given) == spoken
+    assert splitter.pending == rest
