@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -33,8 +34,15 @@ RANGES: Final = {
     "sliding_window_len": Range(10, 2**20, may_be_null=True, is_whole=True),
 }
 """Of `SamplingParams`' fields; those of the coarse windows depend on the model as well (`CoarseLimits`)."""
+DRAWN_SEEDS: Final = 2**31
+"""How many seeds there are to draw from: few enough digits to be read out and typed again."""
 MIN_COARSE_HISTORY: Final = 60
 """Bark's least `max_coarse_history`; a model with less room may have less."""
+
+
+def draw_seed() -> int:
+    """A seed for an utterance whose client gave none."""
+    return secrets.randbelow(DRAWN_SEEDS)
 
 
 def sampling_params(info: ModelInfo, given: Mapping[str, object]) -> SamplingParams:

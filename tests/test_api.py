@@ -79,7 +79,7 @@ async def test_a_dialogue_is_spoken_by_its_voices(
     assert [chunk async for chunk in streamer.stream(text, **manner)][-1].is_last  # type: ignore[arg-type]
     assert [(request.voice, request.keeps_voice) for request in fake.requests] == [("other", True)] * 4
     assert [record.getMessage() for record in caplog.records if "nobody" in record.getMessage()] == [
-        "no voice is named 'nobody': the voice before goes on"
+        "no voice is named 'nobody': the voice before continues"
     ] * 2
     with pytest.raises(InvalidParameterError, match="preset"):
         streamer.synthesize(text, continuity="always")  # type: ignore[arg-type]

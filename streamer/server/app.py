@@ -26,9 +26,11 @@ from streamer.server.admission import Admission, ApiKeys
 from streamer.server.connection import HttpOrWebSocketConnection
 from streamer.server.http import STREAM_PATH, Routes, json_response, refusal, response
 from streamer.server.native.messages import PROTOCOL
+from streamer.server.native.protocol import create_protocol
 from streamer.server.native.replies import package_version
 from streamer.server.service import Service
 from streamer.server.session import CloseRequest, Session
+from streamer.server.upgrade import Upgrade
 from streamer.speech.pipeline import prepare
 from streamer.synthesis import Synthesizer
 from streamer.telemetry.metrics import CONTENT_TYPE, Metrics
@@ -71,6 +73,11 @@ class Server:
         """The port it listens on, also where the configuration asked for any free one."""
         assert self._listener is not None, "start() comes first"
         return int(self._listener.sockets[0].getsockname()[1])
+
+    @property
+    def num_sessions(self) -> int:
+        """How many clients are connected."""
+        return len(self._sessions)
 
     @property
     def is_ready(self) -> bool:
@@ -204,13 +211,11 @@ class Server:
     async def _serve_session(self, connection: ServerConnection) -> None:
         assert connection.request is not None
         assert isinstance(connection, HttpOrWebSocketConnection)
-        session = Session(
-            connection,
-            self._service,
-            address=access.address(connection),
-            key_name=access.key_name(connection.request, self._service.keys),
-            query=connection.request.path.partition("?")[2],
-        )
+        request = connection.request
+        path, _, query = request.path.partition("?")
+        key_name = access.key_name(request, self._service.keys)
+        upgrade = Upgrade(path, query, request.headers, access.address(connection), key_name)
+        session = Session(connection, self._service, upgrade, create_protocol(upgrade, self._service))
         self._sessions.add(session)
         self._no_session.clear()
         try:

@@ -29,6 +29,7 @@ from streamer.speech.events import (
 from streamer.speech.lookahead import SentencesAhead
 from streamer.speech.sentence_stream import SentenceStream
 from streamer.speech.settings import SpeechSettings
+from streamer.speech.speech_warnings import sentence_cut, sentence_retried
 from streamer.speech.text_feed import TextFeed, TextFlush
 from streamer.speech.word_times import SpokenWords
 from streamer.synthesis import Samples, Synthesizer
@@ -83,7 +84,7 @@ async def speak(
                 if chunk.truncated:
                     truncated = True
                     samples = faded_out(samples, synthesizer.info.sample_rate_hz)
-                    yield _cut(item.index)
+                    yield sentence_cut(item.index)
                 for packet in sound.add(samples):
                     yield packet
                 if is_cut := sound.is_longer_than(settings.max_audio_s) and not chunk.is_last:
@@ -99,16 +100,6 @@ async def speak(
         truncated=truncated or is_cut,
         generation_s=sentences.waiting.total_s,
     )
-
-
-def _retried(index: int, seed: int) -> SpeechWarning:
-    message = f"the model did not end sentence {index}: it was made again with the seed {seed}"
-    return SpeechWarning("sentence_retried", message, index=index, seed=seed)
-
-
-def _cut(index: int) -> SpeechWarning:
-    message = f"sentence {index} was faded out where it was too long for its text"
-    return SpeechWarning("sentence_cut", message, index=index)
 
 
 class AudioAssembler:
@@ -143,7 +134,7 @@ class AudioAssembler:
         self._unmarked_start = round(self._num_samples * TIMESTAMP_HZ / self._input_hz)
         self.num_sentences += 1
         if stream.retry_seed is not None:
-            yield _retried(stream.index, stream.retry_seed)
+            yield sentence_retried(stream.index, stream.retry_seed)
         yield SentenceStarted(
             stream.index,
             sentence.text,

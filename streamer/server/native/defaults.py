@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -80,30 +79,27 @@ class StreamDefaults:
             params=self.params | _given_params(given.params),
         )
 
-    def settings(self, max_audio_s: float) -> tuple[SpeechSettings, int | None]:
-        """An utterance's settings, its seed drawn where none was given, and its `lead_ms`.
+    def settings(self, max_audio_s: float, draw_seed: Callable[[], int]) -> SpeechSettings:
+        """An utterance's settings; the seed is drawn if none was given.
 
         Raises `InvalidParameterError` for params that this model cannot follow.
         """
         params = self.params
         if params.get("seed") is None:
-            params = params | {"seed": secrets.randbelow(2**31)}
-        return (
-            SpeechSettings(
-                voice=self.voice,
-                params=sampling_params(self.info, params),
-                encoding=self.encoding,
-                sample_rate_hz=self.sample_rate_hz or _USUAL_RATE_HZ.get(self.encoding, _USUAL_RATE_ELSE_HZ),
-                frame_ms=self.frame_ms,
-                bitrate=self.bitrate,
-                max_buffer_ms=self.max_buffer_ms,
-                max_audio_s=max_audio_s,
-                starts_safely=self.start == "safe",
-                reading=self.reading,
-                continuity=self.continuity,
-                speakers=self.speakers,
-            ),
-            self.lead_ms,
+            params = params | {"seed": draw_seed()}
+        return SpeechSettings(
+            voice=self.voice,
+            params=sampling_params(self.info, params),
+            encoding=self.encoding,
+            sample_rate_hz=self.sample_rate_hz or _USUAL_RATE_HZ.get(self.encoding, _USUAL_RATE_ELSE_HZ),
+            frame_ms=self.frame_ms,
+            bitrate=self.bitrate,
+            max_buffer_ms=self.max_buffer_ms,
+            max_audio_s=max_audio_s,
+            starts_safely=self.start == "safe",
+            reading=self.reading,
+            continuity=self.continuity,
+            speakers=self.speakers,
         )
 
 

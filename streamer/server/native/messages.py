@@ -20,7 +20,8 @@ PROTOCOL = "streamer.v1"
 Encoding = Literal["opus", "ogg_opus", "pcm_s16le", "wav", "mulaw", "alaw"]
 ENCODINGS: tuple[str, ...] = ("opus", "ogg_opus", "pcm_s16le", "wav", "mulaw", "alaw")
 SAMPLE_RATES_HZ: tuple[int, ...] = (8000, 16000, 24000, 48000)
-Id = Annotated[str, Meta(min_length=1, max_length=128)]
+MAX_ID_CHARS = 128
+Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 Text = Annotated[str, Meta(max_length=1_048_576)]
 Milliseconds = Annotated[float, Meta(ge=0, le=86_400_000)]
@@ -48,7 +49,7 @@ class Params(Struct, frozen=True, kw_only=True):
 class ClientMessage(Struct, frozen=True, kw_only=True, tag_field="type"):
     """What every client message may carry."""
 
-    ref: Annotated[str, Meta(max_length=128)] | None = None
+    ref: Annotated[str, Meta(max_length=MAX_ID_CHARS)] | None = None
 
 
 class Settings(ClientMessage, frozen=True, kw_only=True):
