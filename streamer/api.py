@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import logging
 import math
@@ -34,6 +35,8 @@ from streamer.text.reading import AS_IT_IS, TextOptions
 from streamer.text.splitting.dialogue import check_speakers
 
 logger = logging.getLogger(__name__)
+EXIT_TIMEOUT_S: Final = 30.0
+"""How long the interpreter's exit waits for the shared event loop."""
 Result = TypeVar("Result")
 Params = Mapping[str, object]
 NO_PARAMS: Final[Params] = MappingProxyType({})
@@ -207,8 +210,24 @@ def _run(work: Coroutine[Any, Any, Result]) -> Future[Result]:
 def _loop() -> asyncio.AbstractEventLoop:
     """A loop on a thread of its own, because the caller's may be running or may not exist."""
     loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="streamer", daemon=True).start()
+    thread = threading.Thread(target=loop.run_forever, name="streamer", daemon=True)
+    thread.start()
+    atexit.register(_end, loop, thread)
     return loop
+
+
+def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    """Cancel what the loop still does, and wait for its thread; called when the interpreter exits."""
+
+    async def cancel_all() -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run_coroutine_threadsafe(cancel_all(), loop).result(EXIT_TIMEOUT_S)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(EXIT_TIMEOUT_S)
 
 
 def _settings(synthesizer: Synthesizer, manner: SpeechOptions) -> SpeechSettings:

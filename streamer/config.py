@@ -39,6 +39,21 @@ class EngineConfig:
         minimum=1,
         maximum=1024,
     )
+    max_waiting: int = option(
+        256, "sentences that may wait for a slot before new ones are refused", minimum=0, maximum=100_000
+    )
+    generate_ahead_s: float = option(
+        8.0,
+        "seconds of audio generated ahead of what was sent; beyond it a sentence waits",
+        minimum=0,
+        maximum=3600,
+    )
+    hang_limit_s: float = option(
+        15.0,
+        "longest step before the engine is considered hung and the process ends",
+        minimum=1,
+        maximum=3600,
+    )
     max_load: float | None = option(
         1.2,
         "part of the engine's time that listeners may take before new ones are refused; none: never refuse",

@@ -117,7 +117,7 @@ class FineStage:
         left = work.fine.codes[:, max(0, first - config.history) : first]
         num_prompt = config.history - left.shape[1]
         if num_prompt > 0:
-            prompt = torch.from_numpy(work.prompt.voice.fine[:, -num_prompt:].astype(np.int64))
+            prompt = torch.from_numpy(work.voice.fine[:, -num_prompt:].astype(np.int64))
             left = torch.cat([prompt.to(self._device, non_blocking=True), left], dim=1)
         chunk = _Chunk(work, first, end, left.shape[1])
         buffer = torch.full((config.num_codebooks, config.context), config.pad_token, device=self._device)
@@ -127,7 +127,7 @@ class FineStage:
 
     def _border(self, work: SentenceWork) -> int:
         """Where the chunk ends that is next."""
-        return chunk_end(work.fine.num_frames, work.prompt.sentence_index, self._config)
+        return chunk_end(work.fine.num_frames, work.sentence_index, self._config)
 
     def _coarse_codes(self, work: SentenceWork, first: int, end: int) -> Tensor:
         """The coarse codes of frames [first, end): [coarse codebooks, frames]."""
@@ -138,12 +138,11 @@ class FineStage:
 
     def _fields(self, chunk: _Chunk) -> list[int]:
         """What `_fill` reads behind a row's codes: column, frame, temperature, and each codebook's noise key."""
-        prompt = chunk.work.prompt
+        work = chunk.work
         keys = [
-            noise_key(prompt.params.seed, prompt.sentence_index, self.name, codebook)
-            for codebook in self._made
+            noise_key(work.params.seed, work.sentence_index, self.name, codebook) for codebook in self._made
         ]
-        temperature = round((prompt.params.fine_temp or 0) * TEMPERATURE_STEPS)
+        temperature = round((work.params.fine_temp or 0) * TEMPERATURE_STEPS)
         return [chunk.column, chunk.first, temperature, *keys]
 
     def _fill(self, rows: Tensor, *, length: int, is_filtered: bool) -> Tensor:
