@@ -66,7 +66,7 @@ class FineStage:
         self._graphed: GraphedStep | None = None
         if record is not None:
             num_fields = config.num_codebooks * config.context + 3 + len(self._made)
-            self._graphed = GraphedStep(self._fill, upload([0] * num_fields, self._device), record)
+            self._graphed = GraphedStep(self.fill, upload([0] * num_fields, self._device), record)
 
     def begin(self, work: SentenceWork) -> None:
         work.fine.codes = work.fine.codes.to(self._device)
@@ -89,7 +89,7 @@ class FineStage:
         fields = upload([self._fields(chunk) for chunk in chunks], self._device)
         rows = torch.cat([windows.flatten(1), fields], dim=1)
         length = self._config.context - min(chunk.column for chunk in chunks)
-        filled = (self._graphed or self._fill)(rows, length=length, is_filtered=False)
+        filled = (self._graphed or self.fill)(rows, length=length, is_filtered=False)
         for codes, chunk in zip(filled[:, :-1].view(windows.shape), chunks, strict=True):
             chunk.work.fine.codes[:, chunk.first : chunk.end] = codes[:, chunk.columns]
             chunk.work.fine.num_frames = chunk.end
@@ -137,7 +137,7 @@ class FineStage:
         return codes - coarse.codebook_size * torch.arange(coarse.num_codebooks, device=self._device)[:, None]
 
     def _fields(self, chunk: _Chunk) -> list[int]:
-        """What `_fill` reads behind a row's codes: column, frame, temperature, and each codebook's noise key."""
+        """What `fill` reads behind a row's codes: column, frame, temperature, and each codebook's noise key."""
         prompt = chunk.work.prompt
         keys = [
             noise_key(prompt.params.seed, prompt.sentence_index, self.name, codebook)
@@ -146,7 +146,7 @@ class FineStage:
         temperature = round((prompt.params.fine_temp or 0) * TEMPERATURE_STEPS)
         return [chunk.column, chunk.first, temperature, *keys]
 
-    def _fill(self, rows: Tensor, *, length: int, is_filtered: bool) -> Tensor:
+    def fill(self, rows: Tensor, *, length: int, is_filtered: bool) -> Tensor:
         """Fill in the made codebooks of each row's last `length` columns; one more result says whether all went well.
 
         The reference predicts the pad's columns too, and the next codebook is made with them in sight.
