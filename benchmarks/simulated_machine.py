@@ -17,7 +17,7 @@ from streamer.errors import StreamerError
 from streamer.models.config import LARGE, SMALL, ModelConfig
 from streamer.models.files.config_file import read_config
 from streamer.stages.coarse_windows import CoarseWindows
-from streamer.stages.fine_chunks import chunk_end
+from streamer.stages.fine_windows import chunk_end
 from streamer.synthesis import Samples
 
 SAMPLE_RATE_HZ = 150

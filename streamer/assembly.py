@@ -35,6 +35,7 @@ def build_synthesizer(config: EngineConfig) -> Synthesizer:
         shared_voices=_shared_voices(config),
         max_load=config.max_load,
         cuda_graphs=config.cuda_graphs == "on",
+        is_whole=config.chunk_frames == "whole",
     )
 
 

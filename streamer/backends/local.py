@@ -145,8 +145,11 @@ class LocalSynthesizer:
         hang_limit_s: float = 15.0,
         max_load: float | None = None,
         cuda_graphs: bool = True,
+        is_whole: bool = False,
     ) -> LocalSynthesizer:
         """Read a model directory with tokenizer and voices; `voices_directory`, `shared_voices`: see `VoiceLibrary`.
+
+        `is_whole`: see `FineConfig`.
 
         Raises `CheckpointError` where it is broken, `ConfigError` for a `voices_directory` that is not there.
         """
@@ -154,6 +157,10 @@ class LocalSynthesizer:
         # One core is left to the event loop: with all of them the two fight, and both are slower.
         torch.set_num_threads(num_threads or max(1, len(os.sched_getaffinity(0)) - 1))
         model = load_model(model_directory, device=device, dtype=dtype)
+        if is_whole:
+            model = replace(
+                model, config=replace(model.config, fine=replace(model.config.fine, is_whole=True))
+            )
         tokenizer = load_model_tokenizer(model.config, model.directory)
         return cls(
             model,
