@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 import sys
 import types
 import warnings
@@ -27,12 +28,15 @@ from torch import Tensor, nn
 
 from streamer.engine.device.noise import exponential, noise_key
 from streamer.models.codec import CodecDecoder
-from streamer.models.config import SMALL, CodecConfig, ModelConfig, TransformerConfig
+from streamer.models.config import SMALL, CodecConfig, FineConfig, ModelConfig, TransformerConfig
 from streamer.models.files.checkpoint import LoadedModel
 from streamer.models.files.codec_weights import codec_weights
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import CausalGpt
+from streamer.stages.fine import FineStage
+from streamer.stages.sentence import SentencePrompt, SentenceWork
 from streamer.synthesis import SamplingParams
+from streamer.voices.voice import Voice
 
 VERSION: Final = "0.1.5"
 WIDTH, NUM_LAYERS, NUM_HEADS = 16, 2, 2
@@ -83,9 +87,9 @@ def prompts_directory() -> Path:
 
 
 class Draws:
-    """Stands in for `torch.multinomial`: the draw that our noise makes of the original's probabilities.
+    """Stands in for `torch.multinomial` and `torch.argmax`: with our noise in the place of the generator's.
 
-    `noise` gives each draw's row. Where the draw is not the one `expected` (None: not known) but a near tie with it,
+    `noise` gives each draw's row. Where the result is not the one `expected` (None: not known) but a near tie with it,
     it is taken to be that one, so that one rounding does not change all that follows; `num_near_ties` counts these.
     """
 
@@ -94,15 +98,35 @@ class Draws:
         self._noise = noise
         self._expected = iter(expected)
 
-    def __call__(self, probabilities: Tensor, num_samples: int) -> Tensor:
+    def multinomial(self, probabilities: Tensor, num_samples: int) -> Tensor:
+        """Of one row."""
         assert num_samples == 1
-        scores = probabilities.double().log() - next(self._noise).double().log()
-        best = scores.argmax()
-        expected = next(self._expected, None)
+        return self._best(probabilities.double().log() - next(self._noise).double().log())[None]
+
+    def argmax(self, rows: Tensor, _dim: int) -> Tensor:
+        """Of each row of logits."""
+        return torch.stack([self._best(row) for row in rows])
+
+    def _best(self, scores: Tensor) -> Tensor:
+        best, expected = scores.argmax(), next(self._expected, None)
         if expected is not None and expected != best and scores[best] - scores[expected] < TIE:
             self.num_near_ties += 1
             best = torch.tensor(expected)
-        return best[None]
+        return best
+
+
+class WatchedFineStage(FineStage):
+    """Our fine stage, which keeps the codes [codebooks, context] of every window that it filled in for a row alone."""
+
+    def __init__(self, model: LoadedModel, config: FineConfig) -> None:
+        super().__init__(model.fine, config, model.config.coarse, max_rows=1)
+        self.windows: list[Codes] = []
+
+    def fill(self, rows: Tensor, *, length: int, is_filtered: bool) -> Tensor:
+        filled = super().fill(rows, length=length, is_filtered=is_filtered)
+        codes = filled[0, :-1].view(SMALL.fine.num_codebooks, SMALL.fine.context)
+        self.windows.append(codes.numpy())
+        return filled
 
 
 class SunoBark:
@@ -153,18 +177,6 @@ class SunoBark:
             fine=fine.double().eval(),
             codec=codec.eval(),
         )
-
-    @contextmanager
-    def hardly_ending(self) -> Iterator[None]:
-        """Meanwhile sentences are nearly always cut, because their end has no weight of its own."""
-        heads = (self.model.semantic.lm_head, self._bark.models["text"]["model"].lm_head)
-        ends = [head.weight.data[SMALL.semantic.vocab_size] for head in heads]
-        saved = [end.clone() for end in ends]
-        for end in ends:
-            end.zero_()
-        yield
-        for end, before in zip(ends, saved, strict=True):
-            end.copy_(before)
 
     def semantic(
         self, text: str, prompt: str | None, params: SamplingParams, expected: Sequence[int] = ()
@@ -243,6 +255,30 @@ class SunoBark:
             codes: Codes = self._bark.generate_fine(coarse, history_prompt=prompt, temp=params.fine_temp)
         return codes
 
+    def filled_in(
+        self,
+        coarse: Codes,
+        prompt: str | None,
+        params: SamplingParams,
+        config: FineConfig,
+        *,
+        sentence_index: int = 0,
+    ) -> tuple[Codes, list[Codes]]:
+        """The codes [8, frames] of our fine stage, with the schedule of `config`, and each of its windows' codes."""
+        model = self.model.config
+        voice = Voice.without_history(model) if prompt is None else Voice.load(Path(prompt), model)
+        num_tokens = math.ceil(coarse.shape[1] * SMALL.coarse.num_codebooks / SMALL.coarse_per_semantic)
+        work = SentenceWork(SentencePrompt((), voice, params, sentence_index, num_tokens), model)
+        work.semantic.tokens, work.semantic.is_finished = [0] * num_tokens, True
+        offsets = SMALL.coarse.codebook_offset + SMALL.coarse.codebook_size * np.arange(2)
+        work.coarse.tokens = (coarse.T + offsets).ravel().tolist()
+        assert work.is_coarse_finished
+        stage = WatchedFineStage(self.model, config)
+        stage.begin(work)
+        while stage.is_ready(work):
+            stage.step([work])
+        return work.fine.codes.numpy(), stage.windows
+
     def sound(self, codes: Codes) -> npt.NDArray[np.float32]:
         """The samples of `codec_decode`."""
         with torch.inference_mode():
@@ -252,7 +288,7 @@ class SunoBark:
     @contextmanager
     def _drawing(self, noise: Iterator[Tensor], expected: Iterable[int | None]) -> Iterator[None]:
         draws = Draws(noise, expected)
-        with mock.patch.object(torch, "multinomial", draws):
+        with mock.patch.multiple(torch, multinomial=draws.multinomial, argmax=draws.argmax):
             yield
         self.num_near_ties += draws.num_near_ties
 

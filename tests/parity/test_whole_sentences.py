@@ -8,48 +8,32 @@ import numpy as np
 import pytest
 
 from benchmarks.suno_bark import SunoBark
+from streamer.models.config import SMALL
 from streamer.synthesis import SamplingParams
-from streamer.text.tokens.tokenizer import Tokenizer
-from tests.parity.conftest import Spoken, Wanted, speak
 
 pytestmark = pytest.mark.suno
 
-TEXT = (
-    "A sentence that is long enough to be spoken for as long as Bark ever speaks, fifteen seconds and more."
+WHOLE = replace(SMALL.fine, is_whole=True)
+
+
+@pytest.mark.parametrize("fine_temp", [0.5, None], ids=["drawn", "greedy"])
+@pytest.mark.parametrize(
+    ("num_prompt_frames", "num_frames", "num_windows"),
+    [(None, 900, 1), (None, 1154, 2), (237, 900, 2), (1098, 900, 2), (1098, 1154, 3), (237, 480, 1)],
 )
-CASES = [
-    (None, 12.0, 1),
-    (None, 16.0, 2),
-    (237, 12.0, 2),
-    (1098, 12.0, 2),
-    (1098, 16.0, 3),
-]
-"""Frames of the prompt (of Suno's the shortest and the longest), seconds, and windows of the original."""
-
-
-@pytest.fixture(scope="module")
-def all_spoken(judge: SunoBark, prompts: list[str], tokenizer: Tokenizer) -> list[Spoken]:
-    by_length = {np.load(path)["fine_prompt"].shape[1]: path for path in prompts}
-    params = SamplingParams(seed=5, min_eos_p=None, max_coarse_history=60, sliding_window_len=138)
-    wanted = [
-        Wanted(
-            TEXT,
-            None if num_frames is None else by_length[num_frames],
-            replace(params, max_gen_duration_s=duration_s),
-        )
-        for num_frames, duration_s, _ in CASES
-    ]
-    with judge.hardly_ending():
-        return speak(judge, tokenizer, *wanted, is_whole=True)
-
-
-@pytest.mark.parametrize("case", range(len(CASES)))
 def test_fine_codes_of_whole_sentences_are_sunos(
-    judge: SunoBark, all_spoken: list[Spoken], case: int
+    judge: SunoBark,
+    prompts: list[str],
+    num_prompt_frames: int | None,
+    num_frames: int,
+    num_windows: int,
+    fine_temp: float | None,
 ) -> None:
-    """Every code of every codebook, also where a later window filled in again what an earlier one had."""
-    spoken, (_, duration_s, num_windows) = all_spoken[case], CASES[case]
-    assert spoken.codes.shape[1] == {12.0: 900, 16.0: 1154}[duration_s]
-    assert len(spoken.windows) == num_windows
-    fine = judge.fine(spoken.codes[:2], spoken.wanted.prompt, spoken.wanted.params, spoken.windows)
-    np.testing.assert_array_equal(spoken.codes, fine)
+    """Of 6, 12 and 15 s, with Suno's shortest and its longest prompt: also what a later window filled in again."""
+    by_length = {np.load(path)["fine_prompt"].shape[1]: path for path in prompts}
+    prompt = None if num_prompt_frames is None else by_length[num_prompt_frames]
+    params = SamplingParams(seed=5, fine_temp=fine_temp)
+    coarse = np.random.default_rng(num_frames).integers(0, 1024, (2, num_frames))
+    codes, windows = judge.filled_in(coarse, prompt, params, WHOLE)
+    assert len(windows) == num_windows
+    np.testing.assert_array_equal(codes, judge.fine(coarse, prompt, params, windows))
