@@ -36,12 +36,12 @@ PITCH_WEIGHT, VOICING_WEIGHT = 15.0, 3.0
 MEAN_LOG_PITCH = 5.05
 NUM_FEATURES = NUM_MELS + 2
 PITCH_BORDERS_HZ = {
-    "gongitsune": (BORDERS_F),
-    "kumo": (BORDERS_M),
+    "gongitsune": (110.0, 164.0, 180.0, 193.0, 202.0, 212.0, 221.0, 231.0, 244.0, 259.0, 278.0),
+    "kumo": (50.0, 73.0, 79.0, 84.0, 88.0, 91.0, 94.0, 98.0, 102.0, 108.0, 118.0),
 }
-"""Each speaker's, by which their voiced tokens fall into parts of equal size."""
+"""Each speaker's: below the first the voice is only beginning or ending; the others part voiced speech in equal shares."""
 NUM_PITCH_LEVELS = 12
-"""Level 0: no pitch; then one per interval between the borders."""
+"""Level 0: no pitch; then one from each border to the next."""
 STRESS_SIGNS = "ˈˌ"
 PAUSES = ("^", " ", ",", ".", "?", "!")
 """What is not heard: the silence before the first phone, and pauses by what stands in the text there."""
@@ -86,6 +86,7 @@ def heard_signs(phonemes: Sequence[Phoneme], is_silent: npt.NDArray[np.bool_]) -
             mark = _pause(signs, heard[first], heard[end - 1], end - first)
             if mark is not None:
                 found[first:end] = mark
+                _keep_phones(found, heard, signs, first, end)
         first = end
     return found.astype(np.int16)
 
@@ -102,13 +103,24 @@ def _phone_near(signs: Sequence[str], mark: int) -> int:
 def _pause(signs: Sequence[str], first: int, last: int, length: int) -> int | None:
     """The mark that a silence of `length` tokens, from sign `first` to `last`, stands for; None if it is a closure."""
     if first < 0:
-        return -1
+        return None
     # A mark at the very end has no time of its own.
     marks = [index for index in range(first, min(last + 2, len(signs))) if signs[index] in MARKS]
     best = next((index for index in marks if signs[index] != " "), None)
     if best is not None:
         return best if length >= MIN_PAUSE else None
     return marks[0] if marks and length >= MIN_UNMARKED_PAUSE else None
+
+
+def _keep_phones(
+    found: npt.NDArray[np.int_], heard: npt.NDArray[np.int_], signs: Sequence[str], first: int, end: int
+) -> None:
+    """Leave one token of the pause to every phone whose whole time is in it, so that each is said."""
+    mark = found[first]
+    for sign in set(heard[first:end].tolist()):
+        if signs[sign] not in MARKS and not (found == sign).any():
+            tokens = np.flatnonzero(heard == sign)
+            found[tokens[0] if sign < mark else tokens[-1]] = sign
 
 
 def sign_phones(phonemes: Sequence[Phoneme]) -> list[int]:
@@ -129,7 +141,7 @@ def semantic_tokens(
 ) -> npt.NDArray[np.int16]:
     """The phone of each token's sign, and the level of `voice` at which its pitch (one value a token) lies."""
     phones = np.array([*sign_phones(phonemes), PHONE_INDEX["^"]])[signs]  # -1: before the first
-    levels = np.where(pitch_hz > 0, 1 + np.searchsorted(PITCH_BORDERS_HZ[voice], pitch_hz), 0)
+    levels = np.searchsorted(PITCH_BORDERS_HZ[voice], pitch_hz)
     return (phones * NUM_PITCH_LEVELS + levels).astype(np.int16)
 
 
@@ -190,6 +202,7 @@ def shard_features(path: Path, folder: Path) -> None:
     for row in rows:
         start, end = row["start"], row["start"] + row["length"]
         sound, pitch_hz = speech[start:end], all_pitch_hz[start // PITCH_SAMPLES : end // PITCH_SAMPLES]
+        pitch_hz = np.where(pitch_hz < PITCH_BORDERS_HZ[row["voice"]][0], 0, pitch_hz)
         frames, tokens = np.arange(len(sound) // HOP), np.arange(len(sound) // TOKEN_SAMPLES)
         features.append(frame_features(sound, pitch_at(pitch_hz, HOP * (frames + 0.5))).astype(np.float16))
         signs = heard_signs(row["phonemes"], silent_tokens(sound, len(tokens)))

@@ -176,10 +176,18 @@ SHORT = (
 LEMMA = re.compile(r"[a-z]{4,14}")
 
 
-GAP = re.compile(r"\{(\w+)\}")
+GAP = re.compile(r"\{(\w+)\}(s\b)?")
+"""A gap, and whether its value is wanted in the plural."""
 MAX_TRIES = 4
 """At filling a gap with what the sentence does not say yet."""
 AN = re.compile(r"\b([Aa]) (?=[aeiou])(?!us[eu]|uni|eu|one?\b|once)")
+
+
+def plural(noun: str) -> str:
+    """`noun` as English regularly spells more than one of it."""
+    if re.search(r"(?:[sxz]|[cs]h)$", noun):
+        return f"{noun}es"
+    return f"{noun[:-1]}ies" if re.search(r"[^aeiou]y$", noun) else f"{noun}s"
 
 
 def reply(chance: random.Random, template: str, words: Sequence[str] = ()) -> str:
@@ -195,6 +203,7 @@ def reply(chance: random.Random, template: str, words: Sequence[str] = ()) -> st
         tries = (value(gap[1].lower()) for _ in range(MAX_TRIES))
         made = next((text for text in tries if text not in used), value(gap[1].lower()))
         used.add(made)
+        made = plural(made) if gap[2] else made
         return made[0].upper() + made[1:] if gap[1][0].isupper() else made
 
     return AN.sub(r"\1n ", GAP.sub(fill, template))

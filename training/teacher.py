@@ -16,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib import resources
+from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
@@ -40,8 +41,9 @@ MIN_PITCH_HZ = 40.0
 """What the graph says below is where nothing is voiced."""
 DURATIONS, PITCH = "/encoder/Clip_output_0", "/encoder/F0_proj/Conv_output_0"
 LOUD = 0.01
-LEAD_FRAMES, TRAIL_FRAMES = 3, 6
-"""How much of the silence before and after the sound is kept."""
+"""A frame is silent where no sample is above."""
+LEAD_FRAMES, TRAIL_FRAMES, MAX_PAUSE_FRAMES = 3, 6, 16
+"""How much silence is kept before the sound, after it, and within it. The woman pauses for up to a second."""
 MAX_SIGNS = 508
 PAUSE_POLL_S = 2.0
 
@@ -87,23 +89,38 @@ class Kokoro:
         return trimmed(signs, sound, durations, pitch_hz)
 
 
+def kept_frames(sound: Floats) -> npt.NDArray[np.bool_]:
+    """Which frames are left when silence is shortened: its middle goes, and most of it at both ends."""
+    is_silent = np.abs(sound).reshape(-1, FRAME_SAMPLES).max(axis=1) <= LOUD
+    kept = np.ones(len(is_silent), bool)
+    first = 0
+    for silent, run in groupby(is_silent.tolist()):
+        end = first + len(list(run))
+        if silent:
+            before = 0 if first == 0 else TRAIL_FRAMES if end == len(kept) else MAX_PAUSE_FRAMES // 2
+            after = LEAD_FRAMES if first == 0 else 0 if end == len(kept) else MAX_PAUSE_FRAMES // 2
+            kept[first + before : max(first + before, end - after)] = False
+        first = end
+    return kept
+
+
 def trimmed(signs: str, sound: Floats, durations: Floats, pitch_hz: Floats) -> Utterance:
-    """The utterance without most of the silence around it, its phonemes where they are heard."""
-    loud = np.flatnonzero(np.abs(sound) > LOUD)
-    if not len(loud):
+    """The utterance with its silence shortened, and its phonemes where they are heard."""
+    kept = kept_frames(sound)
+    if not (np.abs(sound) > LOUD).any():
         raise ValueError("nothing is heard")
-    first = max(0, int(loud[0]) // FRAME_SAMPLES - LEAD_FRAMES)
-    last = min(len(sound) // FRAME_SAMPLES, int(loud[-1]) // FRAME_SAMPLES + 1 + TRAIL_FRAMES)
-    kept = sound[first * FRAME_SAMPLES : last * FRAME_SAMPLES]
-    # Where each sign begins; the last lasts to the end.
-    late_starts = FRAME_SAMPLES * (np.cumsum(durations)[:-2].round().astype(int) - first)
-    borders = [int(start) for start in np.clip(late_starts - LATE_SAMPLES, 0, len(kept))] + [len(kept)]
+    short = sound.reshape(-1, FRAME_SAMPLES)[kept].ravel()
+    late_starts = FRAME_SAMPLES * np.cumsum(durations)[:-2].round().astype(int)
+    starts = np.clip(late_starts - LATE_SAMPLES, 0, len(sound) - 1)
+    frames, inside = np.divmod(starts, FRAME_SAMPLES)
+    starts = FRAME_SAMPLES * (np.cumsum(kept) - kept)[frames] + np.where(kept[frames], inside, 0)
+    borders = [*starts.tolist(), len(short)]  # the last sign lasts to the end
     phonemes = [
         (sign, start, end - start) for sign, start, end in zip(signs, borders[:-1], borders[1:], strict=True)
     ]
-    pitch_hz = pitch_hz[2 * first : 2 * last]
+    pitch_hz = pitch_hz.reshape(-1, 2)[kept].ravel()
     return Utterance(
-        sound=np.clip(np.rint(kept * 32767), -32768, 32767).astype(np.int16),
+        sound=np.clip(np.rint(short * 32767), -32768, 32767).astype(np.int16),
         pitch_hz=np.where(pitch_hz < MIN_PITCH_HZ, 0, pitch_hz).astype(np.float32),
         phonemes=phonemes,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from training.phrases import CLAUSES, PHRASES, SENTENCES
-from training.replies import CARRIERS, SHORT, TEMPLATES, reply
+from training.replies import CARRIERS, SHORT, TEMPLATES, plural, reply
 from training.sentences import (
     EVALUATION,
     EVALUATION_REPLIES,
@@ -122,6 +122,23 @@ def test_every_phrase_can_be_said(name: str) -> None:
 def test_the_article_goes_by_the_sound(written: str, made: str) -> None:
     """`an` comes before a vowel that is heard."""
     assert reply(random.Random(0), written) == made
+
+
+@pytest.mark.parametrize(
+    ("noun", "nouns"),
+    [
+        ("pharmacy", "pharmacies"),
+        ("church", "churches"),
+        ("key", "keys"),
+        ("lake", "lakes"),
+        ("bus", "buses"),
+        ("dish", "dishes"),
+        ("box", "boxes"),
+    ],
+)
+def test_a_plural_is_spelled_as_it_is_said(noun: str, nouns: str) -> None:
+    """So that the lexicon has it."""
+    assert plural(noun) == nouns
 
 
 def test_wordnets_files_are_read(wordnet: Path) -> None:

@@ -59,6 +59,23 @@ def test_most_of_the_silence_around_is_cut_and_the_pitch_with_it() -> None:
     assert utterance.pitch_hz[:4].tolist() == [0, 0, 40, 41]
 
 
+@pytest.mark.parametrize(("silent_frames", "left"), [(10, 10), (16, 16), (17, 16), (40, 16)])
+def test_a_long_pause_is_shortened_in_its_middle(silent_frames: int, left: int) -> None:
+    """What lies behind it moves up, sound, pitch and phonemes alike."""
+    sound = np.full((20 + silent_frames, FRAME_SAMPLES), 0.5, np.float32)
+    sound[10:-10] = 0
+    durations = np.array([0, 10, silent_frames, 10, 0], np.float32)
+    pitch_hz = np.repeat(np.arange(100, 120 + silent_frames, dtype=np.float32), 2)
+    utterance = teacher.trimmed("a,b", sound.ravel(), durations, pitch_hz)
+    assert len(utterance.sound) == (20 + left) * FRAME_SAMPLES
+    assert utterance.pitch_hz[::2].tolist()[-10:] == [110 + silent_frames + frame for frame in range(10)]
+    assert len(utterance.pitch_hz) == 2 * (20 + left)
+    (_, _, before), (_, pause, _), (_, after, last) = utterance.phonemes
+    assert (before, pause) == (10 * FRAME_SAMPLES - LATE_SAMPLES, 10 * FRAME_SAMPLES - LATE_SAMPLES)
+    assert after == (10 + left) * FRAME_SAMPLES - LATE_SAMPLES
+    assert after + last == len(utterance.sound)
+
+
 @pytest.mark.parametrize("signs", ["xyz", "", "a" * 509, "ab?", "ä"])
 def test_signs_that_cannot_be_said_are_refused(signs: str) -> None:
     """The error names them, or how many there may be."""
