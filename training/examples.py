@@ -80,9 +80,7 @@ def read_shard(work: Path, name: str) -> list[Spoken]:
         split(codes, frames),
         strict=True,
     )
-    return [
-        Spoken(row["text"], row["pieces"], *arrays, row["voice"]) for row, *arrays in parts
-    ]
+    return [Spoken(row["text"], row["pieces"], *arrays, row["voice"]) for row, *arrays in parts]
 
 
 def read_spoken(work: Path, *, held_out: bool = False) -> list[Spoken]:

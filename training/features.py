@@ -39,7 +39,7 @@ PITCH_BORDERS_HZ = {
     "gongitsune": (110.0, 164.0, 180.0, 193.0, 202.0, 212.0, 221.0, 231.0, 244.0, 259.0, 278.0),
     "kumo": (50.0, 73.0, 79.0, 84.0, 88.0, 91.0, 94.0, 98.0, 102.0, 108.0, 118.0),
 }
-"""Each speaker's: below the first the voice is only beginning or ending; the others part voiced speech in equal shares."""
+"""Each speaker's: below the first a voice is beginning or ending; the others part what is voiced in equal shares."""
 NUM_PITCH_LEVELS = 12
 """Level 0: no pitch; then one from each border to the next."""
 STRESS_SIGNS = "ˈˌ"

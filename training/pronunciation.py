@@ -30,9 +30,10 @@ BEFORE_VOWELS = {"the": ["ð", "i"], "to": ["t", "ʊ"]}
 ARTICLE = {"a": ["ɐ"]}
 """Kokoro's front end has a sign of its own for this word."""
 ESPEAK_SIGNS = (
-    ("aɪ", "I"), ("aʊ", "W"), ("eɪ", "A"), ("oʊ", "O"), ("ɔɪ", "Y"), ("tʃ", "ʧ"), ("dʒ", "ʤ"), ("ɜːɹ", "ɜɹ"), ("ɜː", "ɜɹ"),
-    ("ɚ", "əɹ"), ("n̩", "ᵊn"), ("l̩", "ᵊl"), ("ɐ", "ə"), ("ɾ", FLAP), ("ʔ", "t"), ("r", "ɹ"), ("x", "k"), ("ç", "k"),
-    ("e", "A"), ("o", "O"), ("a", "æ"), ("ɬ", "l"), ("ʲ", ""), ("ː", ""), ("̃", ""),
+    ("aɪ", "I"), ("aʊ", "W"), ("eɪ", "A"), ("oʊ", "O"), ("ɔɪ", "Y"), ("tʃ", "ʧ"), ("dʒ", "ʤ"),
+    ("ɜːɹ", "ɜɹ"), ("ɜː", "ɜɹ"), ("ɚ", "əɹ"), ("n̩", "ᵊn"), ("l̩", "ᵊl"), ("ɐ", "ə"), ("ɾ", FLAP),
+    ("ʔ", "t"), ("r", "ɹ"), ("x", "k"), ("ç", "k"), ("e", "A"), ("o", "O"), ("a", "æ"), ("ɬ", "l"),
+    ("ʲ", ""), ("ː", ""), ("̃", ""),
 )  # fmt: skip
 """espeak's American phonemes in Kokoro's signs, applied in this order."""
 PIECE = re.compile(r"[a-z']+|[^a-z']+")
@@ -55,8 +56,10 @@ def word_signs(phones: Sequence[str]) -> list[str]:
         after = phones[index + 1] if index + 1 < len(phones) else ""
         if is_vowel(phone):
             signs = UNSTRESSED_SIGNS if phone[-1] == "0" else VOWEL_SIGNS
-            is_syllabic = phone == "AH0" and before and not is_vowel(before) and phones[index + 1 :] in (["L"], ["N"])
-            made.append("ᵊ" if is_syllabic else STRESS_SIGNS[phone[-1]] + signs[phone[:-1]])
+            is_weak = (
+                phone == "AH0" and before and not is_vowel(before) and phones[index + 1 :] in (["L"], ["N"])
+            )
+            made.append("ᵊ" if is_weak else STRESS_SIGNS[phone[-1]] + signs[phone[:-1]])
             # The sign of this vowel ends in an r of its own.
             if made[-1].endswith("ɹ") and after == "R":
                 made[-1] = made[-1][:-1]
@@ -83,7 +86,8 @@ def text_signs(text: str, lexicon: Mapping[str, str], guess: Callable[[str], str
         elif not phones[index]:
             made.append([guess(piece.strip("'"))])
         else:
-            following = phones[index + 2] if pieces[index + 1 : index + 2] == [" "] and index + 2 < len(pieces) else []
+            is_close = pieces[index + 1 : index + 2] == [" "]
+            following = phones[index + 2] if is_close and index + 2 < len(pieces) else []
             changed = BEFORE_VOWELS.get(piece) if following and is_vowel(following[0]) else ARTICLE.get(piece)
             made.append(changed or word_signs(phones[index]))
     return made

@@ -11,7 +11,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from streamer.text.normalize import normalize
 from training.phrases import PHRASES
 
 NAMES = (

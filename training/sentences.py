@@ -24,10 +24,12 @@ EXAMPLE_WORDS, DEFINITION_WORDS, MAX_WORDS = range(3, 15), range(5, 31), 45
 MAX_SENTENCES = 5
 """Of a reply, each a line of its own."""
 PARTS_OF_SPEECH = ("adj", "adv", "noun", "verb")
-EVALUATION, EVALUATION_REPLIES = (Path(__file__).with_name(f"eval_{kind}.txt") for kind in ("sentences", "replies"))
+EVALUATION, EVALUATION_REPLIES = (
+    Path(__file__).with_name(f"eval_{kind}.txt") for kind in ("sentences", "replies")
+)
 JOINTS = (
-    ", and ", ", but ", ", because ", ", so ", ", while ", ", although ", " and ", " when ", "; ", ", or ", ", and then ",
-    " before ", ", which is why ", ". ", "! ", " until ", ", yet ", ": ", "... ", " - ",
+    ", and ", ", but ", ", because ", ", so ", ", while ", ", although ", " and ", " when ", "; ", ", or ",
+    ", and then ", " before ", ", which is why ", ". ", "! ", " until ", ", yet ", ": ", "... ", " - ",
 )  # fmt: skip
 DEFINITIONS = (
     "{Lemma} is {gloss}.",
@@ -37,7 +39,18 @@ DEFINITIONS = (
     "By {lemma} I mean {gloss}, {reason}.",
     "{Name} calls it {lemma}: {gloss}.",
 )
-VERB_DEFINITIONS = ("To {lemma} is to {gloss}.", "When you {lemma}, you {gloss}.", "Can you {lemma}? That is, {gloss}?")
+VERB_DEFINITIONS = (
+    "To {lemma} is to {gloss}.",
+    "When you {lemma}, you {gloss}.",
+    "Can you {lemma}? That is, {gloss}?",
+)
+
+
+class Gaps(dict[str, str]):
+    """Fills some gaps of a template and leaves the others."""
+
+    def __missing__(self, name: str) -> str:
+        return "{" + name + "}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +97,11 @@ def wordnet_definitions(folder: Path) -> list[tuple[str, str, str]]:
             data, _, gloss = line.partition(" | ")
             lemma = data.split(" ")[4] if gloss else ""
             meaning = " ".join(re.sub(r"\([^)]*\)", " ", gloss.split(";")[0]).split())
-            if LEMMA.fullmatch(lemma) and PLAIN.fullmatch(meaning) and len(meaning.split()) in DEFINITION_WORDS:
+            if (
+                LEMMA.fullmatch(lemma)
+                and PLAIN.fullmatch(meaning)
+                and len(meaning.split()) in DEFINITION_WORDS
+            ):
                 found.append((part_of_speech, lemma.replace("_", " "), meaning))
     return found
 
@@ -136,7 +153,9 @@ class Texts:
         """What a word means."""
         part_of_speech, lemma, gloss = next(self._definitions)
         template = self._chance.choice(VERB_DEFINITIONS if part_of_speech == "verb" else DEFINITIONS)
-        made = reply(self._chance, template.replace("{gloss}", gloss).replace("{lemma}", lemma).replace("{Lemma}", lemma.capitalize()))
+        made = reply(
+            self._chance, template.format_map(Gaps(gloss=gloss, lemma=lemma, Lemma=lemma.capitalize()))
+        )
         return [made]
 
     def carrier(self) -> list[str]:

@@ -30,7 +30,9 @@ def spoken(num_tokens: int, seed: int, speaker: str = "kumo", first_code: int = 
     chance = np.random.default_rng(seed)
     semantic = chance.integers(0, NUM_SEMANTIC, num_tokens).astype(np.int16)
     codes = chance.integers(first_code, 1024, (8, num_tokens * 3 // 2)).astype(np.int16)
-    return Spoken(f"sentence {seed}", [[""], [""], [""]], semantic, np.zeros(num_tokens, np.int16), codes, speaker)
+    return Spoken(
+        f"sentence {seed}", [[""], [""], [""]], semantic, np.zeros(num_tokens, np.int16), codes, speaker
+    )
 
 
 def test_the_recipe_fits_itself() -> None:

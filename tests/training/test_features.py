@@ -79,13 +79,19 @@ def test_silence_is_measured_against_the_sentence() -> None:
 
 def test_a_stress_mark_is_its_vowels() -> None:
     """Its time too; a weak vowel has none, and signs that are heard alike are one phone."""
-    found = sign_phones(phonemes(("b", 1), ("ˈ", 1), ("A", 1), ("k", 1), ("ˌ", 1), ("ə", 1), ("ᵊ", 1), ("—", 1)))
+    found = sign_phones(
+        phonemes(("b", 1), ("ˈ", 1), ("A", 1), ("k", 1), ("ˌ", 1), ("ə", 1), ("ᵊ", 1), ("—", 1))
+    )
     assert [PHONES[phone] for phone in found] == ["b", "ˈA", "ˈA", "k", "ə", "ə", "ə", ","]
 
 
 def test_every_sign_that_the_teacher_is_asked_for_is_a_phone() -> None:
     """Also with stress."""
-    signs = {*CONSONANT_SIGNS.values(), *"".join([*VOWEL_SIGNS.values(), *UNSTRESSED_SIGNS.values()]), *"Tɐᵊ.,?!;:—… "}
+    signs = {
+        *CONSONANT_SIGNS.values(),
+        *"".join([*VOWEL_SIGNS.values(), *UNSTRESSED_SIGNS.values()]),
+        *"Tɐᵊ.,?!;:—… ",
+    }
     for sign in signs:
         (phone,) = sign_phones([(sign, 0, 1)])
         assert PHONES[phone] == features.SAME_PHONES.get(sign, sign)
@@ -93,7 +99,7 @@ def test_every_sign_that_the_teacher_is_asked_for_is_a_phone() -> None:
 
 @pytest.mark.parametrize("voice", PITCH_BORDERS_HZ)
 def test_pitch_is_counted_from_the_speakers_own(voice: str) -> None:
-    """Level 0 is unvoiced or nearly so, then one for each part of the speaker's range, from the lowest to the highest."""
+    """Level 0 is unvoiced or nearly so, then one for each part of the speaker's range, from the lowest up."""
     borders = PITCH_BORDERS_HZ[voice]
     assert len(borders) == NUM_PITCH_LEVELS - 1
     assert list(borders) == sorted(borders)
@@ -118,7 +124,14 @@ def test_a_shard_becomes_tokens_and_frames(tmp_path: Path) -> None:
     length = 50 * TOKEN_SAMPLES
     times = np.arange(length) / features.SAMPLE_RATE_HZ
     sound = np.sin(2 * np.pi * 100 * times) * (times > 2 / 50)
-    row = {"text": "E.", "paragraph": 0, "voice": "kumo", "length": length, "pieces": [["ˈi"], ["."]], "phonemes": said}
+    row = {
+        "text": "E.",
+        "paragraph": 0,
+        "voice": "kumo",
+        "length": length,
+        "pieces": [["ˈi"], ["."]],
+        "phonemes": said,
+    }
     rows = [row | {"start": 0}, row | {"start": length, "voice": "gongitsune"}]
     (tmp_path / "00000.json").write_text(json.dumps(rows))
     np.savez(
@@ -133,13 +146,15 @@ def test_a_shard_becomes_tokens_and_frames(tmp_path: Path) -> None:
     assert made["tokens"].tolist() == [50, 50]
     assert made["frames"].tolist() == [75, 75]
     extra = made["features"][:, NUM_MELS:]
-    assert extra[0] == pytest.approx([PITCH_WEIGHT * (np.log(100) - MEAN_LOG_PITCH), VOICING_WEIGHT], abs=0.01)
-    assert extra[-1] == pytest.approx([PITCH_WEIGHT * (np.log(200) - MEAN_LOG_PITCH), VOICING_WEIGHT], abs=0.01)
+    assert extra[0] == pytest.approx(
+        [PITCH_WEIGHT * (np.log(100) - MEAN_LOG_PITCH), VOICING_WEIGHT], abs=0.01
+    )
+    assert extra[-1] == pytest.approx(
+        [PITCH_WEIGHT * (np.log(200) - MEAN_LOG_PITCH), VOICING_WEIGHT], abs=0.01
+    )
     phones = [PHONES[token // NUM_PITCH_LEVELS] for token in made["semantic"][:50]]
     assert phones == ["^"] * 2 + ["ˈi"] * 48
     assert made["places"][:50].tolist() == [0] * 5 + [1] * 45
     assert sorted(path.name for path in folder.iterdir()) == ["00000.npz"]
     (tmp_path / "00000.json").write_text("no rows")
     shard_features(tmp_path / "00000.json", folder)
-
-

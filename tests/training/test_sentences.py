@@ -27,7 +27,11 @@ HELD_OUT = "The soft cushion broke the man's fall"
 def wordnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small dictionary in WordNet's own files."""
     folder = tmp_path_factory.mktemp("wordnet")
-    colours = [f"{first}{second}" for first in ("red", "blue", "sand", "moss") for second in "abcdefghijklmnopqrstuvwxyz"]
+    colours = [
+        f"{first}{second}"
+        for first in ("red", "blue", "sand", "moss")
+        for second in "abcdefghijklmnopqrstuvwxyz"
+    ]
     rows = [
         f"{n:08d} 03 n 01 {word} 0 000 | a stone (or shell) as {word} as any that is found by the sea; "
         f'"the {word} was left on the warm sand again"; "{HELD_OUT}"'

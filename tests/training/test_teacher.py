@@ -1,4 +1,4 @@
-"""The teacher's shards say what was spoken, by whom, and where each phone lies; a stopped run loses none that is whole."""
+"""The teacher's shards say what was spoken, by whom, and where each phone lies; a stopped run loses no whole one."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ FRAMES_OF = {0: 10, 1: 4, 2: 5, 3: 6, 4: 8, 5: 3, 6: 2}
 STYLE = np.zeros((510, 1, 256), np.float32)
 
 
-def graph(ids: Sequence[int], style: Floats) -> tuple[Floats, Floats, Floats]:
-    """A second of silence about a tone; each sign has its own length, each frame its own pitch."""
+def graph(ids: Sequence[int], _: Floats) -> tuple[Floats, Floats, Floats]:
+    """A tone within silence; each sign has its own length, each frame its own pitch."""
     durations = np.array([FRAMES_OF[id_] for id_ in ids], np.float32)
     num_frames = int(durations.sum())
     sound = np.zeros(num_frames * FRAME_SAMPLES, np.float32)

@@ -50,7 +50,13 @@ def write_speech(work: Path) -> None:
             starts = np.cumsum(lengths) - lengths
             phonemes = list(zip(SIGNS, starts.tolist(), lengths.tolist(), strict=True))
             start = sum(map(len, sounds[:-1]))
-            row = {"text": "Hello.", "paragraph": 0, "voice": voice, "start": start, "length": len(sounds[-1])}
+            row = {
+                "text": "Hello.",
+                "paragraph": 0,
+                "voice": voice,
+                "start": start,
+                "length": len(sounds[-1]),
+            }
             rows.append(row | {"pieces": PIECES, "phonemes": phonemes})
         sound = np.concatenate(sounds)
         pitch_hz = np.full(len(sound) // teacher.PITCH_SAMPLES, PITCH_HZ[voice], np.float32)
