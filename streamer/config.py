@@ -124,14 +124,7 @@ class LimitsConfig:
         10.0, "a client that takes nothing for so long is dropped", minimum=0.1, maximum=300
     )
     drain_timeout_s: float = option(30.0, "time to finish speaking when stopped", minimum=0, maximum=3600)
-    send_buffer_bytes: int = option(
-        65_536, "the kernel's send buffer of a connection", minimum=4096, maximum=4_194_304
-    )
-    max_write_buffer_bytes: int = option(
-        1_048_576, "unsent bytes at which a connection is cut", minimum=65_536, maximum=67_108_864
-    )
     ping_interval_s: float = option(20.0, "seconds between keepalive pings", minimum=1, maximum=600)
-    ping_timeout_s: float = option(20.0, "seconds to answer such a ping", minimum=1, maximum=600)
 
 
 @dataclass(frozen=True, slots=True)

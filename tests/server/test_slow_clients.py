@@ -1,4 +1,4 @@
-"""Who takes nothing harms only himself: a client that never reads, beside others, over a real engine."""
+"""A client that takes nothing harms no other: one that never reads, beside others, over a real engine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import socket
 import time
 from pathlib import Path
 
+import pytest
+
 from streamer.backends.local import LocalSynthesizer
+from streamer.server import connection
 from tests.fakes.speaking_model import save_speaking_model
 from tests.server.speaking import configured, connected, eventually, figure, serving
 
@@ -15,9 +18,12 @@ SENTENCE = "deaf bead. "
 """0.4 s of sound."""
 
 
-async def test_a_client_that_never_reads_holds_nobody_up_and_is_dropped(tmp_path: Path) -> None:
-    """While its writes are stuck another hears his utterance at its own pace; then it is cut and its slots are free."""
-    config = configured(write_timeout_s=STUCK_S, send_buffer_bytes=4096)
+async def test_a_client_that_never_reads_delays_no_other_and_is_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While its writes are stuck another hears an utterance at its pace; then it is cut and its slots are free."""
+    monkeypatch.setattr(connection, "SEND_BUFFER_BYTES", 4096)
+    config = configured(write_timeout_s=STUCK_S)
     synthesizer = LocalSynthesizer.load(save_speaking_model(tmp_path), num_slots=3)
     async with serving(synthesizer, config) as server:
         sock = socket.socket()
@@ -40,4 +46,4 @@ async def test_a_client_that_never_reads_holds_nobody_up_and_is_dropped(tmp_path
             await eventually(
                 lambda: not figure(server, "tts_slots_used") and not figure(server, "tts_listeners")
             )
-            unread.connection.transport.abort()  # who does not read does not see the end either
+            unread.connection.transport.abort()  # a client that does not read does not see the end either
