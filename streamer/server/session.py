@@ -16,7 +16,6 @@ from websockets.exceptions import ConnectionClosed
 
 from streamer.audio.packets import PacketEncoder
 from streamer.errors import AuthenticationError, IdleTimeoutError, OverloadedError, StreamerError
-from streamer.server.connection import HttpOrWebSocketConnection
 from streamer.server.flow_control import ByteBudget, Outbox, SlowClientError, size_bytes
 from streamer.server.native import messages
 from streamer.server.native.decoding import Framing, read_query
@@ -26,6 +25,7 @@ from streamer.server.native.replies import error_message, greeting, unknown_fiel
 from streamer.server.service import Service
 from streamer.server.speaker import Speaker
 from streamer.server.utterance import Utterance
+from streamer.server.websocket import WebSocket
 
 logger = logging.getLogger(__name__)
 GOING_AWAY_BEFORE_S = 60.0
@@ -56,7 +56,7 @@ class Session:
 
     def __init__(
         self,
-        connection: HttpOrWebSocketConnection,
+        connection: WebSocket,
         service: Service,
         *,
         address: str,
@@ -103,26 +103,24 @@ class Session:
         """Serve the client until either side has had enough."""
         started_s = time.monotonic()
         over = SessionClosed(1000, "")
-        with contextlib.ExitStack() as self._shares:
-            self._shares.enter_context(self._service.admission.share(self._owner))
-            try:
-                async with asyncio.TaskGroup() as self._tasks:
-                    self._tasks.create_task(self._outbox.write(self._connection))
-                    self._tasks.create_task(self._end_when_asked())
-                    self._tasks.create_task(self._watch_the_clock())
-                    self._tasks.create_task(self._expect_auth())
-                    await self._greet()
-                    await self._read()
-            except* SessionClosed as ended:
-                over = _first(ended)
-            except* SlowClientError:
-                self._service.metrics.slow_clients_closed.inc()
-                over = SessionClosed(4408, "the client reads too slowly")
-            except* ConnectionClosed:
-                pass
-            finally:
-                for utterance in self._protocol.open.values():
-                    utterance.permit.release()
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                self._tasks.create_task(self._outbox.write(self._connection))
+                self._tasks.create_task(self._end_when_asked())
+                self._tasks.create_task(self._watch_the_clock())
+                self._tasks.create_task(self._expect_auth())
+                await self._greet()
+                await self._read()
+        except* SessionClosed as ended:
+            over = _first(ended)
+        except* SlowClientError:
+            self._service.metrics.slow_clients_closed.inc()
+            over = SessionClosed(4408, "the client reads too slowly")
+        except* ConnectionClosed:
+            pass
+        finally:
+            for utterance in self._protocol.open.values():
+                utterance.permit.release()
         await self._connection.close(over.code, over.reason.encode()[:_REASON_BYTES].decode(errors="ignore"))
         self._service.metrics.session_seconds.observe(time.monotonic() - started_s)
         logger.info("session over", extra={"session_id": self.id, "close_code": self._connection.close_code})
@@ -237,7 +235,6 @@ class Session:
         if key_name is None:
             return False
         self._owner = key_name
-        self._shares.enter_context(self._service.admission.share(key_name))
         return True
 
     def _read_query(self) -> list[messages.ServerMessage]:

@@ -510,11 +510,10 @@ async def test_an_utterance_accepted_after_refusals_ends() -> None:
         assert (await client.until("done", id="a"))["reason"] == "completed"
 
 
-async def test_a_client_that_reads_nothing_is_dropped() -> None:
+async def test_a_client_that_reads_nothing_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Writes that stall for too long cut the connection."""
-    config = configured(
-        write_timeout_s=0.2, send_buffer_bytes=4096, max_audio_s=3600.0, speech={"lead_ms": None}
-    )
+    monkeypatch.setattr("streamer.server.connection.SEND_BUFFER_BYTES", 4096)
+    config = configured(write_timeout_s=0.2, max_audio_s=3600.0, speech={"lead_ms": None})
     async with running(config, FakeSynthesizer(ms_per_char=2000.0, chunk_ms=2000)) as server:
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -295,11 +295,10 @@ def test_the_protocol_never_raises(admission: Admission, frames: list[str | byte
     from streamer.server.native.messages import encode
 
     defaults = StreamDefaults.of_server(FakeSynthesizer().info, SpeechConfig())
-    with admission.share("x"):
-        protocol = Protocol(defaults, LimitsConfig(), admit=lambda: admission.admit("x"))
-        for frame in frames:
-            for action in protocol.receive(frame):
-                if isinstance(action, Send):
-                    encode(action.message)
-        for utterance in protocol.open.values():
-            utterance.permit.release()
+    protocol = Protocol(defaults, LimitsConfig(), admit=lambda: admission.admit("x"))
+    for frame in frames:
+        for action in protocol.receive(frame):
+            if isinstance(action, Send):
+                encode(action.message)
+    for utterance in protocol.open.values():
+        utterance.permit.release()
