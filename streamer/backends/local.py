@@ -28,11 +28,11 @@ from streamer.errors import (
     TextTooLongError,
 )
 from streamer.models.files.checkpoint import LoadedModel, load_model
-from streamer.sampling import check_windows
+from streamer.sampling import CoarseLimits, SamplingParams, check_windows
 from streamer.stages.chain import build_stages, semantic_cap
 from streamer.stages.memory import MemoryPlan, free_memory, plan_memory
 from streamer.stages.sentence import SentencePrompt, SentenceWork
-from streamer.synthesis import CoarseLimits, Health, ModelInfo, PcmChunk, SamplingParams, SentenceRequest
+from streamer.synthesis import Health, ModelInfo, PcmChunk, SentenceRequest
 from streamer.text.tokens.tokenizer import Tokenizer, load_model_tokenizer
 from streamer.voices.library import VoiceLibrary, voice_directories
 
@@ -202,13 +202,14 @@ class LocalSynthesizer:
         death = self._engine.death
         if death is not None:
             return Health(alive=False, ready=False, reason=death.message)
-        return Health(alive=True, ready=self._is_ready, engine=figures(self._engine))
-
-    def expected_speed(self) -> float | None:
-        """For one listener more than there are now."""
         capacity = self._engine.capacity
         load = capacity.load(capacity.num_present + 1)
-        return None if load is None else 1 / max(load, 1e-6)
+        return Health(
+            alive=True,
+            ready=self._is_ready,
+            engine=figures(self._engine),
+            expected_speed=None if load is None else 1 / max(load, 1e-6),
+        )
 
     async def start(self) -> None:
         """Record steps, start the engine, speak a word to nobody, and return once its first sound was made.

@@ -19,6 +19,7 @@ from streamer.server.admission import Admission, ApiKeys, Place
 from streamer.server.connection import MAX_UNSENT_BYTES, READ_BYTES, Connection
 from streamer.server.http_connection import Host, HttpConnection
 from streamer.server.native.messages import PROTOCOL
+from streamer.server.native.protocol import create_protocol
 from streamer.server.native.replies import package_version
 from streamer.server.routes import add_lists, add_player, add_probes
 from streamer.server.routing import Routes, WebSocketRoute
@@ -79,6 +80,11 @@ class Server:
     def num_connections(self) -> int:
         """The connections that are open, whatever is spoken over them."""
         return len(self._connections)
+
+    @property
+    def num_sessions(self) -> int:
+        """The connections over which a session runs."""
+        return len(self._sessions)
 
     @property
     def is_ready(self) -> bool:
@@ -218,14 +224,9 @@ class Server:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("an unexpected error", exc_info=error)
 
-    async def _serve_session(self, websocket: WebSocket, upgrade: Upgrade, _route: WebSocketRoute) -> None:
-        session = Session(
-            websocket,
-            self._service,
-            address=upgrade.address,
-            key_name=upgrade.key_name,
-            query=upgrade.query,
-        )
+    async def _serve_session(self, websocket: WebSocket, upgrade: Upgrade, route: WebSocketRoute) -> None:
+        protocol = route.create_protocol(upgrade, self._service)
+        session = Session(websocket, self._service, upgrade, protocol)
         self._sessions.add(session)
         try:
             with self.metrics.connections.track_inprogress():
@@ -238,5 +239,5 @@ class Server:
         add_player(routes)
         add_probes(routes, self._service, lambda: self.is_ready)
         add_lists(routes, self._service, lambda: self._is_warm)
-        routes.websocket(STREAM_PATH, None, subprotocols=(PROTOCOL,), key_may_follow=True)  # type: ignore[arg-type]
+        routes.websocket(STREAM_PATH, create_protocol, subprotocols=(PROTOCOL,), key_may_follow=True)
         return routes

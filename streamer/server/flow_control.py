@@ -28,7 +28,7 @@ class PlaybackClock:
     """
 
     def __init__(self, lead_ms: int | None, now_s: Clock = time.monotonic) -> None:
-        self._lead_ms = lead_ms
+        self.lead_ms = lead_ms
         self._now_s = now_s
         self._zero_s: float | None = None  # when position 0 was heard, or would have been
         self._earliest_s: float | None = None  # not before the utterance before this one is over
@@ -37,7 +37,7 @@ class PlaybackClock:
 
     @property
     def is_paced(self) -> bool:
-        return self._lead_ms is not None
+        return self.lead_ms is not None
 
     @property
     def position_ms(self) -> float:
@@ -66,9 +66,9 @@ class PlaybackClock:
 
     def wait_s(self, start_ms: float, end_ms: float) -> float:
         """How long the packet from `start_ms` to `end_ms` has to wait before it may leave."""
-        if self._lead_ms is None:
+        if self.lead_ms is None:
             return 0.0
-        return max(0.0, min(start_ms, end_ms - self._lead_ms) - self.position_ms) / 1000
+        return max(0.0, min(start_ms, end_ms - self.lead_ms) - self.position_ms) / 1000
 
     async def until_due(self, start_ms: float, end_ms: float) -> bool:
         """Return when that packet may leave, which a report of the listener may bring nearer.
@@ -79,7 +79,7 @@ class PlaybackClock:
         has_waited = False
         while (wait_s := self.wait_s(start_ms, end_ms)) > 0:
             due_s = loop.time() + wait_s
-            rested_s = due_s + min(REST_MS, (self._lead_ms or 0) / 4) / 1000
+            rested_s = due_s + min(REST_MS, (self.lead_ms or 0) / 4) / 1000
             self._moved.clear()
             timer = loop.call_at(max(due_s, rested_s // BEAT_S * BEAT_S), self._moved.set)
             try:
@@ -114,7 +114,7 @@ class SlowClientError(Exception):
 
 
 class Writable(Protocol):
-    """The part of `listener.HttpOrWebSocketConnection` that the outbox writes to."""
+    """The part of `connection.HttpOrWebSocketConnection` that the outbox writes to."""
 
     @property
     def transport(self) -> asyncio.Transport: ...

@@ -6,16 +6,14 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Final, Literal
+from typing import Final, Literal
 from urllib.parse import unquote
 
 from streamer.server.access import Credentials, read_bearer
+from streamer.server.client_protocol import CreateProtocol
 from streamer.server.http import Exchange, RefusedError, refusal
-from streamer.server.service import Service
-from streamer.server.upgrade import Upgrade
 
 Handle = Callable[[Exchange], Awaitable[None]]
-CreateProtocol = Callable[[Upgrade, Service], Any]
 Access = Literal["key", "public", "probe"]
 """Who is answered: clients with a key, where keys are required; everybody; or everybody, even by a full server."""
 _PARAMETER: Final = re.compile(r"\{(\w+)(:path)?\}")

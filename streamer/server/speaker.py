@@ -1,4 +1,4 @@
-"""Speaks one utterance: the pipeline's events become paced frames, and in the end one `done`."""
+"""Speaks one utterance: the protocol's wire makes frames of the pipeline's events, and in the end one `done`."""
 
 from __future__ import annotations
 
@@ -6,214 +6,168 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from typing import Final
 
-from streamer.audio.packets import PacketEncoder
+from streamer.audio.packets import Packet, PacketEncoder
 from streamer.errors import InternalError, StreamerError
+from streamer.server.admission import Permit
 from streamer.server.flow_control import Outbox
-from streamer.server.native import messages
-from streamer.server.native.framing import END_OF_UTTERANCE, FIRST_OF_SENTENCE, audio_frame
-from streamer.server.native.replies import event_message, failure, held_back
+from streamer.server.service import Service
 from streamer.server.utterance import Utterance
-from streamer.speech.events import (
-    AudioPacket,
-    Flushed,
-    PlaybackDelayed,
-    SentenceEnded,
-    SentenceStarted,
-    SpeechEnded,
-    SpeechEvent,
-    SpeechWarning,
-    WordTimes,
-)
+from streamer.server.wire import Frame, Outcome, Reason, Wire
+from streamer.speech.events import SentenceStarted, SpeechEnded, SpeechEvent
 from streamer.speech.pipeline import speak
 from streamer.speech.safe_start import start_safely
-from streamer.synthesis import Synthesizer
-from streamer.telemetry.metrics import Metrics
-from streamer.text.capabilities import find_unsupported
 
 logger = logging.getLogger(__name__)
-_SAMPLES_PER_MS = 48
-_OUTCOMES = {"completed": "ok", "truncated": "truncated", "cancelled": "cancelled", "failed": "error"}
+_SAMPLES_PER_MS: Final = 48
+_OUTCOME_LABELS: Final = {
+    "completed": "ok",
+    "truncated": "truncated",
+    "cancelled": "cancelled",
+    "failed": "error",
+}
 
 
 class Speaker:
-    """Runs one utterance: every way out of `run` sends exactly one `done`, unless the connection is gone."""
+    """Runs one utterance. Every way out of `run` sends exactly one `done`, unless the connection is gone."""
 
     def __init__(
         self,
         utterance: Utterance,
+        wire: Wire,
         encoder: PacketEncoder,
-        synthesizer: Synthesizer,
+        permit: Permit,
+        service: Service,
         outbox: Outbox,
-        metrics: Metrics,
-        *,
-        is_framed: bool,
         session_id: str,
     ) -> None:
-        self._who = {"session_id": session_id, "utterance_id": utterance.id}
-        self._utterance = utterance
+        self.utterance = utterance
+        self.permit = permit
+        self._wire = wire
         self._encoder = encoder
-        self._synthesizer = synthesizer
+        self._synthesizer = service.synthesizer
+        self._metrics = service.metrics
         self._outbox = outbox
-        self._metrics = metrics
-        self._is_framed = is_framed
-        self._sequence = 0
+        self._log_fields = {"session_id": session_id, "utterance_id": utterance.id}
+        self._speaking: asyncio.Task[None] | None = None
+        self._error: StreamerError | None = None
+        self._ended: SpeechEnded | None = None
+        self._num_sentences = 0
         self._num_packets = 0
         self._audio_ms = 0
         self._first_audio_ms: int | None = None
-        self._ended: SpeechEnded | None = None
-        self._warned: set[str] = set()
-        self._text_known_s = 0.0  # of the sentence that is being sent
+        self._text_ready_s = 0.0  # of the sentence that is being sent
+
+    def stop(self, error: StreamerError | None = None) -> None:
+        """End the utterance now: `failed` if there is an error, otherwise `cancelled`. Idempotent."""
+        if not self.utterance.was_stopped:
+            self.utterance.was_stopped = True
+            self._error = error
+            if self._speaking is not None:
+                self._speaking.cancel()
 
     async def run(self) -> None:
         """Speak to the end, or until stopped."""
-        outcome = "client_gone"
+        label = "client_gone"
         try:
-            reason, error = await self._speak_until_stopped()
-            outcome = _OUTCOMES[reason]
-            if error is not None:
+            if not self.utterance.was_stopped:
+                async with asyncio.TaskGroup() as tasks:
+                    self._speaking = tasks.create_task(self._speak_or_fail())
+            outcome = self._outcome()
+            label = _OUTCOME_LABELS[outcome.reason]
+            if (error := outcome.error) is not None:
                 self._metrics.errors.labels(error.code).inc()
-                logger.warning(
-                    "utterance failed", extra=self._who | {"code": error.code, "reason": error.message}
-                )
-            await self._outbox.put(messages.encode(self._done(reason, error)))
+                fields = {"code": error.code, "reason": error.message}
+                logger.warning("utterance failed", extra=self._log_fields | fields)
+            await self._send(self._wire.done(self.utterance, outcome))
         finally:
-            utterance = self._utterance
-            utterance.permit.release()
-            self._metrics.utterance_ended(
-                outcome, audio_ms=self._audio_ms, num_chars=utterance.num_spoken_chars
-            )
+            self.permit.release()
+            num_chars = self.utterance.num_begun_chars
+            self._metrics.utterance_ended(label, audio_ms=self._audio_ms, num_chars=num_chars)
 
-    async def _speak_until_stopped(self) -> tuple[messages.Reason, StreamerError | None]:
-        utterance = self._utterance
+    async def _speak_or_fail(self) -> None:
         try:
-            # A time-out that never comes by itself: `Utterance.stop` sets it to now.
-            async with asyncio.timeout(None) as utterance.scope:
-                if utterance.stopped_by is None:
-                    await self._speak()
+            await self._speak()
         except StreamerError as error:
-            return "failed", error
-        except Exception as error:
-            if utterance.stopped_by is None or not isinstance(error, TimeoutError):
-                logger.exception("an unexpected error", extra=self._who)
-                return "failed", InternalError("the utterance failed; the server's log says why")
-        finally:
-            utterance.scope = None
-        if isinstance(utterance.stopped_by, StreamerError):
-            return "failed", utterance.stopped_by
-        if utterance.stopped_by is not None and self._ended is None:
-            return "cancelled", None
-        return ("truncated" if self._ended is not None and self._ended.truncated else "completed"), None
+            self._error = error
+        except Exception:
+            logger.exception("an unexpected error", extra=self._log_fields)
+            self._error = InternalError("the utterance failed; the server's log says why")
 
     async def _speak(self) -> None:
-        utterance = self._utterance
-        await utterance.permit.wait()
+        utterance = self.utterance
+        await self.permit.wait()
         events: AsyncGenerator[SpeechEvent, None] = speak(
             utterance.feed, self._synthesizer, utterance.settings, self._encoder
         )
-        if utterance.settings.starts_safely:
-            events = start_safely(events, utterance.feed, self._synthesizer.expected_speed())
+        if utterance.starts_safely:
+            events = start_safely(events, utterance.feed, self._synthesizer.health().expected_speed)
         async with contextlib.aclosing(events):
             async for event in events:
-                while (before := utterance.after) is not None:
-                    await before.sent.wait()
-                    if before.stopped_by is None:
-                        utterance.clock.begin_after(before.clock)
-                    utterance.after = before.after  # unless it left the line before its turn: None
-                if isinstance(event, AudioPacket):
+                await utterance.wait_for_turn()
+                if isinstance(event, Packet):
                     await self._send_packet(event)
+                elif isinstance(event, SpeechEnded):
+                    self._ended = event
+                    self._audio_ms = event.audio_ms
                 else:
                     await self._tell(event)
 
-    async def _send_packet(self, packet: AudioPacket) -> None:
-        """Wait until the listener is near enough, then send."""
-        if not packet.payload and not self._is_framed:
+    async def _send_packet(self, packet: Packet) -> None:
+        """Wait until the client is near enough to the end of what it has, then send."""
+        clock = self.utterance.clock
+        frames = self._wire.packet(self.utterance, packet)
+        if not frames:
             return
-        utterance, clock = self._utterance, self._utterance.clock
         start_ms = max(0.0, packet.timestamp / _SAMPLES_PER_MS)
         end_ms = (packet.timestamp + packet.duration) / _SAMPLES_PER_MS
         was_in_time = await clock.until_due(start_ms, end_ms)
-        payload = packet.payload
-        if self._is_framed:
-            flags = FIRST_OF_SENTENCE * packet.is_first | END_OF_UTTERANCE * packet.is_last
-            payload = audio_frame(flags, utterance.stream, self._sequence, packet.timestamp, payload)
-        await self._outbox.put(payload)
-        self._sequence += 1
+        await self._send(frames)
         self._num_packets += 1
         self._audio_ms = max(self._audio_ms, round(end_ms))
         dry_s = clock.sent(start_ms, end_ms)
-        # Who waits for a writer's next words hears a pause of the writer, not one of ours.
-        is_ours = clock.is_paced and not was_in_time and self._text_known_s <= time.monotonic() - dry_s
+        # A client that waits for its writer's next words hears a pause of the writer, not one of ours.
+        is_ours = clock.is_paced and not was_in_time and self._text_ready_s <= time.monotonic() - dry_s
         if dry_s > 0 and is_ours:
             self._metrics.listener_ran_dry(dry_s)
         if self._first_audio_ms is None:
-            first_audio_s = time.monotonic() - (utterance.first_text_s or time.monotonic())
+            first_audio_s = time.monotonic() - (self.utterance.first_text_s or time.monotonic())
             self._first_audio_ms = round(first_audio_s * 1000)
             self._metrics.first_audio.observe(first_audio_s)
 
-    async def _tell(
-        self,
-        event: SentenceStarted
-        | SentenceEnded
-        | WordTimes
-        | Flushed
-        | PlaybackDelayed
-        | SpeechWarning
-        | SpeechEnded,
-    ) -> None:
-        utterance = self._utterance
-        if isinstance(event, PlaybackDelayed):
-            await self._outbox.put(messages.encode(held_back(utterance.id, event)))
-            return
-        if isinstance(event, SpeechEnded):
-            self._ended = event
-            self._audio_ms = event.audio_ms
-            return
+    async def _tell(self, event: SpeechEvent) -> None:
         if isinstance(event, SentenceStarted):
-            self._text_known_s = event.text_ready_s
-            utterance.num_spoken_chars = max(utterance.num_spoken_chars, event.char_end)
-            utterance.num_sentences += 1
-            utterance.words.begin_sentence(event.expected_words)
-            await self._warn_of_unsupported(event.text)
-        elif isinstance(event, WordTimes):
-            utterance.words.end_sentence(event.words)
-        await self._outbox.put(messages.encode(event_message(utterance.id, event)))
+            self._text_ready_s = event.text_ready_s
+            self._num_sentences += 1
+        self.utterance.follow(event)
+        await self._send(self._wire.event(self.utterance, event))
 
-    async def _warn_of_unsupported(self, text: str) -> None:
-        """Tell once per utterance what the loaded model cannot say of its text."""
-        info = self._synthesizer.info
-        unsupported = find_unsupported(text, info.languages, info.tags)
-        found = [("unsupported_tag", tag, f"this model does not know {tag}") for tag in unsupported.tags]
-        found += [
-            ("unsupported_language", script, f"this model does not read {script.capitalize()} letters")
-            for script in unsupported.scripts
-        ]
-        if language := unsupported.language:
-            found.append(("unsupported_language", language, f"this model does not speak {language!r}"))
-        for code, param, message in found:
-            if param not in self._warned:
-                self._warned.add(param)
-                warning = messages.Warning(code=code, message=message, param=param, id=self._utterance.id)
-                await self._outbox.put(messages.encode(warning))
+    async def _send(self, frames: Sequence[Frame]) -> None:
+        for frame in frames:
+            await self._outbox.put(frame)
 
-    def _done(self, reason: messages.Reason, error: StreamerError | None) -> messages.Done:
-        utterance = self._utterance
+    def _outcome(self) -> Outcome:
+        ended, reason = self._ended, self._reason()
         factor = None
-        if self._ended is not None and self._ended.audio_ms:
-            factor = round(self._ended.generation_s * 1000 / self._ended.audio_ms, 3)
+        if ended is not None and ended.audio_ms:
+            factor = round(ended.generation_s * 1000 / ended.audio_ms, 3)
             self._metrics.real_time_factor.observe(factor)
-        return messages.Done(
-            ref=utterance.cancel_ref or utterance.ref,
-            id=utterance.id,
+        return Outcome(
             reason=reason,
-            error=failure(error) if error else None,
             audio_ms=self._audio_ms,
-            packets=self._num_packets,
-            sentences=utterance.num_sentences,
-            characters=utterance.feed.num_chars,
-            seed=utterance.settings.params.seed,
+            num_packets=self._num_packets,
+            num_sentences=self._num_sentences,
+            error=self._error,
             first_audio_ms=self._first_audio_ms,
             real_time_factor=factor,
-            heard=utterance.heard(utterance.played_ms) if reason == "cancelled" else None,
+            heard_chars=self.utterance.heard_chars() if reason == "cancelled" else None,
         )
+
+    def _reason(self) -> Reason:
+        if self._error is not None:
+            return "failed"
+        if self._ended is None:
+            return "cancelled"
+        return "truncated" if self._ended.truncated else "completed"

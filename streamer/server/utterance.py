@@ -1,80 +1,106 @@
-"""What a session knows of one utterance: how it was asked for, how far it got, and why it was stopped.
+"""An utterance as protocol, session and speaker share it: its text, how far the client has heard it, its place in line.
 
-`protocol` creates it, `speaker` speaks it.
+What only one of them needs is kept there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
-from typing import Literal
 
-from streamer.errors import StreamerError
-from streamer.server.admission import Permit
+from streamer.audio.formats import AudioFormat
 from streamer.server.flow_control import PlaybackClock
 from streamer.server.heard import HeardWords
-from streamer.server.native import messages
+from streamer.speech.events import SentenceStarted, SpeechEvent, WordTimes
 from streamer.speech.settings import SpeechSettings
-from streamer.speech.text_feed import TextFeed
+from streamer.speech.text_feed import Piece, TextFeed
 
 
-@dataclass(eq=False, slots=True)
 class Utterance:
-    """What the session knows of an utterance, from its `started` to its `done` and a little longer."""
+    """One utterance, from its opening to its end and a little longer.
 
-    id: str
-    stream: int
-    settings: SpeechSettings
-    clock: PlaybackClock
-    permit: Permit
-    after: Utterance | None = None
-    ref: str | None = None
-    feed: TextFeed = field(default_factory=TextFeed)
-    is_ended: bool = False
-    num_spoken_chars: int = 0
-    num_sentences: int = 0
-    words: HeardWords = field(default_factory=HeardWords)
-    sent: asyncio.Event = field(default_factory=asyncio.Event)
-    stopped_by: StreamerError | Literal["client", "drain"] | None = None
-    cancel_ref: str | None = None
-    played_ms: float | None = None
-    scope: asyncio.Timeout | None = None
-    first_text_s: float | None = None
+    `pre_skip`: samples at 48 kHz that a decoder gives before the sound begins. `starts_safely`: whether the first
+    packet is held until playback will not stop. `is_over` is set when nothing more of the utterance will be sent.
+    """
+
+    def __init__(
+        self,
+        utterance_id: str,
+        settings: SpeechSettings,
+        audio_format: AudioFormat,
+        clock: PlaybackClock,
+        *,
+        pre_skip: int = 0,
+        starts_safely: bool = False,
+        after: Utterance | None = None,
+    ) -> None:
+        self.id = utterance_id
+        self.settings = settings
+        self.audio_format = audio_format
+        self.clock = clock
+        self.pre_skip = pre_skip
+        self.starts_safely = starts_safely
+        self.feed = TextFeed()
+        self.first_text_s: float | None = None
+        self.num_begun_chars = 0
+        """Characters up to the end of the last sentence that has begun to be sent."""
+        self.was_stopped = False
+        self.is_over = asyncio.Event()
+        self._after = after
+        self._words = HeardWords()
+        self._played_ms: float | None = None
 
     @property
     def num_waiting_chars(self) -> int:
-        return self.feed.num_chars - self.num_spoken_chars
+        """Characters that were written and have not begun to be sent."""
+        return self.feed.num_chars - self.num_begun_chars
 
-    def append(self, text: str) -> None:
-        if self.first_text_s is None and text:
+    def write(self, piece: Piece) -> None:
+        """Append text, a flush or the end."""
+        if self.first_text_s is None and piece and isinstance(piece, str):
             self.first_text_s = time.monotonic()
-        self.feed.append(text)
+        self.feed.put(piece)
 
-    def end(self) -> None:
-        self.is_ended = True
-        self.feed.end()
+    def follow(self, event: SpeechEvent) -> None:
+        """Note how far the sound has come, which `heard_chars` is judged by."""
+        if isinstance(event, SentenceStarted):
+            self.num_begun_chars = max(self.num_begun_chars, event.char_end)
+            self._words.begin_sentence(event.expected_words)
+        elif isinstance(event, WordTimes):
+            self._words.end_sentence(event.words)
 
-    def stop(self, cause: StreamerError | Literal["client", "drain"]) -> None:
-        """Have it end now: `cancelled`, or `failed` where the cause is an error. Idempotent."""
-        if self.stopped_by is None:
-            self.stopped_by = cause
-            if self.scope is not None:
-                self.scope.reschedule(asyncio.get_running_loop().time())
+    def played(self, position_ms: float) -> None:
+        """Note what the client says to have played, and pace by it."""
+        self._played_ms = position_ms
+        self.clock.played(position_ms)
 
-    def close_ranks(self) -> None:
-        """Stand in line behind whoever those stood behind that left it before their permit."""
-        while self.after is not None and self.after.after is not None and self.after.sent.is_set():
-            self.after = self.after.after
+    def stopped_at(self, played_ms: float | None) -> None:
+        """Note how much of the sound the client had played when it cancelled; None if it did not say so."""
+        self._played_ms = self._played_ms if played_ms is None else played_ms
 
-    def heard(self, played_ms: float | None) -> messages.Heard | None:
-        """The text heard until `played_ms`, else until where the listener was last known to be."""
+    def heard_chars(self, played_ms: float | None = None) -> int | None:
+        """The end in the text of the last word that was heard whole until `played_ms`.
+
+        Without `played_ms` the client's last report counts, and without a report the clock; None without either.
+        """
         if played_ms is None:
-            played_ms = self.played_ms
+            played_ms = self._played_ms
         if played_ms is None and self.clock.is_paced:
             played_ms = self.clock.position_ms
         if played_ms is None:
             return None
-        # Nobody has heard what was not sent, whatever he says.
-        char_end = self.words.until(min(played_ms, self.clock.sent_ms))
-        return messages.Heard(text=self.feed.text[:char_end], char_end=char_end)
+        # What was not sent cannot have been heard, whatever the client says.
+        return self._words.until(min(played_ms, self.clock.sent_ms))
+
+    async def wait_for_turn(self) -> None:
+        """Return when every utterance that this one is to be heard behind is over."""
+        while (before := self._after) is not None:
+            await before.is_over.wait()
+            if not before.was_stopped:
+                self.clock.begin_after(before.clock)
+            self._after = before._after  # set if that one was cancelled while it waited itself
+
+    def close_ranks(self) -> None:
+        """Stand directly behind what cancelled utterances stood behind, and forget these."""
+        while self._after is not None and self._after._after is not None and self._after.is_over.is_set():
+            self._after = self._after._after

@@ -81,7 +81,7 @@ class WebSocket:
             beside = [tasks.create_task(self._read()), tasks.create_task(self._ping_regularly())]
             try:
                 await handle(self)
-                await self.close(CloseCode.NORMAL_CLOSURE)
+                await self.close()
             except Exception:
                 logger.exception("an unexpected error")
                 await self.close(CloseCode.INTERNAL_ERROR)
@@ -116,7 +116,7 @@ class WebSocket:
         await self._closed.wait()
         raise self._protocol.close_exc
 
-    async def close(self, code: int, reason: str = "") -> None:
+    async def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Close with this code, unless closing has begun, and wait for the end of the connection."""
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(code, reason)

@@ -11,6 +11,7 @@ from typing import Final
 from streamer.speech.events import SpeechWarning
 from streamer.speech.sentence_stream import GenerationTimer, SentenceStream
 from streamer.speech.settings import SpeechSettings
+from streamer.speech.speech_warnings import UnsupportedText, voice_not_found
 from streamer.speech.text_feed import TextFeed, TextFlush
 from streamer.synthesis import SentenceRequest, Synthesizer
 from streamer.text.reading import create_splitter
@@ -34,6 +35,7 @@ class SentencesAhead:
         self._synthesizer = synthesizer
         self._settings = settings
         self._utterance_id = secrets.token_hex(8)
+        self._unsupported = UnsupportedText(synthesizer.info)
         self._num_sentences = 0
         self._num_taken = 0
         self._is_all_read = False
@@ -93,9 +95,7 @@ class SentencesAhead:
             wait_s = None
             if timeout_s is not None and splitter.pending and num_pauses < len(PAUSES):
                 wait_s = timeout_s * PAUSES[num_pauses]
-            self._feed.num_unfinished_chars = len(splitter.pending)
-            item = await self._feed.next(wait_s)
-            self._feed.num_unfinished_chars = 0
+            item = await self._feed.next(wait_s, num_held_chars=len(splitter.pending))
             if item is None:
                 num_pauses += 1
                 await self._request(splitter.flush_words(is_last_whole=num_pauses == len(PAUSES)))
@@ -114,9 +114,10 @@ class SentencesAhead:
         text_ready_s = time.monotonic()
         for item in found:
             if isinstance(item, UnknownVoice):
-                message = f"no voice is named {item.name!r}: the voice before goes on"
-                await self._queue.put(SpeechWarning("voice_not_found", message, param=item.name))
+                await self._queue.put(voice_not_found(item.name))
                 continue
+            for warning in self._unsupported.warnings(item.text):
+                await self._queue.put(warning)
             stream = self._begin(item, text_ready_s)
             self._num_sentences += 1
             self._streams.add(stream)

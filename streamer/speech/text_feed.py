@@ -1,4 +1,4 @@
-"""The text of an utterance, appended by its writer while `pipeline.speak` reads it."""
+"""The text of an utterance: its writer appends while `pipeline.speak` reads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streamer.text.verbalize.normalize import sanitize
 
 @dataclass(frozen=True, slots=True)
 class TextFlush:
-    """A wish in the text: speak all that was written before."""
+    """A mark in the text: everything before it is to be spoken, mid-sentence too."""
 
     ref: str | None = None
 
@@ -21,61 +21,76 @@ class TextEnd:
     """There is no more text."""
 
 
-class TextFeed:
-    """The writer's end of an utterance: text is appended while it is being spoken.
+Piece = str | TextFlush | TextEnd
 
-    `TextFeed("Hello.")` holds a complete text. One reader only.
+
+class TextFeed:
+    """The writer's end of an utterance, which is spoken while it is still being written.
+
+    `TextFeed("Hello.")` holds a complete text. There may be one reader only.
     """
 
     def __init__(self, text: str | None = None) -> None:
         self.text = ""
-        self.num_unfinished_chars = 0
-        """Read, but waiting for the writer to finish the sentence."""
-        self._items: deque[str | TextFlush | TextEnd] = deque()
+        self._num_held_chars = 0
+        self._pieces: deque[Piece] = deque()
         self._arrived = asyncio.Event()
         if text is not None:
             self.append(text)
             self.end()
 
     def __len__(self) -> int:
-        """Pieces that were not read yet."""
-        return len(self._items)
+        """The number of pieces that were not read yet."""
+        return len(self._pieces)
 
     @property
     def num_chars(self) -> int:
         return len(self.text)
 
+    @property
+    def num_ready_chars(self) -> int:
+        """Characters that can be spoken without waiting for the writer."""
+        return len(self.text) - self._num_held_chars
+
+    def put(self, piece: Piece) -> None:
+        """Add a piece. Characters of a text that cannot be spoken and could do harm are dropped."""
+        if isinstance(piece, str):
+            piece = sanitize(piece)
+            if not piece:
+                return
+            self.text += piece
+            if self._pieces and isinstance(waiting := self._pieces[-1], str):
+                # A writer far ahead is read in one piece: how the text was cut on its way means nothing.
+                self._pieces[-1] = waiting + piece
+                return
+        self._pieces.append(piece)
+        self._arrived.set()
+
     def append(self, text: str) -> None:
-        """Add text; characters that nobody can speak and that could do harm are dropped."""
-        text = sanitize(text)
-        if not text:
-            return
-        self.text += text
-        if self._items and isinstance(waiting := self._items[-1], str):
-            # A writer far ahead is read in one piece: how the text was cut on its way means nothing.
-            self._items[-1] = waiting + text
-        else:
-            self._add(text)
+        """Add text."""
+        self.put(text)
 
     def flush(self, ref: str | None = None) -> None:
         """Have everything written so far spoken, mid-sentence too."""
-        self._add(TextFlush(ref))
+        self.put(TextFlush(ref))
 
     def end(self) -> None:
         """Say that no more text follows."""
-        self._add(TextEnd())
+        self.put(TextEnd())
 
-    async def next(self, timeout_s: float | None) -> str | TextFlush | TextEnd | None:
-        """The next piece; None where the writer has paused for `patience_s` seconds."""
+    async def next(self, timeout_s: float | None, *, num_held_chars: int = 0) -> Piece | None:
+        """The next piece, or None if none came within `timeout_s` seconds.
+
+        `num_held_chars`: how many characters the reader has and cannot use before the writer continues.
+        """
+        self._num_held_chars = num_held_chars
         try:
             async with asyncio.timeout(timeout_s):
-                while not self._items:
+                while not self._pieces:
                     self._arrived.clear()
                     await self._arrived.wait()
         except TimeoutError:
             return None
-        return self._items.popleft()
-
-    def _add(self, item: str | TextFlush | TextEnd) -> None:
-        self._items.append(item)
-        self._arrived.set()
+        finally:
+            self._num_held_chars = 0
+        return self._pieces.popleft()

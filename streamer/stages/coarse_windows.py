@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 from streamer.models.config import ModelConfig
-from streamer.synthesis import SamplingParams
+from streamer.sampling import SamplingParams
 
 DROPPED_HISTORY = 2
 """Coarse history tokens cut off at the end: the reference's own alignment hack."""

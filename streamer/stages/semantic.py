@@ -17,9 +17,9 @@ from streamer.errors import ModelNumericError
 from streamer.models.config import SemanticConfig
 from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import KvCache
+from streamer.sampling import SamplingParams
 from streamer.stages.sentence import SentenceWork
 from streamer.stages.token_steps import Choice, TokenSteps
-from streamer.synthesis import SamplingParams
 
 
 class SemanticStage:

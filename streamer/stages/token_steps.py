@@ -18,7 +18,7 @@ from streamer.engine.device.sampler import NO_TOP_K, NO_TOP_P, Sampling, sample
 from streamer.engine.device.transfer import upload
 from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import KvCache
-from streamer.synthesis import SamplingParams
+from streamer.sampling import SamplingParams
 
 if TYPE_CHECKING:
     from streamer.engine.device.numba_sampler import StepDraw

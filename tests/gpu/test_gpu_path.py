@@ -10,9 +10,9 @@ from streamer.engine.device.cuda_graphs import CudaRecorder
 from streamer.engine.engine import Engine
 from streamer.engine.request import Request
 from streamer.models.gpt import set_dtype
+from streamer.sampling import SamplingParams
 from streamer.stages.chain import build_stages
 from streamer.stages.memory import free_memory, plan_memory
-from streamer.synthesis import SamplingParams
 from tests.fakes.tiny_bark import Collector, run, tiny_model, tiny_voice, tiny_work
 
 pytestmark = [

@@ -11,7 +11,8 @@ import pytest
 from streamer.backends.local import LocalSynthesizer
 from streamer.server import connection
 from tests.fakes.speaking_model import save_speaking_model
-from tests.server.speaking import configured, connected, eventually, figure, serving
+from tests.fakes.synthesizer import FakeSynthesizer
+from tests.server.speaking import configured, connected, eventually, figure, running, serving
 
 STUCK_S = 3.0
 SENTENCE = "deaf bead. "
@@ -47,3 +48,17 @@ async def test_a_client_that_never_reads_delays_no_other_and_is_dropped(
                 lambda: not figure(server, "tts_slots_used") and not figure(server, "tts_listeners")
             )
             unread.connection.transport.abort()  # a client that does not read does not see the end either
+
+
+async def test_a_client_that_reads_nothing_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writes that stall for too long cut the connection."""
+    monkeypatch.setattr(connection, "SEND_BUFFER_BYTES", 4096)
+    config = configured(write_timeout_s=0.2, max_audio_s=3600.0, speech={"lead_ms": None})
+    async with running(config, FakeSynthesizer(ms_per_char=2000.0, chunk_ms=2000)) as server:
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect(("127.0.0.1", server.server.port))
+        async with server.client("?encoding=pcm_s16le", sock=sock, max_queue=1) as client:
+            await client.say("speak", id="a", text=SENTENCE * 20)
+            await eventually(lambda: b"tts_slow_client_closed_total 1.0" in server.server.metrics.render())
+            client.connection.transport.abort()

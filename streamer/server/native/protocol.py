@@ -1,19 +1,18 @@
 """The native protocol as a state machine without I/O: a client's frame goes in, what is to be done comes out.
 
-`session` feeds it and carries out its actions in order. `docs/protocol.md` is the contract.
+`session` feeds it and carries out its actions; `transitions` holds its table; `docs/protocol.md` is the contract.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from streamer.audio.packets import PacketEncoder
-from streamer.config import LimitsConfig
+from streamer.config import Config
 from streamer.errors import (
     AuthenticationError,
+    EngineError,
+    IdleTimeoutError,
     InvalidMessageError,
     InvalidParameterError,
     OverloadedError,
@@ -22,79 +21,94 @@ from streamer.errors import (
     TextTooLongError,
     UtteranceError,
 )
-from streamer.server.admission import Permit
-from streamer.server.flow_control import PlaybackClock
+from streamer.sampling import draw_seed
+from streamer.server.client_protocol import Action, Authenticate, Cancel, Close, Open, Played, Send, Write
 from streamer.server.native import messages
-from streamer.server.native.decoding import check_size, parse_object, read_message
+from streamer.server.native.decoding import check_size, parse_object, read_message, read_query
 from streamer.server.native.defaults import StreamDefaults
-from streamer.server.native.replies import error_message, short, started, unknown_field
+from streamer.server.native.replies import echoed, error_message, greeting, started, unknown_field
+from streamer.server.native.transitions import Event, Reaction
+from streamer.server.native.utterance_ids import OpenUtterance, UtteranceIds
+from streamer.server.native.wire import NativeWire, heard
+from streamer.server.service import Service
+from streamer.server.upgrade import Upgrade
 from streamer.server.utterance import Utterance
+from streamer.server.wire import Frame
+from streamer.speech.text_feed import TextEnd, TextFlush
 
 MAX_STREAMS: Final = 65_535
 MAX_WAITING_PIECES: Final = 4096
-REMEMBERED: Final = 32
-"""Utterances that are over, and refused ids, of which a late message is still understood."""
+INTERNAL_ERROR: Final = 1011
+CLOSE_CODES: Final[Mapping[type[StreamerError], int]] = {AuthenticationError: 4401, IdleTimeoutError: 4408}
+"""The close codes of the errors that end a session; every other error closes it with `INTERNAL_ERROR`."""
+_EVENTS: Final[Mapping[type[messages.ClientMessage], Event]] = {
+    messages.Start: Event.START,
+    messages.Speak: Event.START,
+    messages.AppendText: Event.TEXT,
+    messages.Flush: Event.FLUSH,
+    messages.End: Event.END,
+    messages.Cancel: Event.CANCEL,
+    messages.Played: Event.PLAYED,
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send this message."""
-
-    message: messages.ServerMessage
-
-
-@dataclass(frozen=True, slots=True)
-class Begin:
-    """Start speaking this utterance with this encoder, which is large and not to be kept beyond that."""
-
-    utterance: Utterance
-    encoder: PacketEncoder
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Cancel this utterance and go on when its `done` has been sent."""
-
-    utterance: Utterance
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """Close the connection after what was sent before."""
-
-    code: int
-    reason: str
+def create_protocol(upgrade: Upgrade, service: Service) -> NativeProtocol:
+    """The protocol of a client that was let in. A mistake in its query is told behind the greeting."""
+    defaults = StreamDefaults.of_server(service.synthesizer.info, service.config.speech)
+    remarks: list[Send] = []
+    is_framed = True
+    try:
+        settings, framing, unknown = read_query(upgrade.query)
+        defaults = defaults.merged(settings)
+        is_framed = framing == "framed"
+        remarks = [_send(unknown_field(name)) for name in unknown]
+    except StreamerError as error:
+        remarks = [_send(error_message(error, "message"), error)]
+    return NativeProtocol(
+        defaults,
+        service.config,
+        needs_key=service.keys.are_required and upgrade.key_name is None,
+        is_framed=is_framed,
+        remarks=remarks,
+    )
 
 
-Action = Send | Begin | Stop | Close
+class NativeProtocol:
+    """Implements `ClientProtocol` for one session.
 
-
-class Protocol:
-    """One session. `admit` gives a turn or raises; `accepts_token` is None where no key is required."""
+    `needs_key`: whether `auth` has to come first. `remarks` follow the greeting.
+    """
 
     def __init__(
         self,
         defaults: StreamDefaults,
-        limits: LimitsConfig,
+        config: Config,
         *,
-        admit: Callable[[], Permit],
-        accepts_token: Callable[[str], bool] | None = None,
+        needs_key: bool = False,
         is_framed: bool = True,
+        remarks: Sequence[Action] = (),
+        draw_seed: Callable[[], int] = draw_seed,
     ) -> None:
-        self.open: dict[str, Utterance] = {}
-        self.is_authenticated = accepts_token is None
-        self.refusal: StreamerError | None = None
         self._defaults = defaults
-        self._limits = limits
-        self._admit = admit
-        self._accepts_token = accepts_token
+        self._config = config
+        self._limits = config.limits
+        self._needs_key = needs_key
         self._is_framed = is_framed
+        self._remarks = remarks
+        self._draw_seed = draw_seed
         self._num_streams = 0
-        self._over: OrderedDict[str, Utterance] = OrderedDict()
-        self._refused_ids: deque[str] = deque(maxlen=REMEMBERED)
+        self.ids = UtteranceIds()
+        self._auth: messages.Auth | None = None  # whose key the session is asked about
+        self._start: tuple[messages.Start, NativeWire] | None = None  # which the session is asked to open
 
-    def receive(self, frame: str | bytes) -> list[Action]:
-        """What a client's frame leads to. Never raises: what is wrong becomes one `error`."""
+    @property
+    def idle_timeout_s(self) -> float:
+        return self._limits.idle_timeout_s
+
+    def greeting(self, session_id: str) -> list[Action]:
+        return [_send(greeting(session_id, self._defaults.info, self._config)), *self._remarks]
+
+    def receive(self, frame: Frame) -> list[Action]:
         fields: dict[str, Any] = {}
         try:
             if isinstance(frame, bytes):
@@ -104,146 +118,149 @@ class Protocol:
                 raise InvalidMessageError(f"the message is not JSON: {mistakes[0]}")
             check_size(frame, self._limits.max_message_bytes)
             message, unknown = read_message(fields)
-            if not self.is_authenticated and not isinstance(message, messages.Auth):
+            if self._needs_key and not isinstance(message, messages.Auth):
                 raise AuthenticationError("the first message must be `auth` with a valid key")
-            return [*self._warnings(unknown, message.ref, fields), *self._dispatch(message)]
+            warnings = [_send(unknown_field(name, fields.get("id"), message.ref)) for name in unknown]
+            return [*warnings, *self._react(message)]
         except AuthenticationError as error:
-            return [Send(error_message(error, "session", fields)), Close(4401, error.message)]
+            return self._fail(error, fields.get("id"), fields.get("ref"))
         except StreamerError as error:
-            return [Send(self._refused(error, fields))]
+            is_start = fields.get("type") in ("start", "speak")
+            return self._reject(error, fields.get("id"), fields.get("ref"), is_start=is_start)
 
-    def ended(self, utterance: Utterance) -> None:
-        """Note that the utterance's `done` is out: its id is free again."""
-        del self.open[utterance.id]
-        utterance.close_ranks()
-        self._over[utterance.id] = utterance
-        self._over.move_to_end(utterance.id)
-        while len(self._over) > REMEMBERED:
-            self._over.popitem(last=False)
+    def authenticated(self, *, is_valid: bool) -> list[Action]:
+        assert self._auth is not None
+        self._needs_key = not is_valid
+        return (
+            []
+            if is_valid
+            else self._fail(AuthenticationError("this key is not valid here"), ref=self._auth.ref)
+        )
 
-    def _dispatch(self, message: messages.ClientMessage) -> Sequence[Action]:
-        match message:
-            case messages.Start():
-                return self._start(message)
-            case messages.AppendText():
-                return self._append(message)
-            case messages.Flush():
-                return self._flush(message)
-            case messages.End():
-                return self._end(message)
-            case messages.Cancel():
-                return self._cancel(message)
-            case messages.Played():
-                return self._played(message)
-            case messages.Ping():
-                return [Send(messages.Pong(t=message.t, ref=message.ref))]
-            case messages.Configure():
-                self._defaults = self._defaults.merged(message)
-            case messages.Auth():
-                self._authenticate(message)
+    def opened(self, utterance: Utterance) -> list[Action]:
+        assert self._start is not None
+        message, wire = self._start
+        cancels = self._cancel_all(message.ref) if message.interrupt else []
+        self._num_streams += 1
+        self.ids.accept(message.id, utterance, wire)
+        writes: list[Action] = []
+        if isinstance(message, messages.Speak):
+            self.ids.step(message.id, Event.END)
+            writes = [Write(utterance, message.text), Write(utterance, TextEnd())]
+        return [*writes, *cancels, _send(started(utterance, self._num_streams, message.ref))]
+
+    def refused(self, error: StreamerError) -> list[Action]:
+        assert self._start is not None
+        message, _ = self._start
+        return self._reject(error, message.id, message.ref, is_start=True)
+
+    def ended(self, utterance: Utterance) -> list[Action]:
+        self.ids.step(utterance.id, Event.DONE)
         return []
 
-    def _authenticate(self, message: messages.Auth) -> None:
-        if self.is_authenticated:
-            return
-        assert self._accepts_token is not None
-        if not self._accepts_token(message.token):
-            raise AuthenticationError("this key is not valid here")
-        self.is_authenticated = True
+    def idled(self) -> list[Action]:
+        if self.ids.open:
+            return []
+        return self.failed(IdleTimeoutError(f"nothing was said for {self.idle_timeout_s:g} s"))
 
-    def _start(self, message: messages.Start) -> list[Action]:
-        """Open an utterance; `speak` fills and ends it at once."""
-        others = list(self.open.values())
-        self._check_start(message, 0 if message.interrupt else len(others))
-        settings, lead_ms = self._defaults.merged(message).settings(self._limits.max_audio_s)
-        text = message.text if isinstance(message, messages.Speak) else None
-        if text is not None:
-            self._check_length(text)
-        after = self._predecessor(message)
-        encoder = settings.create_encoder()
-        permit = self._admit()
-        self._num_streams += 1
-        utterance = Utterance(
-            id=message.id,
-            stream=self._num_streams,
-            settings=settings,
-            clock=PlaybackClock(lead_ms),
-            permit=permit,
-            after=after,
-            ref=message.ref,
-        )
-        if text is not None:
-            utterance.append(text)
-            utterance.end()
-        self.open[message.id] = utterance
-        if message.id in self._refused_ids:
-            self._refused_ids.remove(message.id)
-        stops = self._stops(others, message.ref) if message.interrupt else []
-        return [*stops, Send(started(utterance, encoder.pre_skip, lead_ms)), Begin(utterance, encoder)]
+    def going_away(self, deadline_s: float) -> list[Action]:
+        return [_send(messages.GoingAway(deadline_s=deadline_s))]
 
-    def _check_start(self, message: messages.Start, num_others: int) -> None:
-        if self.refusal is not None:
-            raise self.refusal
-        if message.id in self.open:
-            raise UtteranceError(f"utterance {message.id!r} is open already", param="id")
+    def failed(self, error: StreamerError) -> list[Action]:
+        return self._fail(error)
+
+    def _fail(self, error: StreamerError, utterance_id: object = None, ref: object = None) -> list[Action]:
+        reason = "the engine failed" if isinstance(error, EngineError) else error.message
+        close = Close(CLOSE_CODES.get(type(error), INTERNAL_ERROR), reason)
+        return [_send(error_message(error, "session", utterance_id, ref), error), close]
+
+    def _react(self, message: messages.ClientMessage) -> Sequence[Action]:
+        match message:
+            case messages.Auth():
+                self._auth = message
+                return [Authenticate(message.token)] if self._needs_key else []
+            case messages.Configure():
+                self._defaults = self._defaults.merged(message)
+                return []
+            case messages.Ping():
+                return [_send(messages.Pong(t=message.t, ref=message.ref))]
+            case messages.Cancel(id=None):
+                return self._cancel_all(message.ref, message.played_ms)
+            case messages.Start() | messages.AppendText() | messages.Flush() | messages.End():
+                return self._react_by_state(message, message.id)
+            case messages.Cancel(id=str(utterance_id)) | messages.Played(id=utterance_id):
+                return self._react_by_state(message, utterance_id)
+        raise InvalidMessageError("a message of another protocol", param="type")
+
+    def _react_by_state(self, message: messages.ClientMessage, utterance_id: str) -> Sequence[Action]:
+        event = _EVENTS[type(message)]
+        match self.ids.step(utterance_id, event), message:
+            case Reaction.ADMIT, messages.Start():
+                return [self._ask(message)]
+            case Reaction.WRITE, messages.AppendText() | messages.Flush() | messages.End():
+                return [self._write(self.ids.open[utterance_id].utterance, message)]
+            case Reaction.CANCEL, messages.Cancel():
+                return [self._cancel(self.ids.open[utterance_id], message.ref, message.played_ms)]
+            case Reaction.WARN, messages.Cancel():
+                return [self._warn_of_late_cancel(message, utterance_id)]
+            case Reaction.MOVE_CLOCK, messages.Played():
+                utterance = self.ids.find(utterance_id)
+                assert utterance is not None
+                return [Played(utterance, message.ms)]
+        return []  # dropped
+
+    def _ask(self, message: messages.Start) -> Open:
+        """What the session is to open for a `start` or `speak` that is right; raises what is wrong with it."""
+        num_others = 0 if message.interrupt else len(self.ids.open)
         if message.after is not None and message.interrupt:
             raise InvalidParameterError("`after` and `interrupt` exclude each other", param="after")
         if num_others >= self._limits.max_utterances_per_session:
             raise OverloadedError(f"{num_others} utterances are open in this session", retry_after_s=1.0)
         if self._num_streams >= MAX_STREAMS:
             raise OverloadedError("this session has used all stream numbers; open another one")
+        defaults = self._defaults.merged(message)
+        settings = defaults.settings(self._limits.max_audio_s, self._draw_seed)
+        if isinstance(message, messages.Speak):
+            self._check_length(message.text)
+        wire = NativeWire(self._num_streams + 1 if self._is_framed else None, message.ref)
+        self._start = message, wire
+        return Open(
+            message.id,
+            settings,
+            defaults.audio_format(),
+            defaults.lead_ms,
+            wire,
+            starts_safely=defaults.start == "safe",
+            after=self._predecessor(message),
+        )
 
     def _predecessor(self, message: messages.Start) -> Utterance | None:
         before = None
         if message.after is not None:
-            before = self.open.get(message.after) or self._over.get(message.after)
+            before = self.ids.find(message.after)
             if before is None:
                 raise UtteranceError(f"`after` names no known utterance: {message.after!r}", param="after")
-        if not self._is_framed and not message.interrupt:
+        if not self._is_framed and not message.interrupt and self.ids.open:
             # Without headers nothing tells streams apart, so utterances queue up behind each other.
-            return next(reversed(self.open.values()), before)
+            return next(reversed(self.ids.open.values())).utterance
         return before
 
-    def _append(self, message: messages.AppendText) -> list[Action]:
-        utterance = self._writable(message.id, "text")
-        if utterance is None:
-            return []
-        self._check_length(message.text)
-        if utterance.num_waiting_chars + len(message.text) > self._limits.max_buffered_chars:
-            raise TextTooLongError(
-                f"more than {self._limits.max_buffered_chars} characters wait to be spoken", param="text"
-            )
-        utterance.append(message.text)
-        return []
-
-    def _flush(self, message: messages.Flush) -> list[Action]:
-        utterance = self._writable(message.id, "flush")
-        if utterance is not None:
-            if len(utterance.feed) >= MAX_WAITING_PIECES:
-                raise RateLimitedError("too many flushes wait for what was written before", retry_after_s=1.0)
-            utterance.feed.flush(message.ref)
-        return []
-
-    def _end(self, message: messages.End) -> list[Action]:
-        if message.id not in self.open and message.id in self._refused_ids:
-            self._refused_ids.remove(message.id)
-            return []
-        utterance = self._writable(message.id, "end")
-        if utterance is not None:
-            utterance.end()
-        return []
-
-    def _writable(self, utterance_id: str, what: str) -> Utterance | None:
-        """The open utterance; None where its `start` was refused, which was said once already."""
-        utterance = self.open.get(utterance_id)
-        if utterance is None:
-            if utterance_id in self._refused_ids:
-                return None
-            state = "is over" if utterance_id in self._over else "was never started"
-            raise UtteranceError(f"`{what}` for utterance {utterance_id!r}, which {state}", param="id")
-        if utterance.is_ended:
-            raise UtteranceError(f"`{what}` after the `end` of utterance {utterance_id!r}", param="id")
-        return utterance
+    def _write(
+        self, utterance: Utterance, message: messages.AppendText | messages.Flush | messages.End
+    ) -> Write:
+        match message:
+            case messages.AppendText(text=text):
+                self._check_length(text)
+                if utterance.num_waiting_chars + len(text) > self._limits.max_buffered_chars:
+                    limit = self._limits.max_buffered_chars
+                    raise TextTooLongError(f"more than {limit} characters wait to be spoken", param="text")
+                return Write(utterance, text)
+            case messages.Flush():
+                if len(utterance.feed) >= MAX_WAITING_PIECES:
+                    message_text = "too many flushes wait for what was written before"
+                    raise RateLimitedError(message_text, retry_after_s=1.0)
+                return Write(utterance, TextFlush(message.ref))
+        return Write(utterance, TextEnd())
 
     def _check_length(self, text: str) -> None:
         if len(text) > self._limits.max_text_chars:
@@ -251,49 +268,33 @@ class Protocol:
                 f"{len(text)} characters; one text holds at most {self._limits.max_text_chars}", param="text"
             )
 
-    def _cancel(self, message: messages.Cancel) -> Sequence[Action]:
-        if message.id is None:
-            return self._stops(list(self.open.values()), message.ref, message.played_ms)
-        if message.id in self.open:
-            return self._stops([self.open[message.id]], message.ref, message.played_ms)
-        if message.id in self._refused_ids:
-            self._refused_ids.remove(message.id)
-            return []
-        over = self._over.get(message.id)
+    def _cancel_all(self, ref: str | None, played_ms: float | None = None) -> list[Action]:
+        return [self._cancel(opened, ref, played_ms) for opened in self.ids.open.values()]
+
+    def _cancel(self, opened: OpenUtterance, ref: str | None, played_ms: float | None) -> Cancel:
+        opened.wire.end_ref = ref
+        return Cancel(opened.utterance, played_ms)
+
+    def _warn_of_late_cancel(self, message: messages.Cancel, utterance_id: str) -> Send:
+        over = self.ids.find(utterance_id)
         warning = messages.Warning(
             code="utterance_over" if over else "utterance_unknown",
-            message=f"utterance {message.id!r} {'is over' if over else 'was never started'}",
-            id=message.id,
+            message=f"utterance {utterance_id!r} {self.ids.state(utterance_id).value}",
+            id=utterance_id,
             ref=message.ref,
-            heard=over.heard(message.played_ms) if over else None,
+            heard=heard(over, over.heard_chars(message.played_ms)) if over else None,
         )
-        return [Send(warning)]
+        return _send(warning)
 
-    def _stops(
-        self, utterances: Sequence[Utterance], ref: str | None, played_ms: float | None = None
+    def _reject(
+        self, error: StreamerError, utterance_id: object, ref: object, *, is_start: bool
     ) -> list[Action]:
-        for utterance in utterances:
-            utterance.cancel_ref = ref
-            if played_ms is not None:
-                utterance.played_ms = played_ms
-        return [Stop(utterance) for utterance in utterances]
+        """Tell what is wrong with a message. A refused `start` is remembered, for what the client sent behind it."""
+        if is_start and (name := echoed(utterance_id)) is not None:
+            self.ids.step(name, Event.REJECTED)
+        scope: messages.Scope = "utterance" if is_start else "message"
+        return [_send(error_message(error, scope, utterance_id, ref), error)]
 
-    def _played(self, message: messages.Played) -> list[Action]:
-        utterance = self.open.get(message.id) or self._over.get(message.id)
-        if utterance is None:
-            raise UtteranceError(
-                f"`played` for utterance {message.id!r}, which was never started", param="id"
-            )
-        utterance.played_ms = message.ms
-        utterance.clock.played(message.ms)
-        return []
 
-    def _refused(self, error: StreamerError, fields: dict[str, Any]) -> messages.Error:
-        is_start = fields.get("type") in ("start", "speak")
-        utterance_id = short(fields.get("id"))
-        if is_start and utterance_id is not None and utterance_id not in (*self.open, *self._refused_ids):
-            self._refused_ids.append(utterance_id)
-        return error_message(error, "utterance" if is_start else "message", fields)
-
-    def _warnings(self, names: list[str], ref: str | None, fields: dict[str, Any]) -> list[Action]:
-        return [Send(unknown_field(name, ref, short(fields.get("id")))) for name in names]
+def _send(message: messages.ServerMessage, error: StreamerError | None = None) -> Send:
+    return Send(messages.encode(message), error)

@@ -1,25 +1,18 @@
-"""How the server's answers are made of what happened: errors, events and states become messages."""
+"""The native protocol's answers to a client: the greeting, `started`, errors and warnings."""
 
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Final
 
+from streamer.audio.formats import ENCODINGS, SAMPLE_RATES_HZ
 from streamer.config import Config
 from streamer.errors import StreamerError
 from streamer.server.native import messages
 from streamer.server.utterance import Utterance
-from streamer.speech.events import (
-    Flushed,
-    PlaybackDelayed,
-    SentenceEnded,
-    SentenceStarted,
-    SpeechWarning,
-    WordTimes,
-)
 from streamer.synthesis import ModelInfo
 
-ANNOUNCED_LIMITS = (
+ANNOUNCED_LIMITS: Final = (
     "max_utterances_per_session",
     "max_utterances_per_key",
     "max_starts_per_s",
@@ -34,11 +27,11 @@ ANNOUNCED_LIMITS = (
     "session_timeout_s",
     "write_timeout_s",
 )
-"""The names of `LimitsConfig` that `session` tells; the others concern no well-behaved client."""
+"""The fields of `LimitsConfig` that `session` announces; the others concern no well-behaved client."""
 
 
 def greeting(session_id: str, info: ModelInfo, config: Config) -> messages.Session:
-    """The first message of a session: what is spoken here, and what one client may use."""
+    """The first message of a session: what is spoken here, and how much one client may use."""
     return messages.Session(
         protocol=messages.PROTOCOL,
         session_id=session_id,
@@ -46,8 +39,8 @@ def greeting(session_id: str, info: ModelInfo, config: Config) -> messages.Sessi
         model=info.name,
         default_voice=config.speech.voice or info.default_voice,
         capabilities=messages.Capabilities(
-            encodings=messages.ENCODINGS,
-            sample_rates=messages.SAMPLE_RATES_HZ,
+            encodings=ENCODINGS,
+            sample_rates=SAMPLE_RATES_HZ,
             languages=tuple(info.languages),
             tags=tuple(info.tags),
             word_times="estimated",
@@ -57,114 +50,56 @@ def greeting(session_id: str, info: ModelInfo, config: Config) -> messages.Sessi
 
 
 def package_version() -> str:
-    """The installed distribution's version."""
+    """The version of the installed distribution."""
     try:
         return version("bark-streamer")
     except PackageNotFoundError:
         return "0"
 
 
-def unknown_field(name: str, ref: str | None = None, utterance_id: str | None = None) -> messages.Warning:
-    """The warning about a field that this version does not know."""
-    return messages.Warning(
-        code="unknown_field",
-        message=f"unknown field {name!r} was ignored",
-        param=name,
+def started(utterance: Utterance, stream: int, ref: str | None) -> messages.Started:
+    """The answer to a `start` that was accepted."""
+    settings, audio_format = utterance.settings, utterance.audio_format
+    return messages.Started(
         ref=ref,
-        id=utterance_id,
+        id=utterance.id,
+        stream=stream,
+        voice=settings.voice,
+        encoding=audio_format.encoding,
+        sample_rate=audio_format.sample_rate_hz,
+        frame_ms=audio_format.frame_ms,
+        pre_skip=utterance.pre_skip,
+        lead_ms=utterance.clock.lead_ms,
+        seed=settings.params.seed,
+        start="safe" if utterance.starts_safely else "early",
+        continuity=settings.continuity,
     )
 
 
-def error_message(error: StreamerError, scope: messages.Scope, fields: dict[str, Any]) -> messages.Error:
-    """The `error` that answers a client's message with these fields."""
+def error_message(
+    error: StreamerError, scope: messages.Scope, utterance_id: object = None, ref: object = None
+) -> messages.Error:
+    """The `error` that answers a client's message with this id and this `ref`, which may be anything."""
     return messages.Error(
         code=error.code,
         message=error.message,
         scope=scope,
         param=error.param,
-        id=short(fields.get("id")),
-        ref=short(fields.get("ref")),
+        id=echoed(utterance_id),
+        ref=echoed(ref),
         retryable=error.retryable,
         retry_after_s=error.retry_after_s,
     )
 
 
-def short(value: object) -> str | None:
-    """A client's id or ref if it is fit to be echoed."""
-    return value if isinstance(value, str) and len(value) <= 128 else None
-
-
-def started(utterance: Utterance, pre_skip: int, lead_ms: int | None) -> messages.Started:
-    """The answer to a `start` that was accepted."""
-    settings = utterance.settings
-    return messages.Started(
-        ref=utterance.ref,
-        id=utterance.id,
-        stream=utterance.stream,
-        voice=settings.voice,
-        encoding=settings.encoding,
-        sample_rate=settings.sample_rate_hz,
-        frame_ms=settings.frame_ms,
-        pre_skip=pre_skip,
-        lead_ms=lead_ms,
-        seed=settings.params.seed,
-        start="safe" if settings.starts_safely else "early",
-        continuity=settings.continuity,
-    )
-
-
-def held_back(utterance_id: str, event: PlaybackDelayed) -> messages.Warning:
-    """Why a client that asked for a safe start hears nothing yet."""
+def unknown_field(name: str, utterance_id: object = None, ref: str | None = None) -> messages.Warning:
+    """The warning about a field that this version does not know."""
+    message = f"unknown field {name!r} was ignored"
     return messages.Warning(
-        code="held_back",
-        message=f"speech is made more slowly than it plays: it begins in about {event.wait_ms} ms",
-        id=utterance_id,
-        wait_ms=event.wait_ms,
+        code="unknown_field", message=message, param=name, id=echoed(utterance_id), ref=ref
     )
 
 
-def failure(error: StreamerError) -> messages.Failure:
-    """An error as `done` carries it."""
-    return messages.Failure(
-        code=error.code, message=error.message, retryable=error.retryable, retry_after_s=error.retry_after_s
-    )
-
-
-def event_message(
-    utterance_id: str, event: SentenceStarted | SentenceEnded | WordTimes | Flushed | SpeechWarning
-) -> messages.ServerMessage:
-    """An event of the pipeline as the client hears of it."""
-    if isinstance(event, SentenceStarted):
-        return messages.SentenceStart(
-            id=utterance_id,
-            index=event.index,
-            text=event.text,
-            char_start=event.char_start,
-            char_end=event.char_end,
-            start_ms=event.start_ms,
-            voice=event.voice,
-        )
-    if isinstance(event, SentenceEnded):
-        return messages.SentenceEnd(id=utterance_id, index=event.index, end_ms=event.end_ms)
-    if isinstance(event, SpeechWarning):
-        return messages.Warning(
-            code=event.code,
-            message=event.message,
-            param=event.param,
-            id=utterance_id,
-            index=event.index,
-            seed=event.seed,
-        )
-    if isinstance(event, Flushed):
-        return messages.Flushed(id=utterance_id, ref=event.ref)
-    words = [
-        messages.Word(
-            text=word.text,
-            start_ms=word.start_ms,
-            end_ms=word.end_ms,
-            char_start=word.char_start,
-            char_end=word.char_end,
-        )
-        for word in event.words
-    ]
-    return messages.Words(id=utterance_id, index=event.index, items=words, estimated=event.is_estimated)
+def echoed(value: object) -> str | None:
+    """A client's id or `ref`, if it is fit to be echoed."""
+    return value if isinstance(value, str) and len(value) <= messages.MAX_ID_CHARS else None

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from streamer.config import LimitsConfig, SpeechConfig
-from streamer.server.admission import Admission
-from streamer.server.native.defaults import StreamDefaults
-from streamer.server.native.protocol import Protocol, Send
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.server.speaking import configured, running
 
@@ -253,52 +246,3 @@ async def test_a_message_far_too_large_closes_with_1009() -> None:
         await client.connection.send("x" * 9000)
         await client.connection.wait_closed()
         assert client.connection.close_code == 1009
-
-
-JSON: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=8,
-)
-MESSAGES = st.fixed_dictionaries(
-    {
-        "type": st.sampled_from(
-            ["start", "speak", "text", "flush", "end", "cancel", "played", "ping", "configure"]
-        )
-    },
-    optional={
-        "id": st.sampled_from(["a", "b"]) | JSON,
-        "text": st.text(max_size=20) | JSON,
-        "after": st.sampled_from(["a", "b"]) | JSON,
-        "interrupt": st.booleans() | JSON,
-        "params": st.dictionaries(st.sampled_from(["seed", "top_k", "top_p"]), JSON, max_size=2) | JSON,
-        "lead_ms": st.integers() | JSON,
-        "ms": st.floats() | JSON,
-        "ref": JSON,
-    },
-)
-
-
-@pytest.fixture(name="admission", scope="module")
-def _admission() -> Admission:
-    return Admission(LimitsConfig())
-
-
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-@given(
-    frames=st.lists(
-        st.one_of(MESSAGES.map(json.dumps), JSON.map(json.dumps), st.text(), st.binary()), max_size=6
-    )
-)
-def test_the_protocol_never_raises(admission: Admission, frames: list[str | bytes]) -> None:
-    """Whatever comes in, what goes out can be written, and every accepted start is one open utterance."""
-    from streamer.server.native.messages import encode
-
-    defaults = StreamDefaults.of_server(FakeSynthesizer().info, SpeechConfig())
-    protocol = Protocol(defaults, LimitsConfig(), admit=lambda: admission.admit("x"))
-    for frame in frames:
-        for action in protocol.receive(frame):
-            if isinstance(action, Send):
-                encode(action.message)
-    for utterance in protocol.open.values():
-        utterance.permit.release()

@@ -1,0 +1,137 @@
+"""What a session and its client's protocol tell each other: actions one way, what became of them the other way.
+
+A protocol is a state machine without I/O. The session feeds it the client's frames, carries out the actions that it
+returns, in order, and tells it their results. `server/native` holds our own protocol; every adapter adds another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from streamer.audio.formats import AudioFormat
+from streamer.errors import StreamerError
+from streamer.server.service import Service
+from streamer.server.upgrade import Upgrade
+from streamer.server.utterance import Utterance
+from streamer.server.wire import Frame, Wire
+from streamer.speech.settings import SpeechSettings
+from streamer.speech.text_feed import Piece
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this frame. `error` is the error that the frame tells, if any; the operator's figures count it."""
+
+    frame: Frame
+    error: StreamerError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """Check this key. The session answers with `ClientProtocol.authenticated`."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Open an utterance. The session answers with `opened` and then speaks it, or with `refused`.
+
+    `id` is the client's name for the utterance, or one that the protocol makes up. `lead_ms` is how far ahead of
+    playback sound is sent; None for as fast as it is made. `starts_safely` holds the first packet until playback will
+    not stop. The utterance is heard behind `after`.
+    """
+
+    id: str
+    settings: SpeechSettings
+    audio_format: AudioFormat
+    lead_ms: int | None
+    wire: Wire
+    starts_safely: bool = False
+    after: Utterance | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Append text, a flush or the end to an utterance's text."""
+
+    utterance: Utterance
+    piece: Piece
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """The client has played this much of an utterance's sound."""
+
+    utterance: Utterance
+    position_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Cancel an utterance and continue when it is over. `played_ms`: what the client has played, if it says so."""
+
+    utterance: Utterance
+    played_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the connection once everything before has been sent."""
+
+    code: int
+    reason: str
+
+
+Action = Send | Authenticate | Open | Write | Played | Cancel | Close
+
+
+class ClientProtocol(Protocol):
+    """One client's side of a conversation. No method raises: what a client does wrong becomes a frame or a close."""
+
+    @property
+    def idle_timeout_s(self) -> float:
+        """How long the client may be silent until `idled` is called."""
+        ...
+
+    def greeting(self, session_id: str) -> Sequence[Action]:
+        """The session begins."""
+        ...
+
+    def receive(self, frame: Frame) -> Sequence[Action]:
+        """The client has sent a frame."""
+        ...
+
+    def authenticated(self, *, is_valid: bool) -> Sequence[Action]:
+        """The answer to `Authenticate`."""
+        ...
+
+    def opened(self, utterance: Utterance) -> Sequence[Action]:
+        """The answer to `Open`: the utterance exists, and is spoken once the actions returned are carried out."""
+        ...
+
+    def refused(self, error: StreamerError) -> Sequence[Action]:
+        """The other answer to `Open`: there is no utterance, because of `error`."""
+        ...
+
+    def ended(self, utterance: Utterance) -> Sequence[Action]:
+        """The utterance is over; the frames of `Wire.done` are on their way."""
+        ...
+
+    def idled(self) -> Sequence[Action]:
+        """The client has been silent for `idle_timeout_s`."""
+        ...
+
+    def going_away(self, deadline_s: float) -> Sequence[Action]:
+        """The session will end. From now on every `Open` is refused; what is open may finish within `deadline_s`."""
+        ...
+
+    def failed(self, error: StreamerError) -> Sequence[Action]:
+        """The session ends because of `error`. The actions should tell it, and `Close` with the protocol's own code."""
+        ...
+
+
+CreateProtocol = Callable[[Upgrade, Service], ClientProtocol]
+"""How a route makes the protocol of a client that was let in."""

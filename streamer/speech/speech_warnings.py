@@ -1,0 +1,47 @@
+"""What an utterance's client is warned of: the `SpeechWarning`s of `lookahead` and `pipeline`, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from streamer.speech.events import SpeechWarning
+from streamer.synthesis import ModelInfo
+from streamer.text.capabilities import find_unsupported
+
+
+def voice_not_found(name: str) -> SpeechWarning:
+    message = f"no voice is named {name!r}: the voice before continues"
+    return SpeechWarning("voice_not_found", message, param=name)
+
+
+def sentence_retried(index: int, seed: int) -> SpeechWarning:
+    message = f"the model did not end sentence {index}: it was made again with the seed {seed}"
+    return SpeechWarning("sentence_retried", message, index=index, seed=seed)
+
+
+def sentence_cut(index: int) -> SpeechWarning:
+    message = f"sentence {index} was faded out where it was too long for its text"
+    return SpeechWarning("sentence_cut", message, index=index)
+
+
+class UnsupportedText:
+    """Finds what a model cannot say of an utterance's text, and tells each such thing once."""
+
+    def __init__(self, info: ModelInfo) -> None:
+        self._info = info
+        self._told: set[str] = set()
+
+    def warnings(self, text: str) -> Iterator[SpeechWarning]:
+        """What is new in this sentence."""
+        unsupported = find_unsupported(text, self._info.languages, self._info.tags)
+        found = [("unsupported_tag", tag, f"this model does not know {tag}") for tag in unsupported.tags]
+        found += [
+            ("unsupported_language", script, f"this model does not read {script.capitalize()} letters")
+            for script in unsupported.scripts
+        ]
+        if (language := unsupported.language) is not None:
+            found.append(("unsupported_language", language, f"this model does not speak {language!r}"))
+        for code, param, message in found:
+            if param not in self._told:
+                self._told.add(param)
+                yield SpeechWarning(code, message, param=param)

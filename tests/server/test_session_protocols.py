@@ -1,0 +1,124 @@
+"""A session serves any protocol: the toy one has its own frames, keys, keep-alives and close codes."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamer.errors import EngineError
+from streamer.server.session import CloseRequest
+from tests.fakes.synthesizer import FakeSynthesizer
+from tests.server.fake_connection import FakeConnection, session
+from tests.server.speaking import configured
+from tests.server.toy_protocol import ToyProtocol
+
+
+def lines(connection: FakeConnection) -> list[str]:
+    return [frame for frame in connection.sent if isinstance(frame, str)]
+
+
+def sound(connection: FakeConnection) -> bytes:
+    return b"".join(frame for frame in connection.sent if isinstance(frame, bytes))
+
+
+async def test_text_goes_in_and_sound_comes_out() -> None:
+    """In the protocol's frames, text or binary, one utterance behind the other, until it closes by itself."""
+    async with session(ToyProtocol, query="you") as (running, connection, _):
+        connection.say("One two.")
+        connection.say(b"Three four.")
+        connection.say("bye")
+        await connection.until_closed()
+    assert lines(connection) == [
+        f"hello you, this is {running.id}",
+        "1 says One|two.",
+        "1 completed",
+        "2 says Three|four.",
+        "2 completed",
+    ]
+    assert len(sound(connection)) == pytest.approx(2 * 24 * 20 * len("One two.Three four."), rel=0.4)
+    assert (connection.close_code, connection.close_reason) == (1000, "bye")
+
+
+async def test_a_cancelled_utterance_is_told_by_its_wire() -> None:
+    """All that were open are over before anything else the client says is carried out."""
+    async with session(ToyProtocol, None, FakeSynthesizer(speed=1.0)) as (_, connection, _):
+        connection.say("A long text that is spoken for a while.")
+        connection.say("And another.")
+        connection.say("stop")
+        connection.say("bye")
+        await connection.until_closed()
+    assert lines(connection)[-2:] == ["1 cancelled", "2 cancelled"] and connection.close_code == 1000
+
+
+async def test_a_key_may_come_in_a_message() -> None:
+    """Before it every opening is refused; the close code of a wrong one is the protocol's own."""
+    async with session(ToyProtocol, keys=("secret",)) as (_, connection, _):
+        connection.say("Too early.")
+        connection.say("key: secret")
+        connection.say("Hi.")
+        connection.say("bye")
+        await connection.until_closed()
+    assert lines(connection)[1:] == ["no: unauthorized", "come in", "2 says Hi.", "2 completed"]
+    async with session(ToyProtocol, keys=("secret",)) as (_, connection, _):
+        connection.say("key: guess")
+        await connection.until_closed()
+    assert connection.close_code == 4000
+
+
+async def test_a_key_that_does_not_come_ends_the_session() -> None:
+    """Whatever else the client says meanwhile."""
+    async with session(ToyProtocol, configured(auth_timeout_s=0.1), keys=("secret",)) as (_, connection, _):
+        connection.say("Too early.")
+        await connection.until_closed()
+    assert (connection.close_code, connection.close_reason) == (4001, "unauthorized")
+
+
+async def test_a_silent_client_is_asked_by_its_protocol() -> None:
+    """As often as the protocol's own time has passed."""
+    async with session(ToyProtocol) as (_, connection, _):
+        await connection.until_sent("still there?")
+    assert connection.close_code == 1000
+
+
+async def test_a_drain_refuses_what_is_new_and_lets_the_rest_finish() -> None:
+    """The protocol is told once; the session refuses for it."""
+    async with session(ToyProtocol, None, FakeSynthesizer(speed=5.0)) as (running, connection, _):
+        connection.say("This one is spoken.")
+        await connection.until_sent("1 says This|one|is|spoken.")
+        running.end(CloseRequest(1001, "the server stops", grace_s=5.0))
+        await connection.until_sent("5 s left")
+        connection.say("This one is not.")
+        await connection.until_closed()
+    assert lines(connection)[-3:] == ["5 s left", "no: overloaded", "1 completed"]
+    assert (connection.close_code, connection.close_reason) == (1001, "the server stops")
+
+
+async def test_an_engine_that_dies_fails_what_is_open() -> None:
+    """Each utterance by its wire, the session by the protocol's code."""
+    async with session(ToyProtocol, None, FakeSynthesizer(speed=1.0)) as (running, connection, _):
+        connection.say("This one is lost.")
+        await connection.until_sent("1 says This|one|is|lost.")
+        running.end(CloseRequest(1011, "the engine failed", error=EngineError("dead")))
+        await connection.until_closed()
+    assert lines(connection)[-1] == "1 failed"
+    assert (connection.close_code, connection.close_reason) == (4001, "engine_failed")
+
+
+async def test_of_two_ends_the_more_urgent_one_counts() -> None:
+    """A sooner one is told in turn, a later one is not; an error does not wait for any of them."""
+    async with session(ToyProtocol, None, FakeSynthesizer(speed=0.2)) as (running, connection, _):
+        connection.say("This one takes long.")
+        await connection.until_sent("1 says This|one|takes|long.")
+        running.end(CloseRequest(1001, "old", grace_s=60.0))
+        await connection.until_sent("60 s left")
+        running.end(CloseRequest(1001, "older", grace_s=120.0))
+        running.end(CloseRequest(1001, "sooner", grace_s=0.1))
+        await connection.until_closed()
+    assert lines(connection)[-3:] == ["60 s left", "0.1 s left", "1 cancelled"]
+    assert (connection.close_code, connection.close_reason) == (1001, "sooner")
+    async with session(ToyProtocol, None, FakeSynthesizer(speed=0.2)) as (running, connection, _):
+        connection.say("This one takes long.")
+        running.end(CloseRequest(1001, "old", grace_s=60.0))
+        await connection.until_sent("60 s left")
+        running.end(CloseRequest(1011, "dead", error=EngineError("dead")))
+        await connection.until_closed()
+    assert connection.close_code == 4001
