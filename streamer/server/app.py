@@ -10,6 +10,7 @@ import contextlib
 import functools
 import logging
 import signal
+import socket
 import time
 from typing import Final
 
@@ -18,6 +19,7 @@ from streamer.errors import ConfigError, EngineError
 from streamer.server.admission import Admission, ApiKeys, Place
 from streamer.server.connection import MAX_UNSENT_BYTES, READ_BYTES, Connection
 from streamer.server.http_connection import Host, HttpConnection
+from streamer.server.listening import open_sockets, shown_url
 from streamer.server.native.messages import PROTOCOL
 from streamer.server.native.protocol import create_protocol
 from streamer.server.native.replies import package_version
@@ -25,6 +27,7 @@ from streamer.server.routes import add_lists, add_player, add_probes
 from streamer.server.routing import Routes, WebSocketRoute
 from streamer.server.service import Service
 from streamer.server.session import CloseRequest, Session
+from streamer.server.tls import Certificate
 from streamer.server.upgrade import Upgrade
 from streamer.server.websocket import WebSocket
 from streamer.speech.pipeline import prepare
@@ -36,8 +39,6 @@ STREAM_PATH: Final = "/v1/stream"
 WATCH_INTERVAL_S: Final = 0.25
 LAST_WORDS_S: Final = 3.0
 """How long connections, and then the synthesizer, may take to end after their time is up."""
-BACKLOG: Final = 512
-"""Connections that the kernel holds until they are accepted."""
 
 
 class Server:
@@ -68,13 +69,24 @@ class Server:
             is_stopping=self._stop_requested.is_set,
             serve_websocket=self._serve_session,
         )
-        self._listener: asyncio.Server | None = None
+        self._certificate = Certificate.of(config.server)
+        self._sockets: list[socket.socket] = []
+        self._listeners: list[asyncio.Server] = []
 
     @property
     def port(self) -> int:
         """The port it listens on, also where the configuration asked for any free one."""
-        assert self._listener is not None, "start() comes first"
-        return int(self._listener.sockets[0].getsockname()[1])
+        return int(self._sockets[0].getsockname()[1])
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether the port is open."""
+        return bool(self._listeners)
+
+    @property
+    def url(self) -> str:
+        """The address of the page for a browser on this machine."""
+        return shown_url(self._config.server.host, self._sockets, is_tls=self._certificate is not None)
 
     @property
     def num_connections(self) -> int:
@@ -94,13 +106,15 @@ class Server:
     async def start(self) -> None:
         """Open the port, then warm the synthesizer up.
 
-        Raises `OSError` for the port, `ConfigError` for a default voice that is not there, `EngineError`.
+        Raises `ConfigError` for host and port, and for a default voice that is not there; `EngineError`.
         """
         server = self._config.server
-        self._listener = await asyncio.start_server(
-            self._accept, server.host, server.port, limit=READ_BYTES, backlog=BACKLOG
-        )
+        self._sockets = await asyncio.to_thread(open_sockets, server.host, server.port)
         try:
+            for listening in self._sockets:
+                self._listeners.append(
+                    await asyncio.start_server(self._accept, sock=listening, limit=READ_BYTES)
+                )
             await self._synthesizer.start()
             self._check_default_voice()
             await asyncio.to_thread(prepare, self._synthesizer)
@@ -126,6 +140,10 @@ class Server:
                 with contextlib.suppress(ValueError, RuntimeError):
                     loop.add_signal_handler(number, self.stop)
                     stack.callback(loop.remove_signal_handler, number)
+            if self._certificate is not None:
+                with contextlib.suppress(ValueError, RuntimeError):
+                    loop.add_signal_handler(signal.SIGHUP, self.reload_certificate)
+                    stack.callback(loop.remove_signal_handler, signal.SIGHUP)
             try:
                 async with asyncio.TaskGroup() as tasks:
                     watch = tasks.create_task(self._watch())
@@ -147,6 +165,16 @@ class Server:
                     task.cancel()
         self._stop_requested.set()
 
+    def reload_certificate(self) -> None:
+        """Read the files of the certificate again; where something is wrong with them, the old one stays."""
+        assert self._certificate is not None
+        try:
+            self._certificate.reload()
+        except ConfigError as error:
+            logger.error("the certificate was not reloaded", extra={"reason": error.message})
+        else:
+            logger.info("the certificate was reloaded")
+
     async def _drain(self) -> None:
         """Let sessions and exchanges finish, as far as the drain's time allows."""
         grace_s = self._config.limits.drain_timeout_s if self._failure is None else 0.0
@@ -161,8 +189,8 @@ class Server:
             await asyncio.wait(busy, timeout=grace_s + LAST_WORDS_S)
 
     async def _close(self) -> None:
-        if self._listener is not None:
-            self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         for task in self._connections:
             task.cancel()
         if self._connections:
@@ -202,6 +230,7 @@ class Server:
         self.metrics.egress_buffer.set(num_bytes)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take a connection in. TLS begins only now, so that connections are counted before its handshake, too."""
         connection = Connection(
             reader,
             writer,
@@ -213,10 +242,23 @@ class Server:
             self.metrics.connections_rejected.labels("reserve_full").inc()
             connection.abort()
             return
+        if self._certificate is not None:
+            connection.transport.pause_reading()  # what comes is TLS's
         http = HttpConnection(connection, place, self._host)
-        task = asyncio.get_running_loop().create_task(http.serve())
+        task = asyncio.get_running_loop().create_task(self._serve(connection, http))
         self._connections[task] = connection, http
         task.add_done_callback(functools.partial(self._ended, place))
+
+    async def _serve(self, connection: Connection, http: HttpConnection) -> None:
+        if self._certificate is not None:
+            try:
+                await connection.start_tls(self._certificate.context, self._config.limits.auth_timeout_s)
+            except OSError as error:
+                self.metrics.connections_rejected.labels("tls").inc()
+                logger.debug("a TLS handshake failed", extra={"reason": str(error)})
+                connection.abort()
+                return
+        await http.serve()
 
     def _ended(self, place: Place, task: asyncio.Task[None]) -> None:
         place.leave()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -141,5 +142,8 @@ class Connection:
 
 
 def _address(writer: asyncio.StreamWriter) -> str:
+    """Return the client's address: an IPv4 one looks the same to a socket that takes IPv6, too."""
     peer = writer.get_extra_info("peername")
-    return str(peer[0]) if isinstance(peer, tuple) and peer else "local"
+    if not isinstance(peer, tuple) or not peer:
+        return "local"
+    return re.sub(r"^::ffff:(?=[\d.]+$)", "", str(peer[0]))

@@ -28,7 +28,7 @@ async def test_the_port_listens_before_the_model_is_warm() -> None:
     synthesizer = FakeSynthesizer(warm_up_s=30)
     server = Server(configured(), synthesizer)
     starting = asyncio.ensure_future(server.start())
-    await eventually(lambda: server._listener is not None)
+    await eventually(lambda: server.is_listening)
     for path, expected in (("/livez", 200), ("/readyz", 503), ("/v1/voices", 503)):
         assert (await Running(server, synthesizer, []).get(path))[0] == expected
     with pytest.raises(InvalidStatus) as refused:
