@@ -1,11 +1,20 @@
 """Memory is planned before it is taken, and what does not fit is refused with a remedy."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from streamer.errors import ConfigError
 from streamer.stages.chain import build_stages
-from streamer.stages.memory import CPU_SLOTS, MAX_SLOTS, free_memory, plan_memory
+from streamer.stages.memory import (
+    CPU_SLOTS,
+    MAX_SLOTS,
+    MemoryPlan,
+    free_memory,
+    max_resident_bytes,
+    plan_memory,
+)
 from tests.fakes.tiny_bark import tiny_model
 
 
@@ -49,3 +58,13 @@ def test_slots_that_do_not_fit_are_refused_with_the_number_that_does(model):
 def test_a_cpu_is_not_planned():
     """Its memory is the operating system's to give."""
     assert free_memory(torch.device("cpu")) == (None, 0)
+
+
+def test_the_process_needs_more_than_the_plan():
+    """The interpreter and the libraries count, and all slots on a CPU; a GPU has memory of its own for them."""
+    before = max_resident_bytes()
+    assert before > 50e6
+    plan = MemoryPlan(weights_bytes=1, slot_bytes=10**9, num_slots=8)
+    on_gpu = replace(plan, is_on_gpu=True)
+    assert float(plan.process_needs().split(" GB")[0]) >= 8
+    assert "MB" in on_gpu.process_needs() or float(on_gpu.process_needs().split(" GB")[0]) < 8
