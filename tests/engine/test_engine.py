@@ -1,33 +1,9 @@
 """The engine over a toy model: every request ends exactly once, and every slot comes back."""
 
-import threading
-import time
-from types import SimpleNamespace
-
 import pytest
-import torch
 
-from streamer.engine.watchdog import Watchdog
-from streamer.errors import EngineError, ModelNumericError, OverloadedError
-from tests.engine.toy_stages import MakeStage, PlanStage, ToyWork, toy_engine, toy_request
-
-
-@pytest.fixture
-def make_stage():
-    return MakeStage()
-
-
-@pytest.fixture
-def engine(make_stage):
-    engine = toy_engine(PlanStage(), make_stage, max_waiting=2)
-    yield engine
-    if engine.failure is None:
-        engine.check_integrity()
-
-
-def run_until_idle(engine):
-    while engine.step():
-        engine.check_integrity()
+from streamer.errors import OverloadedError
+from tests.engine.toy_stages import PlanStage, ToyWork, run_until_idle, toy_engine, toy_request, wait_for
 
 
 def test_requests_beyond_the_slots_wait(engine):
@@ -109,67 +85,6 @@ def test_a_reader_that_does_not_read_is_parked(make_stage):
     assert request.outlet.chunks[-1].is_last
 
 
-def test_one_sentences_failure_is_its_own(engine, make_stage):
-    """A numeric failure ends that request with its error; the other request of its batch finishes."""
-    bad, good = toy_request("bad"), toy_request("good")
-
-    def mark_poisoned(batch):
-        if bad.work in batch:
-            bad.work.failure = ModelNumericError("not a number")
-
-    make_stage.before_step = mark_poisoned
-    engine.submit(bad)
-    engine.submit(good)
-    run_until_idle(engine)
-    assert isinstance(bad.outlet.errors[0], ModelNumericError)
-    assert not bad.outlet.chunks
-    assert good.outlet.num_samples == 30
-
-
-def test_out_of_memory_fails_the_batch_and_not_the_engine(engine, make_stage):
-    """The requests of the step that did not fit fail; later ones are served."""
-
-    def run_out(_):
-        make_stage.before_step = lambda _: None
-        raise MemoryError("no room")
-
-    make_stage.before_step = run_out
-    first, second = toy_request("a"), toy_request("b")
-    engine.submit(first)
-    run_until_idle(engine)
-    engine.submit(second)
-    run_until_idle(engine)
-    assert isinstance(first.outlet.errors[0], EngineError)
-    assert second.outlet.num_samples == 30
-
-
-@pytest.mark.parametrize(
-    "error",
-    [torch.OutOfMemoryError("CUDA"), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")],
-    ids=["gpu", "cpu"],
-)
-@pytest.mark.parametrize("where", ["begin", "step", "finish"])
-def test_wherever_memory_runs_out_the_engine_continues(engine, make_stage, monkeypatch, where, error):
-    """At a sentence's beginning, in a step, or when its results are read: it fails alone and its slot is freed."""
-
-    def run_out(*_):
-        monkeypatch.undo()
-        raise error
-
-    if where == "finish":
-        pending = SimpleNamespace(is_done=lambda: True, finish=run_out)
-        monkeypatch.setattr(make_stage, "step", lambda _: pending)
-    else:
-        monkeypatch.setattr(make_stage, where, run_out)
-    first, second = toy_request("a"), toy_request("b")
-    engine.submit(first)
-    run_until_idle(engine)
-    engine.submit(second)
-    run_until_idle(engine)
-    assert "out of memory" in first.outlet.errors[0].message
-    assert second.outlet.num_samples == 30
-
-
 def test_a_later_sentence_is_not_refused_for_new_utterances_that_wait(engine):
     """An utterance that has begun continues while no new one is admitted."""
     for name in "abcd":
@@ -226,13 +141,6 @@ def test_two_requests_cannot_be_the_same_sentence(engine):
     assert [request.outlet.num_samples for request in (first, second, third)] == [30, 30, 30]
 
 
-def wait_for(condition):
-    deadline_s = time.monotonic() + 10
-    while not condition() and time.monotonic() < deadline_s:
-        time.sleep(0.005)
-    assert condition()
-
-
 def test_the_thread_sleeps_wakes_and_stops(engine):
     """A request that is submitted to an idle engine is served; `stop` ends the thread."""
     engine.start()
@@ -255,24 +163,6 @@ def test_stopping_fails_what_is_open(make_stage):
     engine.check_integrity()
 
 
-def test_stopping_in_a_hanging_step_leaves_no_request_waiting(make_stage):
-    """Open requests fail, later ones are refused, and the step's late result delivers nothing."""
-    engine = toy_engine(PlanStage(), make_stage, num_slots=1)
-    gate = threading.Event()
-    make_stage.before_step = lambda _: gate.wait(10)
-    request = toy_request("a")
-    engine.start()
-    engine.submit(request)
-    wait_for(lambda: make_stage.batches)
-    assert not engine.stop(timeout_s=0.05)
-    assert len(request.outlet.errors) == 1
-    with pytest.raises(EngineError):
-        engine.submit(toy_request("late"))
-    gate.set()
-    assert engine.stop()
-    assert len(request.outlet.errors) == 1 and not request.outlet.chunks
-
-
 def test_the_costs_of_steps_can_be_reset(engine):
     """What the first steps took, which includes compiling, does not decide who is admitted."""
     engine.submit(toy_request("a"))
@@ -281,46 +171,6 @@ def test_the_costs_of_steps_can_be_reset(engine):
     run_until_idle(engine)
     assert engine.capacity.num_listeners is None and engine.capacity.load(1) is None
     assert engine.slowest_step_s < 1.0
-
-
-def test_an_exception_in_a_step_ends_every_request_with_an_engine_error(engine, make_stage):
-    """Running and waiting requests fail, later ones are refused, and the engine says why."""
-
-    def explode(_):
-        raise RuntimeError("device-side assert")
-
-    make_stage.before_step = explode
-    requests = [toy_request(name) for name in "abc"]
-    for request in requests:
-        engine.submit(request)
-    engine.start()
-    for request in requests:
-        wait_for(lambda request=request: len(request.outlet.errors) == 1)
-        assert isinstance(request.outlet.errors[0], EngineError)
-    assert "device-side assert" in engine.failure.message
-    with pytest.raises(EngineError):
-        engine.submit(toy_request("late"))
-    assert engine.stop()
-    engine.check_integrity()
-
-
-def test_a_hang_fails_every_request(engine, make_stage):
-    """While a step blocks, the watchdog fails the open requests and the engine counts as failed."""
-    gate = threading.Event()
-    make_stage.before_step = lambda _: gate.wait(10)
-    request = toy_request("a")
-    watchdog = Watchdog(engine, limit_s=0.1)
-    engine.start()
-    watchdog.start()
-    engine.submit(request)
-    wait_for(lambda: request.outlet.errors)
-    assert "hangs" in engine.failure.message
-    with pytest.raises(EngineError):
-        engine.submit(toy_request("late"))
-    gate.set()
-    watchdog.stop()
-    assert engine.stop()
-    assert len(request.outlet.errors) == 1
 
 
 def test_a_sentence_that_ended_may_be_requested_again(make_stage):

@@ -1,4 +1,4 @@
-"""Steps of a causal model: what the compiled draw of a CPU makes of them."""
+"""The steps of a causal model draw the same tokens compiled and in torch's operations."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def steps_of(gpt: CausalGpt, choice: Choice) -> TokenSteps:
 
 @pytest.mark.parametrize("choice", [Choice(0, 21, end=20), Choice(10, 10, num_turns=3)], ids=["end", "turns"])
 def test_the_compiled_draw_of_a_step_is_the_plain_one(choice: Choice) -> None:
-    """Tokens, ends and the next step's input, for slots in any order, each with parameters of its own."""
+    """Tokens, ends and the next step's input agree, for slots in any order, each with parameters of its own."""
     torch.manual_seed(0)
     gpt = CausalGpt(CONFIG).eval()
     gpt.lm_head.weight.data *= 40  # clear favourites, so that ends are likely at times
