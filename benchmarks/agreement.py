@@ -23,9 +23,9 @@ from benchmarks.first_packet import SENTENCES
 from streamer.assembly import BUILTIN_MODEL
 from streamer.loadtest.environment import environment, write_result
 from streamer.models.files.checkpoint import LoadedModel, load_model
+from streamer.sampling import SamplingParams
 from streamer.stages.chain import Chain, build_stages, semantic_cap
 from streamer.stages.sentence import SentenceWork
-from streamer.synthesis import SamplingParams
 from streamer.text.tokens.tokenizer import load_tokenizer
 from streamer.text.verbalize.normalize import normalize
 from streamer.voices.library import VoiceLibrary

@@ -136,9 +136,10 @@ def run_streamer(
     from streamer.engine.request import Request
     from streamer.errors import StreamerError
     from streamer.models.files.checkpoint import load_model
+    from streamer.sampling import SamplingParams
     from streamer.stages.chain import build_stages
     from streamer.stages.sentence import SentenceWork
-    from streamer.synthesis import PcmChunk, SamplingParams
+    from streamer.synthesis import PcmChunk
     from streamer.voices.voice import Voice
 
     model = load_model(directory, dtype=dtype, device=device)

@@ -17,13 +17,15 @@ from rich.console import Console
 from rich.table import Table
 
 from streamer.assembly import build_synthesizer
+from streamer.audio.formats import AudioFormat
+from streamer.audio.packets import Packet, create_encoder
 from streamer.config import EngineConfig
 from streamer.loadtest.environment import environment, write_result
-from streamer.speech.events import AudioPacket, SentenceEnded, SentenceStarted, SpeechEnded, SpeechWarning
+from streamer.sampling import SamplingParams
+from streamer.speech.events import SentenceEnded, SentenceStarted, SpeechEnded, SpeechWarning
 from streamer.speech.pipeline import speak
 from streamer.speech.settings import Continuity, SpeechSettings
 from streamer.speech.text_feed import TextFeed
-from streamer.synthesis import SamplingParams
 
 RATE_HZ = 24_000
 LEAD_S = 2.0
@@ -51,7 +53,6 @@ async def measure(minutes: float, continuity: Continuity) -> dict[str, Any]:
         settings = SpeechSettings(
             voices[0],
             SamplingParams(seed=1),
-            encoding="pcm_s16le",
             max_audio_s=60 * minutes,
             continuity=continuity,
             speakers={"Alice": voices[-1], "Father": voices[0]},
@@ -73,7 +74,7 @@ async def _listen(feed: TextFeed, synthesizer: Any, settings: SpeechSettings) ->
     memory_mib: list[float] = []
     warnings: list[str] = []
     plays_from_s = 0.0
-    async for event in speak(feed, synthesizer, settings):
+    async for event in speak(feed, synthesizer, settings, create_encoder(AudioFormat("pcm_f32le"))):
         now_s = time.monotonic()
         if isinstance(event, SentenceStarted):
             starts.append(event)
@@ -83,8 +84,8 @@ async def _listen(feed: TextFeed, synthesizer: Any, settings: SpeechSettings) ->
             warnings.append(event.message)
         elif isinstance(event, SpeechEnded):
             ended = event
-        elif isinstance(event, AudioPacket):
-            pieces.append(np.frombuffer(event.payload, "<i2").astype(np.float32) / 32768)
+        elif isinstance(event, Packet):
+            pieces.append(np.frombuffer(event.payload, "<f4"))
             at_s = event.timestamp / 48_000
             plays_from_s = plays_from_s or now_s
             late_s = now_s - plays_from_s - at_s

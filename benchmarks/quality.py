@@ -13,7 +13,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,6 @@ from streamer.api import SpeechOptions, speak_into_memory
 from streamer.assembly import BUILTIN_MODEL, build_synthesizer
 from streamer.config import EngineConfig
 from streamer.loadtest.environment import environment, write_result
-from streamer.sampling import sampling_params
 from streamer.synthesis import SentenceRequest
 
 Floats = npt.NDArray[np.float32]
@@ -213,7 +212,7 @@ async def joins(lines: Sequence[Line]) -> dict[str, float]:
     rate_hz = synthesizer.info.sample_rate_hz
     for number, line in enumerate(track(lines, "joins")):
         # Past the pipeline, which would trim silence: each piece is a chunk of the fine model.
-        params = sampling_params(synthesizer.info, {"seed": number})
+        params = replace(synthesizer.info.default_params, seed=number)
         request = SentenceRequest(str(number), line.text, line.voice, params)
         pieces = [chunk.samples async for chunk in synthesizer.synthesize(request)]
         samples, ends = np.concatenate(pieces), np.cumsum([len(piece) for piece in pieces])

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import multiprocessing
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -54,11 +54,8 @@ class Metronome:
     def count_tokens(self, text: str) -> int:
         return len(text.split())
 
-    def expected_speed(self) -> float | None:
-        return SPEED
-
     def health(self) -> Health:
-        return Health(alive=True, ready=True)
+        return Health(alive=True, ready=True, expected_speed=SPEED)
 
     async def start(self) -> None:
         """Ready at once."""
@@ -66,7 +63,7 @@ class Metronome:
     async def close(self) -> None:
         """Nothing to release."""
 
-    async def synthesize(self, request: SentenceRequest) -> AsyncIterator[PcmChunk]:
+    async def synthesize(self, request: SentenceRequest) -> AsyncGenerator[PcmChunk, None]:
         start_s, end = time.monotonic(), 0
         for begin, end in self._borders():
             due_s = start_s + end / SAMPLE_RATE_HZ / SPEED

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from streamer.assembly import BUILTIN_MODEL
+from streamer.audio.samples import Samples
 from streamer.errors import StreamerError
 from streamer.models.config import LARGE, SMALL, ModelConfig
 from streamer.models.files.config_file import read_config
 from streamer.stages.coarse_windows import CoarseWindows
 from streamer.stages.fine_chunks import chunk_end
-from streamer.synthesis import Samples
 
 SAMPLE_RATE_HZ = 150
 """Sound is only counted here: a sample stands for half a frame."""

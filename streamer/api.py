@@ -7,9 +7,8 @@ import atexit
 import contextlib
 import logging
 import math
-import secrets
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -21,21 +20,21 @@ import numpy as np
 
 from streamer.assembly import build_synthesizer
 from streamer.audio.containers import write_wav
-from streamer.audio.packets import create_encoder
+from streamer.audio.formats import AudioFormat
+from streamer.audio.packets import Packet, create_encoder
+from streamer.audio.samples import Samples
 from streamer.config import EngineConfig
 from streamer.errors import InvalidParameterError, VoiceNotFoundError
-from streamer.sampling import sampling_params
-from streamer.speech.events import AudioPacket, SpeechEnded, SpeechEvent, SpeechWarning
+from streamer.sampling import draw_seed, sampling_params
+from streamer.speech.events import SpeechEnded, SpeechEvent, SpeechWarning
 from streamer.speech.pipeline import prepare, speak
 from streamer.speech.settings import Continuity, SpeechSettings
 from streamer.speech.text_feed import TextFeed
-from streamer.synthesis import PcmChunk, Samples, Synthesizer
+from streamer.synthesis import PcmChunk, Synthesizer
 from streamer.text.reading import AS_IT_IS, TextOptions
 from streamer.text.splitting.dialogue import check_speakers
 
 logger = logging.getLogger(__name__)
-OPUS_BITRATE: Final = 32_000
-FRAME_MS: Final = 20
 EXIT_TIMEOUT_S: Final = 30.0
 """How long the interpreter's exit waits for the shared event loop."""
 Result = TypeVar("Result")
@@ -76,9 +75,7 @@ class Audio:
         if path.suffix == ".wav":
             write_wav(path, self.samples, self.sample_rate_hz)
         elif path.suffix in (".ogg", ".opus"):
-            encoder = create_encoder(
-                "ogg_opus", sample_rate_hz=self.sample_rate_hz, frame_ms=FRAME_MS, bitrate=OPUS_BITRATE
-            )
+            encoder = create_encoder(AudioFormat("ogg_opus", self.sample_rate_hz))
             packets = [*encoder.encode(self.samples), *encoder.finish()]
             path.write_bytes(b"".join(packet.payload for packet in packets))
         else:
@@ -115,11 +112,11 @@ async def stream(
     synthesizer = await asyncio.shield(asyncio.wrap_future(_started(_engine(model))))
     settings = _settings(synthesizer, SpeechOptions(voice, seed, params, continuity, speakers, reading))
     truncated = False
-    async with contextlib.aclosing(speak(TextFeed(text), synthesizer, settings)) as events:
+    async with contextlib.aclosing(_speak(text, synthesizer, settings)) as events:
         async for event in events:
             if isinstance(event, SpeechWarning):
                 logger.warning(event.message)
-            elif isinstance(event, AudioPacket):
+            elif isinstance(event, Packet):
                 yield PcmChunk(_samples(event))
             elif isinstance(event, SpeechEnded):
                 truncated = event.truncated
@@ -167,16 +164,16 @@ def speak_into_memory(
     async def collect() -> Audio:
         pieces = [np.zeros(0, np.float32)]
         truncated = False
-        async with contextlib.aclosing(speak(TextFeed(text), synthesizer, settings)) as events:
+        async with contextlib.aclosing(_speak(text, synthesizer, settings)) as events:
             async for event in events:
-                if isinstance(event, AudioPacket):
+                if isinstance(event, Packet):
                     pieces.append(_samples(event))
                 elif isinstance(event, SpeechEnded):
                     truncated = event.truncated
                 elif isinstance(event, SpeechWarning):
                     logger.warning(event.message)
                 on_event(event)
-        return Audio(np.concatenate(pieces), settings.sample_rate_hz, settings.params.seed, truncated)
+        return Audio(np.concatenate(pieces), synthesizer.info.sample_rate_hz, settings.params.seed, truncated)
 
     speaking = _run(collect())
     try:
@@ -244,22 +241,27 @@ def _settings(synthesizer: Synthesizer, manner: SpeechOptions) -> SpeechSettings
         raise InvalidParameterError(
             f"continuity {manner.continuity!r}: it is one of {', '.join(CONTINUITIES)}", param="continuity"
         )
-    seed = secrets.randbits(31) if manner.seed is None else manner.seed
+    seed = draw_seed() if manner.seed is None else manner.seed
     return SpeechSettings(
         voice,
-        sampling_params(info, {**manner.params, "seed": seed}),
-        encoding="pcm_s16le",
-        sample_rate_hz=info.sample_rate_hz,
-        frame_ms=FRAME_MS,
-        max_audio_s=math.inf,  # who asks for a whole book in his own process means it
+        sampling_params({**manner.params, "seed": seed}, info.default_params, info.coarse_limits),
+        max_audio_s=math.inf,  # a caller who asks for a whole book in their own process means it
         reading=manner.reading,
         continuity=manner.continuity,
         speakers=manner.speakers,
     )
 
 
-def _samples(packet: AudioPacket) -> Samples:
-    return np.frombuffer(packet.payload, "<i2").astype(np.float32) / np.float32(32768)
+def _speak(
+    text: str, synthesizer: Synthesizer, settings: SpeechSettings
+) -> AsyncGenerator[SpeechEvent, None]:
+    """The pipeline with its sound as it is: nothing is encoded before the caller asks for it."""
+    encoder = create_encoder(AudioFormat("pcm_f32le", synthesizer.info.sample_rate_hz))
+    return speak(TextFeed(text), synthesizer, settings, encoder)
+
+
+def _samples(packet: Packet) -> Samples:
+    return np.frombuffer(packet.payload, "<f4")
 
 
 def _engine(model: str | Path | None) -> EngineConfig:

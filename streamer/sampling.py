@@ -1,4 +1,4 @@
-"""The bounds of every sampling knob, and whether given values keep them; used by `server` and `api`."""
+"""How a sentence is sampled, in Bark's names, and the bounds of each parameter; used on both sides of the port."""
 
 from __future__ import annotations
 
@@ -8,12 +8,51 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from streamer.errors import InvalidParameterError
-from streamer.synthesis import CoarseLimits, ModelInfo, SamplingParams
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How a sentence is sampled. The names are Bark's, and so are the defaults, unless a model brings its own.
+
+    `seed` is always a number here: one is drawn for an utterance whose client gave none (`draw_seed`).
+    """
+
+    seed: int
+    text_temp: float = 0.7
+    waveform_temp: float = 0.7
+    fine_temp: float | None = 0.5
+    """None: the likeliest code at every position."""
+    top_k: int | None = None
+    top_p: float | None = None
+    min_eos_p: float | None = 0.2
+    """A sentence ends where its end is at least this likely; None: only where the end is drawn."""
+    max_gen_duration_s: float | None = None
+    """The longest sound of a sentence; None: what its text may take."""
+    max_coarse_history: int | None = None
+    """Coarse tokens of context before a window; with fewer the voice is forgotten sooner. None: the model's own."""
+    sliding_window_len: int | None = None
+    """Coarse tokens made per window; None: the model's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoarseLimits:
+    """What a model allows `max_coarse_history` and `sliding_window_len` to be, in tokens; the defaults are Bark's.
+
+    `history` and `window` are the model's own values; `room` is what both may have together.
+    """
+
+    history: int = 630
+    window: int = 60
+    room: int = 768
+
+
+BARK_PARAMS: Final = SamplingParams(seed=0)
+BARK_COARSE_LIMITS: Final = CoarseLimits()
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """`smallest` to `largest`, both included. `may_be_null`: null switches the knob off, or leaves it to the model."""
+    """From `smallest` to `largest`, both included. `may_be_null`: null switches it off, or leaves it to the model."""
 
     smallest: float
     largest: float
@@ -33,28 +72,33 @@ RANGES: Final = {
     "max_coarse_history": Range(10, 2**20, may_be_null=True, is_whole=True),
     "sliding_window_len": Range(10, 2**20, may_be_null=True, is_whole=True),
 }
-"""Of `SamplingParams`' fields; those of the coarse windows depend on the model as well (`CoarseLimits`)."""
-DRAWN_SEEDS: Final = 2**31
-"""How many seeds there are to draw from: few enough digits to be read out and typed again."""
+"""The ranges of the fields of `SamplingParams`; `CoarseLimits` bounds those of the coarse windows further."""
+NUM_DRAWN_SEEDS: Final = 2**31
+"""How many seeds `draw_seed` draws from: few enough that one can be read out and typed in again."""
 MIN_COARSE_HISTORY: Final = 60
-"""Bark's least `max_coarse_history`; a model with less room may have less."""
+"""Bark's smallest `max_coarse_history`, in tokens; a model with less room may have less."""
 
 
 def draw_seed() -> int:
     """A seed for an utterance whose client gave none."""
-    return secrets.randbelow(DRAWN_SEEDS)
+    return secrets.randbelow(NUM_DRAWN_SEEDS)
 
 
-def sampling_params(info: ModelInfo, given: Mapping[str, object]) -> SamplingParams:
-    """The model's own params with those given. Raises `InvalidParameterError` naming the value and what it may be."""
+def sampling_params(
+    given: Mapping[str, object], defaults: SamplingParams, limits: CoarseLimits
+) -> SamplingParams:
+    """A model's `defaults` with what was given.
+
+    Raises `InvalidParameterError` naming the value and what it may be.
+    """
     for name, value in given.items():
         if name not in RANGES:
             raise InvalidParameterError(
                 f"there is no parameter {name!r}; there are {', '.join(RANGES)}", param=f"params.{name}"
             )
         _check(name, value, RANGES[name])
-    params = replace(info.default_params, **given)  # type: ignore[arg-type]
-    check_windows(params, info.coarse_limits)
+    params = replace(defaults, **given)  # type: ignore[arg-type]
+    check_windows(params, limits)
     return params
 
 
@@ -73,7 +117,7 @@ def _check(name: str, value: object, allowed: Range) -> None:
 
 
 def check_windows(params: SamplingParams, limits: CoarseLimits) -> None:
-    """Raise `InvalidParameterError` unless Bark's own conditions on its coarse windows hold, by the model's sizes."""
+    """Raise `InvalidParameterError` unless Bark's own conditions on its coarse windows hold for a model's sizes."""
     history = params.max_coarse_history or limits.history
     window = params.sliding_window_len or limits.window
     smallest = min(MIN_COARSE_HISTORY, limits.history)

@@ -1,52 +1,26 @@
-"""The port between the pipeline and whatever makes the sound: a sentence goes in, chunks of PCM come out.
+"""The port between the pipeline and what makes the sound: a sentence goes in, chunks of PCM come out.
 
-`pipeline` and `server` know only this module; the engine on this machine (`backends/local`), a fake in
-the tests, or a cluster stand behind it.
+`speech` and `server` know only this module. Behind it stand the engine of this machine (`backends/local`), a fake in
+the tests, or a cluster.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from streamer.audio.samples import Samples
+from streamer.sampling import BARK_COARSE_LIMITS, BARK_PARAMS, CoarseLimits, SamplingParams
 from streamer.voices.voice import Voice
-
-Samples = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class SamplingParams:
-    """How a sentence is sampled; the names and defaults are Bark's.
-
-    `seed` is always a number here: whoever opens an utterance draws one where the client gave none.
-    """
-
-    seed: int
-    text_temp: float = 0.7
-    waveform_temp: float = 0.7
-    fine_temp: float | None = 0.5
-    """None: the likeliest code each."""
-    top_k: int | None = None
-    top_p: float | None = None
-    min_eos_p: float | None = 0.2
-    """A sentence ends where its end is at least so likely; None: only where the end is drawn."""
-    max_gen_duration_s: float | None = None
-    """Longest sound of a sentence; None: what its text may take."""
-    max_coarse_history: int | None = None
-    """Coarse tokens of context before a window; fewer forget the voice sooner. None: the model's own."""
-    sliding_window_len: int | None = None
-    """Coarse tokens made per window; None: the model's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class SentenceRequest:
     """One sentence to be spoken; `text` is what is said.
 
-    `sentence_index` (from 0 within its utterance) keys the noise with the seed.
+    `request_id` names the sentence in every log line. `sentence_index` counts from 0 within its utterance and keys the
+    noise with the seed.
     """
 
     request_id: str
@@ -55,11 +29,12 @@ class SentenceRequest:
     params: SamplingParams
     sentence_index: int = 0
     utterance_id: str = ""
-    """Sentences of one utterance are heard one after the other: a later one is not in a hurry. Empty: its own."""
+    """Sentences of one utterance are heard one after the other, so later ones are less urgent. Empty: the sentence is
+    an utterance of its own."""
     history: Voice | None = None
-    """What the sentence goes on from instead of the named voice: for instance, what an earlier one was spoken as."""
+    """What the sentence continues instead of the named voice: for instance, what an earlier one was spoken as."""
     keeps_voice: bool = False
-    """Whether the named voice stands before `history`, of which so much is taken that neither crowds out the other."""
+    """Whether the named voice stands before `history`, which is shortened so that neither crowds out the other."""
     wants_history: bool = False
     """Whether the last chunk is to bring what the sentence was spoken as."""
 
@@ -68,28 +43,15 @@ class SentenceRequest:
 class PcmChunk:
     """A piece of a sentence's sound.
 
-    `samples`: float32 in [-1, 1], mono, [num_samples]. `truncated` is set on the last chunk of a sentence
-    which the model did not end by itself and that was cut at the cap.
+    `truncated` is set on the last chunk of a sentence that the model did not end by itself and that was cut at its cap.
     """
 
     samples: Samples
     is_last: bool = False
     truncated: bool = False
     history: Voice | None = None
-    """On the last chunk, where it was asked for: the sentence's own tokens, a voice that others may go on from.
-    None also where the sentence has no sound."""
-
-
-@dataclass(frozen=True, slots=True)
-class CoarseLimits:
-    """What `max_coarse_history` and `sliding_window_len` may be; the defaults are Bark's.
-
-    `history`, `window`: the model's own. `room`: what history and window may have together.
-    """
-
-    history: int = 630
-    window: int = 60
-    room: int = 768
+    """On the last chunk, if it was asked for: the sentence's own tokens, a voice that others may continue. None also if
+    the sentence has no sound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,23 +65,24 @@ class ModelInfo:
     languages: Sequence[str]
     tags: Sequence[str]
     max_text_tokens: int
-    default_params: SamplingParams = SamplingParams(seed=0)
-    """The model's own; the seed is drawn for every utterance."""
-    coarse_limits: CoarseLimits = CoarseLimits()
+    default_params: SamplingParams = BARK_PARAMS
+    """The model's own parameters; the seed is drawn for every utterance."""
+    coarse_limits: CoarseLimits = BARK_COARSE_LIMITS
     note: str | None = None
     """What a listener should know of this model."""
     normalizes_text: bool = False
-    """Whether sentences have to come with numbers, abbreviations and the like written out."""
-
-
-STEP_BORDERS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-"""Upper ends of the ranges that steps are counted in by their duration; one more range holds the longer ones."""
+    """Whether numbers, abbreviations and the like have to be written out in a sentence's text."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageStats:
-    """Of a stage since the start: steps counted by `STEP_BORDERS_S`, their time, and the rows they had."""
+    """One stage since the start: its steps, their time and their rows.
 
+    `step_borders_s` are the upper ends of the ranges of duration that `step_counts` counts in; one more count is of
+    longer steps.
+    """
+
+    step_borders_s: tuple[float, ...]
     step_counts: tuple[int, ...]
     step_seconds: float
     num_rows: int
@@ -127,10 +90,10 @@ class StageStats:
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
-    """What an engine does: for the operator's eyes.
+    """What an engine does, for the operator's figures.
 
-    `load`: part of its time that the present listeners take; `max_listeners`: beyond which new ones are refused.
-    None where it is not known, or nobody is refused.
+    `load` is the part of its time that the present listeners take; beyond `max_listeners` new ones are refused. None if
+    that is not known, or if nobody is refused.
     """
 
     stages: Mapping[str, StageStats]
@@ -144,36 +107,40 @@ class EngineStats:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """`alive`: steps are being made or nothing is to be done. `ready`: warm and accepting sentences."""
+    """`alive`: steps are made whenever there is something to do. `ready`: warm, and accepting sentences.
+
+    `expected_speed`: seconds of sound made per second if there were one listener more; None if that is not known.
+    """
 
     alive: bool
     ready: bool
     reason: str | None = None
     engine: EngineStats | None = None
+    expected_speed: float | None = None
 
 
 class Synthesizer(Protocol):
     """Speaks sentences. Many may be open at once; each ends by itself, by an error, or by being closed."""
 
     @property
-    def info(self) -> ModelInfo: ...
-
-    def count_tokens(self, text: str) -> int:
-        """Tokens of `text` for this model's semantic stage; a sentence must not exceed `info.max_text_tokens`."""
+    def info(self) -> ModelInfo:
+        """The loaded model; valid after `start`."""
         ...
 
-    def synthesize(self, request: SentenceRequest) -> AsyncIterator[PcmChunk]:
+    def count_tokens(self, text: str) -> int:
+        """The number of tokens of `text` for this model; a sentence must not exceed `info.max_text_tokens`."""
+        ...
+
+    def synthesize(self, request: SentenceRequest) -> AsyncGenerator[PcmChunk, None]:
         """Yield the sentence's sound as it is made; the last chunk has `is_last`.
 
-        Closing the iterator cancels the sentence and frees what it held.
-        Raises `VoiceNotFoundError` for an unknown voice, `EngineError` where the engine failed.
+        `aclose` cancels the sentence, and returns when everything that it held is free.
+        Raises `VoiceNotFoundError` for an unknown voice, `EngineError` if the engine failed.
         """
         ...
 
-    def health(self) -> Health: ...
-
-    def expected_speed(self) -> float | None:
-        """Seconds of sound made per second for one listener more than there are; None where that is not known."""
+    def health(self) -> Health:
+        """How things are now; this is cheap and never waits."""
         ...
 
     async def start(self) -> None:

@@ -20,7 +20,7 @@ from streamer.config import EngineConfig
 from streamer.errors import CheckpointError, ConfigError, InvalidParameterError, VoiceNotFoundError
 from streamer.synthesis import ModelInfo, Synthesizer
 from tests.fakes.speaking_model import save_speaking_model
-from tests.fakes.synthesizer import FakeSynthesizer
+from tests.fakes.synthesizer import FakeSynthesizer, tone_of
 
 TEXT = "Hello there. How are you today? I am well."
 
@@ -67,6 +67,14 @@ async def test_the_stream_is_the_whole_sound(fake: FakeSynthesizer) -> None:
     whole = streamer.synthesize(TEXT, seed=1)
     assert np.array_equal(np.concatenate([chunk.samples for chunk in chunks]), whole.samples)
     assert {request.params.seed for request in fake.requests} == {1}
+
+
+def test_samples_are_not_rounded_on_their_way(fake: FakeSynthesizer) -> None:
+    """What the model made is what the caller gets, to the last bit of its float."""
+    samples = streamer.synthesize("One tone.").samples
+    (request,) = fake.requests
+    tone = tone_of(request, 4320)
+    assert np.isin(tone[1000:3000], samples).all()  # the fades lie outside
 
 
 async def test_a_dialogue_is_spoken_by_its_voices(

@@ -5,11 +5,11 @@ from dataclasses import fields
 import pytest
 
 from streamer.errors import InvalidParameterError
-from streamer.sampling import RANGES, sampling_params
-from streamer.synthesis import CoarseLimits, ModelInfo, SamplingParams
+from streamer.sampling import RANGES, CoarseLimits, SamplingParams, sampling_params
 
-BARK = ModelInfo("bark", 24_000, "a", ("a",), ("en",), (), 256)
-SMALLER = ModelInfo("s", 24_000, "a", ("a",), ("en",), (), 128, coarse_limits=CoarseLimits(120, 30, 151))
+DEFAULTS = SamplingParams(seed=0)
+BARK = CoarseLimits()
+SMALLER = CoarseLimits(120, 30, 151)
 
 
 def test_every_knob_has_its_range():
@@ -23,26 +23,28 @@ def test_a_value_beyond_its_range_or_of_another_kind_is_named(name):
     allowed = RANGES[name]
     for value in (allowed.smallest - 1, allowed.largest * 2 + 1, float("nan"), True, "1", [1]):
         with pytest.raises(InvalidParameterError, match=name) as raised:
-            sampling_params(BARK, {name: value})
+            sampling_params({name: value}, DEFAULTS, BARK)
         assert raised.value.param == f"params.{name}"
     if not allowed.may_be_null:
         with pytest.raises(InvalidParameterError):
-            sampling_params(BARK, {name: None})
+            sampling_params({name: None}, DEFAULTS, BARK)
 
 
 def test_null_switches_off_and_the_rest_is_the_models_own():
     """What is not given stays."""
-    assert sampling_params(BARK, {"min_eos_p": None, "seed": 3}) == SamplingParams(seed=3, min_eos_p=None)
+    assert sampling_params({"min_eos_p": None, "seed": 3}, DEFAULTS, BARK) == SamplingParams(
+        seed=3, min_eos_p=None
+    )
 
 
 def test_an_unknown_knob_is_refused():
     """With the names there are."""
     with pytest.raises(InvalidParameterError, match="text_temp"):
-        sampling_params(BARK, {"temperature": 1.0})
+        sampling_params({"temperature": 1.0}, DEFAULTS, BARK)
 
 
 @pytest.mark.parametrize(
-    ("info", "given", "is_allowed"),
+    ("limits", "given", "is_allowed"),
     [
         (BARK, {"max_coarse_history": 60}, True),
         (BARK, {"max_coarse_history": 59}, False),
@@ -55,10 +57,10 @@ def test_an_unknown_knob_is_refused():
         (SMALLER, {"sliding_window_len": 60}, False),
     ],
 )
-def test_coarse_windows_keep_barks_conditions_in_the_models_sizes(info, given, is_allowed):
+def test_coarse_windows_keep_barks_conditions_in_the_models_sizes(limits, given, is_allowed):
     """History from 60 to the model's own, and both within what its block holds beside the semantic tokens."""
     if is_allowed:
-        sampling_params(info, given)
+        sampling_params(given, DEFAULTS, limits)
     else:
         with pytest.raises(InvalidParameterError, match="|".join(given)):
-            sampling_params(info, given)
+            sampling_params(given, DEFAULTS, limits)

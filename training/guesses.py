@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from streamer.models.fine_gpt import FineGpt
+from streamer.sampling import SamplingParams
 from streamer.stages.chain import MAX_FINE_ROWS
 from streamer.stages.fine import FineStage
 from streamer.stages.sentence import SentenceWork
-from streamer.synthesis import SamplingParams
 from streamer.voices.voice import Voice
 from training.examples import Spoken, read_shard
 from training.recipe import CONFIG, FINE_HISTORY, shards

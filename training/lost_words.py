@@ -16,9 +16,9 @@ import torch
 
 from streamer.assembly import BUILTIN_MODEL
 from streamer.models.files.checkpoint import LoadedModel, load_model
+from streamer.sampling import SamplingParams
 from streamer.stages.chain import Chain, build_stages
 from streamer.stages.sentence import SentenceWork
-from streamer.synthesis import SamplingParams
 from streamer.text.tokens.tokenizer import load_model_tokenizer
 from streamer.voices.library import VoiceLibrary
 from training.examples import Spoken, read_shard

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from streamer.audio.pcm import to_int16
-from streamer.synthesis import Samples
+from streamer.audio.samples import Samples
 
 UNKNOWN_SIZE: Final = 0xFFFFFFFF
 _BEGIN_OF_STREAM: Final = 2

@@ -9,11 +9,9 @@ from typing import Final
 
 import opuslib_next
 
+from streamer.audio.samples import Samples
 from streamer.errors import AudioEncodeError
-from streamer.synthesis import Samples
 
-MIN_BITRATE: Final = 6_000
-MAX_BITRATE: Final = 256_000
 TRANSFORM_BITRATE: Final = 24_000
 COMPLEXITY: Final = 3
 """Of the transform coder: 10 is not audibly nearer (0.139 instead of 0.141) and costs twice as much."""

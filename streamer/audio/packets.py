@@ -14,18 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from streamer.audio.containers import OggOpusPages, wav_header
-from streamer.audio.opus import MAX_BITRATE, MIN_BITRATE, OpusFrames
-from streamer.audio.pcm import checked, to_alaw, to_int16, to_mulaw
+from streamer.audio.formats import DEFAULT_RATE_HZ, AudioFormat
+from streamer.audio.opus import OpusFrames
+from streamer.audio.pcm import checked, to_alaw, to_float32, to_int16, to_mulaw
 from streamer.audio.resampling import Resampler
-from streamer.errors import InvalidParameterError
-from streamer.synthesis import Samples
+from streamer.audio.samples import Samples
 
 TIMESTAMP_HZ: Final = 48_000
-INPUT_HZ: Final = 24_000
-"""The rate of every Bark-shaped model, hence of all sound that comes in."""
-SAMPLE_RATES_HZ: Final = (8_000, 16_000, 24_000, 48_000)
-FRAMES_MS: Final = (10, 20, 40, 60)
-OPUS_ENCODINGS: Final = ("opus", "ogg_opus")
+INPUT_HZ: Final = DEFAULT_RATE_HZ
+"""The sampling rate of every Bark-shaped model, and so of all sound that comes in."""
 _PACKETS_PER_PAGE: Final = 10
 
 
@@ -33,13 +30,17 @@ _PACKETS_PER_PAGE: Final = 10
 class Packet:
     """A piece of the sound, encoded.
 
-    `timestamp`: its first sample, counted from the first one after pre-skip, so that Opus begins at
-    -pre_skip. `duration`: the last packet's ends with the sound, its padding is not counted.
+    `timestamp` is the position of its first sample, counted from the first one after pre-skip, so that Opus begins at
+    -pre_skip. `duration`: the last packet's ends with the sound; its padding is not counted. The pipeline sets the
+    flags: `is_first` if a sentence begins in the packet, `is_last` if the utterance ends with it, in which case the
+    payload may be empty.
     """
 
     payload: bytes
     timestamp: int
     duration: int
+    is_first: bool = False
+    is_last: bool = False
 
 
 class PacketEncoder(Protocol):
@@ -67,30 +68,13 @@ class PacketEncoder(Protocol):
         ...
 
 
-def create_encoder(encoding: str, *, sample_rate_hz: int, frame_ms: int, bitrate: int) -> PacketEncoder:
-    """An encoder for one utterance.
-
-    `encoding`: opus, ogg_opus, pcm_s16le, wav, mulaw or alaw; `bitrate` concerns Opus alone. Raises
-    `InvalidParameterError` naming what is not on offer.
-    """
-    for value, name, allowed in (
-        (sample_rate_hz, "sample_rate", SAMPLE_RATES_HZ),
-        (frame_ms, "frame_ms", FRAMES_MS),
-    ):
-        if value not in allowed:
-            offers = ", ".join(map(str, allowed))
-            raise InvalidParameterError(f"{name} {value!r} is none of {offers}", param=name)
-    framer = _Framer(sample_rate_hz, frame_ms)
-    if encoding in OPUS_ENCODINGS:
-        if not MIN_BITRATE <= bitrate <= MAX_BITRATE:
-            message = f"bitrate {bitrate!r} is not from {MIN_BITRATE} to {MAX_BITRATE}"
-            raise InvalidParameterError(message, param="bitrate")
-        opus = _OpusEncoder(framer, bitrate)
-        return opus if encoding == "opus" else _OggOpusEncoder(opus)
-    if encoding not in _SAMPLE_FORMATS:
-        offers = ", ".join((*OPUS_ENCODINGS, *_SAMPLE_FORMATS))
-        raise InvalidParameterError(f"encoding {encoding!r} is none of {offers}", param="encoding")
-    return _SampleEncoder(framer, encoding)
+def create_encoder(audio_format: AudioFormat) -> PacketEncoder:
+    """An encoder for one utterance. Raises `AudioEncodeError` if libopus refuses its settings."""
+    framer = _Framer(audio_format.sample_rate_hz, audio_format.frame_ms)
+    if audio_format.encoding in _SAMPLE_FORMATS:
+        return _SampleEncoder(framer, audio_format.encoding)
+    opus = _OpusEncoder(framer, audio_format.bitrate)
+    return opus if audio_format.encoding == "opus" else _OggOpusEncoder(opus)
 
 
 class _Framer:
@@ -191,13 +175,14 @@ class _OggOpusEncoder:
         return pages
 
 
-_SAMPLE_FORMATS: Final[dict[str, Callable[[Samples], npt.NDArray[np.integer]]]] = {
+_SAMPLE_FORMATS: Final[dict[str, Callable[[Samples], npt.NDArray[np.number]]]] = {
+    "pcm_f32le": to_float32,
     "pcm_s16le": to_int16,
     "wav": to_int16,
     "mulaw": to_mulaw,
     "alaw": to_alaw,
 }
-"""Encodings that write every sample by itself."""
+"""The encodings that write every sample by itself."""
 
 
 class _SampleEncoder:

@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from streamer.audio.samples import Samples
 from streamer.errors import AudioEncodeError
-from streamer.synthesis import Samples
 
 _SILENCE_PEAK: Final = 0.002
 """Quieter than this (-54 dB) is silence, whatever came before."""
@@ -53,6 +53,11 @@ def to_int16(samples: Samples) -> npt.NDArray[np.int16]:
     """Samples in [-1, 1] as 16-bit numbers; what is louder saturates."""
     numbers: npt.NDArray[np.int16] = np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2")
     return numbers
+
+
+def to_float32(samples: Samples) -> npt.NDArray[np.float32]:
+    """Samples as they are, with the byte order of a file."""
+    return samples.astype("<f4", copy=False)
 
 
 def to_mulaw(samples: Samples) -> npt.NDArray[np.uint8]:

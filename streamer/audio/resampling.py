@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from streamer.synthesis import Samples
+from streamer.audio.samples import Samples
 
 _ZERO_CROSSINGS: Final = 24
 """Of the filter on each side: 1 to 3 ms of delay."""

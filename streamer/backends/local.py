@@ -22,11 +22,11 @@ from streamer.engine.watchdog import Watchdog
 from streamer.errors import ConfigError, InvalidParameterError, StreamerError, TextTooLongError
 from streamer.models.config import ModelConfig
 from streamer.models.files.checkpoint import LoadedModel, load_model
-from streamer.sampling import check_windows
+from streamer.sampling import CoarseLimits, SamplingParams, check_windows
 from streamer.stages.chain import build_stages, semantic_cap
 from streamer.stages.memory import MemoryPlan, free_memory, plan_memory
 from streamer.stages.sentence import SentenceWork
-from streamer.synthesis import CoarseLimits, Health, ModelInfo, PcmChunk, SamplingParams, SentenceRequest
+from streamer.synthesis import Health, ModelInfo, PcmChunk, SentenceRequest
 from streamer.text.tokens.tokenizer import Tokenizer, load_model_tokenizer
 from streamer.voices.library import VoiceLibrary, voice_directories
 
@@ -145,13 +145,14 @@ class LocalSynthesizer:
         """Not alive once the engine has failed or was found to hang."""
         if (failure := self._engine.failure) is not None:
             return Health(alive=False, ready=False, reason=failure.message)
-        return Health(alive=True, ready=self._is_ready, engine=self._engine.stats())
-
-    def expected_speed(self) -> float | None:
-        """The speed for one listener more than there are now."""
         capacity = self._engine.capacity
         load = capacity.load(capacity.num_present + 1)
-        return None if load is None else 1 / max(load, 1e-6)
+        return Health(
+            alive=True,
+            ready=self._is_ready,
+            engine=self._engine.stats(),
+            expected_speed=None if load is None else 1 / max(load, 1e-6),
+        )
 
     async def start(self) -> None:
         """Record the steps, start the engine, and return once it has spoken a few words that nobody hears.

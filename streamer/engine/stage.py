@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
+from streamer.audio.samples import Samples
 from streamer.errors import StreamerError
-from streamer.synthesis import Samples
 
 
 class Work(Protocol):

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from typing import Final
 
-from streamer.synthesis import STEP_BORDERS_S, StageStats
+from streamer.synthesis import StageStats
+
+STEP_BORDERS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""Steps are counted by their duration in buckets with these upper ends; one more bucket holds longer steps."""
 
 
 class StepTimes:
@@ -24,6 +28,6 @@ class StepTimes:
     def stats(self) -> dict[str, StageStats]:
         """The present values; a step that ends meanwhile may be in only some of them."""
         return {
-            name: StageStats(tuple(counts), self._seconds[name], self._rows[name])
+            name: StageStats(STEP_BORDERS_S, tuple(counts), self._seconds[name], self._rows[name])
             for name, counts in self._counts.items()
         }

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from streamer.audio.formats import AudioFormat
 from streamer.errors import StreamerError
 from streamer.server.service import Service
 from streamer.server.upgrade import Upgrade
@@ -39,13 +40,16 @@ class Open:
     """Open an utterance. The session answers with `opened` and then speaks it, or with `refused`.
 
     `id` is the client's name for the utterance, or one that the protocol makes up. `lead_ms` is how far ahead of
-    playback sound is sent; None for as fast as it is made. The utterance is heard behind `after`.
+    playback sound is sent; None for as fast as it is made. `starts_safely` holds the first packet until playback will
+    not stop. The utterance is heard behind `after`.
     """
 
     id: str
     settings: SpeechSettings
+    audio_format: AudioFormat
     lead_ms: int | None
     wire: Wire
+    starts_safely: bool = False
     after: Utterance | None = None
 
 

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 
 from websockets.exceptions import ConnectionClosed
 
+from streamer.audio.packets import create_encoder
 from streamer.errors import AuthenticationError, OverloadedError, StreamerError
 from streamer.server.client_protocol import (
     Action,
@@ -211,11 +212,16 @@ class Session:
             raise self._refusal
         if not self._is_authenticated:
             raise AuthenticationError("a valid key has to come first")
-        encoder = action.settings.create_encoder()
+        encoder = create_encoder(action.audio_format)
         permit = self._service.admission.admit(self._client_key)
-        clock = PlaybackClock(action.lead_ms)
         utterance = Utterance(
-            action.id, action.settings, clock, pre_skip=encoder.pre_skip, after=action.after
+            action.id,
+            action.settings,
+            action.audio_format,
+            PlaybackClock(action.lead_ms),
+            pre_skip=encoder.pre_skip,
+            starts_safely=action.starts_safely,
+            after=action.after,
         )
         return Speaker(utterance, action.wire, encoder, permit, self._service, self._outbox, self.id)
 

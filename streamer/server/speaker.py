@@ -9,14 +9,14 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 
-from streamer.audio.packets import PacketEncoder
+from streamer.audio.packets import Packet, PacketEncoder
 from streamer.errors import InternalError, StreamerError
 from streamer.server.admission import Permit
 from streamer.server.flow_control import Outbox
 from streamer.server.service import Service
 from streamer.server.utterance import Utterance
 from streamer.server.wire import Frame, Outcome, Reason, Wire
-from streamer.speech.events import AudioPacket, SentenceStarted, SpeechEnded, SpeechEvent
+from streamer.speech.events import SentenceStarted, SpeechEnded, SpeechEvent
 from streamer.speech.pipeline import speak
 from streamer.speech.safe_start import start_safely
 
@@ -102,12 +102,12 @@ class Speaker:
         events: AsyncGenerator[SpeechEvent, None] = speak(
             utterance.feed, self._synthesizer, utterance.settings, self._encoder
         )
-        if utterance.settings.starts_safely:
-            events = start_safely(events, utterance.feed, self._synthesizer.expected_speed())
+        if utterance.starts_safely:
+            events = start_safely(events, utterance.feed, self._synthesizer.health().expected_speed)
         async with contextlib.aclosing(events):
             async for event in events:
                 await utterance.wait_for_turn()
-                if isinstance(event, AudioPacket):
+                if isinstance(event, Packet):
                     await self._send_packet(event)
                 elif isinstance(event, SpeechEnded):
                     self._ended = event
@@ -115,7 +115,7 @@ class Speaker:
                 else:
                     await self._tell(event)
 
-    async def _send_packet(self, packet: AudioPacket) -> None:
+    async def _send_packet(self, packet: Packet) -> None:
         """Wait until the client is near enough to the end of what it has, then send."""
         clock = self.utterance.clock
         frames = self._wire.packet(self.utterance, packet)

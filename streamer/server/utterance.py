@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from streamer.audio.formats import AudioFormat
 from streamer.server.flow_control import PlaybackClock
 from streamer.server.heard import HeardWords
 from streamer.speech.events import SentenceStarted, SpeechEvent, WordTimes
@@ -18,23 +19,27 @@ from streamer.speech.text_feed import Piece, TextFeed
 class Utterance:
     """One utterance, from its opening to its end and a little longer.
 
-    `pre_skip`: samples at 48 kHz that a decoder gives before the sound begins. `is_over` is set when nothing of the
-    utterance will be sent any more.
+    `pre_skip`: samples at 48 kHz that a decoder gives before the sound begins. `starts_safely`: whether the first
+    packet is held until playback will not stop. `is_over` is set when nothing more of the utterance will be sent.
     """
 
     def __init__(
         self,
         utterance_id: str,
         settings: SpeechSettings,
+        audio_format: AudioFormat,
         clock: PlaybackClock,
         *,
         pre_skip: int = 0,
+        starts_safely: bool = False,
         after: Utterance | None = None,
     ) -> None:
         self.id = utterance_id
         self.settings = settings
+        self.audio_format = audio_format
         self.clock = clock
         self.pre_skip = pre_skip
+        self.starts_safely = starts_safely
         self.feed = TextFeed()
         self.first_text_s: float | None = None
         self.num_begun_chars = 0

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from streamer.audio.packets import Packet
 from streamer.errors import StreamerError
 from streamer.server.utterance import Utterance
-from streamer.speech.events import AudioPacket, SpeechEvent
+from streamer.speech.events import SpeechEvent
 
 Frame = str | bytes
 """One message of a connection: text or binary."""
@@ -50,7 +51,7 @@ class Wire(Protocol):
         """Tell an event that is neither a packet nor the end of the speech."""
         ...
 
-    def packet(self, utterance: Utterance, packet: AudioPacket) -> Sequence[Frame]:
+    def packet(self, utterance: Utterance, packet: Packet) -> Sequence[Frame]:
         """Send a packet of sound."""
         ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from streamer.audio.packets import Packet
 from streamer.voices.voice import Voice
 
 
@@ -23,8 +24,8 @@ class WordTime:
 class SentenceStarted:
     """Comes before a sentence's first packet. Character positions are those of the utterance's whole text.
 
-    `known_s`: when its text was there to be spoken, by `time.monotonic`. `voice`: who speaks it. `expected_words`:
-    when its words are heard, as far as that can be told when it is called.
+    `text_ready_s` is when its text was there to be spoken, by `time.monotonic`. `expected_words` tells when its words
+    are heard, as far as that is known when it is called.
     """
 
     index: int
@@ -38,23 +39,8 @@ class SentenceStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class AudioPacket:
-    """A piece of sound, packed.
-
-    `timestamp`, `duration`: samples at 48 kHz, counted from the first sample after pre-skip. `is_first`:
-    holds the beginning of a sentence. `is_last`: the end of the utterance; the payload may then be empty.
-    """
-
-    payload: bytes
-    timestamp: int
-    duration: int
-    is_first: bool = False
-    is_last: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class WordTimes:
-    """The words of a sentence, whole, or those begun before it was cut; `is_estimated`: by `word_times`."""
+    """The words of a whole sentence, or those that were begun before it was cut."""
 
     index: int
     words: tuple[WordTime, ...]
@@ -63,7 +49,7 @@ class WordTimes:
 
 @dataclass(frozen=True, slots=True)
 class SentenceEnded:
-    """Comes after a sentence's last packet. `spoken_as`: its tokens, where the settings ask for them."""
+    """Comes after a sentence's last packet. `spoken_as` are its tokens, if the settings ask for them."""
 
     index: int
     end_ms: int
@@ -79,7 +65,7 @@ class Flushed:
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnded:
-    """The last event. `generation_s`: the time that was spent waiting for the synthesizer."""
+    """The last event. `generation_s` is the time that was spent waiting for the synthesizer."""
 
     audio_ms: int
     num_sentences: int
@@ -89,14 +75,17 @@ class SpeechEnded:
 
 @dataclass(frozen=True, slots=True)
 class PlaybackDelayed:
-    """The first packet is not sent yet, so that play can go on unbroken; `wait_ms`: probably for so long."""
+    """The first packet is held, for about `wait_ms`, so that playback will not stop."""
 
     wait_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechWarning:
-    """Something was not done as it was asked for; speech goes on. `index`: the sentence, `seed`: its new one."""
+    """Something is not done as it was asked for; speech continues.
+
+    `param` names what the warning is about, `index` the sentence, `seed` what the sentence was made with instead.
+    """
 
     code: str
     message: str
@@ -107,7 +96,7 @@ class SpeechWarning:
 
 SpeechEvent = (
     SentenceStarted
-    | AudioPacket
+    | Packet
     | WordTimes
     | SentenceEnded
     | Flushed

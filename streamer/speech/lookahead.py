@@ -95,9 +95,7 @@ class SentencesAhead:
             wait_s = None
             if timeout_s is not None and splitter.pending and num_pauses < len(PAUSES):
                 wait_s = timeout_s * PAUSES[num_pauses]
-            self._feed.num_unfinished_chars = len(splitter.pending)
-            item = await self._feed.next(wait_s)
-            self._feed.num_unfinished_chars = 0
+            item = await self._feed.next(wait_s, num_held_chars=len(splitter.pending))
             if item is None:
                 num_pauses += 1
                 await self._request(splitter.flush_words(is_last_whole=num_pauses == len(PAUSES)))

@@ -15,9 +15,9 @@ from typing import Final
 
 from streamer.audio.packets import INPUT_HZ, TIMESTAMP_HZ, Packet, PacketEncoder
 from streamer.audio.pcm import SentenceJoiner, faded_out
+from streamer.audio.samples import Samples
 from streamer.errors import ConfigError
 from streamer.speech.events import (
-    AudioPacket,
     Flushed,
     SentenceEnded,
     SentenceStarted,
@@ -32,7 +32,7 @@ from streamer.speech.settings import SpeechSettings
 from streamer.speech.speech_warnings import sentence_cut, sentence_retried
 from streamer.speech.text_feed import TextFeed, TextFlush
 from streamer.speech.word_times import SpokenWords
-from streamer.synthesis import Samples, Synthesizer
+from streamer.synthesis import Synthesizer
 from streamer.text.reading import AS_IT_IS, create_splitter
 from streamer.text.splitting.sentences import Sentence
 from streamer.voices.voice import Voice
@@ -55,14 +55,14 @@ async def speak(
     feed: TextFeed,
     synthesizer: Synthesizer,
     settings: SpeechSettings,
-    encoder: PacketEncoder | None = None,
+    encoder: PacketEncoder,
 ) -> AsyncGenerator[SpeechEvent, None]:
     """Speak what is written into `feed`, sentence by sentence, while it is still being written.
 
-    Yields events in the order of the sound and `SpeechEnded` last. Close the iterator (`aclosing`) to
-    cancel: sentences in the making are given up. Raises what the synthesizer raises.
+    Yields events in the order of the sound, with packets as `encoder` makes them, and `SpeechEnded` last. Close the
+    iterator (`aclosing`) to cancel: sentences in the making are given up. Raises what the synthesizer raises.
     """
-    sound = AudioAssembler(synthesizer.info.sample_rate_hz, encoder or settings.create_encoder())
+    sound = AudioAssembler(synthesizer.info.sample_rate_hz, encoder)
     truncated = is_cut = False
     async with contextlib.aclosing(SentencesAhead(feed, synthesizer, settings)) as sentences:
         while not is_cut and (item := await sentences.next()) is not None:
@@ -146,7 +146,7 @@ class AudioAssembler:
             self._words.expected,
         )
 
-    def add(self, samples: Samples) -> Iterator[AudioPacket]:
+    def add(self, samples: Samples) -> Iterator[Packet]:
         joined = self._joiner.push(samples)
         if self._words is not None:
             self._words.add(joined)
@@ -165,7 +165,7 @@ class AudioAssembler:
         yield WordTimes(self._index, words.until_cut(end_ms) if is_cut else words.whole(end_ms))
         yield SentenceEnded(self._index, end_ms, spoken_as)
 
-    def finish(self) -> Iterator[AudioPacket]:
+    def finish(self) -> Iterator[Packet]:
         """The rest of the sound; the last packet is marked as the end, and empty where nothing was left."""
         if self._finished or not self.num_sentences:
             return
@@ -173,21 +173,21 @@ class AudioAssembler:
         rest = [*self._encode(self._joiner.finish()), *map(self._marked, self._encoder.finish())]
         if not rest:
             end = round(self._num_samples * TIMESTAMP_HZ / self._input_hz)
-            rest = [AudioPacket(b"", timestamp=end, duration=0)]
+            rest = [Packet(b"", timestamp=end, duration=0)]
         yield from rest[:-1]
         yield replace(rest[-1], is_last=True)
 
-    def _encode(self, samples: Samples) -> Iterator[AudioPacket]:
+    def _encode(self, samples: Samples) -> Iterator[Packet]:
         step = self._input_hz * ENCODED_AT_ONCE_MS // 1000
         for start in range(0, len(samples), step):
             piece = samples[start : start + step]
             self._num_samples += len(piece)
             yield from map(self._marked, self._encoder.encode(piece))
 
-    def _marked(self, packet: Packet) -> AudioPacket:
+    def _marked(self, packet: Packet) -> Packet:
         is_first = (
             self._unmarked_start is not None and packet.timestamp + packet.duration > self._unmarked_start
         )
         if is_first:
             self._unmarked_start = None
-        return AudioPacket(packet.payload, packet.timestamp, packet.duration, is_first=is_first)
+        return replace(packet, is_first=True) if is_first else packet

@@ -8,9 +8,8 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
-from streamer.audio.packets import TIMESTAMP_HZ
+from streamer.audio.packets import TIMESTAMP_HZ, Packet
 from streamer.speech.events import (
-    AudioPacket,
     PlaybackDelayed,
     SentenceEnded,
     SentenceStarted,
@@ -78,7 +77,7 @@ class _Estimate:
         self._char_end = 0
 
     def add(self, event: SpeechEvent) -> None:
-        if isinstance(event, AudioPacket):
+        if isinstance(event, Packet):
             self.sound_s = max(self.sound_s, (event.timestamp + event.duration) / TIMESTAMP_HZ)
             now_s = self._clock()
             self.is_measured |= self._busy_s > 0 and now_s > self._busy_until_s + CHUNK_APART_S
@@ -100,7 +99,7 @@ class _Estimate:
             speed = self.sound_s / max(1e-6, self._busy_s)
         if speed >= 1:
             return 0.0
-        num_chars = self._feed.num_chars - self._feed.num_unfinished_chars
+        num_chars = self._feed.num_ready_chars
         to_come_s = max(0.0, num_chars * self._seconds_per_character - self.sound_s)
         if self._num_spoken_chars >= num_chars:
             to_come_s = 0.0

@@ -32,8 +32,7 @@ class TextFeed:
 
     def __init__(self, text: str | None = None) -> None:
         self.text = ""
-        self.num_unfinished_chars = 0
-        """Characters that were read and wait for the writer to finish their sentence."""
+        self._num_held_chars = 0
         self._pieces: deque[Piece] = deque()
         self._arrived = asyncio.Event()
         if text is not None:
@@ -47,6 +46,11 @@ class TextFeed:
     @property
     def num_chars(self) -> int:
         return len(self.text)
+
+    @property
+    def num_ready_chars(self) -> int:
+        """Characters that can be spoken without waiting for the writer."""
+        return len(self.text) - self._num_held_chars
 
     def put(self, piece: Piece) -> None:
         """Add a piece. Characters of a text that cannot be spoken and could do harm are dropped."""
@@ -74,8 +78,12 @@ class TextFeed:
         """Say that no more text follows."""
         self.put(TextEnd())
 
-    async def next(self, timeout_s: float | None) -> Piece | None:
-        """The next piece, or None if none came within `timeout_s` seconds."""
+    async def next(self, timeout_s: float | None, *, num_held_chars: int = 0) -> Piece | None:
+        """The next piece, or None if none came within `timeout_s` seconds.
+
+        `num_held_chars`: how many characters the reader has and cannot use before the writer continues.
+        """
+        self._num_held_chars = num_held_chars
         try:
             async with asyncio.timeout(timeout_s):
                 while not self._pieces:
@@ -83,4 +91,6 @@ class TextFeed:
                     await self._arrived.wait()
         except TimeoutError:
             return None
+        finally:
+            self._num_held_chars = 0
         return self._pieces.popleft()

@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from streamer.audio.samples import Samples
 from streamer.speech.events import WordTime
-from streamer.synthesis import Samples
 from streamer.text.splitting.sentences import Sentence
 
 Floats = npt.NDArray[np.float64]

@@ -16,9 +16,9 @@ from streamer.errors import ConfigError
 from streamer.models.config import ModelConfig
 from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import KvCache
+from streamer.sampling import SamplingParams
 from streamer.stages.sentence import SentenceWork, TokenTrack
 from streamer.stages.token_steps import Choice, TokenStage
-from streamer.synthesis import SamplingParams
 
 
 class CoarseStage(TokenStage):

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 from streamer.models.config import ModelConfig
-from streamer.synthesis import SamplingParams
+from streamer.sampling import SamplingParams
 
 DROPPED_HISTORY = 2
 """Coarse tokens that are cut off at the end of the history, as the reference does to align it with the semantic one."""

@@ -14,9 +14,9 @@ from streamer.engine.stage import Pending
 from streamer.models.config import SemanticConfig
 from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import KvCache
+from streamer.sampling import SamplingParams
 from streamer.stages.sentence import SentenceWork, TokenTrack
 from streamer.stages.token_steps import Choice, TokenStage
-from streamer.synthesis import SamplingParams
 
 
 class SemanticStage(TokenStage):

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from streamer.audio.samples import Samples
 from streamer.errors import StreamerError
 from streamer.models.config import ModelConfig
+from streamer.sampling import SamplingParams
 from streamer.stages.coarse_windows import DROPPED_HISTORY, CoarseWindows
-from streamer.synthesis import Samples, SamplingParams
 from streamer.voices.voice import Voice
 
 

@@ -23,8 +23,8 @@ from streamer.engine.stage import Pending
 from streamer.errors import ModelNumericError
 from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import KvCache
+from streamer.sampling import SamplingParams
 from streamer.stages.sentence import SentenceWork, TokenTrack
-from streamer.synthesis import SamplingParams
 
 if TYPE_CHECKING:
     from streamer.engine.device.numba_sampler import StepDraw

@@ -15,11 +15,12 @@ from streamer.engine.engine import Engine
 from streamer.engine.request import Request
 from streamer.errors import CheckpointError, StoreError, StreamerError
 from streamer.models.files.checkpoint import LoadedModel, load_model
+from streamer.sampling import SamplingParams
 from streamer.stages.chain import build_stages
 from streamer.stages.sentence import SentenceWork
 from streamer.store.hub import sha256
 from streamer.store.models import read_manifest
-from streamer.synthesis import PcmChunk, SamplingParams
+from streamer.synthesis import PcmChunk
 from streamer.text.tokens.tokenizer import load_model_tokenizer
 from streamer.voices.library import VoiceLibrary, voice_directories
 

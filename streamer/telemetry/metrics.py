@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from streamer.synthesis import STEP_BORDERS_S, EngineStats
+from streamer.synthesis import EngineStats
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _LAGS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
@@ -114,7 +114,7 @@ class _EngineCollector(Collector):
         steps = HistogramMetricFamily("tts_engine_step_seconds", "Duration of a step.", labels=["stage"])
         rows = CounterMetricFamily("tts_engine_rows", "Rows of all steps.", labels=["stage"])
         for name, stage in figures.stages.items():
-            borders = [*map(str, STEP_BORDERS_S), "+Inf"]
+            borders = [*map(str, stage.step_borders_s), "+Inf"]
             totals = itertools.accumulate(stage.step_counts)
             steps.add_metric([name], list(zip(borders, totals, strict=True)), stage.step_seconds)
             rows.add_metric([name], stage.num_rows)

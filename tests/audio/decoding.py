@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamer.audio.packets import Packet, PacketEncoder
-from streamer.synthesis import Samples
+from streamer.audio.samples import Samples
 
 Decoded = npt.NDArray[np.float64]
 

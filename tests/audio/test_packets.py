@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
+from streamer.audio.formats import ENCODINGS, AudioFormat
 from streamer.audio.packets import Packet, PacketEncoder, create_encoder
 from streamer.errors import AudioEncodeError, InvalidParameterError
 from tests.audio.decoding import (
@@ -19,14 +20,13 @@ from tests.audio.decoding import (
     speechlike,
 )
 
-ENCODINGS = ("opus", "ogg_opus", "pcm_s16le", "wav", "mulaw", "alaw")
 ODD_LENGTH = 24_000 + 1_237
 
 
 def encoder_for(
     encoding: str = "opus", rate_hz: int = 24_000, frame_ms: int = 20, bitrate: int = 32_000
 ) -> PacketEncoder:
-    return create_encoder(encoding, sample_rate_hz=rate_hz, frame_ms=frame_ms, bitrate=bitrate)
+    return create_encoder(AudioFormat(encoding, rate_hz, frame_ms, bitrate))
 
 
 def joined(packets: list[Packet]) -> bytes:
@@ -128,6 +128,13 @@ def test_wav_and_pcm_hold_every_sample(rate_hz: int) -> None:
         )
         > 0.9999
     )
+
+
+def test_float_samples_pass_as_they_are() -> None:
+    """Nothing is rounded on the way to a caller who wants samples."""
+    samples = speechlike(0.5)
+    data = joined(encode_in_pieces(encoder_for("pcm_f32le"), samples, 999))
+    assert np.array_equal(np.frombuffer(data, "<f4"), samples)
 
 
 @pytest.mark.parametrize(("encoding", "codec"), [("mulaw", "pcm_mulaw"), ("alaw", "pcm_alaw")])

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.audio.pcm import SentenceJoiner, to_alaw, to_int16, to_mulaw
+from streamer.audio.samples import Samples
 from streamer.errors import AudioEncodeError
-from streamer.synthesis import Samples
 from tests.audio.decoding import sine, speechlike
 
 RATE_HZ = 24_000

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from streamer.audio.resampling import Resampler
-from streamer.synthesis import Samples
+from streamer.audio.samples import Samples
 from tests.audio.decoding import sine, speechlike
 
 RATES_HZ = [8_000, 16_000, 24_000, 48_000]

@@ -20,7 +20,8 @@ from streamer.errors import (
     VoiceNotFoundError,
 )
 from streamer.models.files.checkpoint import save_model
-from streamer.synthesis import SamplingParams, SentenceRequest
+from streamer.sampling import SamplingParams
+from streamer.synthesis import SentenceRequest
 from tests.backends.tiny_speaker import MAX_TOKENS, Fault, LettersTokenizer, save_voices, tiny_synthesizer
 from tests.fakes.tiny_bark import tiny_model
 

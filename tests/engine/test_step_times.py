@@ -1,7 +1,6 @@
 """Steps are counted by stage and duration."""
 
-from streamer.engine.step_times import StepTimes
-from streamer.synthesis import STEP_BORDERS_S
+from streamer.engine.step_times import STEP_BORDERS_S, StepTimes
 
 
 def test_a_step_is_counted_by_its_duration_with_its_rows():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import numpy as np
 
@@ -70,7 +70,7 @@ class FakeSynthesizer:
     def count_tokens(self, text: str) -> int:
         return len(text.split())
 
-    async def synthesize(self, request: SentenceRequest) -> AsyncIterator[PcmChunk]:
+    async def synthesize(self, request: SentenceRequest) -> AsyncGenerator[PcmChunk, None]:
         """A tone of `ms_per_char` per character, in chunks."""
         if request.voice not in self.info.voices:
             raise VoiceNotFoundError(f"no voice is named {request.voice!r}", param="voice")
@@ -92,12 +92,14 @@ class FakeSynthesizer:
             self.num_open -= 1
             self.num_cancelled += not is_complete
 
-    def expected_speed(self) -> float | None:
-        return self.speed
-
     def health(self) -> Health:
         is_alive = self._dead_reason is None
-        return Health(alive=is_alive, ready=self.is_started and is_alive, reason=self._dead_reason)
+        return Health(
+            alive=is_alive,
+            ready=self.is_started and is_alive,
+            reason=self._dead_reason,
+            expected_speed=self.speed,
+        )
 
     async def start(self) -> None:
         await asyncio.sleep(self.warm_up_s)

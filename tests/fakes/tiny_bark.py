@@ -25,9 +25,9 @@ from streamer.models.config import (
 from streamer.models.files.checkpoint import LoadedModel
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import CausalGpt
+from streamer.sampling import SamplingParams
 from streamer.stages.chain import Chain, build_stages
 from streamer.stages.sentence import SentenceWork
-from streamer.synthesis import SamplingParams
 from streamer.voices.voice import Voice
 
 NUM_CODEBOOKS, CODEBOOK_SIZE, SEMANTIC_SIZE = 4, 20, 50

@@ -9,9 +9,9 @@ import torch
 from streamer.engine.device.cuda_graphs import CudaRecorder
 from streamer.engine.request import Request
 from streamer.models.gpt import set_dtype
+from streamer.sampling import SamplingParams
 from streamer.stages.chain import build_stages
 from streamer.stages.memory import free_memory, plan_memory
-from streamer.synthesis import SamplingParams
 from tests.fakes.tiny_bark import Collector, run, tiny_engine, tiny_model, tiny_voice, tiny_work
 
 pytestmark = [

@@ -5,15 +5,16 @@ from __future__ import annotations
 import gc
 import weakref
 
+from streamer.audio.formats import AudioFormat
+from streamer.sampling import SamplingParams
 from streamer.server.flow_control import PlaybackClock
 from streamer.server.utterance import Utterance
 from streamer.speech.settings import SpeechSettings
-from streamer.synthesis import SamplingParams
 
 
 def utterance(after: Utterance | None = None) -> Utterance:
     settings = SpeechSettings("tone", SamplingParams(seed=1))
-    return Utterance("a", settings, PlaybackClock(None), after=after)
+    return Utterance("a", settings, AudioFormat(), PlaybackClock(None), after=after)
 
 
 def cancel(waiting: Utterance) -> None:

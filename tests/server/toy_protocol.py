@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from streamer.audio.formats import AudioFormat
+from streamer.audio.packets import Packet
 from streamer.errors import StreamerError
 from streamer.server.client_protocol import Action, Authenticate, Cancel, Close, Open, Send, Write
 from streamer.server.service import Service
 from streamer.server.upgrade import Upgrade
 from streamer.server.utterance import Utterance
 from streamer.server.wire import Frame, Outcome
-from streamer.speech.events import AudioPacket, SentenceStarted, SpeechEvent
+from streamer.speech.events import SentenceStarted, SpeechEvent
 from streamer.speech.settings import SpeechSettings
 from streamer.speech.text_feed import TextEnd
+
+SOUND = AudioFormat("pcm_s16le")
 
 
 class ToyWire:
@@ -28,8 +32,8 @@ class ToyWire:
         words = "|".join(word.text for word in event.expected_words())
         return (f"{utterance.id} says {words}",)
 
-    def packet(self, utterance: Utterance, packet: AudioPacket) -> Sequence[Frame]:
-        assert utterance.settings.encoding == "pcm_s16le"
+    def packet(self, utterance: Utterance, packet: Packet) -> Sequence[Frame]:
+        assert utterance.audio_format == SOUND
         return (packet.payload,) if packet.payload else ()
 
     def done(self, utterance: Utterance, outcome: Outcome) -> Sequence[Frame]:
@@ -43,7 +47,7 @@ class ToyProtocol:
 
     def __init__(self, upgrade: Upgrade, service: Service) -> None:
         info = service.synthesizer.info
-        self._settings = SpeechSettings(info.default_voice, info.default_params, encoding="pcm_s16le")
+        self._settings = SpeechSettings(info.default_voice, info.default_params)
         self._name = upgrade.query
         self._text = ""
         self._num_texts = 0
@@ -65,7 +69,8 @@ class ToyProtocol:
         self._text = text
         self._num_texts += 1
         before = self._open[-1] if self._open else None
-        return [Open(str(self._num_texts), self._settings, None, ToyWire(), before)]
+        name = str(self._num_texts)
+        return [Open(name, self._settings, SOUND, None, ToyWire(), after=before)]
 
     def authenticated(self, *, is_valid: bool) -> Sequence[Action]:
         return [Send("come in")] if is_valid else [Close(4000, "wrong key")]

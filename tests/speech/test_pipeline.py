@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tracemalloc
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
+from streamer.audio.formats import AudioFormat
+from streamer.audio.packets import Packet, create_encoder
 from streamer.errors import ConfigError, EngineError
+from streamer.sampling import SamplingParams
 from streamer.speech.events import (
-    AudioPacket,
     Flushed,
     SentenceEnded,
     SentenceStarted,
@@ -26,23 +29,30 @@ from streamer.speech.pipeline import prepare, speak
 from streamer.speech.sentence_stream import retry_seed
 from streamer.speech.settings import SpeechSettings
 from streamer.speech.text_feed import TextFeed
-from streamer.synthesis import ModelInfo, SamplingParams
+from streamer.synthesis import ModelInfo
 from tests.fakes.synthesizer import FakeSynthesizer
 
 TEXT = "Hello there. How are you today? I am well."
 
 
 def _settings(**changes: object) -> SpeechSettings:
-    return SpeechSettings(
-        **{"voice": "tone", "params": SamplingParams(seed=1), "encoding": "pcm_s16le"} | changes
-    )  # type: ignore[arg-type]
+    return SpeechSettings(**{"voice": "tone", "params": SamplingParams(seed=1)} | changes)  # type: ignore[arg-type]
+
+
+def _speak(
+    feed: TextFeed, synthesizer: FakeSynthesizer, settings: SpeechSettings, encoding: str = "pcm_f32le"
+) -> AsyncGenerator[SpeechEvent, None]:
+    return speak(feed, synthesizer, settings, create_encoder(AudioFormat(encoding)))
 
 
 async def _events(
-    text: str, synthesizer: FakeSynthesizer | None = None, settings: SpeechSettings | None = None
+    text: str,
+    synthesizer: FakeSynthesizer | None = None,
+    settings: SpeechSettings | None = None,
+    encoding: str = "pcm_f32le",
 ) -> list[SpeechEvent]:
-    feed = TextFeed(text)
-    return [event async for event in speak(feed, synthesizer or FakeSynthesizer(), settings or _settings())]
+    events = _speak(TextFeed(text), synthesizer or FakeSynthesizer(), settings or _settings(), encoding)
+    return [event async for event in events]
 
 
 async def test_events_come_in_the_order_of_the_sound() -> None:
@@ -69,8 +79,8 @@ async def test_events_come_in_the_order_of_the_sound() -> None:
 async def test_packets_cover_the_sound_without_gap() -> None:
     """Each packet begins where the last ended; the first of each sentence and the very last are marked."""
     for encoding in ("opus", "pcm_s16le"):
-        events = await _events(TEXT, settings=_settings(encoding=encoding))
-        packets = [event for event in events if isinstance(event, AudioPacket)]
+        events = await _events(TEXT, encoding=encoding)
+        packets = [event for event in events if isinstance(event, Packet)]
         assert all(a.timestamp + a.duration == b.timestamp for a, b in pairwise(packets))
         ended = events[-1]
         assert isinstance(ended, SpeechEnded)
@@ -82,8 +92,8 @@ async def test_packets_cover_the_sound_without_gap() -> None:
 
 async def test_a_sentence_is_made_of_what_the_synthesizer_made() -> None:
     """The packed samples are the tone, in full length."""
-    packets = [event for event in await _events("One tone.") if isinstance(event, AudioPacket)]
-    samples = np.frombuffer(b"".join(packet.payload for packet in packets), "<i2") / 32767
+    packets = [event for event in await _events("One tone.") if isinstance(event, Packet)]
+    samples = np.frombuffer(b"".join(packet.payload for packet in packets), "<f4")
     loud = np.flatnonzero(np.abs(samples) > 0.2)
     assert 0.25 < np.abs(samples).max() < 0.35
     assert (loud[-1] - loud[0]) / 24_000 == pytest.approx(len("One tone.") * 0.02, abs=0.05)
@@ -95,9 +105,9 @@ async def test_the_next_sentence_is_made_while_one_is_heard() -> None:
     text = " ".join(f"This is the sentence with number {number}." for number in range(12))
     most_ahead, least_ahead = 0, 99
     started = 0
-    async for event in speak(TextFeed(text), synthesizer, _settings()):
+    async for event in _speak(TextFeed(text), synthesizer, _settings()):
         started += isinstance(event, SentenceStarted)
-        if isinstance(event, AudioPacket) and 2 < started < 8:
+        if isinstance(event, Packet) and 2 < started < 8:
             await asyncio.sleep(0.001)
             ahead = len(synthesizer.requests) - started
             most_ahead, least_ahead = max(most_ahead, ahead), min(least_ahead, ahead)
@@ -107,7 +117,7 @@ async def test_the_next_sentence_is_made_while_one_is_heard() -> None:
 async def test_text_is_spoken_while_it_is_written() -> None:
     """The first sentence sounds before the feed has ended, a flush is answered in its place."""
     feed = TextFeed()
-    async with contextlib.aclosing(speak(feed, FakeSynthesizer(), _settings(max_buffer_ms=None))) as events:
+    async with contextlib.aclosing(_speak(feed, FakeSynthesizer(), _settings(max_buffer_ms=None))) as events:
         feed.append("The first one is here. And the second")
         event = await anext(events)
         assert isinstance(event, SentenceStarted) and event.text.startswith("The first")
@@ -124,7 +134,7 @@ async def test_closing_cancels_what_is_being_made() -> None:
     """No sentence stays open in the synthesizer, in whatever state the iterator was left."""
     for num_events in (0, 1, 3, 10):
         synthesizer = FakeSynthesizer(speed=20.0)
-        async with contextlib.aclosing(speak(TextFeed(TEXT), synthesizer, _settings())) as events:
+        async with contextlib.aclosing(_speak(TextFeed(TEXT), synthesizer, _settings())) as events:
             for _ in range(num_events):
                 await anext(events)
         assert synthesizer.num_open == 0
@@ -136,7 +146,7 @@ async def test_a_failed_sentence_raises_and_leaves_nothing_open() -> None:
     synthesizer.fail_on["How"] = EngineError("no")
     seen: list[SpeechEvent] = []
     with pytest.raises(EngineError):
-        async for event in speak(TextFeed(TEXT), synthesizer, _settings()):
+        async for event in _speak(TextFeed(TEXT), synthesizer, _settings()):
             seen.append(event)
     assert any(isinstance(event, SentenceEnded) for event in seen) and synthesizer.num_open == 0
 
@@ -153,9 +163,9 @@ async def test_the_longest_sound_ends_it_though_the_writer_goes_on() -> None:
     feed.append("A sentence that is much longer than all that may be said. ")
     feed.flush()
     async with asyncio.timeout(5):
-        events = [event async for event in speak(feed, synthesizer, _settings(max_audio_s=0.3))]
+        events = [event async for event in _speak(feed, synthesizer, _settings(max_audio_s=0.3))]
     assert isinstance(events[-1], SpeechEnded) and events[-1].truncated
-    assert [event.is_last for event in events if isinstance(event, AudioPacket)].count(True) == 1
+    assert [event.is_last for event in events if isinstance(event, Packet)].count(True) == 1
     assert synthesizer.num_open == 0 and synthesizer.num_cancelled == 1
 
 
@@ -165,7 +175,7 @@ async def test_a_flush_behind_the_longest_sound_is_answered() -> None:
     feed.append("Just as long.")
     feed.flush("mark")
     feed.end()
-    events = [event async for event in speak(feed, FakeSynthesizer(), _settings(max_audio_s=0.26))]
+    events = [event async for event in _speak(feed, FakeSynthesizer(), _settings(max_audio_s=0.26))]
     assert Flushed("mark") in events
     assert isinstance(events[-1], SpeechEnded) and not events[-1].truncated
 
@@ -195,13 +205,13 @@ async def test_the_words_of_a_cut_sentence_are_those_begun() -> None:
 async def test_words_are_expected_while_their_sound_is_made() -> None:
     """Whoever asks in mid-sentence learns of all words, those to come included."""
     async with contextlib.aclosing(
-        speak(TextFeed("Hello my friend."), FakeSynthesizer(), _settings())
+        _speak(TextFeed("Hello my friend."), FakeSynthesizer(), _settings())
     ) as events:
         started = await anext(events)
         assert isinstance(started, SentenceStarted)
         before = started.expected_words()
         packets = [await anext(events) for _ in range(12)]
-        assert all(isinstance(packet, AudioPacket) for packet in packets)
+        assert all(isinstance(packet, Packet) for packet in packets)
         now = started.expected_words()
     assert [word.text for word in before] == [word.text for word in now] == ["Hello", "my", "friend."]
     assert now[0].start_ms == 0 and now[-1].end_ms >= 12 * 20
@@ -211,7 +221,7 @@ async def test_a_pausing_writer_hears_every_word() -> None:
     """The last word, which nothing follows, is spoken after a longer pause, and the utterance goes on."""
     feed, spoken = TextFeed(), []
     feed.append("Let me check")
-    async with contextlib.aclosing(speak(feed, FakeSynthesizer(), _settings(max_buffer_ms=20))) as events:
+    async with contextlib.aclosing(_speak(feed, FakeSynthesizer(), _settings(max_buffer_ms=20))) as events:
         async for event in events:
             if isinstance(event, SentenceStarted):
                 spoken.append(event.text)
@@ -239,8 +249,8 @@ STORY = "This is the first sentence. Here comes the second one. And there is a t
 
 def _sound(events: list[SpeechEvent]) -> np.ndarray:
     """The samples of an utterance in `pcm_s16le`."""
-    payload = b"".join(event.payload for event in events if isinstance(event, AudioPacket))
-    return np.frombuffer(payload, "<i2") / 32767
+    payload = b"".join(event.payload for event in events if isinstance(event, Packet))
+    return np.frombuffer(payload, "<f4")
 
 
 def _warnings(events: list[SpeechEvent]) -> list[tuple[str, int | None]]:
@@ -303,7 +313,7 @@ async def test_in_a_chain_a_sentence_waits_for_the_one_before_alone(heard_every_
     synthesizer = FakeSynthesizer()
     is_ahead = False
     async with contextlib.aclosing(
-        speak(TextFeed(STORY), synthesizer, _settings(continuity="chain"))
+        _speak(TextFeed(STORY), synthesizer, _settings(continuity="chain"))
     ) as events:
         started = 0
         async for event in events:
@@ -319,7 +329,7 @@ async def test_closing_cancels_a_chain() -> None:
     for num_events in (0, 1, 3, 10):
         synthesizer = FakeSynthesizer(speed=20.0)
         settings = _settings(continuity="chain")
-        async with contextlib.aclosing(speak(TextFeed(STORY), synthesizer, settings)) as events:
+        async with contextlib.aclosing(_speak(TextFeed(STORY), synthesizer, settings)) as events:
             for _ in range(num_events):
                 await anext(events)
         assert synthesizer.num_open == 0
@@ -328,9 +338,9 @@ async def test_closing_cancels_a_chain() -> None:
 async def _events_with_a_late_second(synthesizer: FakeSynthesizer, **changes: object) -> list[SpeechEvent]:
     """As a listener takes them who hears the first sentence while the second is made."""
     events: list[SpeechEvent] = []
-    async for event in speak(TextFeed(STORY), synthesizer, _settings(**changes)):
+    async for event in _speak(TextFeed(STORY), synthesizer, _settings(**changes)):
         events.append(event)
-        await asyncio.sleep(0.002 if isinstance(event, AudioPacket) else 0)
+        await asyncio.sleep(0.002 if isinstance(event, Packet) else 0)
     return events
 
 
@@ -392,7 +402,7 @@ async def test_a_text_of_5000_words_streams_at_steady_memory() -> None:
     most_open = started = 0
     tracemalloc.start()
     try:
-        async for event in speak(feed, synthesizer, _settings(encoding="opus", max_audio_s=1e9)):
+        async for event in _speak(feed, synthesizer, _settings(max_audio_s=1e9), "opus"):
             if isinstance(event, SentenceStarted):
                 started += 1
                 assert len(synthesizer.requests) - started <= 2
@@ -413,7 +423,7 @@ async def test_a_second_cancellation_in_the_closing_leaves_nothing_open(num_turn
     text = "One sentence here. And another one there. A third one follows. The fourth is the last."
 
     async def listen() -> None:
-        async with contextlib.aclosing(speak(TextFeed(text), synthesizer, _settings())) as events:
+        async with contextlib.aclosing(_speak(TextFeed(text), synthesizer, _settings())) as events:
             async for _ in events:
                 pass
 

@@ -1,10 +1,12 @@
 """With a safe start nothing plays before it can play to the end; on a fast machine it changes nothing."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
-from streamer.speech.events import AudioPacket, PlaybackDelayed, SentenceEnded, SentenceStarted, SpeechEnded
+from streamer.audio.packets import Packet
+from streamer.speech.events import PlaybackDelayed, SentenceEnded, SentenceStarted, SpeechEnded
 from streamer.speech.safe_start import start_safely
 from streamer.speech.text_feed import TextFeed
 
@@ -34,7 +36,7 @@ class Machine:
                     part_s = min(left_s, self.chunk_s)
                     self.now_s += part_s / self.speed
                     for _ in range(round(part_s / PACKET_S)):
-                        yield AudioPacket(b"sound", round(made_s * 48_000), round(PACKET_S * 48_000))
+                        yield Packet(b"sound", round(made_s * 48_000), round(PACKET_S * 48_000))
                         made_s += PACKET_S
                     left_s -= part_s
                 chars = end
@@ -56,7 +58,7 @@ def longest_gap_s(played):
     """Of a player that starts with the first packet and never waits otherwise."""
     gap_s, end_s = 0.0, None
     for now_s, event in played:
-        if isinstance(event, AudioPacket):
+        if isinstance(event, Packet):
             end_s = now_s if end_s is None else end_s
             gap_s, end_s = max(gap_s, now_s - end_s), max(end_s, now_s) + PACKET_S
     return gap_s
@@ -81,7 +83,7 @@ async def test_it_does_not_wait_for_all_of_a_long_text():
     """At nine tenths of real time a minute of speech begins long before its end is made."""
     machine = Machine(speed=0.9, sentences_s=(3.0,) * 20, chunk_s=0.5)
     played = await machine.play(expected_speed=0.9)
-    first_s = next(now_s for now_s, event in played if isinstance(event, AudioPacket))
+    first_s = next(now_s for now_s, event in played if isinstance(event, Packet))
     assert first_s < 30
 
 
@@ -122,8 +124,11 @@ async def test_what_the_writer_has_not_finished_is_not_waited_for():
     machine = Machine(speed=0.5, sentences_s=(3.0,), chunk_s=0.5)
     feed = TextFeed()
     feed.append("x" * (machine.num_chars + 200))
-    feed.num_unfinished_chars = 200
+    await feed.next(None)
+    reading = asyncio.create_task(feed.next(None, num_held_chars=200))
+    await asyncio.sleep(0)
     played = [event async for event in start_safely(machine.events(), feed, 0.5, lambda: machine.now_s)]
+    reading.cancel()
     assert isinstance(played[0], PlaybackDelayed) and played[0].wait_ms < 10_000
 
 
@@ -140,6 +145,6 @@ async def test_the_writers_time_is_not_the_machines():
     started_s = None
     async for event in start_safely(late_events(), feed, None, lambda: machine.now_s):
         assert not isinstance(event, PlaybackDelayed)
-        if started_s is None and isinstance(event, AudioPacket):
+        if started_s is None and isinstance(event, Packet):
             started_s = machine.now_s
     assert started_s < 30.5

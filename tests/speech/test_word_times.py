@@ -7,9 +7,9 @@ import random
 import numpy as np
 import pytest
 
+from streamer.audio.samples import Samples
 from streamer.speech.events import WordTime
 from streamer.speech.word_times import SpokenWords
-from streamer.synthesis import Samples
 from streamer.text.splitting.sentences import Sentence
 
 RATE_HZ = 24_000

@@ -10,7 +10,7 @@ import torch
 
 from streamer.engine.device.noise import exponential, noise_key
 from streamer.models.files.checkpoint import LoadedModel
-from streamer.synthesis import SamplingParams
+from streamer.sampling import SamplingParams
 from streamer.voices.voice import Voice
 
 GREEDY = SamplingParams(seed=0, text_temp=0, waveform_temp=0, fine_temp=None, min_eos_p=None)

@@ -9,8 +9,8 @@ import torch
 from streamer.engine.request import Request
 from streamer.errors import ModelNumericError
 from streamer.models.gpt import CausalGpt
+from streamer.sampling import SamplingParams
 from streamer.stages.chain import build_stages
-from streamer.synthesis import SamplingParams
 from tests.fakes.tiny_bark import Collector, run, tiny_engine, tiny_model, tiny_voice, tiny_work
 
 SAMPLED = SamplingParams(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from streamer.sampling import SamplingParams
 from streamer.stages.chain import semantic_cap
-from streamer.synthesis import SamplingParams
 from tests.fakes.tiny_bark import GREEDY, NUM_CODEBOOKS, TINY, run, tiny_model, tiny_voice, tiny_work
 from tests.stages.reference import generate_coarse, generate_fine, generate_semantic
 

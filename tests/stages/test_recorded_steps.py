@@ -8,9 +8,9 @@ import torch
 
 from streamer.engine.device.transfer import Readback
 from streamer.engine.request import Request
+from streamer.sampling import SamplingParams
 from streamer.stages import codec, fine, token_steps
 from streamer.stages.chain import build_stages
-from streamer.synthesis import SamplingParams
 from tests.fakes.tiny_bark import Collector, run, tiny_engine, tiny_model, tiny_voice, tiny_work
 
 SAMPLED = SamplingParams(seed=11, text_temp=0.9, waveform_temp=0.8, fine_temp=0.7, min_eos_p=0.008)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from streamer.sampling import SamplingParams
 from streamer.stages.chain import semantic_cap
-from streamer.synthesis import SamplingParams
 from tests.fakes.tiny_bark import TINY, run, tiny_model, tiny_voice, tiny_work
 
 END = TINY.semantic.vocab_size

@@ -6,8 +6,8 @@ import torch
 from streamer.models.config import TransformerConfig
 from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import KvCache
+from streamer.sampling import SamplingParams
 from streamer.stages.token_steps import Choice, TokenSteps
-from streamer.synthesis import SamplingParams
 
 CONFIG = TransformerConfig(1, 1, 16, 32, 40, 40)
 NUM_SLOTS = 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamer.synthesis import STEP_BORDERS_S, EngineStats, StageStats
+from streamer.synthesis import EngineStats, StageStats
 from streamer.telemetry.metrics import Metrics
 
 
@@ -45,8 +45,8 @@ def test_the_engines_figures_are_read_when_asked_for() -> None:
     metrics = Metrics()
     metrics.read_engine(lambda: figures[0])
     assert b"tts_engine_step" not in metrics.render()
-    counts = (0, 2, 1) + (0,) * (len(STEP_BORDERS_S) - 2)
-    figures[0] = EngineStats({"fine": StageStats(counts, 0.5, 7)}, 16, 3, 1, 2, load=0.25, max_listeners=4)
+    fine = StageStats((0.0005, 0.001), (0, 2, 1), 0.5, 7)
+    figures[0] = EngineStats({"fine": fine}, 16, 3, 1, 2, load=0.25, max_listeners=4)
     text = metrics.render().decode()
     for line in (
         'tts_engine_step_seconds_bucket{le="0.001",stage="fine"} 2.0',

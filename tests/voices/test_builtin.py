@@ -9,9 +9,10 @@ import pytest
 
 import streamer
 from streamer.assembly import BUILTIN_MODEL
+from streamer.audio.samples import Samples
 from streamer.backends.local import LocalSynthesizer
 from streamer.config import EngineConfig
-from streamer.synthesis import Samples, SentenceRequest
+from streamer.synthesis import SentenceRequest
 
 TEXT = "The weather tomorrow will be sunny with a light wind."
 MAX_BYTES = 32_000_000

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any
 
 from msgspec import UNSET
 
+from streamer.audio.formats import AudioFormat, default_rate_hz
 from streamer.config import SpeechConfig
 from streamer.errors import VoiceNotFoundError
 from streamer.sampling import sampling_params
@@ -16,9 +17,6 @@ from streamer.speech.settings import Continuity, SpeechSettings
 from streamer.synthesis import ModelInfo
 from streamer.text.reading import AS_IT_IS, TextOptions
 from streamer.text.splitting.dialogue import check_speakers
-
-_USUAL_RATE_HZ: Final = {"mulaw": 8_000, "alaw": 8_000}
-_USUAL_RATE_ELSE_HZ: Final = 24_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +77,11 @@ class StreamDefaults:
             params=self.params | _given_params(given.params),
         )
 
+    def audio_format(self) -> AudioFormat:
+        """How an utterance is encoded."""
+        rate_hz = self.sample_rate_hz or default_rate_hz(self.encoding)
+        return AudioFormat(self.encoding, rate_hz, self.frame_ms, self.bitrate)
+
     def settings(self, max_audio_s: float, draw_seed: Callable[[], int]) -> SpeechSettings:
         """An utterance's settings; the seed is drawn if none was given.
 
@@ -89,14 +92,9 @@ class StreamDefaults:
             params = params | {"seed": draw_seed()}
         return SpeechSettings(
             voice=self.voice,
-            params=sampling_params(self.info, params),
-            encoding=self.encoding,
-            sample_rate_hz=self.sample_rate_hz or _USUAL_RATE_HZ.get(self.encoding, _USUAL_RATE_ELSE_HZ),
-            frame_ms=self.frame_ms,
-            bitrate=self.bitrate,
+            params=sampling_params(params, self.info.default_params, self.info.coarse_limits),
             max_buffer_ms=self.max_buffer_ms,
             max_audio_s=max_audio_s,
-            starts_safely=self.start == "safe",
             reading=self.reading,
             continuity=self.continuity,
             speakers=self.speakers,

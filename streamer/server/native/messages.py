@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from streamer.audio.formats import MAX_BITRATE, MIN_BITRATE, Encoding, FrameLength, SampleRate
 from streamer.sampling import RANGES
 from streamer.speech.settings import Continuity
 from streamer.text.reading import TextFormat
@@ -17,9 +18,6 @@ from streamer.text.splitting.dialogue import MAX_SPEAKERS
 
 PROTOCOL = "streamer.v1"
 
-Encoding = Literal["opus", "ogg_opus", "pcm_s16le", "wav", "mulaw", "alaw"]
-ENCODINGS: tuple[str, ...] = ("opus", "ogg_opus", "pcm_s16le", "wav", "mulaw", "alaw")
-SAMPLE_RATES_HZ: tuple[int, ...] = (8000, 16000, 24000, 48000)
 MAX_ID_CHARS = 128
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -57,9 +55,9 @@ class Settings(ClientMessage, frozen=True, kw_only=True):
 
     voice: Name | None = None
     encoding: Encoding | None = None
-    sample_rate: Literal[8000, 16000, 24000, 48000] | None = None
-    frame_ms: Literal[10, 20, 40, 60] | None = None
-    bitrate: Annotated[int, Meta(ge=6_000, le=256_000)] | None = None
+    sample_rate: SampleRate | None = None
+    frame_ms: FrameLength | None = None
+    bitrate: Annotated[int, Meta(ge=MIN_BITRATE, le=MAX_BITRATE)] | None = None
     params: Params | None = None
     lead_ms: Annotated[int, Meta(ge=0, le=3600000)] | UnsetType | None = UNSET
     max_buffer_ms: Annotated[int, Meta(ge=20, le=60000)] | UnsetType | None = UNSET

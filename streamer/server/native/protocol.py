@@ -224,7 +224,15 @@ class NativeProtocol:
             self._check_length(message.text)
         wire = NativeWire(self._num_streams + 1 if self._is_framed else None, message.ref)
         self._start = message, wire
-        return Open(message.id, settings, defaults.lead_ms, wire, self._predecessor(message))
+        return Open(
+            message.id,
+            settings,
+            defaults.audio_format(),
+            defaults.lead_ms,
+            wire,
+            starts_safely=defaults.start == "safe",
+            after=self._predecessor(message),
+        )
 
     def _predecessor(self, message: messages.Start) -> Utterance | None:
         before = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
+from streamer.audio.formats import ENCODINGS, SAMPLE_RATES_HZ
 from streamer.config import Config
 from streamer.errors import StreamerError
 from streamer.server.native import messages
@@ -38,8 +39,8 @@ def greeting(session_id: str, info: ModelInfo, config: Config) -> messages.Sessi
         model=info.name,
         default_voice=config.speech.voice or info.default_voice,
         capabilities=messages.Capabilities(
-            encodings=messages.ENCODINGS,
-            sample_rates=messages.SAMPLE_RATES_HZ,
+            encodings=ENCODINGS,
+            sample_rates=SAMPLE_RATES_HZ,
             languages=tuple(info.languages),
             tags=tuple(info.tags),
             word_times="estimated",
@@ -58,19 +59,19 @@ def package_version() -> str:
 
 def started(utterance: Utterance, stream: int, ref: str | None) -> messages.Started:
     """The answer to a `start` that was accepted."""
-    settings = utterance.settings
+    settings, audio_format = utterance.settings, utterance.audio_format
     return messages.Started(
         ref=ref,
         id=utterance.id,
         stream=stream,
         voice=settings.voice,
-        encoding=settings.encoding,
-        sample_rate=settings.sample_rate_hz,
-        frame_ms=settings.frame_ms,
+        encoding=audio_format.encoding,
+        sample_rate=audio_format.sample_rate_hz,
+        frame_ms=audio_format.frame_ms,
         pre_skip=utterance.pre_skip,
         lead_ms=utterance.clock.lead_ms,
         seed=settings.params.seed,
-        start="safe" if settings.starts_safely else "early",
+        start="safe" if utterance.starts_safely else "early",
         continuity=settings.continuity,
     )
 

@@ -6,12 +6,12 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
+from streamer.audio.packets import Packet
 from streamer.errors import StreamerError
 from streamer.server.native import messages
 from streamer.server.utterance import Utterance
 from streamer.server.wire import Frame, Outcome
 from streamer.speech.events import (
-    AudioPacket,
     Flushed,
     PlaybackDelayed,
     SentenceEnded,
@@ -45,7 +45,7 @@ class NativeWire:
         message = _message(utterance.id, event)
         return () if message is None else (messages.encode(message),)
 
-    def packet(self, utterance: Utterance, packet: AudioPacket) -> Sequence[Frame]:  # noqa: ARG002
+    def packet(self, utterance: Utterance, packet: Packet) -> Sequence[Frame]:  # noqa: ARG002
         if self._stream is None:
             return (packet.payload,) if packet.payload else ()
         flags = FIRST_OF_SENTENCE * packet.is_first | END_OF_UTTERANCE * packet.is_last

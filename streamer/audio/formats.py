@@ -1,0 +1,52 @@
+"""What sound can be encoded as: the one registry of encodings, rates and packet lengths, and a choice of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from streamer.errors import InvalidParameterError
+
+Encoding = Literal["opus", "ogg_opus", "pcm_s16le", "wav", "mulaw", "alaw", "pcm_f32le"]
+SampleRate = Literal[8000, 16000, 24000, 48000]
+FrameLength = Literal[10, 20, 40, 60]
+ENCODINGS: Final[tuple[str, ...]] = get_args(Encoding)
+SAMPLE_RATES_HZ: Final[tuple[int, ...]] = get_args(SampleRate)
+FRAMES_MS: Final[tuple[int, ...]] = get_args(FrameLength)
+MIN_BITRATE: Final = 6_000
+MAX_BITRATE: Final = 256_000
+"""What libopus accepts for one channel, in bits per second."""
+DEFAULT_RATE_HZ: Final = 24_000
+_TELEPHONE_RATE_HZ: Final = 8_000
+
+
+def default_rate_hz(encoding: str) -> int:
+    """The sampling rate of a client that names none: that of telephones for G.711, otherwise the models' own."""
+    return _TELEPHONE_RATE_HZ if encoding in ("mulaw", "alaw") else DEFAULT_RATE_HZ
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFormat:
+    """How an utterance's sound is encoded. `frame_ms` is the length of a packet; `bitrate` concerns Opus alone.
+
+    Raises `InvalidParameterError` naming what is not offered.
+    """
+
+    encoding: str = "opus"
+    sample_rate_hz: int = DEFAULT_RATE_HZ
+    frame_ms: int = 20
+    bitrate: int = 32_000
+
+    def __post_init__(self) -> None:
+        for name, value, offered in (
+            ("encoding", self.encoding, ENCODINGS),
+            ("sample_rate", self.sample_rate_hz, SAMPLE_RATES_HZ),
+            ("frame_ms", self.frame_ms, FRAMES_MS),
+        ):
+            if value not in offered:
+                offers = ", ".join(map(str, offered))
+                raise InvalidParameterError(f"{name} {value!r} is none of {offers}", param=name)
+        if not MIN_BITRATE <= self.bitrate <= MAX_BITRATE:
+            raise InvalidParameterError(
+                f"bitrate {self.bitrate!r} is not from {MIN_BITRATE} to {MAX_BITRATE}", param="bitrate"
+            )
