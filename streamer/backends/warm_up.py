@@ -87,8 +87,9 @@ def log_speed(speed: Speed) -> None:
     logger.info("speed of one sentence alone: %s (CPU: %s)", measured, cpu)
     if factor is None or factor >= NEAR_REAL_TIME:
         logger.warning(
-            "this machine is slow for this model: %s (CPU: %s), so that playback during generation may stall; "
-            "set start to safe, or use a smaller model, dtype int8, a GPU, or a CPU with AVX-512 VNNI or AMX",
+            "this machine is slow for this model: %s (CPU: %s), so that speech played while it is made may stall; "
+            "for a server set start to safe, or use a smaller model, dtype int8, a GPU, or a CPU with AVX-512 VNNI "
+            "or AMX",
             measured,
             cpu,
         )
@@ -101,7 +102,7 @@ def instruction_sets() -> list[str]:
 
 
 async def _speak(speaker: Speaker, text: str, num_sentences: int, *, to_end: bool) -> tuple[float, float]:
-    """Speak the text so many times at once, to the end or to the first audio.
+    """Speak the text `num_sentences` times at once, to the end or to the first audio.
 
     Returns the seconds that it took, and the seconds of audio of one of the sentences.
     """

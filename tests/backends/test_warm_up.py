@@ -42,7 +42,7 @@ def test_a_slow_machine_is_warned_of_with_a_remedy(caplog, monkeypatch, speed, m
     """Near real time, above it, or too slow to be measured; a CPU without any known instruction set included."""
     monkeypatch.setattr(llvmlite.binding, "get_host_cpu_features", dict)
     messages = logged(caplog, speed)
-    assert measured in messages["WARNING"] and "start to safe" in messages["WARNING"]
+    assert measured in messages["WARNING"] and "set start to safe" in messages["WARNING"]
     assert "no known vector instructions" in messages["WARNING"]
 
 

@@ -12,7 +12,7 @@ SHARED_S, OWN_S = 0.10, 0.02
 
 
 def work(capacity, num_listeners, seconds=10.0, *, noise=None):
-    """Serve the listeners together until each has received so many seconds of audio."""
+    """Serve the listeners together until each has received `seconds` of audio."""
     for index in range(num_listeners):
         capacity.arrive(str(index), 1, 0.0)
     for _ in range(int(seconds * 10)):
