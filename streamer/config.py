@@ -20,6 +20,8 @@ from streamer.errors import ConfigError
 from streamer.options import ENVIRONMENT_PREFIX, Option, convert, declared, option, suggestion
 
 CONFIG_FILE_VARIABLE = "STREAMER_CONFIG"
+CHUNK_SCHEDULES = ("growing", "whole")
+"""Of the fine stage: the choices of `chunk_frames`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,11 @@ class EngineConfig:
     )
     cuda_graphs: str = option(
         "on", "on a GPU, record the steps at the start and replay them", choices=("on", "off")
+    )
+    chunk_frames: str = option(
+        "growing",
+        "growing: a sentence sounds early, filled in by chunks; whole: at its end, in the original's own windows",
+        choices=CHUNK_SCHEDULES,
     )
     num_threads: int | None = option(
         None, "CPU threads of the engine; none: one fewer than cores", minimum=1, maximum=1024

@@ -95,6 +95,9 @@ class LocalSynthesizer:
         # One core is left to the event loop: with all of them the two compete, and both are slower.
         torch.set_num_threads(config.num_threads or max(1, len(os.sched_getaffinity(0)) - 1))
         model = load_model(model_directory, device=config.device, dtype=config.dtype)
+        if config.chunk_frames == "whole":
+            fine = replace(model.config.fine, is_whole=True)
+            model = replace(model, config=replace(model.config, fine=fine))
         tokenizer = load_model_tokenizer(model.config, model.directory)
         voices = VoiceLibrary(directories, model.config, shared=shared_voices)
         return cls(model, tokenizer, voices, config, on_recorded=on_recorded)

@@ -75,6 +75,24 @@ def test_fine_codes_are_the_references(num_history, num_tokens):
     np.testing.assert_array_equal(work.fine.codes[:, : work.fine.num_frames].numpy(), expected)
 
 
+@pytest.mark.parametrize("num_tokens", [4, 10, 16, 22, 32, 40, 64])
+@pytest.mark.parametrize("num_history", HISTORIES.values(), ids=HISTORIES.keys())
+def test_whole_sentences_are_the_references(num_history, num_tokens):
+    """Filled in whole, a sentence of any length gets the reference's codes, whatever precedes it; so do neighbours."""
+    config = replace(TINY, fine=replace(TINY.fine, is_whole=True))
+    model = tiny_model(config)
+    params = replace(GREEDY, fine_temp=0.7)
+    voices = (tiny_voice(num_history), tiny_voice(11))
+    works = [tiny_work(voice, params, max_tokens=num_tokens, config=config) for voice in voices]
+    outlets = run(model, *works)
+    for work, voice, outlet in zip(works, voices, outlets, strict=True):
+        expected = generate_fine(model, work.coarse.tokens, voice, params)
+        np.testing.assert_array_equal(work.fine.codes[:, : work.fine.num_frames].numpy(), expected)
+        with torch.inference_mode():
+            whole = model.codec.decode(torch.from_numpy(expected)[None])[0]
+        np.testing.assert_allclose(outlet.samples, whole.clamp(-1, 1).numpy(), atol=1e-5)
+
+
 def test_each_fine_chunk_is_the_reference_on_a_sentence_that_ends_there(model):
     """With growing chunks, every chunk is a reference run whose history is what was sent before."""
     voice = tiny_voice(40)
