@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from streamer.backends.local import LocalSynthesizer
+from streamer.config import EngineConfig
 from tests.fakes.speaking_model import save_speaking_model
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.server.speaking import configured, connected, eventually, figure, running, serving
@@ -19,7 +20,8 @@ SENTENCE = "deaf bead. "
 async def test_a_client_that_never_reads_holds_nobody_up_and_is_dropped(tmp_path: Path) -> None:
     """While its writes are stuck another hears his utterance at its own pace; then it is cut and its slots are free."""
     config = configured(write_timeout_s=STUCK_S, send_buffer_bytes=4096)
-    synthesizer = LocalSynthesizer.load(save_speaking_model(tmp_path), num_slots=3)
+    engine = EngineConfig(device="cpu", dtype="float32", num_slots=3, max_load=None)
+    synthesizer = LocalSynthesizer.load(save_speaking_model(tmp_path), engine)
     async with serving(synthesizer, config) as server:
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
