@@ -104,6 +104,7 @@ class Session:
         self._outbox = Outbox(limits.write_timeout_s, service.metrics.bytes_sent.inc)
         self._budget = ByteBudget(limits.max_bytes_per_s, 2 * limits.max_message_bytes)
         self._speakers: dict[Utterance, Speaker] = {}
+        self._num_utterances = 0
         self._is_quiet = asyncio.Event()  # set while no utterance is open
         self._is_quiet.set()
         self._refusal: StreamerError | None = None
@@ -211,8 +212,10 @@ class Session:
             raise AuthenticationError("a valid key has to come first")
         encoder = create_encoder(action.audio_format)
         permit = self._service.admission.admit(self._client_key)
+        self._num_utterances += 1
         utterance = Utterance(
             action.id,
+            f"{self.id}.{self._num_utterances}",
             action.settings,
             action.audio_format,
             PlaybackClock(action.lead_ms),

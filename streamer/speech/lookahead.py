@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -29,15 +28,18 @@ grown, when he pauses three times as long again."""
 class SentencesAhead:
     """Reads the text, cuts it into sentences, and has the next one made while one is being heard."""
 
-    def __init__(self, feed: TextFeed, synthesizer: Synthesizer, settings: SpeechSettings) -> None:
+    def __init__(
+        self, feed: TextFeed, synthesizer: Synthesizer, settings: SpeechSettings, utterance_id: str
+    ) -> None:
         self.waiting = GenerationTimer()
         self._feed = feed
         self._synthesizer = synthesizer
         self._settings = settings
-        self._utterance_id = secrets.token_hex(8)
+        self._utterance_id = utterance_id
         self._unsupported = UnsupportedText(synthesizer.info)
         self._num_sentences = 0
-        self._num_taken = 0
+        self._num_sayable = 0
+        self._num_taken = 0  # of those that are sayable
         self._is_all_read = False
         self._streams: set[SentenceStream] = set()
         self._current: SentenceStream | None = None
@@ -49,8 +51,8 @@ class SentencesAhead:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether it is already known that no further sentence follows."""
-        return self._is_all_read and self._num_taken == self._num_sentences
+        """Whether it is known already that no further sentence with anything to say follows."""
+        return self._is_all_read and self._num_taken == self._num_sayable
 
     async def next(self) -> SentenceStream | TextFlush | SpeechWarning | None:
         """The next sentence with its sound, a flush that all before it has reached, a warning, or None at the end."""
@@ -62,7 +64,7 @@ class SentencesAhead:
             raise item
         if isinstance(item, SentenceStream):
             self._current = item
-            self._num_taken += 1
+            self._num_taken += item.is_sayable
         return item
 
     async def aclose(self) -> None:
@@ -120,6 +122,7 @@ class SentencesAhead:
                 await self._queue.put(warning)
             stream = self._begin(item, text_ready_s)
             self._num_sentences += 1
+            self._num_sayable += stream.is_sayable
             self._streams.add(stream)
             await self._queue.put(stream)
 

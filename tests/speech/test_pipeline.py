@@ -42,7 +42,7 @@ def _settings(**changes: object) -> SpeechSettings:
 def _speak(
     feed: TextFeed, synthesizer: FakeSynthesizer, settings: SpeechSettings, encoding: str = "pcm_f32le"
 ) -> AsyncGenerator[SpeechEvent, None]:
-    return speak(feed, synthesizer, settings, create_encoder(AudioFormat(encoding)))
+    return speak(feed, synthesizer, settings, create_encoder(AudioFormat(encoding)), "u")
 
 
 async def _events(
