@@ -68,15 +68,12 @@ class Layer(Protocol):
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Map the residual [rows, length, width] to query, key and value, each [rows, heads, length, head_dim]."""
-        ...
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool) -> Tensor:
         """Attend from every query to every key, or to those up to its own position; shaped as the queries."""
-        ...
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
         """Return the next residual [rows, length, width], given this one and what attention made of it."""
-        ...
 
 
 def run_layer(layer: Layer, x: Tensor, *, is_causal: bool, first: int = 0) -> Tensor:
@@ -126,6 +123,8 @@ class CausalTransformer(nn.Module):
 
 Prefill = Callable[["CausalGpt", Tensor, KvCache, Tensor], Tensor]
 """A way to compute `CausalGpt.prefill`, given the network and that method's arguments."""
+Rows = tuple[Tensor, Tensor, Tensor]
+"""The token, the position and the slot of each row of a decode step, int64 [rows] each."""
 
 
 class DecodeStep(Protocol):
@@ -134,22 +133,12 @@ class DecodeStep(Protocol):
     @property
     def cache_dtype(self) -> torch.dtype | None:
         """The type of the keys and values that this step reads; None stands for the weights' type."""
-        ...
 
     @property
     def nbytes(self) -> int:
         """Bytes of the weights that the step holds beside the network's own."""
-        ...
 
-    def __call__(
-        self,
-        gpt: CausalGpt,
-        tokens: Tensor,
-        positions: Tensor,
-        cache: KvCache,
-        slots: Tensor,
-        length: int | None,
-    ) -> Tensor: ...
+    def __call__(self, gpt: CausalGpt, rows: Rows, cache: KvCache, length: int | None, /) -> Tensor: ...
 
 
 class CausalGpt(nn.Module):
@@ -213,7 +202,7 @@ class CausalGpt(nn.Module):
         `tokens`, `positions` and `slots` are [rows]; slots are distinct, in any order. `length` (more than
         every position) fixes how much of the cache a plain step reads: see `KvCache.rows`.
         """
-        return self.decode_step(self, tokens, positions, cache, slots, length)
+        return self.decode_step(self, (tokens, positions, slots), cache, length)
 
     def add_positions(self, embeddings: Tensor) -> Tensor:
         """Return the first layer's input: embeddings [rows, length, width] plus those of their positions."""
@@ -247,29 +236,22 @@ class PlainDecodeStep:
     cache_dtype = None
     nbytes = 0
 
-    def __call__(
-        self,
-        gpt: CausalGpt,
-        tokens: Tensor,
-        positions: Tensor,
-        cache: KvCache,
-        slots: Tensor,
-        length: int | None,
-    ) -> Tensor:
+    def __call__(self, gpt: CausalGpt, rows: Rows, cache: KvCache, length: int | None) -> Tensor:
+        tokens, positions, slots = rows
         x = (gpt.embed(tokens) + gpt.transformer.wpe(positions))[:, None]
-        rows = cache.rows(slots, positions, length)
+        past = cache.rows(slots, positions, length)
         for layer, block in enumerate(gpt.blocks):
             query, key, value = block.project(x)
-            keys, values = rows.append(layer, key, value)
+            keys, values = past.append(layer, key, value)
             attended = functional.scaled_dot_product_attention(
-                query.to(keys.dtype), keys, values, attn_mask=rows.mask
+                query.to(keys.dtype), keys, values, attn_mask=past.mask
             )
             x = block.finish(x, attended.to(query.dtype))
         return gpt.logits(x[:, 0])
 
 
 def blocks_of(layers: nn.ModuleList) -> list[Block]:
-    """Return a transformer's `h` as what it holds."""
+    """Return the blocks of a transformer's `h`."""
     return [layer for layer in layers if isinstance(layer, Block)]
 
 

@@ -18,7 +18,7 @@ from tests.fakes.hugging_face_bark import bark, hugging_face_directory, suno_dir
 
 @contextmanager
 def _torchaudio_stand_in() -> Iterator[None]:
-    """encodec imports torchaudio for a resampler these tests do not use; it need not be installed."""
+    """Stand in for torchaudio, which encodec imports for a resampler that these tests do not use."""
     if "torchaudio" in sys.modules:
         yield
         return

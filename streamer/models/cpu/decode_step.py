@@ -241,11 +241,6 @@ def _run(weights, step, num_threads):
     _linear(normed, inputs, w.head, w.head_scales, s.logits, False, team)
 
 
-@kernel
-def _run_alone(weights, step):
-    _run(weights, step, 1)
-
-
 @parallel
 def _run_together(weights, step, num_threads):
     for _ in prange(num_threads):
@@ -280,7 +275,7 @@ def decode_step(
     )
     arrays = tuple(weights), tuple(step)
     if num_threads == 1:
-        _run_alone(*arrays)
+        _run(*arrays, 1)
     else:
         with sharing_threads(num_threads) as num_threads:
             _run_together(*arrays, num_threads)

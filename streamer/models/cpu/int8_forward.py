@@ -218,16 +218,14 @@ def _share(work: Callable[[slice], None], length: int, largest: int, num_threads
     num_parts += -num_parts % num_threads  # Every thread has as many.
     borders = [length * part // num_parts for part in range(num_parts + 1)]
     parts = [slice(first, end) for first, end in pairwise(borders) if first < end]
-    if num_threads == 1 or len(parts) == 1:
-        for part in parts:
-            work(part)
-        return
 
     def work_through(parts: Sequence[slice]) -> None:
-        with torch.inference_mode():
+        with torch.inference_mode():  # This is a property of the thread.
             for part in parts:
                 work(part)
 
+    if num_threads == 1 or len(parts) == 1:
+        return work_through(parts)
     pool = _threads(num_threads)
     futures = [pool.submit(work_through, parts[number::num_threads]) for number in range(num_threads)]
     for future in futures:

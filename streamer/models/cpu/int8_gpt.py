@@ -26,7 +26,7 @@ from streamer.models.cpu.int8_forward import (
 from streamer.models.cpu.llvm_intrinsics import GROUP, INPUTS
 from streamer.models.cpu.quantization import dequantize, quantize
 from streamer.models.fine_gpt import FineGpt
-from streamer.models.gpt import CausalGpt, blocks_of, prefill
+from streamer.models.gpt import CausalGpt, Rows, blocks_of, prefill
 from streamer.models.kv_cache import KvCache
 
 
@@ -45,7 +45,10 @@ def use_int8(network: CausalGpt | FineGpt, forward_dtype: torch.dtype | None = N
 
 
 class Int8DecodeStep:
-    """The `DecodeStep` that is one compiled function. `num_threads`: the most threads that share a step."""
+    """The `DecodeStep` that is one compiled function, in which no row reads past its own position.
+
+    `num_threads`: the most threads that share a step.
+    """
 
     cache_dtype = torch.bfloat16
 
@@ -67,15 +70,8 @@ class Int8DecodeStep:
     def nbytes(self) -> int:
         return sum(array.nbytes for array in self._weights)
 
-    def __call__(
-        self,
-        gpt: CausalGpt,
-        tokens: Tensor,
-        positions: Tensor,
-        cache: KvCache,
-        slots: Tensor,
-        length: int | None,  # noqa: ARG002  (no row reads past its own position)
-    ) -> Tensor:
+    def __call__(self, gpt: CausalGpt, rows: Rows, cache: KvCache, _length: int | None) -> Tensor:
+        tokens, positions, slots = rows
         # These are functions, because modules would take half as long for a call as all layers of a small model.
         x = embedding(tokens, gpt.transformer.wte.weight).float()  # [rows, width]
         x += embedding(positions, gpt.transformer.wpe.weight)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from streamer.models.gpt import CausalGpt, DecodeStep, PlainDecodeStep, blocks_of
+from streamer.models.gpt import CausalGpt, DecodeStep, PlainDecodeStep, Rows, blocks_of
 from streamer.models.kv_cache import KvCache
 
 logger = logging.getLogger(__name__)
@@ -21,23 +21,16 @@ TOLERANCE = 0.05
 
 
 class FusedDecodeStep:
-    """The `DecodeStep` made of Triton's kernels and the library's products."""
+    """The `DecodeStep` in Triton's kernels and the library's products; no row reads past its own position."""
 
     cache_dtype = None
     nbytes = 0
 
-    def __call__(
-        self,
-        gpt: CausalGpt,
-        tokens: Tensor,
-        positions: Tensor,
-        cache: KvCache,
-        slots: Tensor,
-        length: int | None,  # noqa: ARG002  (no row reads past its own position)
-    ) -> Tensor:
+    def __call__(self, gpt: CausalGpt, rows: Rows, cache: KvCache, _length: int | None) -> Tensor:
         # Imported here, because triton is installed only with a torch that was built for a GPU.
         from streamer.models.gpu.triton_kernels import add_and_norm, attend
 
+        tokens, positions, slots = rows
         dtype = gpt.lm_head.weight.dtype
         x = (gpt.embed(tokens) + gpt.transformer.wpe(positions)).float()  # [rows, width]
         added: Tensor | None = None
@@ -87,7 +80,7 @@ def _difference(gpt: CausalGpt, fused: DecodeStep) -> float:
         # The rows are at different positions: some overwrite the prefill's last ones.
         positions = length + number - torch.arange(CHECKED_ROWS, device=device) * (length // CHECKED_ROWS)
         plain, other = (
-            step(gpt, tokens[:, length + number], positions, cache, slots, length + 2)
+            step(gpt, (tokens[:, length + number], positions, slots), cache, length + 2)
             for step, cache in steps
         )
         differences.append((plain - other).square().mean().sqrt() / plain.std())

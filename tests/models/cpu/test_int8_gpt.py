@@ -61,7 +61,7 @@ def test_decoding_equals_the_float_model_with_the_same_weights(model: CausalGpt)
     for step in range(4):
         tokens, positions = torch.randint(50, (3,)), torch.tensor([6, 4, 2]) + step
         logits = quantized.decode(tokens, positions, cache, slots)
-        expected = plain_step(quantized, tokens, positions, expected_cache, slots, None)
+        expected = plain_step(quantized, (tokens, positions, slots), expected_cache, None)
         # The float model's softmax weights are bfloat16 here, as its cache is.
         assert (logits - expected).abs().max() < 0.02 * expected.abs().max()
 
@@ -152,6 +152,6 @@ def test_any_shape_is_computed_whole(width: int, num_heads: int) -> None:
         for cache in caches:
             quantized.prefill(quantized.embed(prompt), cache, slots)
         made = quantized.decode(prompt[:, 0], positions, caches[0], slots)
-        expected = plain_step(quantized, prompt[:, 0], positions, caches[1], slots, None)
+        expected = plain_step(quantized, (prompt[:, 0], positions, slots), caches[1], None)
         assert made.shape == (num_rows, 37)
         torch.testing.assert_close(made, expected, rtol=0, atol=0.02 * float(expected.std()))

@@ -46,7 +46,7 @@ def test_every_border_between_parts_is_met(position):
         cache.keys.copy_(torch.randn(cache.keys.shape, generator=generator))
         cache.values.copy_(torch.randn(cache.values.shape, generator=generator))
         token, place, slot = (torch.tensor([number], device=DEVICE) for number in (5, position, 1))
-        logits.append(step(network, token, place, cache, slot, position + 1))
+        logits.append(step(network, (token, place, slot), cache, position + 1))
         logits.append(cache.keys.clone())
     torch.testing.assert_close(logits[0], logits[2], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(logits[1], logits[3], atol=1e-4, rtol=1e-4)
@@ -61,8 +61,8 @@ def test_a_row_is_the_same_alone_and_in_any_batch():
         cache = KvCache(network.config, 3, torch.float32, DEVICE)
         cache.keys.fill_(0.1)
         index = torch.tensor(rows)
-        given = (tokens[index].to(DEVICE), positions[index].to(DEVICE))
-        return step(network, *given, cache, index.to(DEVICE), None)
+        given = (tokens[index].to(DEVICE), positions[index].to(DEVICE), index.to(DEVICE))
+        return step(network, given, cache, None)
 
     together = decode([0, 1, 2])
     for row in range(3):
@@ -78,7 +78,7 @@ def test_nan_of_one_row_stays_its_own_and_is_seen():
     cache.keys[:, 0, :, 3] = torch.nan
     cache.values[:, 1, :, 50:] = torch.nan  # behind the row's position
     slots = torch.tensor([0, 1], device=DEVICE)
-    logits = FusedDecodeStep()(network, slots + 1, slots * 0 + 20, cache, slots, None)
+    logits = FusedDecodeStep()(network, (slots + 1, slots * 0 + 20, slots), cache, None)
     assert logits[0].isnan().all()
     assert logits[1].isfinite().all()
 
