@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
-from streamer.text.verbalize.normalize import sanitize
+from streamer.text.clean import sanitize
 
 
 @dataclass(frozen=True, slots=True)

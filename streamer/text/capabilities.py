@@ -10,9 +10,9 @@ from functools import cache
 from typing import Final
 
 from streamer.text.splitting.languages import LANGUAGES
+from streamer.text.tags import SONG, SOUND_TAG
 
-SONG: Final = "♪"
-_TAG: Final = re.compile(r"\[[A-Za-z][A-Za-z' -]{0,38}\](?!\()")
+_TAG: Final = re.compile(SOUND_TAG)
 _SCRIPT_OF: Final = {
     "ru": "CYRILLIC", "uk": "CYRILLIC", "bg": "CYRILLIC", "sr": "CYRILLIC", "el": "GREEK", "hi": "DEVANAGARI",
     "mr": "DEVANAGARI", "ar": "ARABIC", "fa": "ARABIC", "ur": "ARABIC", "he": "HEBREW", "th": "THAI",

@@ -12,7 +12,7 @@ from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from streamer.text.splitting.boundaries import SPEAKER
+from streamer.text.tags import SPEAKER, TAG
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
@@ -26,7 +26,7 @@ MIN_PROBABILITY: Final = 0.6
 MAX_KANJI: Final = 10
 """A longer text in Chinese signs alone is not Japanese, though what stands before it is."""
 
-_UNSPOKEN: Final = re.compile(rf"\[[^\[\]\n]{{0,40}}\]|\S+@\S+|https?://\S+|\b{SPEAKER}(?=\s)")
+_UNSPOKEN: Final = re.compile(rf"{TAG}|\S+@\S+|https?://\S+|\b{SPEAKER}(?=\s)")
 _SYLLABLE_LETTERS: Final = 3
 """A Chinese, Japanese or Korean sign takes as long to say as so many letters."""
 _LANGUAGES_OF: Final = {

@@ -14,8 +14,8 @@ from enum import IntEnum
 from typing import Final
 
 from streamer.text.splitting.punkt import SentenceEndClassifier
+from streamer.text.tags import MAX_TAG_CHARS, NOTES, SPEAKER, TAG
 
-MAX_TAG_CHARS: Final = 40
 MAX_SONG_CHARS: Final = 400
 MAX_RUN_CHARS: Final = 64
 """White space or signs in a row that are taken as one."""
@@ -50,35 +50,30 @@ class Boundary:
     pause_s: float = 0.0
 
 
-_NOTES: Final = "♪♫♩♬🎵🎶"
-OPENING_SIGNS: Final = "[" + _NOTES
+OPENING_SIGNS: Final = "[" + NOTES
 """What a tag or a song begins with."""
 _WIDE_STOPS: Final = "。！？｡؟۔।॥"
 """Stops that need no space after them."""
 _STOPS: Final = ".?!…‥‽⁇⁈⁉‼" + _WIDE_STOPS
 _CLOSERS: Final = "\"'”’»›)]}*_~`」』】》〉）］｝"
-_TAG: Final = rf"\[[^\[\]\n]{{1,{MAX_TAG_CHARS}}}\]"
 _EVENT: Final = re.compile(
-    rf"(?P<tag>{_TAG})|(?P<open>\[)|(?P<song>[{_NOTES}]+)"
+    rf"(?P<tag>{TAG})|(?P<open>\[)|(?P<song>[{NOTES}]+)"
     rf"|(?P<wide_stop>[{_WIDE_STOPS}][{_STOPS}{re.escape(_CLOSERS)}]{{0,{MAX_RUN_CHARS - 1}}})"
     rf"|(?P<wide_comma>[、，；：—]{{1,{MAX_RUN_CHARS}}})|(?P<gap>\s{{1,{MAX_RUN_CHARS}}})"
 )
-_LAST_TAGS: Final = re.compile(rf"(?:\s{_TAG})+\Z")
+_LAST_TAGS: Final = re.compile(rf"(?:\s{TAG})+\Z")
 _OPEN_TAG: Final = re.compile(rf"\[[^\[\]\n]{{0,{MAX_TAG_CHARS}}}")
 _STOP_RUN: Final = re.compile(rf"[{_STOPS}]{{1,{MAX_RUN_CHARS}}}")
-_SONG_MARK: Final = re.compile(rf"[{_NOTES}]+")
-_SILENT: Final = re.compile(rf"(?:{_TAG}|[^\w\[{_NOTES}]++|_)*+")
+_SONG_MARK: Final = re.compile(rf"[{NOTES}]+")
+_SILENT: Final = re.compile(rf"(?:{TAG}|[^\w\[{NOTES}]++|_)*+")
 """What may stand between a stop and the next sentence's first word: tags, quotes, emoji, dashes."""
-_SPEAKABLE: Final = re.compile(rf"[^\W_]|[{_NOTES}]")
+_SPEAKABLE: Final = re.compile(rf"[^\W_]|[{NOTES}]")
 _WORD: Final = re.compile(rf"[^\W_][\w'’]{{0,{MAX_WORD_CHARS}}}")
-_UPPER: Final = "A-ZÀ-ÖØ-ÞĄĆĘŁŃŚŹŻĞİŞА-ЯЁ"
-SPEAKER: Final = rf"[{_UPPER}][{_UPPER}0-9 .'-]{{0,20}}:"
-"""A label such as `MAN:` or `OLD WOMAN 2:`, after which that one speaks."""
 _MARKER: Final = re.compile(rf"(?:[-*+•–—‣◦]|\(?\d{{1,3}}[.)]|#{{1,6}}|{SPEAKER})(?=\s)")
 _MARKER_BEGUN: Final = re.compile(rf"[-*+•–—‣◦]|\(?\d{{0,3}}[.)]?|#{{1,6}}|{SPEAKER}?")
 _LABEL_ALONE: Final = re.compile(rf"\s*{SPEAKER}\s*")
 _TAGS_AT_LINE_END: Final = re.compile(
-    rf"(?:{_TAG}[ \t]{{0,{MAX_RUN_CHARS}}}){{1,8}}(?=[\r\n\u2028\u2029\x0b\f])"
+    rf"(?:{TAG}[ \t]{{0,{MAX_RUN_CHARS}}}){{1,8}}(?=[\r\n\u2028\u2029\x0b\f])"
 )
 _NUMBERED: Final = re.compile(r"\(?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{1,4})")
 _LABEL: Final = re.compile(r"[^\W\d_a-z]{2,20}:")

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from streamer.text.clean import tidy
 from streamer.text.splitting.boundaries import PARAGRAPH_PAUSE_S, SENTENCE_PAUSE_S
 from streamer.text.splitting.markdown_patterns import (
     ADDRESS_ENDS,
@@ -31,7 +32,6 @@ from streamer.text.splitting.markdown_patterns import (
     WORD_SIGNS,
 )
 from streamer.text.splitting.sentences import BITE_CHARS, Sentence, SentenceSplitter
-from streamer.text.verbalize.normalize import tidy
 
 
 class ChatSplitter:
