@@ -91,13 +91,15 @@ class SentencesAhead:
         num_pauses = 0  # since the last text
         while True:
             wait_s = None
-            if timeout_s is not None and splitter.pending and num_pauses < len(PAUSES):
+            is_unfinished = splitter.pending != "" or self._feed.is_holding
+            if timeout_s is not None and is_unfinished and num_pauses < len(PAUSES):
                 wait_s = timeout_s * PAUSES[num_pauses]
             self._feed.num_unfinished_chars = len(splitter.pending)
             item = await self._feed.next(wait_s)
             self._feed.num_unfinished_chars = 0
             if item is None:
                 num_pauses += 1
+                await self._request(splitter.feed(self._feed.release()))
                 await self._request(splitter.flush_words(is_last_whole=num_pauses == len(PAUSES)))
                 continue
             num_pauses = 0
