@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
-from streamer.text.clean import sanitize
+from streamer.text.clean import Composer
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,11 @@ class TextFeed:
     """
 
     def __init__(self, text: str | None = None) -> None:
-        self.text = ""
         self.num_unfinished_chars = 0
-        """Read, but waiting for the writer to finish the sentence."""
+        """Characters that were read, but wait for the writer to finish the sentence."""
+        self._composer = Composer()
+        self._pieces: list[str] = []
+        self._num_chars = 0
         self._items: deque[str | TextFlush | TextEnd] = deque()
         self._arrived = asyncio.Event()
         if text is not None:
@@ -42,31 +44,39 @@ class TextFeed:
         return len(self._items)
 
     @property
+    def text(self) -> str:
+        """All the text so far, clean and composed: positions of sentences and words count in it."""
+        return "".join(self._pieces) + self._composer.held
+
+    @property
     def num_chars(self) -> int:
-        return len(self.text)
+        return self._num_chars + len(self._composer.held)
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether a character is held back, because a mark may follow that composes with it."""
+        return self._composer.held != ""
 
     def append(self, text: str) -> None:
         """Add text; characters that nobody can speak and that could do harm are dropped."""
-        text = sanitize(text)
-        if not text:
-            return
-        self.text += text
-        if self._items and isinstance(waiting := self._items[-1], str):
-            # A writer far ahead is read in one piece: how the text was cut on its way means nothing.
-            self._items[-1] = waiting + text
-        else:
-            self._add(text)
+        self._put(self._composer.push(text))
+
+    def release(self) -> str:
+        """The character that was held back, for a reader whose writer has paused."""
+        return self._settle(self._composer.finish())
 
     def flush(self, ref: str | None = None) -> None:
         """Have everything written so far spoken, mid-sentence too."""
+        self._put(self._composer.finish())
         self._add(TextFlush(ref))
 
     def end(self) -> None:
         """Say that no more text follows."""
+        self._put(self._composer.finish())
         self._add(TextEnd())
 
     async def next(self, timeout_s: float | None) -> str | TextFlush | TextEnd | None:
-        """The next piece; None where the writer has paused for `patience_s` seconds."""
+        """The next piece; None where the writer has paused for `timeout_s` seconds."""
         try:
             async with asyncio.timeout(timeout_s):
                 while not self._items:
@@ -75,6 +85,21 @@ class TextFeed:
         except TimeoutError:
             return None
         return self._items.popleft()
+
+    def _put(self, text: str) -> None:
+        if not self._settle(text):
+            return
+        if self._items and isinstance(waiting := self._items[-1], str):
+            # A writer far ahead is read in one piece: how the text was cut on its way means nothing.
+            self._items[-1] = waiting + text
+        else:
+            self._add(text)
+
+    def _settle(self, text: str) -> str:
+        if text:
+            self._pieces.append(text)
+            self._num_chars += len(text)
+        return text
 
     def _add(self, item: str | TextFlush | TextEnd) -> None:
         self._items.append(item)
