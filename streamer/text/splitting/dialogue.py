@@ -80,12 +80,19 @@ class DialogueSplitter:
         """Give out everything, mid-sentence too. The utterance may go on."""
         return [*self._take(is_whole=True), *self._spoken(self._splitter.flush())]
 
-    def flush_words(self, *, is_last_whole: bool = False) -> list[Sentence | UnknownVoice]:
+    def flush_words(
+        self, *, is_last_whole: bool = False, is_number_whole: bool = False
+    ) -> list[Sentence | UnknownVoice]:
         """Give out whole words for a writer who pauses; see `SentenceSplitter.flush_words`."""
         found: list[Sentence | UnknownVoice] = []
         if is_last_whole and not self._ahead.startswith("["):
             found += self._take(is_whole=True)
-        return [*found, *self._spoken(self._splitter.flush_words(is_last_whole=is_last_whole))]
+        return [
+            *found,
+            *self._spoken(
+                self._splitter.flush_words(is_last_whole=is_last_whole, is_number_whole=is_number_whole)
+            ),
+        ]
 
     def end(self) -> list[Sentence | UnknownVoice]:
         """Give out everything; no text follows."""

@@ -72,11 +72,16 @@ class ChatSplitter:
         """Give out everything, mid-sentence too. The utterance may go on."""
         return [*self._read(is_whole=True), *self._given(self._splitter.flush())]
 
-    def flush_words(self, *, is_last_whole: bool = False) -> list[Sentence]:
+    def flush_words(self, *, is_last_whole: bool = False, is_number_whole: bool = False) -> list[Sentence]:
         """Give out whole words for a writer who pauses; see `SentenceSplitter.flush_words`."""
         is_open = self._source.startswith(("[", "![", "<", "|", "`"))
         sentences = list(self._read(is_whole=True)) if is_last_whole and not is_open else []
-        return [*sentences, *self._given(self._splitter.flush_words(is_last_whole=is_last_whole))]
+        return [
+            *sentences,
+            *self._given(
+                self._splitter.flush_words(is_last_whole=is_last_whole, is_number_whole=is_number_whole)
+            ),
+        ]
 
     def end(self) -> list[Sentence]:
         """Give out everything; no text follows."""
