@@ -131,7 +131,7 @@ class SentencesAhead:
         settings = self._settings
         request = SentenceRequest(
             request_id=f"{self._utterance_id}.{self._num_sentences}",
-            text=sentence.said,
+            text=sentence.spoken_text,
             voice=sentence.voice or settings.voice,
             params=settings.params,
             sentence_index=self._num_sentences,

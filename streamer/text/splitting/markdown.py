@@ -278,8 +278,10 @@ class ChatSplitter:
             start, end = self._spans[first][0], self._spans[last - 1][1]
             kept_start = self._num_read - len(self._kept)
             text = self._kept[start - kept_start : end - kept_start]
-            spoken = None if sentence.said == text else tidy(sentence.said)
-            found.append(replace(sentence, text=text, char_start=start, char_end=end, spoken=spoken))
+            spoken_text = tidy(sentence.spoken_text)
+            found.append(
+                replace(sentence, text=text, char_start=start, char_end=end, spoken_text=spoken_text)
+            )
             del self._spans[:last]
             self._num_given += last
             self._kept = self._kept[end - kept_start :]

@@ -22,7 +22,7 @@ from streamer.text.splitting.boundaries import (
 )
 from streamer.text.splitting.languages import language_table
 from streamer.text.splitting.punkt import SentenceEndClassifier, sentence_end_classifier
-from streamer.text.splitting.signs import STOPS
+from streamer.text.splitting.signs import CLOSERS, STOPS
 from streamer.text.splitting.speech_units import (
     MAX_CLUSTER_CHARS,
     cluster_start,
@@ -47,22 +47,17 @@ MAX_NUMBER_CHARS: Final = 64
 class Sentence:
     """A piece to be spoken. `text` is `source[char_start:char_end]` of the utterance's whole text.
 
-    `pause_s`: the natural silence after it, if another follows. `spoken`: how it is said, where that is not
-    as it is written. `voice` None: the utterance's own.
+    `pause_s`: the natural silence after it, if another follows. `spoken_text`: what the synthesizer is given.
+    `voice` None: the utterance's own.
     """
 
     text: str
     char_start: int
     char_end: int
     pause_s: float
-    spoken: str | None = None
+    spoken_text: str
     language: str = "en"
     voice: str | None = None
-
-    @property
-    def said(self) -> str:
-        """What the synthesizer is given."""
-        return self.text if self.spoken is None else self.spoken
 
 
 FindLanguage = Callable[[str, str], str]
@@ -87,17 +82,17 @@ class SentenceSplitter:
         language: str = "en",
         *,
         find_language: FindLanguage | None = None,
-        say: Callable[[str, str], str] | None = None,
+        verbalize: Callable[[str, str], str] | None = None,
     ) -> None:
         """`language` is the first sentence's, as far as `find_language` does not tell.
 
-        `say(text, language)`: how a sentence is spoken; it is that which must not have too many tokens.
+        `verbalize(text, language)`: how a sentence is spoken; it is that which must not have too many tokens.
         """
         self._count_tokens = count_tokens
         self._max_tokens = max_tokens
         self._language = language  # of the sentence before
         self._find_language = find_language or _same_language
-        self._say = say
+        self._verbalize = verbalize
         self._pending = ""
         self._num_given = 0  # characters of the source before the pending ones
         self._is_first = True
@@ -149,12 +144,8 @@ class SentenceSplitter:
             text = self._pending[: cut.position].rstrip()
             start = self._num_given
             self._language = language = self._find_language(text, self._language)
-            spoken = self._say(text, language) if self._say else text
-            sentences.append(
-                Sentence(
-                    text, start, start + len(text), cut.pause_s, None if spoken == text else spoken, language
-                )
-            )
+            spoken_text = self._verbalize(text, language) if self._verbalize else text
+            sentences.append(Sentence(text, start, start + len(text), cut.pause_s, spoken_text, language))
             self._drop(cut.position)
             self._skip_space()
             self._is_first = False
@@ -188,7 +179,8 @@ class SentenceSplitter:
         before = self._pending[: boundary.position]
         if boundary.strength < Strength.SENTENCE:
             return self._is_first and is_at_least(before, FIRST_CLAUSE_UNITS)
-        is_long_enough = boundary.strength is Strength.PARAGRAPH or is_at_least(before, MIN_SPEECH_UNITS)
+        words = before.rstrip(STOPS + CLOSERS)  # a run of stops makes no sentence longer; one of them counts
+        is_long_enough = boundary.strength is Strength.PARAGRAPH or is_at_least(words, MIN_SPEECH_UNITS - 1)
         return is_long_enough and is_speakable(before)
 
     def _within_tokens(self, cut: Boundary, passed: Sequence[Boundary]) -> Boundary:
@@ -206,8 +198,8 @@ class SentenceSplitter:
 
     def _fits(self, position: int) -> bool:
         text = self._pending[:position].rstrip()
-        if self._say:
-            text = self._say(text, self._find_language(text, self._language))
+        if self._verbalize:
+            text = self._verbalize(text, self._find_language(text, self._language))
         return self._count_tokens(text) <= self._max_tokens
 
     def _classifier_of(self, text: str) -> SentenceEndClassifier:

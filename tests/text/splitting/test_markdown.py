@@ -48,7 +48,7 @@ def read(text: str, cuts: list[int] | None = None, max_tokens: int = 256) -> lis
 
 
 def said(text: str) -> list[str]:
-    return [sentence.said for sentence in read(text)]
+    return [sentence.spoken_text for sentence in read(text)]
 
 
 @settings(max_examples=250, deadline=None)
@@ -61,7 +61,7 @@ def test_pieces_do_not_matter(text: str, max_tokens: int, data: st.DataObject) -
     assert read(text, list(range(len(text))), max_tokens) == whole
     assert all(text[s.char_start : s.char_end] == s.text for s in whole)
     assert all(before.char_end <= after.char_start for before, after in pairwise(whole))
-    assert all(len(s.said) <= max_tokens for s in whole)
+    assert all(len(s.spoken_text) <= max_tokens for s in whole)
 
 
 @settings(max_examples=250, deadline=None)
@@ -142,12 +142,12 @@ def test_a_pause_of_the_writer_has_whole_words_spoken() -> None:
     """Words are given out, what may still become a link is not; a long pause ends the last word."""
     splitter = ChatSplitter(SentenceSplitter(len, 256))
     splitter.feed("Let me **check** [the do")
-    assert [s.spoken for s in splitter.flush_words()] == ["Let me check"]
+    assert [s.spoken_text for s in splitter.flush_words()] == ["Let me check"]
     assert splitter.flush_words(is_last_whole=True) == []
-    assert [s.spoken for s in [*splitter.feed("cs](http://a.b) no*w*"), *splitter.flush_words()]] == [
+    assert [s.spoken_text for s in [*splitter.feed("cs](http://a.b) no*w*"), *splitter.flush_words()]] == [
         "the docs"
     ]
-    assert [s.spoken for s in splitter.flush_words(is_last_whole=True)] == ["now"]
+    assert [s.spoken_text for s in splitter.flush_words(is_last_whole=True)] == ["now"]
 
 
 def test_positions_count_what_was_skipped() -> None:

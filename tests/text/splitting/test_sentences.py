@@ -321,7 +321,7 @@ def test_flush_speaks_everything() -> None:
     assert splitter.feed("Let me che") == []
     assert [sentence.text for sentence in splitter.flush()] == ["Let me che"]
     splitter.feed("ck it.")
-    assert splitter.end() == [Sentence("ck it.", 10, 16, 0.25)]
+    assert splitter.end() == [Sentence("ck it.", 10, 16, 0.25, "ck it.")]
 
 
 @pytest.mark.parametrize(
