@@ -122,7 +122,7 @@ def test_what_stands_before_code_does_not_wait_for_its_end() -> None:
     assert [sentence.text for sentence in sentences] == ["This is how:"]
     for _ in range(200):
         assert splitter.feed("print('a. b. c')\n" * 100 + "x" * 500) == []
-        assert len(splitter.pending) + len(splitter._kept) <= 2 * BITE_CHARS
+        assert len(splitter.pending) + splitter.num_kept_chars <= 2 * BITE_CHARS
     [sentence] = [*splitter.feed("\n```\nThat was it."), *splitter.end()]
     assert (sentence.text, sentence.char_start) == ("That was it.", 19 + 200 * (1700 + 500) + 5)
 
@@ -135,7 +135,7 @@ def test_little_is_kept_of_an_endless_text(unit: str) -> None:
     splitter = ChatSplitter(SentenceSplitter(len, 100))
     for _ in range(8):
         splitter.feed(unit * 1000)
-        assert len(splitter.pending) + len(splitter._kept) <= 2 * (MAX_HELD_CHARS + BITE_CHARS)
+        assert len(splitter.pending) + splitter.num_kept_chars <= 2 * (MAX_HELD_CHARS + BITE_CHARS)
 
 
 def test_a_pause_of_the_writer_has_whole_words_spoken() -> None:
