@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from streamer.text.scripts import base_language
+
 
 @dataclass(frozen=True, slots=True)
 class LanguageTable:
@@ -203,4 +205,4 @@ LANGUAGES: Final = {
 
 def language_table(language: str) -> LanguageTable:
     """The table of a language tag such as `en` or `en-GB`; unknown languages share a nearly empty one."""
-    return LANGUAGES.get(language.lower().replace("_", "-").split("-")[0], OTHER)
+    return LANGUAGES.get(base_language(language), OTHER)
