@@ -58,7 +58,7 @@ class TextFeed:
         return self._composer.held != ""
 
     def append(self, text: str) -> None:
-        """Add text; characters that nobody can speak and that could do harm are dropped."""
+        """Add text; control characters and the like are dropped, as `clean` says."""
         self._put(self._composer.push(text))
 
     def release(self) -> str:

@@ -1,7 +1,7 @@
 """Finds where a text may be cut, from paragraphs down to words; `sentences` chooses among these boundaries.
 
-Every verdict is a function of the text alone: it waits (`Strength.UNDECIDED`) until all that it depends on
-has arrived, and depends on a bounded stretch only.
+Every decision is a function of the text alone. It waits (`Strength.UNDECIDED`) until all the text that it depends on
+has arrived, which is a bounded stretch.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from streamer.text.splitting.signs import (
 from streamer.text.tags import MAX_TAG_CHARS, NOTES, SPEAKER, TAG
 
 MAX_SONG_CHARS: Final = 400
+"""From a song's first note to its last; a longer one is cut like other text."""
 LOOKAHEAD_CHARS: Final = 160
-"""How far the next words are looked for behind a stop, tags and the like between them."""
+"""How far behind a stop the next word is looked for, with tags and quotes between them."""
 
 SENTENCE_PAUSE_S: Final = 0.25
 PARAGRAPH_PAUSE_S: Final = 0.5
@@ -37,7 +38,7 @@ COMMA_PAUSE_S: Final = 0.1
 
 
 class Strength(IntEnum):
-    """How good a place is to cut at; UNDECIDED says to wait for more text."""
+    """How well a place is suited for a cut; UNDECIDED means that more text is needed."""
 
     UNDECIDED = -1
     WORD = 0
@@ -50,7 +51,7 @@ class Strength(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Boundary:
-    """A place to cut: what stands before `position` is the sentence, `pause_s` the silence behind it."""
+    """A place to cut: the sentence ends before `position`, and `pause_s` is the silence behind it."""
 
     position: int
     strength: Strength
@@ -58,7 +59,7 @@ class Boundary:
 
 
 OPENING_SIGNS: Final = "[" + NOTES
-"""What a tag or a song begins with."""
+"""The signs that tags and songs begin with."""
 _EVENT: Final = re.compile(
     rf"(?P<tag>{TAG})|(?P<open>\[)|(?P<song>[{NOTES}]+)"
     rf"|(?P<wide_stop>[{WIDE_STOPS}][{STOPS}{re.escape(CLOSERS)}]{{0,{MAX_RUN_CHARS - 1}}})"
@@ -157,7 +158,7 @@ def is_speakable(text: str) -> bool:
 
 
 def _wide_comma(mark: str, position: int) -> Boundary:
-    if mark == "—":  # who hesitates has not ended: a cut only where the sentence is too long
+    if mark == "—":  # a hesitation: a cut only where the sentence is too long
         return Boundary(position, Strength.CONJUNCTION, CLAUSE_PAUSE_S)
     if mark in "；：":
         return Boundary(position, Strength.CLAUSE, CLAUSE_PAUSE_S)
@@ -183,7 +184,7 @@ def _gap(text: str, start: int, end: int, classifier_of: ClassifierOf, is_whole:
 
 
 def _after_song(text: str, start: int, end: int, is_whole: bool) -> Boundary:
-    """The boundary behind a song's last note: an end, unless the sentence around the song goes on."""
+    """The boundary behind a song's last note: an end, unless the sentence around the song continues."""
     boundary = _before_words(Boundary(start, Strength.SENTENCE, SENTENCE_PAUSE_S), text, end, is_whole)
     first = text[_silence(text, end) :][:1]
     is_inside = first.islower() or first.isdigit()
@@ -193,14 +194,14 @@ def _after_song(text: str, start: int, end: int, is_whole: bool) -> Boundary:
 
 
 def _before_tags(text: str, end: int) -> int:
-    """Where the tags begin that stand before `end`: their sentence's stop is before them."""
+    """Where the tags before `end` begin: the stop of their sentence stands before them."""
     first = max(0, end - 2 * MAX_TAG_CHARS)
     tags = _LAST_TAGS.search(text[first:end])
     return first + tags.start() if tags else end
 
 
 def _line_boundary(text: str, start: int, end: int, is_whole: bool) -> Strength:
-    """Whether a single line end ends a sentence: PARAGRAPH, WORD where it is but wrapped, or UNDECIDED."""
+    """Whether a single line end ends a sentence: PARAGRAPH, UNDECIDED, or WORD where the line is only wrapped."""
     line = text[max(text.rfind("\n", 0, start), text.rfind("\r", 0, start)) + 1 : start]
     if _LABEL_ALONE.fullmatch(line):
         return Strength.WORD
@@ -217,7 +218,7 @@ def _line_boundary(text: str, start: int, end: int, is_whole: bool) -> Strength:
 def _stop_boundary(
     text: str, start: int, end: int, token: str, classifier_of: ClassifierOf, is_whole: bool
 ) -> Boundary | None:
-    """The boundary behind a word with a stop, or None where it has none or goes on after it."""
+    """The boundary behind a word with a stop, or None where the word has none or the sentence continues."""
     closed = token
     while closed and (closed[-1] in CLOSERS or is_symbol(closed[-1])):
         closed = closed[:-1]
@@ -265,7 +266,7 @@ def _clause_boundary(text: str, start: int, end: int, token: str) -> Boundary:
 
 
 def _before_words(boundary: Boundary, text: str, end: int, is_whole: bool) -> Boundary:
-    """`boundary` if words follow `end`; UNDECIDED while that is open, WORD where none do."""
+    """`boundary` if words follow `end`, WORD if none do, and UNDECIDED until that is known."""
     position = _silence(text, end)
     if position == end + LOOKAHEAD_CHARS or (position < len(text) and text[position] != "["):
         return boundary

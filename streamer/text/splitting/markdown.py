@@ -1,7 +1,7 @@
-"""Reads the Markdown of chats as a person would, while it is being written; stands before `sentences`.
+"""Reads the Markdown of chats aloud as a person would, while it is being written; stands before `sentences`.
 
 Emphasis is not read, a link is its text, a code block is passed over, and headings, list items and the rows of a
-table are sentences of their own. No parser of whole documents would do: this one decides as the text arrives.
+table are sentences of their own. It decides as the text arrives, which no parser of whole documents can.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class ChatSplitter:
         return sentences
 
     def flush(self) -> list[Sentence]:
-        """Give out everything, mid-sentence too. The utterance may go on."""
+        """Give out everything, mid-sentence too. More text may follow."""
         return [*self._read(is_whole=True), *self._given(self._splitter.flush())]
 
     def flush_words(self, *, is_last_whole: bool = False, is_number_whole: bool = False) -> list[Sentence]:
@@ -241,7 +241,7 @@ class ChatSplitter:
         return self._splitter.feed(spoken)
 
     def _end_block(self, pause_s: float) -> list[Sentence]:
-        """What was said until here is a sentence or several, whatever follows."""
+        """End the sentence here, whatever follows."""
         sentences = [*self._feed(), *self._splitter.flush()]
         self._written.end_block()
         if sentences:
@@ -253,7 +253,7 @@ class ChatSplitter:
 
 
 def _first_open(source: str) -> int:
-    """Where that begins at the end of an unfinished line which may go on: a link, a tag, or a word with its signs."""
+    """Where the unfinished part of a line begins: a link, a tag, or a word with its signs that may be continued."""
     end = max(len(source.rstrip(patterns.WORD_SIGNS)), len(source) - patterns.MAX_HELD_CHARS)
     for sign in "[<":
         start = source.rfind(sign)

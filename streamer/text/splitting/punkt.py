@@ -1,4 +1,4 @@
-"""Judges with nltk's Punkt whether a stop ends its sentence; `boundaries` asks, word by word.
+"""Decides with nltk's Punkt whether a stop ends its sentence; `boundaries` asks, word by word.
 
 Punkt weighs what it knows of the word before the stop and of the word after it: abbreviations, initials, ordinals,
 words that often begin sentences. That weighing is its part here. Ours is to find the stops, to hand it the two words,

@@ -1,4 +1,4 @@
-"""Cuts a text that is still being written into sentences a model can speak; feeds `pipeline`.
+"""Cuts a text that is still being written into sentences that a model can speak; `lookahead` feeds it.
 
 Where `boundaries` finds places to cut, this module chooses: sentences end where sentences end; what is too
 short goes with the next, what is too long is cut at its best place, and the first piece is cut early, so
@@ -31,11 +31,11 @@ from streamer.text.splitting.speech_units import (
 )
 
 MIN_SPEECH_UNITS: Final = 10
-"""A shorter sentence ("Yes.") is joined with the next of its paragraph: alone it is spoken badly."""
+"""A shorter sentence ("Yes.") is joined with the next one of its paragraph, because models speak it badly alone."""
 FIRST_CLAUSE_UNITS: Final = 30
 """An utterance's first sentence is cut at the first clause of at least this length."""
 BITE_CHARS: Final = 1024
-"""Text is taken in bites of this size, so that what is pending stays small whatever is fed."""
+"""Text is read in pieces of this size, so that little is pending however much is fed at once."""
 
 _FINISHED_WORD: Final = re.compile(r"[^\W\d_]{2}[.,;:!?…。！？｡؟۔।॥]+[\"'”’»)]*$")
 _OPEN_NUMBER: Final = re.compile(r"(?<!\S)\S*?(?:\d(?:\s*|[.,:/'’°–-])|[$€£¥₽₹#№])\Z")
@@ -111,7 +111,7 @@ class SentenceSplitter:
         return sentences
 
     def flush(self) -> list[Sentence]:
-        """Give out everything, mid-sentence too. The utterance may go on."""
+        """Give out everything, mid-sentence too. More text may follow."""
         return self._take_sentences(is_whole=True)
 
     def flush_words(self, *, is_last_whole: bool = False, is_number_whole: bool = False) -> list[Sentence]:

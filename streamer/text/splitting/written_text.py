@@ -29,7 +29,7 @@ class WrittenText:
         self._kept = self._kept + text if is_needed else ""
 
     def speak(self, num_chars: int, position: int) -> None:
-        """Let so many spoken characters stand for as many from `position` on."""
+        """Let `num_chars` spoken characters stand for the same number of written ones from `position` on."""
         for start in range(position, position + num_chars):
             self._spans.append((start if self._opening is None else self._opening, start + 1))
             self._opening = None

@@ -47,7 +47,7 @@ def read(text: str, cuts: list[int] | None = None, max_tokens: int = 256) -> lis
     return [sentence for piece in pieces for sentence in splitter.feed(piece)] + splitter.end()
 
 
-def said(text: str) -> list[str]:
+def spoken_texts(text: str) -> list[str]:
     return [sentence.spoken_text for sentence in read(text)]
 
 
@@ -73,7 +73,7 @@ def test_pieces_do_not_matter(text: str, max_tokens: int, data: st.DataObject) -
 def test_no_word_is_lost(text: str) -> None:
     """Without code, links, tags and tables every letter is spoken, in order."""
     letters = "".join(filter(str.isalnum, text))
-    assert "".join(filter(str.isalnum, "".join(said(text)))) == letters
+    assert "".join(filter(str.isalnum, "".join(spoken_texts(text)))) == letters
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_no_word_is_lost(text: str) -> None:
 )
 def test_signs_are_not_read(written: str, spoken: str) -> None:
     """Emphasis is dropped, a link is its text or its host, code its words; what Bark knows stays."""
-    assert said(written) == [spoken]
+    assert spoken_texts(written) == [spoken]
 
 
 def test_blocks_are_sentences_of_their_own() -> None:
@@ -102,7 +102,7 @@ def test_blocks_are_sentences_of_their_own() -> None:
         "# Making *tea*\nFor it you need:\n- water\n* [x] a `tea_pot`\n  1. and milk\n\n```sh\nmake tea. Now.\n```\n"
         "| Name | Price |\n|:-----|------:|\n| Earl *Grey* | $5 |\n---\n> Drink it\n> quite soon.\n"
     )
-    assert said(text) == [
+    assert spoken_texts(text) == [
         *("Making tea", "For it you need:", "water", "a tea pot", "1. and milk"),
         *("Name, Price", "Earl Grey, $5", "Drink it quite soon."),
     ]
@@ -151,7 +151,7 @@ def test_a_pause_of_the_writer_has_whole_words_spoken() -> None:
 
 
 def test_positions_count_what_was_skipped() -> None:
-    """Behind `skip` they go on by as much."""
+    """Positions behind a `skip` are larger by as much."""
     splitter = ChatSplitter(SentenceSplitter(len, 256))
     splitter.feed("**One.**")
     assert [(s.text, s.char_start, s.char_end) for s in splitter.flush()] == [("**One.**", 0, 8)]

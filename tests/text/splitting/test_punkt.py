@@ -38,9 +38,9 @@ def test_unknown_languages_have_a_classifier() -> None:
 
 def test_a_certain_verdict_does_not_wait() -> None:
     """Only words whose verdict the next one can change need it whole."""
-    judge = sentence_end_classifier("en")
-    assert not judge.needs_next_word("there", ".") and not judge.needs_next_word("Dr", ".")
-    assert judge.needs_next_word("etc", ".") and judge.needs_next_word("J", ".")
+    classifier = sentence_end_classifier("en")
+    assert not classifier.needs_next_word("there", ".") and not classifier.needs_next_word("Dr", ".")
+    assert classifier.needs_next_word("etc", ".") and classifier.needs_next_word("J", ".")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_an_initial_ends_no_sentence(word: str) -> None:
 
 
 def test_nltk_is_imported_in_part_and_leaves_the_whole_importable() -> None:
-    """Neither its other modules nor a home directory are needed, and `import nltk` works as ever afterwards."""
+    """Neither the rest of nltk nor a home directory is needed, and `import nltk` finds the whole afterwards."""
     code = (
         "import pwd, os, sys; os.environ.pop('HOME', None); pwd.getpwuid = {}.__getitem__; "
         "from streamer.text.splitting.punkt import sentence_end_classifier as of; "

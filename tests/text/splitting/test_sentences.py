@@ -316,7 +316,7 @@ def test_an_end_is_given_out_once_it_is_certain() -> None:
 
 
 def test_flush_speaks_everything() -> None:
-    """A flush gives out the unfinished sentence, and positions go on counting."""
+    """A flush gives out the unfinished sentence, and later positions count on from there."""
     splitter = SentenceSplitter(len, 256)
     assert splitter.feed("Let me che") == []
     assert [sentence.text for sentence in splitter.flush()] == ["Let me che"]
