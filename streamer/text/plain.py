@@ -12,7 +12,7 @@ from typing import Final
 
 from streamer.text.tags import NOTES
 
-MAX_LETTERS_IN_A_ROW: Final = 4
+MAX_LETTERS_IN_A_ROW: Final = 3
 MAX_WORD_LETTERS: Final = 100
 """Longer words are unknown to a tokenizer of word pieces, and take the word before with them."""
 PAUSE: Final = ", "

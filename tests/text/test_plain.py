@@ -54,7 +54,7 @@ def test_a_rule_of_signs_is_a_pause(written: str, read: str) -> None:
         "कि की के कु कै्री ।",
         "https://www.example.org/a_b?c=1&d=2",
         "你好——再见……好。",
-        "Bookkeeping, AAAA, www, XIII, hmmm.",
+        "Bookkeeping, www, XIII, hmmm.",
         "No!! Yes?! What?? Well...",
         "👩\u200d🚀❤\ufe0f❤\ufe0f❤\ufe0f",
     ],
@@ -88,18 +88,18 @@ def test_runs_of_stops_are_shortened(written: str, read: str) -> None:
 @pytest.mark.parametrize(
     ("written", "read"),
     [
-        ("N" + "o" * 120 + "!", "Noooo!"),
-        ("Hello " + "o" * 120 + " there, my friend.", "Hello oooo there, my friend."),
-        ("Aaaaaaah", "Aaaaah"),
-        ("哈哈哈哈哈哈哈", "哈哈哈哈"),
-        ("н" + "е" * 30 + "т", "неееет"),
+        ("N" + "o" * 120 + "!", "Nooo!"),
+        ("Hello " + "o" * 120 + " there, my friend.", "Hello ooo there, my friend."),
+        ("Aaaaaaah", "Aaaah"),
+        ("哈哈哈哈哈哈哈", "哈哈哈"),
+        ("н" + "е" * 30 + "т", "нееет"),
         ("ha" * 80 + "!", "ha" * 50 + " " + "ha" * 30 + "!"),
         ("x1" * 101, "x1" * 50 + " " + "x1" * 50 + " x1"),
         ("1" * 200, "1" * 100 + " " + "1" * 100),
     ],
 )
 def test_long_words_are_shortened_or_parted(written: str, read: str) -> None:
-    """At most four equal letters in a row, and a hundred letters in a word."""
+    """At most three equal letters in a row, and a hundred letters in a word."""
     assert plain(written) == read
 
 
@@ -111,5 +111,5 @@ def test_what_unicode_does_not_know_is_left_out() -> None:
 @given(st.text(st.sampled_from("ab -=_*|+:,.!?…。─│😊♪[]()\n\t5$%\u093f"), max_size=80))
 def test_no_letter_is_lost(text: str) -> None:
     """Whatever signs are around them, letters and digits stay, but for those of long runs."""
-    shortened = re.sub(r"([ab])\1{4,}", r"\1\1\1\1", text)
+    shortened = re.sub(r"([ab])\1{3,}", r"\1\1\1", text)
     assert list(filter(str.isalnum, plain(text))) == list(filter(str.isalnum, shortened))

@@ -28,6 +28,7 @@ BROKEN_CHARACTER: Final = "\N{REPLACEMENT CHARACTER}"
 _LONE_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _WORD_OR_CHARACTER: Final = re.compile(r"[a-z']+|.", re.DOTALL)
 _INNER_STOP: Final = re.compile(r"[.?!]+(?=.*[^\W\d_])", re.DOTALL)
+_LETTER_RUN: Final = re.compile(r"(.)\1{2,}")
 _ASCII_FOR: Final = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "–": "-", "—": "-"})
 
 
@@ -206,9 +207,16 @@ def _from_vocabulary(path: Path) -> tokenizers.Tokenizer:
 
 
 def word_phones(word: str, lexicon: Mapping[str, str]) -> str | None:
-    """A lower-case word's phones with spaces between, if the lexicon has it or the words that it is made of."""
+    """A lower-case word's phones with spaces between, if the lexicon has it or the words that it is made of.
+
+    A drawn-out word ("nooo", "goood") is read as the word it stands for.
+    """
     bare = word.strip("'")
-    return lexicon.get(word) or lexicon.get(bare) or derived(bare, lexicon)
+    phones = lexicon.get(word) or lexicon.get(bare) or derived(bare, lexicon)
+    if phones or not _LETTER_RUN.search(bare):
+        return phones
+    twice, once = _LETTER_RUN.sub(r"\1\1", bare), _LETTER_RUN.sub(r"\1", bare)
+    return lexicon.get(twice) or lexicon.get(once) or derived(twice, lexicon) or derived(once, lexicon)
 
 
 def inner_stops_as_commas(text: str) -> str:
