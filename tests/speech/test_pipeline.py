@@ -247,7 +247,7 @@ async def test_a_writer_who_pauses_in_a_number_hears_it_whole(
     """Neither the pause that ends words nor the one that ends the last word cuts a price, a time or a number."""
     feed, texts = TextFeed(), []
     feed.append(before)
-    async with contextlib.aclosing(speak(feed, FakeSynthesizer(), _settings(max_buffer_ms=100))) as events:
+    async with contextlib.aclosing(_speak(feed, FakeSynthesizer(), _settings(max_buffer_ms=100))) as events:
         async for event in events:
             if isinstance(event, SentenceStarted):
                 texts.append(event.text)
@@ -262,7 +262,7 @@ async def test_a_number_at_the_end_is_spoken_at_last() -> None:
     """After the longest pause, though nothing has shown that it is whole."""
     feed, texts = TextFeed(), []
     feed.append("The answer is 42")
-    async with contextlib.aclosing(speak(feed, FakeSynthesizer(), _settings(max_buffer_ms=20))) as events:
+    async with contextlib.aclosing(_speak(feed, FakeSynthesizer(), _settings(max_buffer_ms=20))) as events:
         async for event in events:
             if isinstance(event, SentenceStarted):
                 texts.append(event.text)
