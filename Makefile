@@ -52,8 +52,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[test]'
-	$(BIN)/pip install --quiet --no-deps encodec
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[test,reference]'
+	$(BIN)/python -c 'import torchaudio' 2>/dev/null || $(BIN)/pip uninstall --quiet --yes torchaudio
+	$(BIN)/pip install --quiet --no-deps bark==0.1.5
 	touch $@
 
 clean:

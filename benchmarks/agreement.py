@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from streamer.loadtest.environment import environment, write_result
 from streamer.models.files.checkpoint import LoadedModel, load_model
 from streamer.sampling import SamplingParams
 from streamer.stages.chain import Chain, build_stages, semantic_cap
-from streamer.stages.sentence import SentencePrompt, SentenceWork
+from streamer.stages.sentence import SentenceWork
 from streamer.text.tokens.tokenizer import load_tokenizer
 from streamer.text.verbalize.normalize import normalize
 from streamer.voices.library import VoiceLibrary
@@ -45,8 +47,7 @@ class Speaker:
         fine.forward = self._watched("fine", fine.forward)  # type: ignore[method-assign]
         self.stages: Chain = build_stages(self.model, num_slots=1)
 
-    def begin(self, prompt: SentencePrompt) -> SentenceWork:
-        work = SentenceWork(prompt, self.model.config)
+    def begin(self, work: SentenceWork) -> SentenceWork:
         work.slot = 0
         for stage in self.stages:
             stage.begin(work)
@@ -75,10 +76,12 @@ class Agreement:
         self.divergences += (expected.exp() * (expected - actual)).sum(-1).tolist()
 
 
-def walk(reference: Speaker, other: Speaker, prompt: SentencePrompt, found: dict[str, Agreement]) -> None:
+def walk(
+    reference: Speaker, other: Speaker, new_work: Callable[[], SentenceWork], found: dict[str, Agreement]
+) -> None:
     """Both through one sentence; `other` is set right after every step."""
     config = reference.model.config
-    works = [speaker.begin(prompt) for speaker in (reference, other)]
+    works = [speaker.begin(new_work()) for speaker in (reference, other)]
     for name, first, second in zip(STAGES, reference.stages, other.stages, strict=False):
         while first.is_ready(works[0]):
             for speaker, stage, work in zip((reference, other), (first, second), works, strict=True):
@@ -117,8 +120,15 @@ def measure(dtype: str, sentences: tuple[str, ...]) -> list[dict[str, Any]]:
         params = SamplingParams(
             seed, sampling.text_temp, sampling.waveform_temp, sampling.fine_temp, min_eos_p=sampling.min_eos_p
         )
-        prompt = SentencePrompt(tokens, voices.get(voices.default), params, 0, semantic_cap(text, config))
-        walk(reference, other, prompt, found)
+        new_work = partial(
+            SentenceWork,
+            config,
+            tokens,
+            voices.get(voices.default),
+            params,
+            max_semantic_tokens=semantic_cap(text, config),
+        )
+        walk(reference, other, new_work, found)
     return [
         {
             "dtype": dtype,

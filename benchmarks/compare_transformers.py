@@ -130,13 +130,15 @@ def run_streamer(
 ) -> dict[str, float]:
     from dataclasses import replace
 
+    from streamer.config import EngineConfig
     from streamer.engine.device.cuda_graphs import CudaRecorder
     from streamer.engine.engine import Engine
     from streamer.engine.request import Request
+    from streamer.errors import StreamerError
     from streamer.models.files.checkpoint import load_model
     from streamer.sampling import SamplingParams
     from streamer.stages.chain import build_stages
-    from streamer.stages.sentence import SentencePrompt, SentenceWork
+    from streamer.stages.sentence import SentenceWork
     from streamer.synthesis import PcmChunk
     from streamer.voices.voice import Voice
 
@@ -156,23 +158,23 @@ def run_streamer(
     spent = dict.fromkeys((stage.name for stage in stages), 0.0)
     for stage in stages:
         timed(stage, spent)
-    engine = Engine[SentenceWork](stages, num_slots=1, sample_rate_hz=24_000)
+    engine = Engine[SentenceWork](stages, EngineConfig(max_load=None), num_slots=1, sample_rate_hz=24_000)
     heard: list[tuple[float, int]] = []
-
-    class Ear:
-        def deliver(self, chunk: PcmChunk) -> None:
-            heard.append((time.perf_counter(), len(chunk.samples)))
-            engine.consumed("sentence", len(chunk.samples))
-
-        def fail(self, error: Exception) -> None:
-            raise error
 
     def speak(seed: int, length: int) -> float:
         heard.clear()
         params = SamplingParams(seed, min_eos_p=1.0)
         text = tuple(range(NUM_TEXT_TOKENS))
-        work = SentenceWork(SentencePrompt(text, voice, params, 0, length), config)
-        engine.submit(Request("sentence", work, Ear()))
+        work = SentenceWork(config, text, voice, params, max_semantic_tokens=length)
+
+        def hear(chunk: PcmChunk | StreamerError) -> None:
+            if isinstance(chunk, StreamerError):
+                raise chunk
+            heard.append((time.perf_counter(), len(chunk.samples)))
+            engine.consumed(request, len(chunk.samples))
+
+        request = Request("sentence", work, hear)
+        engine.submit(request)
         start = time.perf_counter()
         while engine.num_open:
             engine.step()

@@ -30,6 +30,7 @@ from benchmarks.simulated_machine import (
     Sentence,
     times_of,
 )
+from streamer.config import EngineConfig
 from streamer.engine.engine import Engine
 from streamer.loadtest.environment import environment, write_result
 from streamer.stages.coarse_windows import CoarseWindows
@@ -65,11 +66,9 @@ def simulate(case: Case, machine: Machine) -> dict[str, float]:
             fine,
             Codec(machine, clock, 16),
         ),
+        EngineConfig(generate_ahead_s=case.generate_ahead_s, max_waiting=100_000, max_load=case.max_load),
         num_slots=case.num_slots or min(MAX_SLOTS, 6 * case.streams),
         sample_rate_hz=SAMPLE_RATE_HZ,
-        generate_ahead_s=case.generate_ahead_s,
-        max_waiting=100_000,
-        max_load=case.max_load,
         clock=lambda: clock.now_s,
     )
     windows = CoarseWindows.from_config(machine.config)

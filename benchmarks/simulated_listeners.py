@@ -7,6 +7,7 @@ import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from benchmarks.simulated_machine import SAMPLE_RATE_HZ, Clock, Machine, Sentence
@@ -75,13 +76,16 @@ class Listening:
     untaken: dict[int, int] = field(default_factory=dict)
     """Samples of each sentence that were delivered and not read."""
     taken_s: float = 0.0
+    requests: list[Request[Sentence]] = field(default_factory=list)
 
     @property
     def is_live(self) -> bool:
         """Whether a silence matters to him."""
         return self.lead_s is not None and not self.pauses
 
-    def deliver(self, sentence: int, chunk: PcmChunk) -> None:
+    def deliver(self, sentence: int, chunk: PcmChunk | StreamerError) -> None:
+        if isinstance(chunk, StreamerError):
+            raise chunk
         now_s = self.clock.now_s
         duration_s = len(chunk.samples) / SAMPLE_RATE_HZ
         if self.first_s is None and duration_s:
@@ -118,7 +122,7 @@ class Listening:
                 )
                 self.taken_s += part / SAMPLE_RATE_HZ
                 self.untaken[self.num_read] -= part
-                engine.consumed(self._request_id(self.num_read), part)
+                engine.consumed(self.requests[self.num_read], part)
             if self.untaken[self.num_read] or self.num_read >= self.num_ended:
                 return
             self.num_read += 1
@@ -135,13 +139,15 @@ class Listening:
             number = self.num_asked
             num_semantic = round(self.durations_s[number] * machine.config.semantic.rate_hz)
             sentence = Sentence(machine.config, windows, num_semantic, number)
-            request = Request(self._request_id(number), sentence, _Ear(self, number), self.name, number)
+            outlet = partial(self.deliver, number)
+            request = Request(f"{self.name}.{number}", sentence, outlet, self.name, number)
             self.untaken[number] = 0
             try:
                 engine.submit(request)
             except OverloadedError as refusal:
                 self.retry_after_s = refusal.retry_after_s
                 return
+            self.requests.append(request)
             self.num_asked += 1
 
     @property
@@ -152,23 +158,6 @@ class Listening:
         if self.num_read < len(self.durations_s):
             return False
         return (self.first_s or 0.0) + self.silent_s + self.delivered_s <= self.clock.now_s
-
-    def _request_id(self, sentence: int) -> str:
-        return f"{self.name}.{sentence}"
-
-
-@dataclass(slots=True)
-class _Ear:
-    """The outlet of one sentence."""
-
-    listening: Listening
-    sentence: int
-
-    def deliver(self, chunk: PcmChunk) -> None:
-        self.listening.deliver(self.sentence, chunk)
-
-    def fail(self, error: StreamerError) -> None:
-        raise error
 
 
 class Crowd:

@@ -18,7 +18,7 @@ from streamer.errors import StreamerError
 from streamer.models.config import LARGE, SMALL, ModelConfig
 from streamer.models.files.config_file import read_config
 from streamer.stages.coarse_windows import CoarseWindows
-from streamer.stages.fine_chunks import chunk_end
+from streamer.stages.fine_windows import chunk_end
 
 SAMPLE_RATE_HZ = 150
 """Sound is only counted here: a sample stands for half a frame."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import logging
 import math
@@ -22,7 +23,7 @@ from streamer.audio.containers import write_wav
 from streamer.audio.formats import AudioFormat
 from streamer.audio.packets import Packet, create_encoder
 from streamer.audio.samples import Samples
-from streamer.config import EngineConfig
+from streamer.config import CHUNK_SCHEDULES, EngineConfig
 from streamer.errors import InvalidParameterError, VoiceNotFoundError
 from streamer.sampling import draw_seed, sampling_params
 from streamer.speech.events import SpeechEnded, SpeechEvent, SpeechWarning
@@ -34,6 +35,8 @@ from streamer.text.reading import AS_IT_IS, TextOptions
 from streamer.text.splitting.dialogue import check_speakers
 
 logger = logging.getLogger(__name__)
+EXIT_TIMEOUT_S: Final = 30.0
+"""How long the interpreter's exit waits for the shared event loop."""
 Result = TypeVar("Result")
 Params = Mapping[str, object]
 NO_PARAMS: Final[Params] = MappingProxyType({})
@@ -97,6 +100,7 @@ async def stream(
     seed: int | None = None,
     params: Params = NO_PARAMS,
     model: str | Path | None = None,
+    chunk_frames: str = "growing",
     continuity: Continuity = "preset",
     speakers: Mapping[str, str] = NO_SPEAKERS,
     reading: TextOptions = AS_IT_IS,
@@ -106,7 +110,7 @@ async def stream(
     The parameters are those of `synthesize`.
     """
     # Shielded, because others wait for the same start.
-    synthesizer = await asyncio.shield(asyncio.wrap_future(_started(_engine(model))))
+    synthesizer = await asyncio.shield(asyncio.wrap_future(_started(_engine(model, chunk_frames))))
     settings = _settings(synthesizer, SpeechOptions(voice, seed, params, continuity, speakers, reading))
     truncated = False
     async with contextlib.aclosing(_speak(text, synthesizer, settings)) as events:
@@ -127,6 +131,7 @@ def synthesize(
     seed: int | None = None,
     params: Params = NO_PARAMS,
     model: str | Path | None = None,
+    chunk_frames: str = "growing",
     continuity: Continuity = "preset",
     speakers: Mapping[str, str] = NO_SPEAKERS,
     reading: TextOptions = AS_IT_IS,
@@ -135,12 +140,13 @@ def synthesize(
 
     `voice` None: the model's default. `seed` None: drawn, and told in the result. `params`: the other fields of
     `SamplingParams`, by name. `model` None: the built-in voice; else a model directory, loaded once per process.
+    `chunk_frames` "whole": each sentence's fine codes are filled in at its end, as the original does it.
     `continuity`: what a sentence goes on from: the voice's preset, the voice's last sentence, or one behind the other.
     `speakers`: labels in the text, such as `Alice` of `Alice: Hello.`, and the voices that speak what follows them.
     `reading`: the language, whether numbers are written out, and whether the text is Markdown.
     """
     manner = SpeechOptions(voice, seed, params, continuity, speakers, reading)
-    return speak_into_memory(_engine(model), text, manner)
+    return speak_into_memory(_engine(model, chunk_frames), text, manner)
 
 
 def speak_into_memory(
@@ -207,8 +213,24 @@ def _run(work: Coroutine[Any, Any, Result]) -> Future[Result]:
 def _loop() -> asyncio.AbstractEventLoop:
     """A loop on a thread of its own, because the caller's may be running or may not exist."""
     loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="streamer", daemon=True).start()
+    thread = threading.Thread(target=loop.run_forever, name="streamer", daemon=True)
+    thread.start()
+    atexit.register(_end, loop, thread)
     return loop
+
+
+def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    """Cancel what the loop still does, and wait for its thread; called when the interpreter exits."""
+
+    async def cancel_all() -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run_coroutine_threadsafe(cancel_all(), loop).result(EXIT_TIMEOUT_S)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(EXIT_TIMEOUT_S)
 
 
 def _settings(synthesizer: Synthesizer, manner: SpeechOptions) -> SpeechSettings:
@@ -245,6 +267,12 @@ def _samples(packet: Packet) -> Samples:
     return np.frombuffer(packet.payload, "<f4")
 
 
-def _engine(model: str | Path | None) -> EngineConfig:
+def _engine(model: str | Path | None, chunk_frames: str) -> EngineConfig:
     # Whoever speaks into his own memory does not fall silent: nobody is refused.
-    return EngineConfig(model=None if model is None else Path(model), max_load=None)
+    if chunk_frames not in CHUNK_SCHEDULES:
+        raise InvalidParameterError(
+            f"chunk_frames {chunk_frames!r}: it is one of {', '.join(CHUNK_SCHEDULES)}", param="chunk_frames"
+        )
+    return EngineConfig(
+        model=None if model is None else Path(model), max_load=None, chunk_frames=chunk_frames
+    )

@@ -1,12 +1,13 @@
-"""The composition root: settings to models, stages, engine, back end and server; only here do they all meet."""
+"""The composition root: turns settings into models, stages, engine, back end and server, which meet only here."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from streamer.backends.local import LocalSynthesizer
+from streamer.backends.local import LocalSynthesizer, OnRecorded
 from streamer.config import Config, EngineConfig, default_models_directory, default_voices_directory
 from streamer.errors import ConfigError
 from streamer.models.config import ModelConfig
@@ -19,43 +20,39 @@ from streamer.voices.library import VoiceLibrary, voice_directories
 BUILTIN_MODEL = Path(__file__).parent / "voices" / "builtin"
 
 
-def build_synthesizer(config: EngineConfig) -> Synthesizer:
-    """Load the model the settings name (none: the built-in voice); it is not warm yet.
+def build_synthesizer(config: EngineConfig, on_recorded: OnRecorded = lambda _num, _of: None) -> Synthesizer:
+    """Load the model that the settings name, or the built-in voice; it is not warm yet.
 
-    Raises `CheckpointError` for the model's files and `ConfigError` for a device that is not there.
+    `on_recorded` is told of the progress of recording CUDA graphs. Raises `CheckpointError` for the model's files and
+    `ConfigError` for a device that is not there.
     """
     device = choose_device(config.device)
     return LocalSynthesizer.load(
         model_directory(config),
-        device=device,
-        dtype=choose_dtype(config.dtype, device),
-        num_slots=config.num_slots,
-        num_threads=config.num_threads,
-        voices_directory=config.voices_directory,
+        replace(config, device=device, dtype=choose_dtype(config.dtype, device)),
         shared_voices=_shared_voices(config),
-        max_load=config.max_load,
-        cuda_graphs=config.cuda_graphs == "on",
+        on_recorded=on_recorded,
     )
 
 
-def build_server(config: Config) -> Server:
-    """A server with its synthesizer, neither of them started."""
-    return Server(config, build_synthesizer(config.engine))
+def build_server(config: Config, on_recorded: OnRecorded = lambda _num, _of: None) -> Server:
+    """Return a server with its synthesizer, neither of them started."""
+    return Server(config, build_synthesizer(config.engine, on_recorded))
 
 
 def read_config(config: EngineConfig) -> ModelConfig:
-    """What the model that the settings name is like, without loading it. Raises `CheckpointError`."""
+    """Read the config of the model that the settings name, without loading it. Raises `CheckpointError`."""
     return read_model_config(model_directory(config))
 
 
 def read_voices(config: EngineConfig, model: ModelConfig) -> VoiceLibrary:
-    """The voices that a server with these settings has. Raises `CheckpointError` and `ConfigError`."""
+    """Return the voices that a server with these settings has. Raises `CheckpointError` and `ConfigError`."""
     directories = voice_directories(model_directory(config), config.voices_directory)
     return VoiceLibrary(directories, model, shared=_shared_voices(config))
 
 
 def model_directory(config: EngineConfig) -> Path:
-    """Where the model is that the settings name. Raises `CheckpointError` where there is none."""
+    """Return the directory of the model that the settings name. Raises `CheckpointError` if there is none."""
     if config.model is None:
         return BUILTIN_MODEL
     return find_model(config.model, config.models_directory or default_models_directory())
@@ -66,7 +63,7 @@ def _shared_voices(config: EngineConfig) -> Path | None:
 
 
 def choose_device(name: str) -> str:
-    """`auto` is the GPU where there is one. Raises `ConfigError` for a device this machine lacks."""
+    """Return the device; `auto` is a GPU if there is one. Raises `ConfigError` for a device that this machine lacks."""
     if name == "auto":
         has_apple_gpu = torch.backends.mps.is_available()
         return "cuda" if torch.cuda.is_available() else "mps" if has_apple_gpu else "cpu"
@@ -86,7 +83,7 @@ def choose_device(name: str) -> str:
 
 
 def choose_dtype(name: str, device: str) -> str:
-    """`auto` is bfloat16 on a GPU, as Bark's own code runs there, int8 on a CPU, and exact float32 elsewhere."""
+    """Return the dtype; `auto` is bfloat16 on a GPU (as in Bark's own code), int8 on a CPU, and float32 elsewhere."""
     if name != "auto":
         return name
     return {"cuda": "bfloat16", "cpu": "int8"}.get(device.partition(":")[0], "float32")

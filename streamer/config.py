@@ -20,6 +20,8 @@ from streamer.errors import ConfigError
 from streamer.options import ENVIRONMENT_PREFIX, Option, convert, declared, option, suggestion
 
 CONFIG_FILE_VARIABLE = "STREAMER_CONFIG"
+CHUNK_SCHEDULES = ("growing", "whole")
+"""Of the fine stage: the choices of `chunk_frames`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,21 @@ class EngineConfig:
         minimum=1,
         maximum=1024,
     )
+    max_waiting: int = option(
+        256, "sentences that may wait for a slot before new ones are refused", minimum=0, maximum=100_000
+    )
+    generate_ahead_s: float = option(
+        8.0,
+        "seconds of audio generated ahead of what was sent; beyond it a sentence waits",
+        minimum=0,
+        maximum=3600,
+    )
+    hang_limit_s: float = option(
+        15.0,
+        "longest step before the engine is considered hung and the process ends",
+        minimum=1,
+        maximum=3600,
+    )
     max_load: float | None = option(
         1.2,
         "part of the engine's time that listeners may take before new ones are refused; none: never refuse",
@@ -47,6 +64,11 @@ class EngineConfig:
     )
     cuda_graphs: str = option(
         "on", "on a GPU, record the steps at the start and replay them", choices=("on", "off")
+    )
+    chunk_frames: str = option(
+        "growing",
+        "growing: a sentence sounds early, filled in by chunks; whole: at its end, in the original's own windows",
+        choices=CHUNK_SCHEDULES,
     )
     num_threads: int | None = option(
         None, "CPU threads of the engine; none: one fewer than cores", minimum=1, maximum=1024

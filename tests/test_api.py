@@ -59,6 +59,18 @@ def test_a_tiny_model_speaks_and_repeats_itself(tmp_path: Path) -> None:
         assert np.abs(other.samples[:length] - audio.samples[:length]).max() > 1e-3
 
 
+def test_whole_sentences_are_another_way_to_speak(tmp_path: Path) -> None:
+    """Filled in whole, a sentence of several chunks is as long and sounds otherwise; other schedules are refused."""
+    model = save_speaking_model(tmp_path)
+    text = "A deaf dog had a big cab and a bad egg, bad face and all."
+    whole = streamer.synthesize(text, model=model, seed=5, chunk_frames="whole")
+    growing = streamer.synthesize(text, model=model, seed=5)
+    assert len(whole.samples) == len(growing.samples)
+    assert np.abs(whole.samples - growing.samples).max() > 1e-3
+    with pytest.raises(InvalidParameterError, match="chunk_frames 'small': it is one of growing, whole"):
+        streamer.synthesize(text, model=model, chunk_frames="small")
+
+
 async def test_the_stream_is_the_whole_sound(fake: FakeSynthesizer) -> None:
     """Its pieces, of 20 ms, put together are what `synthesize` returns, called beside a running loop too."""
     chunks = [chunk async for chunk in streamer.stream(TEXT, seed=1)]

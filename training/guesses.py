@@ -17,7 +17,7 @@ from streamer.models.fine_gpt import FineGpt
 from streamer.sampling import SamplingParams
 from streamer.stages.chain import MAX_FINE_ROWS
 from streamer.stages.fine import FineStage
-from streamer.stages.sentence import SentencePrompt, SentenceWork
+from streamer.stages.sentence import SentenceWork
 from streamer.voices.voice import Voice
 from training.examples import Spoken, read_shard
 from training.recipe import CONFIG, FINE_HISTORY, shards
@@ -29,7 +29,7 @@ def sentence(item: Spoken, voice: Spoken, seed: int) -> SentenceWork:
     codes = voice.codes[:, -FINE_HISTORY:].astype(np.int64)
     history = Voice(voice.semantic.astype(np.int64), codes[: CONFIG.coarse.num_codebooks], codes)
     params = SamplingParams(seed, fine_temp=CONFIG.sampling.fine_temp)
-    work = SentenceWork(SentencePrompt((), history, params, 0, len(item.semantic) + 2), CONFIG)
+    work = SentenceWork(CONFIG, (), history, params, max_semantic_tokens=len(item.semantic) + 2)
     work.semantic.tokens, work.semantic.is_finished = item.semantic.tolist(), True
     # The teacher's frames end where its sound does: up to two more or fewer than its tokens ask for.
     missing = max(0, work.num_coarse_steps - len(item.coarse))

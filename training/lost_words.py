@@ -18,22 +18,21 @@ from streamer.assembly import BUILTIN_MODEL
 from streamer.models.files.checkpoint import LoadedModel, load_model
 from streamer.sampling import SamplingParams
 from streamer.stages.chain import Chain, build_stages
-from streamer.stages.sentence import SentencePrompt, SentenceWork
+from streamer.stages.sentence import SentenceWork
 from streamer.text.tokens.tokenizer import load_model_tokenizer
 from streamer.voices.library import VoiceLibrary
 from training.examples import Spoken, read_shard
-from training.features import NUM_PITCH_LEVELS, PHONES, SAMPLE_RATE_HZ
+from training.features import NUM_PITCH_LEVELS, PAUSES, PHONES, SAMPLE_RATE_HZ
 from training.judge import heard, word_error_rate
 from training.recipe import shards
 
-NO_SOUND = ("^", "$", " ", ",", ".", "?", "!")
 GIVEN = ("semantic, coarse, fine", "semantic, coarse", "semantic", "nothing")
 
 
 def phones(semantic: list[int]) -> str:
     """The phones that tokens say, each once however long, with spaces between."""
     said = (phone for phone, _ in groupby(PHONES[token // NUM_PITCH_LEVELS] for token in semantic))
-    return " ".join(phone for phone in said if phone not in NO_SOUND)
+    return " ".join(phone for phone in said if phone not in PAUSES)
 
 
 def give(work: SentenceWork, item: Spoken, given: str) -> None:
@@ -71,10 +70,14 @@ def works_of(
     works = []
     for number, item in enumerate(items):
         text = tuple(tokenizer.encode(item.text))[: model.config.semantic.text_context]
-        prompt = SentencePrompt(
-            text, voices.get(item.speaker), replace(params, seed=number), 0, len(item.semantic) * 2 + 50
+        work = SentenceWork(
+            model.config,
+            text,
+            voices.get(item.speaker),
+            replace(params, seed=number),
+            max_semantic_tokens=len(item.semantic) * 2 + 50,
         )
-        works.append(SentenceWork(prompt, model.config))
+        works.append(work)
         give(works[-1], item, given)
     return works
 

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
+import atexit
 import logging
 import os
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import Progress
 
-from streamer.backends.warm_up import warm_up
+from streamer.backends.warm_up import log_speed, warm_up
+from streamer.config import EngineConfig
 from streamer.engine.device.cuda_graphs import CudaRecorder
 from streamer.engine.engine import Engine
-from streamer.engine.figures import figures
 from streamer.engine.request import Request
 from streamer.engine.watchdog import Watchdog
-from streamer.errors import (
-    ConfigError,
-    InvalidParameterError,
-    StreamerError,
-    TextTooLongError,
-)
+from streamer.errors import ConfigError, InvalidParameterError, StreamerError, TextTooLongError
+from streamer.models.config import ModelConfig
 from streamer.models.files.checkpoint import LoadedModel, load_model
 from streamer.sampling import CoarseLimits, SamplingParams, check_windows
 from streamer.stages.chain import build_stages, semantic_cap
 from streamer.stages.memory import MemoryPlan, free_memory, plan_memory
-from streamer.stages.sentence import SentencePrompt, SentenceWork
+from streamer.stages.sentence import SentenceWork
 from streamer.synthesis import Health, ModelInfo, PcmChunk, SentenceRequest
 from streamer.text.tokens.tokenizer import Tokenizer, load_model_tokenizer
 from streamer.voices.library import VoiceLibrary, voice_directories
@@ -39,31 +33,11 @@ from streamer.voices.library import VoiceLibrary, voice_directories
 logger = logging.getLogger(__name__)
 
 SLOWEST_STEPS_TO_HANG = 10
-"""A full batch may take this many times as long as the slowest step of the warm-up, which has a few rows."""
-
-
-@dataclass(slots=True, eq=False)
-class _Stream:
-    """Carries a request's sound from the engine's thread to the event loop: the engine's `Outlet`.
-
-    The queue needs no limit of its own: the engine parks a request whose sound is not fetched.
-    """
-
-    loop: asyncio.AbstractEventLoop
-    queue: asyncio.Queue[PcmChunk | StreamerError] = field(default_factory=asyncio.Queue)
-
-    def deliver(self, chunk: PcmChunk) -> None:
-        self._put(chunk)
-
-    def fail(self, error: StreamerError) -> None:
-        self._put(error)
-
-    def _put(self, item: PcmChunk | StreamerError) -> None:
-        try:
-            self.loop.call_soon_threadsafe(self.queue.put_nowait, item)
-        except RuntimeError:
-            # The loop was closed: nobody listens any more, and the engine must not die of it.
-            logger.debug("sound for a closed event loop was dropped")
+"""How many times the slowest step of the warm-up, whose batches are small, a step may take before it counts as hung."""
+EXIT_TIMEOUT_S = 30.0
+"""How long the interpreter's exit waits for the step in progress, which may compile."""
+OnRecorded = Callable[[int, int], None]
+"""Called with the number of steps recorded so far and the number of all, on another thread than the caller's."""
 
 
 class LocalSynthesizer:
@@ -74,193 +48,182 @@ class LocalSynthesizer:
         model: LoadedModel,
         tokenizer: Tokenizer,
         voices: VoiceLibrary,
+        config: EngineConfig,
         *,
-        num_slots: int | None = None,
-        generate_ahead_s: float = 8.0,
-        max_waiting: int = 256,
-        hang_limit_s: float = 15.0,
-        max_load: float | None = None,
-        cuda_graphs: bool = True,
+        on_recorded: OnRecorded = lambda _num_recorded, _num_steps: None,
     ) -> None:
         device = next(model.semantic.parameters()).device
         free_bytes, total_bytes = free_memory(device)
-        plan = plan_memory(model, num_slots, free_bytes=free_bytes, total_bytes=total_bytes)
-        record = CudaRecorder() if device.type == "cuda" and cuda_graphs else None
+        plan = plan_memory(model, config.num_slots, free_bytes=free_bytes, total_bytes=total_bytes)
+        record = CudaRecorder() if device.type == "cuda" and config.cuda_graphs == "on" else None
         try:
             self._stages = build_stages(model, num_slots=plan.num_slots, record=record)
         except torch.OutOfMemoryError as error:
             raise _out_of_memory(plan) from error
-        self._plan = plan
-        self._config = config = model.config
-        self._tokenizer = tokenizer
-        self._voices = voices
         self._engine = Engine[SentenceWork](
             self._stages,
+            config,
             num_slots=plan.num_slots,
-            sample_rate_hz=config.codec.sample_rate_hz,
-            generate_ahead_s=generate_ahead_s,
-            max_waiting=max_waiting,
-            max_load=max_load,
+            sample_rate_hz=model.config.codec.sample_rate_hz,
         )
-        self._hang_limit_s = hang_limit_s
+        self._plan = plan
+        self._model_config = model.config
+        self._tokenizer = tokenizer
+        self._voices = voices
+        self._hang_limit_s = config.hang_limit_s
+        self._on_recorded = on_recorded
         self._watchdog: Watchdog | None = None
-        self._ids = itertools.count()
         self._is_ready = False
-        self._info = ModelInfo(
-            name=config.name,
-            sample_rate_hz=config.codec.sample_rate_hz,
-            default_voice=voices.default,
-            voices=voices.names,
-            languages=config.languages,
-            tags=config.tags,
-            max_text_tokens=config.semantic.text_context,
-            default_params=SamplingParams(
-                seed=0,
-                text_temp=config.sampling.text_temp,
-                waveform_temp=config.sampling.waveform_temp,
-                fine_temp=config.sampling.fine_temp,
-                min_eos_p=config.sampling.min_eos_p,
-            ),
-            coarse_limits=CoarseLimits(
-                config.coarse.max_history,
-                config.coarse.window,
-                config.coarse.transformer.block_size - config.coarse.semantic_context,
-            ),
-            note=config.note,
-            normalizes_text=config.normalize_text,
-        )
+        self._info = model_info(model.config, voices)
 
     @classmethod
     def load(
         cls,
         model_directory: Path,
+        config: EngineConfig,
         *,
-        device: str = "cpu",
-        dtype: str = "float32",
-        num_slots: int | None = None,
-        num_threads: int | None = None,
-        voices_directory: Path | None = None,
         shared_voices: Path | None = None,
-        generate_ahead_s: float = 8.0,
-        hang_limit_s: float = 15.0,
-        max_load: float | None = None,
-        cuda_graphs: bool = True,
+        on_recorded: OnRecorded = lambda _num_recorded, _num_steps: None,
     ) -> LocalSynthesizer:
-        """Read a model directory with tokenizer and voices; `voices_directory`, `shared_voices`: see `VoiceLibrary`.
+        """Read a model directory with its tokenizer and voices.
 
-        Raises `CheckpointError` where it is broken, `ConfigError` for a `voices_directory` that is not there.
+        `config` names the device and the dtype themselves (not `auto`); of its directories only `voices_directory` is
+        read. See `VoiceLibrary` for `shared_voices`. Raises `CheckpointError` if the model's files are broken, and
+        `ConfigError` if the directory of voices does not exist.
         """
-        directories = voice_directories(model_directory, voices_directory)
-        # One core is left to the event loop: with all of them the two fight, and both are slower.
-        torch.set_num_threads(num_threads or max(1, len(os.sched_getaffinity(0)) - 1))
-        model = load_model(model_directory, device=device, dtype=dtype)
+        directories = voice_directories(model_directory, config.voices_directory)
+        # One core is left to the event loop: with all of them the two compete, and both are slower.
+        torch.set_num_threads(config.num_threads or max(1, len(os.sched_getaffinity(0)) - 1))
+        model = load_model(model_directory, device=config.device, dtype=config.dtype)
+        if config.chunk_frames == "whole":
+            fine = replace(model.config.fine, is_whole=True)
+            model = replace(model, config=replace(model.config, fine=fine))
         tokenizer = load_model_tokenizer(model.config, model.directory)
-        return cls(
-            model,
-            tokenizer,
-            VoiceLibrary(directories, model.config, shared=shared_voices),
-            num_slots=num_slots,
-            generate_ahead_s=generate_ahead_s,
-            hang_limit_s=hang_limit_s,
-            max_load=max_load,
-            cuda_graphs=cuda_graphs,
-        )
+        voices = VoiceLibrary(directories, model.config, shared=shared_voices)
+        return cls(model, tokenizer, voices, config, on_recorded=on_recorded)
 
     @property
     def info(self) -> ModelInfo:
         return self._info
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of `text` for the semantic model."""
+        """Count the tokens of `text` for the semantic model."""
         return len(self._encode(text))
 
     async def synthesize(self, request: SentenceRequest) -> AsyncGenerator[PcmChunk, None]:
-        """Yield the sentence's sound as it is made; see the port."""
+        """Yield the sentence's audio as it is made; see the port."""
         work = self._work(request)
         if work is None:
             yield PcmChunk(np.zeros(0, np.float32), is_last=True)
             return
-        stream = _Stream(asyncio.get_running_loop())
-        request_id = f"{request.request_id}#{next(self._ids)}"
-        self._engine.submit(Request(request_id, work, stream, request.utterance_id, request.sentence_index))
+        loop = asyncio.get_running_loop()
+        # It needs no limit of its own, because the engine parks a request whose audio is not consumed.
+        outputs: asyncio.Queue[PcmChunk | StreamerError] = asyncio.Queue()
+
+        def outlet(output: PcmChunk | StreamerError) -> None:
+            try:
+                loop.call_soon_threadsafe(outputs.put_nowait, output)
+            except RuntimeError:  # the event loop was closed, and the engine must not die of it
+                logger.debug("audio for a closed event loop was dropped")
+
+        engine_request = Request(
+            request.request_id, work, outlet, request.utterance_id, request.sentence_index
+        )
+        self._engine.submit(engine_request)
         try:
             while True:
-                item = await stream.queue.get()
-                if isinstance(item, StreamerError):
-                    raise item
-                self._engine.consumed(request_id, len(item.samples))
-                if item.is_last and request.wants_history:
-                    item = replace(item, history=work.as_voice())
-                yield item
-                if item.is_last:
+                output = await outputs.get()
+                if isinstance(output, StreamerError):
+                    raise output
+                self._engine.consumed(engine_request, len(output.samples))
+                if output.is_last and request.wants_history:
+                    output = replace(output, history=work.as_voice())
+                yield output
+                if output.is_last:
                     return
         finally:
-            self._engine.cancel(request_id)
+            self._engine.cancel(engine_request)
 
     def health(self) -> Health:
-        """Not alive once the engine has died, or was found hanging."""
-        death = self._engine.death
-        if death is not None:
-            return Health(alive=False, ready=False, reason=death.message)
+        """Not alive once the engine has failed or was found to hang."""
+        if (failure := self._engine.failure) is not None:
+            return Health(alive=False, ready=False, reason=failure.message)
         capacity = self._engine.capacity
         load = capacity.load(capacity.num_present + 1)
         return Health(
             alive=True,
             ready=self._is_ready,
-            engine=figures(self._engine),
+            engine=self._engine.stats(),
             expected_speed=None if load is None else 1 / max(load, 1e-6),
         )
 
     async def start(self) -> None:
-        """Record steps, start the engine, speak a word to nobody, and return once its first sound was made.
+        """Record the steps, start the engine, and return once it has spoken a few words that nobody hears.
 
-        Raises `ConfigError` where memory runs out.
+        Raises `ConfigError` if memory runs out.
         """
+        # No thread may be inside of C++ when the interpreter exits: the process would be aborted.
+        atexit.register(self._stop, EXIT_TIMEOUT_S)
         try:
             await asyncio.to_thread(self._record)
-        except torch.OutOfMemoryError as error:
-            raise _out_of_memory(self._plan) from error
-        logger.info("memory", extra={"plan": str(self._plan)})
-        self._engine.start()
-        await warm_up(self, num_slots=self._plan.num_slots, reset_costs=self._engine.reset_costs)
+            self._engine.start()
+            speed = await warm_up(self, num_slots=self._plan.num_slots, reset_costs=self._engine.reset_costs)
+        except BaseException as error:
+            self._stop()
+            if isinstance(error, torch.OutOfMemoryError):
+                raise _out_of_memory(self._plan) from error
+            raise
+        logger.info("memory", extra={"plan": str(self._plan), "process": self._plan.process_needs()})
+        log_speed(speed)
         self._is_ready = True
-        # Only now, because first steps may take long; and never stricter than this machine is slow.
+        # Only now, because the first steps may take long; and in proportion to how slow this machine is.
         limit_s = max(self._hang_limit_s, SLOWEST_STEPS_TO_HANG * self._engine.slowest_step_s)
         self._watchdog = Watchdog(self._engine, limit_s=limit_s)
         self._watchdog.start()
 
     async def close(self) -> None:
-        """Cancel what runs, end the watchdog and the engine's thread."""
+        """Fail what is open, and end the watchdog and the engine's thread."""
         self._is_ready = False
+        await asyncio.to_thread(self._stop)
+
+    def _stop(self, timeout_s: float = 5.0) -> None:
+        atexit.unregister(self._stop)
         if self._watchdog is not None:
             self._watchdog.stop()
-        if not await asyncio.to_thread(self._engine.stop):
+        if not self._engine.stop(timeout_s):
             logger.error("the engine's thread did not end; it is left behind")
 
     def _record(self) -> None:
-        """Record every step that is to be replayed, with a progress bar for whoever looks."""
+        """Record every step that is to be replayed."""
         recording = self._stages[:3]
         num_steps = sum(stage.num_recordings() for stage in recording)
-        with Progress(console=Console(stderr=True), transient=True, disable=num_steps == 0) as progress:
-            task = progress.add_task("recording steps", total=num_steps)
-            for stage in recording:
-                stage.record(lambda: progress.advance(task))
+        num_recorded = 0
+
+        def count() -> None:
+            nonlocal num_recorded
+            num_recorded += 1
+            self._on_recorded(num_recorded, num_steps)
+
+        for stage in recording:
+            stage.record(count)
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(" ".join(text.split()))
 
     def _work(self, request: SentenceRequest) -> SentenceWork | None:
-        """What the engine is to do; nothing where the text has nothing that this model can say.
+        """Return the engine's work for the request; None if the text contains nothing that this model can say.
 
-        What would bring the engine down, and with it everybody, is refused here, whoever asks.
+        Raises an error for whatever would make the engine fail, and with it every other request.
         """
         check_windows(request.params, self._info.coarse_limits)
-        if request.history is not None and (problem := request.history.misfit(self._config)):
+        if request.history is not None and (problem := request.history.misfit(self._model_config)):
             raise InvalidParameterError(f"the history does not fit this model: {problem}")
         voice = request.history or self._voices.get(request.voice)
         if request.history is not None and request.keeps_voice:
             max_history = request.params.max_coarse_history
-            voice = self._voices.get(request.voice).followed_by(request.history, self._config, max_history)
+            voice = self._voices.get(request.voice).followed_by(
+                request.history, self._model_config, max_history
+            )
         tokens = self._encode(request.text)
         if not tokens:
             return None
@@ -268,13 +231,46 @@ class LocalSynthesizer:
             raise TextTooLongError(
                 f"a sentence of {len(tokens)} tokens exceeds {self._info.max_text_tokens}", param="text"
             )
-        cap = semantic_cap(request.text, self._config, request.params.max_gen_duration_s)
-        prompt = SentencePrompt(tuple(tokens), voice, request.params, request.sentence_index, cap)
-        return SentenceWork(prompt, self._config)
+        cap = semantic_cap(request.text, self._model_config, request.params.max_gen_duration_s)
+        return SentenceWork(
+            self._model_config,
+            tokens,
+            voice,
+            request.params,
+            sentence_index=request.sentence_index,
+            max_semantic_tokens=cap,
+        )
+
+
+def model_info(config: ModelConfig, voices: VoiceLibrary) -> ModelInfo:
+    """Return what the port tells of a model and its voices."""
+    return ModelInfo(
+        name=config.name,
+        sample_rate_hz=config.codec.sample_rate_hz,
+        default_voice=voices.default,
+        voices=voices.names,
+        languages=config.languages,
+        tags=config.tags,
+        max_text_tokens=config.semantic.text_context,
+        default_params=SamplingParams(
+            seed=0,
+            text_temp=config.sampling.text_temp,
+            waveform_temp=config.sampling.waveform_temp,
+            fine_temp=config.sampling.fine_temp,
+            min_eos_p=config.sampling.min_eos_p,
+        ),
+        coarse_limits=CoarseLimits(
+            config.coarse.max_history,
+            config.coarse.window,
+            config.coarse.transformer.block_size - config.coarse.semantic_context,
+        ),
+        note=config.note,
+        normalizes_text=config.normalize_text,
+    )
 
 
 def _out_of_memory(plan: MemoryPlan) -> ConfigError:
     return ConfigError(
-        f"memory ran out; planned were {plan}: lower num_slots, or take a smaller model or dtype",
+        f"memory ran out; planned were {plan}: lower num_slots, or use a smaller model or dtype",
         param="num_slots",
     )

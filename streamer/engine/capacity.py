@@ -1,30 +1,32 @@
-"""How many listeners this machine can keep supplied, learnt from the steps it makes; pure Python."""
+"""How many listeners this machine can keep supplied with audio, learnt from the steps it runs; pure Python."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
+from streamer.engine.online_line import OUTLIER_FACTOR, OnlineLine
 from streamer.errors import OverloadedError
 
 MIN_LISTENERS = 2
-"""So many are always let in: whoever interrupts himself has two utterances for a moment."""
+"""Listeners that are always admitted: a client that interrupts itself has two utterances for a moment."""
+MAX_LISTENERS = 100_000
 MIN_WINDOW_S = 3.0
-"""Sound in a window of measurement; it arrives in chunks, so that less would say little."""
-FORGETTING = 0.2
-"""Weight of a new window in what is remembered."""
-HICCUP = 4.0
-"""A window counts as at most so many times as costly as those before: something else held it up."""
-STIFFNESS = 0.02
-"""How firmly the slope is held while all windows have the same number of rows and say nothing about it."""
-FIRST_FIXED_SHARE = 0.5
-"""Of a single row's cost, the part taken to be shared by all rows before anything else was measured."""
+"""Seconds of audio in a measurement; audio arrives in chunks, so that a shorter measurement would say little."""
+EMA_WEIGHT = 0.2
+"""Weight of a new measurement in the moving averages."""
+FIRST_SHARED_SHARE = 0.5
+"""The part of a first measurement that is attributed to the cost shared by all rows."""
+MIN_ALIGNMENT = 0.2
+MIN_OWN_S = 1e-6
 RETRY_RANGE_S = (0.5, 30.0)
+"""Bounds of the time after which a refused client is told to try again."""
 
 
 @dataclass
 class _Window:
     busy_s: float = 0.0
-    sound_s: float = 0.0
+    audio_s: float = 0.0
     row_seconds: float = 0.0
     listener_seconds: float = 0.0
 
@@ -36,116 +38,114 @@ class _Presence:
 
 
 class Capacity:
-    """Engine seconds per second of sound are `shared / rows + own`: what a step costs however many rows it has is
-    shared by them, the rest is each row's own. Both are learnt by weighted regression over windows of work.
+    """Decides whether another listener can be admitted. Times in seconds.
 
-    N listeners at once then keep the engine busy for `shared / alignment + own * N` of the time, where alignment is
-    the part of the listeners that a step serves on average. `max_load` is how much of the time that may be; None
-    lets everybody in. Times in seconds.
+    A second of audio costs `shared / rows + own` seconds of the engine: what a step costs whatever its rows is shared
+    by them, and the rest is each row's own. A regression over windows of work learns both. N listeners then keep the
+    engine busy for this part of its time:
+
+        load(N) = shared / alignment + own * N
+
+    `alignment` is the part of the listeners that an average step serves. A new listener is refused if the load would
+    exceed `max_load`; None admits everybody. A listener is named by any hashable key.
     """
 
     def __init__(self, max_load: float | None) -> None:
         self._max_load = max_load
-        self._present: dict[str, _Presence] = {}
+        self._present: dict[Hashable, _Presence] = {}
+        self._mean_stay_s = 2.0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was measured."""
         self._window = _Window()
         self._alignment = 1.0
-        self._stay_s = 2.0
-        # Weighted means of x = 1 / rows, of y = cost, and of their products.
-        self._mean_x = self._mean_y = self._mean_xx = self._mean_xy = 0.0
-        self._shared_s: float | None = None
+        # x = 1 / rows, y = engine seconds per second of audio: the slope is the shared cost, the intercept a row's own.
+        self._costs = OnlineLine(ema_weight=EMA_WEIGHT, first_slope_share=FIRST_SHARED_SHARE)
 
-    def arrive(self, listener_id: str, sentence_index: int, now_s: float) -> None:
-        """A sentence of a listener is to be made. Raises `OverloadedError` where it is the first of one too many."""
-        limit = self.num_listeners
-        if sentence_index == 0 and listener_id not in self._present and limit is not None:
-            num_present = len(self._present)
-            if num_present >= limit:
-                raise OverloadedError(
-                    f"{num_present} listeners are being served, this machine keeps {limit} supplied: try later",
-                    retry_after_s=self._retry_after_s(),
-                )
-        self._present.setdefault(listener_id, _Presence(now_s)).num_sentences += 1
+    def arrive(self, listener: Hashable, sentence_index: int, now_s: float) -> None:
+        """Count a sentence of a listener.
 
-    def leave(self, listener_id: str, now_s: float) -> None:
-        """A sentence that had arrived is done, in whatever way."""
-        presence = self._present[listener_id]
+        Raises `OverloadedError` if it is the first sentence of a listener for whom there is no capacity.
+        """
+        limit, num_present = self.num_listeners, len(self._present)
+        is_new = sentence_index == 0 and listener not in self._present
+        if is_new and limit is not None and num_present >= limit:
+            raise OverloadedError(
+                f"{num_present} listeners are being served, this machine keeps {limit} supplied: try later",
+                retry_after_s=self._retry_after_s(),
+            )
+        self._present.setdefault(listener, _Presence(now_s)).num_sentences += 1
+
+    def leave(self, listener: Hashable, now_s: float) -> None:
+        """Count a sentence that had arrived as done, however it ended."""
+        presence = self._present[listener]
         presence.num_sentences -= 1
         if not presence.num_sentences:
-            del self._present[listener_id]
-            self._stay_s += FORGETTING * (now_s - presence.since_s - self._stay_s)
+            del self._present[listener]
+            self._mean_stay_s += EMA_WEIGHT * (now_s - presence.since_s - self._mean_stay_s)
 
     def observe(self, duration_s: float, num_rows: int) -> None:
-        """A step was made for so many requests."""
+        """Measure a step that was run for `num_rows` requests."""
         window = self._window
         window.busy_s += duration_s
         window.row_seconds += duration_s * num_rows
         window.listener_seconds += duration_s * max(1, len(self._present))
 
-    def delivered(self, sound_s: float) -> None:
-        """So much sound left the engine."""
-        self._window.sound_s += sound_s
-        if self._window.sound_s >= MIN_WINDOW_S:
+    def delivered(self, audio_s: float) -> None:
+        """Measure audio that left the engine."""
+        self._window.audio_s += audio_s
+        if self._window.audio_s >= MIN_WINDOW_S:
             self._close_window()
 
     def idle(self) -> None:
-        """Nothing is in the making: all that was worked on has been delivered."""
-        if self._window.sound_s > 0:
+        """End the measurement, because all audio that was worked on has been delivered."""
+        if self._window.audio_s > 0:
             self._close_window()
         self._window = _Window()
 
-    def forget(self) -> None:
-        """What was measured so far is not how it will be."""
-        self._window, self._shared_s = _Window(), None
-
     @property
     def num_listeners(self) -> int | None:
-        """As many as can be kept supplied at once; None while nothing was measured, or nothing is limited."""
-        if self._max_load is None or self._shared_s is None:
+        """The listeners that can be kept supplied at once; None if nothing was measured or nothing is limited."""
+        if self._max_load is None or not self._costs.is_known:
             return None
-        room = self._max_load - self._shared_s / self._alignment
-        return max(MIN_LISTENERS, min(100_000, int(room / self._own_s)))
-
-    def load(self, num_listeners: int) -> float | None:
-        """Part of the time that so many keep the engine busy; above 1 they fall silent. None: nothing was measured."""
-        if self._shared_s is None:
-            return None
-        return self._shared_s / self._alignment_of(num_listeners) + self._own_s * num_listeners
+        room = self._max_load - self._costs.slope / self._alignment
+        return max(MIN_LISTENERS, min(MAX_LISTENERS, int(room / self._own_s)))
 
     @property
     def num_present(self) -> int:
-        """Listeners who have sentences in the making."""
+        """The listeners that have unfinished sentences."""
         return len(self._present)
+
+    def load(self, num_listeners: int) -> float | None:
+        """The part of its time that the engine is busy with so many listeners; None if nothing was measured.
+
+        Above 1 their playback underruns.
+        """
+        if not self._costs.is_known:
+            return None
+        alignment = 1.0 if num_listeners == 1 else self._alignment
+        return self._costs.slope / alignment + self._own_s * num_listeners
 
     @property
     def _own_s(self) -> float:
-        return max(1e-6, self._mean_y - (self._shared_s or 0.0) * self._mean_x)
-
-    def _alignment_of(self, num_listeners: int) -> float:
-        return 1.0 if num_listeners == 1 else self._alignment
+        return max(MIN_OWN_S, self._costs.intercept)
 
     def _retry_after_s(self) -> float:
-        """When one of those present will probably be done, if they stay as long as others did."""
+        """When one of the present listeners will probably be done, if they stay as long as earlier ones did."""
         low, high = RETRY_RANGE_S
-        return round(min(high, max(low, self._stay_s / max(1, len(self._present)))), 2)
+        return round(min(high, max(low, self._mean_stay_s / max(1, len(self._present)))), 2)
 
     def _close_window(self) -> None:
         window, self._window = self._window, _Window()
         if window.busy_s <= 0:
             return
-        rows = max(1.0, window.row_seconds / window.busy_s)
-        x, y = 1 / rows, window.busy_s / window.sound_s
-        alignment = min(1.0, max(0.2, window.row_seconds / window.listener_seconds))
-        if self._shared_s is None:
-            self._mean_x, self._mean_y, self._mean_xx, self._mean_xy = x, y, x * x, x * y
-            self._shared_s, self._alignment = FIRST_FIXED_SHARE * y / x, alignment
-            return
-        y = min(y, HICCUP * self._mean_y)
-        self._alignment += FORGETTING * (alignment - self._alignment)
-        self._mean_x += FORGETTING * (x - self._mean_x)
-        self._mean_y += FORGETTING * (y - self._mean_y)
-        self._mean_xx += FORGETTING * (x * x - self._mean_xx)
-        self._mean_xy += FORGETTING * (x * y - self._mean_xy)
-        variance = max(0.0, self._mean_xx - self._mean_x**2)
-        covariance = self._mean_xy - self._mean_x * self._mean_y
-        slope = (covariance + STIFFNESS * self._shared_s) / (variance + STIFFNESS)
-        self._shared_s = min(max(0.0, slope), self._mean_y / self._mean_x)
+        num_rows = max(1.0, window.row_seconds / window.busy_s)
+        cost = window.busy_s / window.audio_s
+        alignment = min(1.0, max(MIN_ALIGNMENT, window.row_seconds / window.listener_seconds))
+        if self._costs.is_known:
+            cost = min(cost, OUTLIER_FACTOR * self._costs.mean_y)
+            self._alignment += EMA_WEIGHT * (alignment - self._alignment)
+        else:
+            self._alignment = alignment
+        self._costs.add(1 / num_rows, cost)

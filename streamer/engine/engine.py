@@ -1,4 +1,4 @@
-"""The engine's thread: admits requests to slots, steps the stages, hands each request its sound."""
+"""The engine: one thread that admits requests to slots, steps the model's stages and delivers each request's audio."""
 
 from __future__ import annotations
 
@@ -6,122 +6,136 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Generic
 
+from streamer.config import EngineConfig
 from streamer.engine.capacity import Capacity
-from streamer.engine.in_flight import InFlight
-from streamer.engine.out_of_memory import fail_requests_on_oom
+from streamer.engine.in_flight import InFlight, fail_requests_on_oom
 from streamer.engine.playback import PlaybackStates
 from streamer.engine.request import Request, WorkT
 from streamer.engine.scheduler import Batch, Scheduler
 from streamer.engine.slots import SlotPool
-from streamer.engine.stage import Pending, Stage
+from streamer.engine.stage import Stage
 from streamer.engine.step_times import StepTimes
 from streamer.engine.waiting_queue import WaitingQueue
 from streamer.errors import EngineError, OverloadedError, StreamerError
-from streamer.synthesis import PcmChunk
+from streamer.synthesis import EngineStats, PcmChunk
 
 logger = logging.getLogger(__name__)
-LATER_SENTENCES = 4
-"""So many times as many sentences may be open where only later ones of an utterance come: whoever is heard goes on."""
+LATER_SENTENCES_FACTOR = 4
+"""By what later sentences may exceed the limit of open requests, so that utterances that have begun are finished."""
 STEPS_IN_FLIGHT = 3
-"""Launched steps whose results may be unknown when the next is chosen: enough that the device never waits for the
-host; each is a step that a sentence whose end is not known yet may take too many."""
+"""Launched steps whose results may be unknown when the next one is chosen. That is enough to keep the device from
+waiting for the host; each may be a step too many for a sentence that has already ended."""
 
 
 class Engine(Generic[WorkT]):
     """Runs many requests over a fixed number of slots.
 
-    What comes before `step` may be called from any thread and never waits for a step; it leaves word in `_inbox`,
-    which the engine's thread reads at its next one. The rest belongs to that thread, or to the test that steps.
+    The methods up to `stop` may be called from any thread and never wait for a step: they post commands to `_inbox`,
+    which the engine's thread executes before its next step. The other methods belong to that thread, or to a test that
+    steps the engine itself. Of `config` the engine reads `generate_ahead_s`, `max_waiting` and `max_load`.
     """
 
     def __init__(
         self,
         stages: Sequence[Stage[WorkT]],
+        config: EngineConfig,
         *,
         num_slots: int,
         sample_rate_hz: int,
-        generate_ahead_s: float = 8.0,
-        max_waiting: int = 256,
-        max_load: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stages = tuple(stages)
-        self._scheduler = Scheduler(self._stages, generate_ahead_s=generate_ahead_s)
-        self.slots = SlotPool(num_slots)
+        self._scheduler = Scheduler(self._stages, generate_ahead_s=config.generate_ahead_s)
+        self._slots = SlotPool(num_slots)
         self._sample_rate_hz = sample_rate_hz
-        self._max_waiting = max_waiting
+        self._max_open = num_slots + config.max_waiting
         self._clock = clock
-        self.capacity = Capacity(max_load)
-        self.step_times = StepTimes(tuple(stage.name for stage in self._stages))
-        self._waiting = WaitingQueue[WorkT](self.slots)
+        self.capacity = Capacity(config.max_load)
+        self._step_times = StepTimes(tuple(stage.name for stage in self._stages))
+        self._waiting = WaitingQueue[WorkT](self._slots)
         self._running: dict[Request[WorkT], None] = {}  # in the order of admission
         self._in_flight = InFlight[WorkT]()
         self._inbox: deque[Callable[[], None]] = deque()
-        self._open: dict[str, Request[WorkT]] = {}
-        self._listeners = PlaybackStates()
+        self._open: dict[Hashable, Request[WorkT]] = {}
+        self._playbacks = PlaybackStates()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._is_stopping = False
+        self._batch: Batch[WorkT] | None = None
         self._step_started_s: float | None = None
-        self._death: EngineError | None = None
+        self.failure: EngineError | None = None
+        """Why the engine takes no more steps; None while it does."""
         self.slowest_step_s = 0.0
 
     def submit(self, request: Request[WorkT]) -> None:
         """Queue a request.
 
-        Raises `EngineError` from a dead engine, `OverloadedError` from a full one, or for a new listener beyond
-        what `max_load` lets it take on (see `Capacity`).
+        Raises `EngineError` if the engine has failed or was stopped, `OverloadedError` if too many requests are open
+        or there is no capacity for another utterance, and `ValueError` if the same sentence is open already.
         """
         with self._changed:
-            if self._death is not None:
-                raise EngineError(self._death.message)
-            room = self.slots.num_slots + self._max_waiting
-            if len(self._open) >= (room if request.sentence_index == 0 else LATER_SENTENCES * room):
+            if self.failure is not None:
+                raise EngineError(self.failure.message)
+            factor = 1 if request.sentence_index == 0 else LATER_SENTENCES_FACTOR
+            if len(self._open) >= factor * self._max_open:
                 raise OverloadedError(f"{len(self._open)} sentences are open already", retry_after_s=1.0)
-            if request.request_id in self._open or any(map(request.is_same_sentence, self._open.values())):
+            if request.key in self._open:
                 raise ValueError(
-                    f"{request.request_id!r}, or sentence {request.sentence_index}, is open already"
+                    f"sentence {request.sentence_index} of {request.request_id!r} is open already"
                 )
             request.submitted_s = self._clock()
-            self.capacity.arrive(request.listener_id, request.sentence_index, request.submitted_s)
-            self._open[request.request_id] = request
+            self.capacity.arrive(request.utterance_key, request.sentence_index, request.submitted_s)
+            self._open[request.key] = request
             self._post(lambda: self._enqueue(request))
 
-    def cancel(self, request_id: str) -> None:
-        """Mark a request as not wanted any more; the next step releases it. Unknown ids are ignored."""
+    def cancel(self, request: Request[WorkT]) -> None:
+        """Have the next step release the request, and deliver nothing more to it. Does nothing if it has ended."""
         with self._changed:
-            if (request := self._open.get(request_id)) and not request.is_cancelled:
+            if self._open.get(request.key) is request and not request.is_cancelled:
                 request.is_cancelled = True
                 self._post(lambda: self._release(request))
 
-    def consumed(self, request_id: str, num_samples: int) -> None:
-        """A reader took `num_samples` from its outlet: a parked request may go on."""
+    def consumed(self, request: Request[WorkT], num_samples: int) -> None:
+        """Tell that the request's reader took `num_samples`, after which a parked request may continue."""
         with self._changed:
-            if request := self._open.get(request_id):
-                self._post(lambda: self._take(request, num_samples / self._sample_rate_hz))
+            if self._open.get(request.key) is request:
+                self._post(lambda: self._consume(request, num_samples / self._sample_rate_hz))
 
     def step_age_s(self) -> float:
-        """How long the step in progress has been going on; 0 between steps."""
+        """How long the step in progress has taken so far, in seconds; 0 between steps."""
         started_s = self._step_started_s
         return 0.0 if started_s is None else max(0.0, self._clock() - started_s)
 
-    @property
-    def death(self) -> EngineError | None:
-        """Why no more steps will be made, or None while all is well."""
-        return self._death
+    def step_fields(self) -> dict[str, object]:
+        """The stage and the requests of the step in progress, for the log."""
+        batch = self._batch
+        return {} if batch is None else {"stage": batch.stage.name, "requests": batch.request_ids}
 
     @property
     def num_open(self) -> int:
-        """Requests that wait or run."""
+        """The requests that wait or run."""
         return len(self._open)
 
     @property
     def num_running(self) -> int:
-        """Requests that have a slot."""
+        """The requests that have a slot."""
         return len(self._running)
+
+    def stats(self) -> EngineStats:
+        """What the engine does and how full it is."""
+        num_running, num_present = self.num_running, self.capacity.num_present
+        return EngineStats(
+            stages=self._step_times.stats(),
+            num_slots=self._slots.num_slots,
+            num_running=num_running,
+            num_waiting=max(0, self.num_open - num_running),
+            num_listeners=num_present,
+            load=self.capacity.load(num_present) if num_present else 0.0,
+            max_listeners=self.capacity.num_listeners,
+        )
 
     def start(self) -> None:
         """Start the engine's thread."""
@@ -129,14 +143,31 @@ class Engine(Generic[WorkT]):
         self._thread.start()
 
     def reset_costs(self) -> None:
-        """Learn anew what steps cost: those until now were not as they will be."""
+        """Forget what steps have cost so far, because later ones will cost something else."""
         self.slowest_step_s = 0.0
         with self._changed:
             self._post(self._scheduler.reset_costs)
-            self._post(self.capacity.forget)
+            self._post(self.capacity.reset)
+
+    def abort(self, error: EngineError) -> None:
+        """Take no further step: fail every open request with `error`, and refuse later ones.
+
+        Called by the engine at its end, and by the watchdog for an engine that hangs; the slots of an engine that
+        hangs stay taken, which no longer matters.
+        """
+        with self._changed:
+            self._is_stopping = True
+            self.failure = self.failure or error
+            orphans = list(self._open.values())
+            self._open.clear()
+            self._inbox.clear()
+            self._changed.notify()
+        for request in orphans:
+            if not request.is_cancelled:
+                request.outlet(self.failure)
 
     def stop(self, timeout_s: float = 5.0) -> bool:
-        """Release everything and end the thread; False where it did not end within `timeout_s`."""
+        """Release everything and wait for the thread's end; False if it did not end within `timeout_s`."""
         self._is_stopping = True
         with self._changed:
             self._changed.notify()
@@ -144,55 +175,32 @@ class Engine(Generic[WorkT]):
             self._thread.join(timeout_s)
         if self._thread is None or not self._thread.is_alive():
             return True
-        self.abandon(EngineError("the engine was stopped"))  # a step hangs, and nobody is to wait for it
+        self.abort(EngineError("the engine was stopped"))  # a step hangs, and no request may wait for it
         return False
 
-    def abandon(self, error: EngineError) -> None:
-        """Make no further step: every open request hears `error`, later ones are refused.
-
-        For the engine's own end, and for a watchdog where the thread cannot say so itself; the slots of a
-        thread that hangs stay taken, which no longer matters.
-        """
-        with self._changed:
-            self._is_stopping = True
-            self._death = self._death or error
-            orphans = list(self._open.values())
-            self._open.clear()
-            self._inbox.clear()
-            self._changed.notify()
-        for request in orphans:
-            if not request.is_cancelled:
-                request.outlet.fail(self._death)
-
     def step(self) -> bool:
-        """One step: admit, pick, run, deliver. False where there was nothing to do."""
+        """Take one step: admit, schedule, run, deliver. False if there was nothing to do."""
         started_s = self._step_started_s = self._clock()
         self._admit()
-        if (tick := self._scheduler.schedule(started_s)) is not None:
-            self._run(tick, started_s)
-        settled = [*self._in_flight.finish(self._clock, at_most=STEPS_IN_FLIGHT if tick is not None else 0)]
-        for known, took_s in settled:
-            self._scheduler.update_costs(known, took_s)
-            self._deliver(known)
-        self._step_started_s = None
-        duration_s = self._clock() - started_s
-        self.slowest_step_s = max(self.slowest_step_s, duration_s)
-        if tick is not None:
-            self.step_times.add(tick.stage.name, duration_s, len(tick.requests))
-        if tick is not None or settled:
-            self.capacity.observe(duration_s, len(tick.requests) if tick else 1)
-        elif not self._open:
-            self.capacity.idle()
-        return tick is not None or bool(settled)
+        self._batch = batch = self._scheduler.schedule(started_s)
+        if batch is not None:
+            self._in_flight.launch(batch, started_s)
+        finished = [*self._in_flight.finish(self._clock, at_most=0 if batch is None else STEPS_IN_FLIGHT)]
+        for earlier, took_s in finished:
+            self._scheduler.update_costs(earlier, took_s)
+            self._deliver(earlier)
+        self._step_started_s = self._batch = None
+        self._observe(batch, self._clock() - started_s, has_finished=bool(finished))
+        return batch is not None or bool(finished)
 
     def check_integrity(self) -> None:
-        """Raises RuntimeError where a slot has no owner, two owners, or a request was lost."""
-        self.slots.check_integrity([request.work.slot for request in self._running])
-        known = {request.request_id for request in self._running} | self._waiting.ids
+        """Raises `RuntimeError` if a slot has no owner or two owners, or if a request was lost."""
+        self._slots.check_integrity([request.work.slot for request in self._running])
+        known = {*self._running, *self._waiting.requests}
         with self._changed:
-            lost = set() if self._inbox else known ^ set(self._open)
+            lost = set() if self._inbox else known ^ set(self._open.values())
         if lost:
-            raise RuntimeError(f"requests leak: {sorted(lost)}")
+            raise RuntimeError(f"requests leak: {sorted(request.request_id for request in lost)}")
 
     def _admit(self) -> None:
         while self._inbox:
@@ -201,32 +209,21 @@ class Engine(Generic[WorkT]):
             self._begin(request)
 
     def _begin(self, request: Request[WorkT]) -> None:
-        """It has a slot now."""
         self._running[request] = None
         self._scheduler.add(request)
-        with fail_requests_on_oom([request], "the beginning"):
+        with fail_requests_on_oom([request], "begin"):
             for stage in self._stages:
                 stage.begin(request.work)
         if failure := request.work.failure:
             self._release(request, failure)
 
-    def _run(self, tick: Batch[WorkT], started_s: float) -> None:
-        pending: Pending | None = None
-        with fail_requests_on_oom(tick.requests, tick.stage.name):
-            pending = tick.stage.step([request.work for request in tick.requests])
-        if pending is None:
-            self._scheduler.update_costs(tick, self._clock() - started_s)
-            self._deliver(tick)
-        else:
-            self._in_flight.add(tick, pending, started_s)
-
-    def _deliver(self, tick: Batch[WorkT]) -> None:
-        if self._death is not None:
-            return  # everybody has been told
-        for request in tick.requests:
+    def _deliver(self, batch: Batch[WorkT]) -> None:
+        if self.failure is not None:
+            return  # `abort` has told every request
+        for request in batch.requests:
             work = request.work
             if request not in self._running:
-                continue  # released while the step was under way
+                continue  # released while the step was in flight
             if failure := work.failure:
                 self._release(request, failure)
                 continue
@@ -234,43 +231,53 @@ class Engine(Generic[WorkT]):
             if not len(samples) and not is_last:
                 continue
             duration_s = len(samples) / self._sample_rate_hz
-            request.listener.deliver(request.sentence_index, duration_s, self._clock())
-            self._scheduler.refresh(request.listener)
+            request.playback.deliver(request.sentence_index, duration_s, self._clock())
+            self._scheduler.refresh(request.playback)
             self.capacity.delivered(duration_s)
-            if is_last:  # before the reader hears of it: he may ask for the sentence once more
+            if is_last:  # before its reader is told, who may request the sentence again
                 self._release(request)
             if not request.is_cancelled:
-                request.outlet.deliver(PcmChunk(samples, is_last, is_last and work.is_truncated))
+                request.outlet(PcmChunk(samples, is_last, is_last and work.is_truncated))
 
     def _release(self, request: Request[WorkT], error: StreamerError | None = None) -> None:
         """The one way out of the engine, whatever the reason: frees the slot and forgets the request."""
         if request in self._running:
             del self._running[request]
             self._scheduler.remove(request)
-            self.slots.free(request.work.slot)
-        elif not self._waiting.leave(request):
-            return  # cancelled when it had just ended
-        request.listener.close(request.sentence_index)
-        self._scheduler.refresh(request.listener)
+            self._slots.free(request.work.slot)
+        elif not self._waiting.remove(request):
+            return  # it had just ended when it was cancelled
+        request.playback.close(request.sentence_index)
+        self._scheduler.refresh(request.playback)
         with self._changed:
-            if self._open.pop(request.request_id, None) is not None:
-                self.capacity.leave(request.listener_id, self._clock())
+            if self._open.pop(request.key, None) is not None:
+                self.capacity.leave(request.utterance_key, self._clock())
         if error is not None and not request.is_cancelled:
-            request.outlet.fail(error)
+            logger.warning("a sentence failed", extra={"request": request.request_id, "error": error.message})
+            request.outlet(error)
+
+    def _observe(self, batch: Batch[WorkT] | None, duration_s: float, *, has_finished: bool) -> None:
+        self.slowest_step_s = max(self.slowest_step_s, duration_s)
+        if batch is not None:
+            self._step_times.add(batch.stage.name, duration_s, len(batch.requests))
+        if batch is not None or has_finished:
+            self.capacity.observe(duration_s, len(batch.requests) if batch else 1)
+        elif not self._open:
+            self.capacity.idle()
 
     def _enqueue(self, request: Request[WorkT]) -> None:
-        request.listener = self._listeners.called(request.listener_id, self._clock())
-        request.listener.open(request.sentence_index)
-        self._scheduler.refresh(request.listener)
+        request.playback = self._playbacks.get(request.utterance_key, self._clock())
+        request.playback.open(request.sentence_index)
+        self._scheduler.refresh(request.playback)
         self._waiting.add(request)
 
-    def _take(self, request: Request[WorkT], taken_s: float) -> None:
+    def _consume(self, request: Request[WorkT], duration_s: float) -> None:
         if request in self._running:
-            request.listener.take(request.sentence_index, taken_s, self._clock())
-            self._scheduler.refresh(request.listener)
+            request.playback.consume(request.sentence_index, duration_s, self._clock())
+            self._scheduler.refresh(request.playback)
 
-    def _post(self, word: Callable[[], None]) -> None:
-        self._inbox.append(word)
+    def _post(self, command: Callable[[], None]) -> None:
+        self._inbox.append(command)
         self._changed.notify()
 
     def _run_until_stopped(self) -> None:
@@ -279,22 +286,15 @@ class Engine(Generic[WorkT]):
             while not self._is_stopping:
                 if not self.step():
                     self.check_integrity()
-                    self._wait_for_word()
+                    with self._changed:  # nothing but a command lets a parked request continue
+                        self._changed.wait_for(lambda: self._inbox or self._is_stopping)
         except Exception as error:
-            logger.exception("the engine failed")
+            logger.exception("the engine failed", extra=self.step_fields())
             end = EngineError(f"the engine failed: {type(error).__name__}: {error}")
-        self._end_all(end)
-
-    def _wait_for_word(self) -> None:
-        """Sleep until something is submitted, cancelled, consumed or stopped: nothing else frees who is parked."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._inbox or self._is_stopping)
-
-    def _end_all(self, error: EngineError) -> None:
-        self.abandon(error)
+        self.abort(end)
         for request in self._running:
-            self.slots.free(request.work.slot)
+            self._slots.free(request.work.slot)
         self._running.clear()
-        self._waiting.clear()
+        self._waiting.requests.clear()
         self._in_flight.clear()
-        self._step_started_s = None
+        self._step_started_s = self._batch = None

@@ -1,9 +1,10 @@
-"""A sentence inside the engine: its work, whom to tell, and how urgent it is."""
+"""A sentence inside the engine: its work, who receives its audio, and how urgent it is."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from streamer.engine.playback import PlaybackState
 from streamer.engine.stage import Work
@@ -11,52 +12,49 @@ from streamer.errors import StreamerError
 from streamer.synthesis import PcmChunk
 
 WorkT = TypeVar("WorkT", bound=Work)
-
-
-class Outlet(Protocol):
-    """Where a request's sound goes. Called on the engine's thread, so neither method may block or raise."""
-
-    def deliver(self, chunk: PcmChunk) -> None: ...
-
-    def fail(self, error: StreamerError) -> None: ...
+Outlet = Callable[[PcmChunk | StreamerError], None]
+"""Receives a request's audio, up to the chunk with `is_last` or an error. It is called on the engine's thread, so it
+must neither block nor raise."""
 
 
 @dataclass(slots=True, eq=False)
 class Request(Generic[WorkT]):
-    """One sentence: the `sentence_index`-th of those that its listener hears."""
+    """One sentence, the `sentence_index`-th of its utterance. The same object is never submitted twice."""
 
     request_id: str
+    """Names the request in the log; it need not be unique."""
     work: WorkT
     outlet: Outlet
     utterance_id: str = ""
-    """Requests of one utterance share a listener; by default the request is an utterance of its own."""
+    """Requests of one utterance share its playback; a request with an empty id is an utterance of its own."""
     sentence_index: int = 0
     submitted_s: float = 0.0
-    listener: PlaybackState = field(default_factory=PlaybackState)
-    """Set by the engine, at the latest when it first sees the request."""
+    playback: PlaybackState = field(default_factory=PlaybackState)
+    """Set by the engine when it first sees the request."""
     is_cancelled: bool = False
 
-    def is_same_sentence(self, other: Request[WorkT]) -> bool:
-        """Whether both claim one place in an utterance; a listener hears one sentence at a time."""
-        is_same_utterance = self.utterance_id != "" and self.utterance_id == other.utterance_id
-        return is_same_utterance and self.sentence_index == other.sentence_index
+    @property
+    def utterance_key(self) -> Hashable:
+        """Identifies the utterance, whether or not it has an id."""
+        return self.utterance_id or self
 
     @property
-    def listener_id(self) -> str:
-        """Of the utterance, or of the request where it is an utterance of its own."""
-        return self.utterance_id or self.request_id
+    def key(self) -> Hashable:
+        """Identifies the request's place: of one utterance's sentence there is one open request at a time."""
+        return self.utterance_key, self.sentence_index
 
     @property
     def buffered_s(self) -> float:
-        """Sound up to this sentence's that waits for its reader."""
-        return self.listener.buffered_s(self.sentence_index)
+        """Seconds of audio, up to this sentence's, that were delivered and not consumed."""
+        return self.playback.buffered_s(self.sentence_index)
 
     @property
     def deadline_s(self) -> float:
-        """When its listener falls silent for want of this sentence: the smaller, the sooner it is its turn.
+        """When playback underruns unless this sentence delivers audio, on the engine's clock.
 
-        Who has heard nothing has been silent since he asked; infinite while he waits for an earlier sentence.
+        Before the first audio of an utterance that is the time at which its next sentence was submitted, and infinite
+        for its later sentences.
         """
-        if self.listener.waits_for(self.sentence_index):
+        if self.playback.waits_for(self.sentence_index):
             return self.submitted_s
-        return self.listener.underrun_at_s(self.sentence_index)
+        return self.playback.underrun_at_s(self.sentence_index)

@@ -1,4 +1,7 @@
-"""Which stage steps next, and for whom: pure Python, driven by when each listener would fall silent."""
+"""Decides which stage steps next and for which requests, by the time left before each client's playback underruns.
+
+Pure Python.
+"""
 
 from __future__ import annotations
 
@@ -15,41 +18,66 @@ from streamer.engine.request import Request, WorkT
 from streamer.engine.stage import Stage
 from streamer.engine.step_costs import StepCosts
 
-SPARE_SHARE = 0.02
-"""Of the time until the most urgent listener falls silent, what others may add to his step."""
+LEAD_SHARE = 0.02
+"""The part of the leader's remaining time before its deadline that the rows joining its step may cost."""
 LATE_SHARE = 0.06
-"""Of the time that he has been silent: a little more he hardly notices, and where many are late sharing catches up."""
-LIGHT_SAVES = 0.5
-"""What a row that joins saves, in steps' fixed costs: a step of its own, and time later is worth less than now."""
-LONGEST_STEP_S, LONGEST_STEP = 0.25, 4.0
-"""Nobody joins beyond this, or so many times the first one's own step where that is longer: a step is also how long a
-newcomer and a cancelled one wait."""
-HEAVY_SAVES = 8.0
-"""The same of a heavy row: it begins a series of light steps, and only who has begun can share them."""
+"""The part of the leader's lateness that they may cost after its deadline: a slightly longer gap is hardly noticed,
+and sharing steps is how many late requests catch up."""
+DECODE_CREDIT = 0.5
+"""What a decode row saves by joining, in units of a step's fixed cost. It saves one whole step (1.0) of its own later,
+which is worth less than time now."""
+PREFILL_CREDIT = 8.0
+"""What a prefill row saves by joining, in the same unit: it begins a series of decode steps, which can be shared only
+once it has begun."""
+MAX_STEP_S = 0.25
+"""The longest step in seconds that rows may join, because it is also how long a new or a cancelled request waits."""
+MAX_STEP_FACTOR = 4.0
+"""The same in units of the leader's step alone; the larger of both limits holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch(Generic[WorkT]):
-    """One decision: `stage` takes a step for `requests`, the most urgent first; `num_heavy`: see `Stage.is_prefill`."""
+    """One decision: `stage` takes a step for `requests`, the most urgent first.
+
+    `num_prefills` of them take a prefill step (see `Stage.is_prefill`), the others a decode step.
+    """
 
     stage: Stage[WorkT]
     requests: list[Request[WorkT]]
     num_prefills: int
 
+    @property
+    def request_ids(self) -> list[str]:
+        return [request.request_id for request in self.requests]
+
 
 class Scheduler(Generic[WorkT]):
-    """Serves whoever falls silent first; who has heard nothing yet is silent since he asked.
+    """Earliest deadline first, with batches that grow as far as their leader can afford. Times in seconds.
 
-    The most urgent request decides the stage: its latest ready one, which is the shortest way to sound. Whoever
-    else is ready for this stage joins, in the order of urgency, where his row costs no more than it saves, or else
-    as far as the first one can spare the difference, and none where the step would become very long: so decode steps
-    are shared by many where a row costs little beside the step, and whole passes by few unless there is time. Who has
-    heard nothing spares nothing, so that those who begin together are mostly served one after the other, and each
-    begins with a lead. A request whose listener's sound has piled up by more than `generate_ahead_s` is parked: it
-    takes no part until some was taken. Nobody starves: who gets nothing is silent for longer than those who come
-    later, and so is first.
+    **The leader.** The request with the earliest deadline (`Request.deadline_s`) leads, and the last stage of the
+    chain that is ready for it is run, because that is the shortest way to audio.
 
-    Requests are kept in order; whoever changes what a listener has must `refresh` his.
+    **Who joins.** Other requests that are ready for the same stage join in the order of their deadlines. A step takes
+    `fixed_s + decode_row_s * decodes + prefill_row_s * prefills` (learnt, see `StepCosts`). A row that joins makes the
+    leader wait for `row_s`, but saves a step later; it joins if the difference fits the leader's budget:
+
+        price   = max(0, row_s - CREDIT * fixed_s)
+        budget  = LEAD_SHARE * min(deadline - now, generate_ahead_s)    before the deadline
+                  LATE_SHARE * (now - deadline)                         after it
+                  0                                                     after it, without audio so far
+        joins if  sum of prices <= budget
+             and  the step takes at most max(MAX_STEP_S, MAX_STEP_FACTOR * the leader's step alone)
+
+    So decode steps are shared widely where a row costs little beside the fixed part, and whole windows only if there
+    is time. New requests have no budget: several that arrive together are mostly served one after another, and each
+    begins its playback with a lead.
+
+    **Parking.** A request with more than `generate_ahead_s` of audio that was not consumed takes part in no step until
+    some was.
+
+    **Starvation** is impossible: the deadline of a request that gets nothing stands still, and becomes the earliest.
+
+    The requests are kept in order; `refresh` must be called after a playback has changed.
     """
 
     def __init__(self, stages: Sequence[Stage[WorkT]], *, generate_ahead_s: float) -> None:
@@ -62,77 +90,79 @@ class Scheduler(Generic[WorkT]):
         self._requests: defaultdict[PlaybackState, dict[Request[WorkT], int]] = defaultdict(dict)
 
     def add(self, request: Request[WorkT]) -> None:
-        """From now on the request may be picked."""
-        self._requests[request.listener][request] = next(self._numbers)
+        """Let the request take part from now on."""
+        self._requests[request.playback][request] = next(self._numbers)
         self._places[request] = None
         self._place(request)
 
     def remove(self, request: Request[WorkT]) -> None:
-        """It is over."""
+        """Forget a request that has ended."""
         self._take_out(request)
         del self._places[request]
-        of_listener = self._requests[request.listener]
-        del of_listener[request]
-        if not of_listener:
-            del self._requests[request.listener]
+        of_playback = self._requests[request.playback]
+        del of_playback[request]
+        if not of_playback:
+            del self._requests[request.playback]
 
-    def refresh(self, listener: PlaybackState) -> None:
-        """Something about what he has heard or asked for has changed."""
-        if listener in self._requests:
-            for request in self._requests[listener]:
+    def refresh(self, playback: PlaybackState) -> None:
+        """Put the requests of this playback where they belong now that it has changed."""
+        if playback in self._requests:
+            for request in self._requests[playback]:
                 self._take_out(request)
                 self._place(request)
 
     def reset_costs(self) -> None:
-        """What was learnt so far is not how it will be."""
+        """Forget what was learnt about the cost of steps."""
         self.costs = {name: StepCosts() for name in self.costs}
 
-    def update_costs(self, tick: Batch[WorkT], took_s: float) -> None:
-        """A step that was picked here took so long."""
-        self.costs[tick.stage.name].observe(len(tick.requests) - tick.num_prefills, tick.num_prefills, took_s)
+    def update_costs(self, batch: Batch[WorkT], duration_s: float) -> None:
+        """Learn from a step that was run."""
+        num_decodes = len(batch.requests) - batch.num_prefills
+        self.costs[batch.stage.name].observe(num_decodes, batch.num_prefills, duration_s)
 
     def schedule(self, now_s: float) -> Batch[WorkT] | None:
-        """The next step, or None where nobody can move."""
-        for place, (_, first) in enumerate(self._order):
+        """Return the next step, or None if no request can advance."""
+        for place, (_, leader) in enumerate(self._order):
             for stage in self._stages_last_first:
-                if stage.is_ready(first.work):
-                    return self._tick(stage, place, now_s)
+                if stage.is_ready(leader.work):
+                    return self._fill(stage, place, now_s)
         return None
 
-    def _tick(self, stage: Stage[WorkT], place: int, now_s: float) -> Batch[WorkT]:
-        first = self._order[place][1]
+    def _fill(self, stage: Stage[WorkT], place: int, now_s: float) -> Batch[WorkT]:
+        """Return the batch of the leader at `place` with all who join."""
+        leader = self._order[place][1]
         costs, is_ready, is_prefill = self.costs[stage.name], stage.is_ready, stage.is_prefill
-        decode_row_s = max(0.0, costs.decode_row_s - LIGHT_SAVES * costs.fixed_s)
-        prefill_row_s = max(0.0, costs.prefill_row_s - HEAVY_SAVES * costs.fixed_s)
-        spare_s = self._spare_s(first, now_s)
-        batch, num_prefills = [first], int(is_prefill(first.work))
-        own_s = costs.fixed_s + (costs.prefill_row_s if num_prefills else costs.decode_row_s)
-        room_s = max(LONGEST_STEP_S, LONGEST_STEP * own_s) - own_s if own_s < math.inf else 0.0
+        fixed_s, decode_row_s, prefill_row_s = costs.fixed_s, costs.decode_row_s, costs.prefill_row_s
+        decode_price_s = max(0.0, decode_row_s - DECODE_CREDIT * fixed_s)
+        prefill_price_s = max(0.0, prefill_row_s - PREFILL_CREDIT * fixed_s)
+        budget_s = self._budget_s(leader, now_s)
+        batch, num_prefills = [leader], int(is_prefill(leader.work))
+        own_s = fixed_s + (prefill_row_s if num_prefills else decode_row_s)
+        room_s = max(MAX_STEP_S, MAX_STEP_FACTOR * own_s) - own_s if own_s < math.inf else 0.0
         for _, other in itertools.islice(self._order, place + 1, None):
-            if len(batch) == stage.max_rows or spare_s < min(decode_row_s, prefill_row_s):
+            if len(batch) == stage.max_rows or budget_s < min(decode_price_s, prefill_price_s):
                 break
             if is_ready(other.work):
-                heavy = is_prefill(other.work)
-                price_s = prefill_row_s if heavy else decode_row_s
-                cost_s = costs.prefill_row_s if heavy else costs.decode_row_s
-                if price_s <= spare_s and cost_s <= room_s:
-                    spare_s -= price_s
-                    room_s -= cost_s
-                    num_prefills += heavy
+                prefills = is_prefill(other.work)
+                price_s = prefill_price_s if prefills else decode_price_s
+                row_s = prefill_row_s if prefills else decode_row_s
+                if price_s <= budget_s and row_s <= room_s:
+                    budget_s -= price_s
+                    room_s -= row_s
+                    num_prefills += prefills
                     batch.append(other)
         return Batch(stage, batch, num_prefills)
 
-    def _spare_s(self, first: Request[WorkT], now_s: float) -> float:
-        """What others may add to the most urgent one's step beyond what they save."""
-        lead_s = first.deadline_s - now_s
+    def _budget_s(self, leader: Request[WorkT], now_s: float) -> float:
+        lead_s = leader.deadline_s - now_s
         if lead_s > 0:
-            return SPARE_SHARE * min(lead_s, self._generate_ahead_s)
-        return LATE_SHARE * -lead_s if first.listener.has_begun else 0.0
+            return LEAD_SHARE * min(lead_s, self._generate_ahead_s)
+        return LATE_SHARE * -lead_s if leader.playback.has_begun else 0.0
 
     def _place(self, request: Request[WorkT]) -> None:
-        """Put it where it belongs now: into the order, or among the parked."""
+        """Insert the request by its deadline, unless it is to be parked."""
         if request.buffered_s <= self._generate_ahead_s:
-            key = (request.deadline_s, self._requests[request.listener][request])
+            key = (request.deadline_s, self._requests[request.playback][request])
             self._places[request] = key
             insort(self._order, (key, request), key=_key)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class SlotPool:
-    """Hands out the slots 0..num_slots-1, the most recently freed last, so that misuse shows early."""
+    """Hands out the slots 0 to num_slots - 1, the most recently freed last, so that misuse shows early."""
 
     def __init__(self, num_slots: int) -> None:
         if num_slots < 1:
@@ -17,16 +17,16 @@ class SlotPool:
         return len(self._free)
 
     def try_allocate(self) -> int | None:
-        """A free slot, or None where all are taken."""
+        """Return a free slot, or None if all are taken."""
         return self._free.pop(0) if self._free else None
 
     def free(self, slot: int) -> None:
-        """Give `slot` back. Raises ValueError where it was not taken: two owners would mix two voices."""
+        """Give `slot` back. Raises `ValueError` if it was not taken: two owners would mix two voices."""
         if not 0 <= slot < self.num_slots or slot in self._free:
             raise ValueError(f"slot {slot} is not taken")
         self._free.append(slot)
 
     def check_integrity(self, taken: list[int]) -> None:
-        """Raises RuntimeError unless `taken` and the free slots are together all slots, each once."""
+        """Raises `RuntimeError` unless `taken` and the free slots are together all slots, each of them once."""
         if sorted(taken + self._free) != list(range(self.num_slots)):
             raise RuntimeError(f"slots leak: taken {taken}, free {self._free} of {self.num_slots}")

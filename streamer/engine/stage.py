@@ -1,4 +1,4 @@
-"""What the engine asks of a model: `Work`, a sentence's progress, and `Stage`, a batched step over works."""
+"""What the engine requires of a model: `Work`, a sentence's progress, and `Stage`, a batched step over works."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from streamer.errors import StreamerError
 
 
 class Work(Protocol):
-    """One sentence on its way through the stages. The engine sets `slot` when the sentence is admitted."""
+    """One sentence's progress through the stages. The engine sets `slot` when it admits the sentence."""
 
     slot: int
     failure: StreamerError | None
-    """Set by a stage when this sentence alone went wrong; its neighbours go on."""
+    """Set by a stage if this sentence went wrong; the others of its batch continue."""
 
     @property
     def is_finished(self) -> bool:
-        """Whether every stage has done all it will do for this sentence."""
+        """Whether every stage has done all that it will do for this sentence."""
         ...
 
     @property
     def is_truncated(self) -> bool:
-        """Whether the sentence was cut at the cap."""
+        """Whether the sentence was cut at its cap."""
         ...
 
     def take_audio(self) -> Samples:
-        """The samples made since the last call, [num_samples]; may be empty."""
+        """Return the samples made since the last call, [num_samples]; there may be none."""
         ...
 
 
 class Pending(Protocol):
-    """A step that was launched; its results become known by `settle`, on the engine's thread."""
+    """A launched step. Its results become known by `finish`, on the engine's thread."""
 
     def is_done(self) -> bool:
-        """Whether `settle` would not have to wait."""
+        """Whether `finish` would return without waiting."""
         ...
 
     def finish(self) -> None:
-        """Wait where that is needed, and write the results into the works."""
+        """Wait if necessary, and write the results into the works."""
         ...
 
 
@@ -47,14 +47,14 @@ AnyWork = TypeVar("AnyWork", bound=Work, contravariant=True)
 
 
 class Stage(Protocol[AnyWork]):
-    """One model of the chain. All of its state lives in slots and in the works, none elsewhere."""
+    """One model of the chain. All of its state lives in slots and in the works."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def max_rows(self) -> int:
-        """Most works a step takes."""
+        """The most works that a step takes."""
         ...
 
     def begin(self, work: AnyWork) -> None:
@@ -62,17 +62,17 @@ class Stage(Protocol[AnyWork]):
         ...
 
     def is_ready(self, work: AnyWork) -> bool:
-        """Whether a step would move this work on now."""
+        """Whether a step would advance this work now."""
         ...
 
     def is_prefill(self, work: AnyWork) -> bool:
-        """Whether the next step of this work costs much by itself, however many others are in its batch."""
+        """Whether this work's next step reads a whole window, so that its cost is not shared by the batch."""
         ...
 
     def step(self, batch: Sequence[AnyWork]) -> Pending | None:
-        """Move every work of the batch on by one step, in one forward per shape.
+        """Advance every work of the batch by one step, in one forward pass per shape.
 
-        What is returned brings the results into the works when it is settled; None: they are there already.
-        Until then `is_ready` counts the step as made.
+        The returned object writes the results into the works when it is finished; None says that they are there
+        already. Until then `is_ready` counts the step as done.
         """
         ...

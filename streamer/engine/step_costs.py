@@ -1,68 +1,57 @@
-"""What a stage's steps cost by their rows, learnt from the steps that were made; pure Python."""
+"""What the steps of a stage cost, learnt from the steps that were run; pure Python."""
 
 from __future__ import annotations
 
 import math
 
-MEMORY = 0.05
-"""Weight of a new step in what is remembered."""
-STIFFNESS = 0.02
-"""How firmly a light row's cost is held while all steps have the same number of rows and say nothing about it."""
+from streamer.engine.online_line import OUTLIER_FACTOR, OnlineLine
+
+EMA_WEIGHT = 0.05
+"""Weight of a new step in the moving averages."""
 FIRST_ROW_SHARE = 0.25
-"""Of a step's cost, the part taken to be the row's own before steps of other sizes were seen."""
-HICCUP = 4.0
-"""A step counts as at most so many times slower than expected: something else held it up."""
-LEAST_S = 0.0001
-"""Faster than this no step is expected to be, or nothing could ever be unlearnt."""
+"""The part of a first step's duration that is attributed to its rows, before steps of other sizes were seen."""
+MIN_STEP_S = 0.0001
+"""The shortest duration that is expected of a step; if zero were expected, no longer one could be learnt."""
 
 
 class StepCosts:
-    """Of one stage: a step takes `fixed_s + decode_row_s * light rows + prefill_row_s * heavy rows`. Times in seconds.
+    """Learns the duration of one stage's steps as a function of their rows. Times in seconds.
 
-    Light rows are fitted by weighted regression; what they do not explain is the heavy rows'. Infinite: no such row
-    was seen yet.
+        duration = fixed_s + decode_row_s * num_decodes + prefill_row_s * num_prefills
+
+    Steps without prefills give the first two terms by regression; the time that these do not explain in the other
+    steps is attributed to the prefills. A cost is infinite until such a row was seen.
     """
 
     def __init__(self) -> None:
-        self.decode_row_s = self.prefill_row_s = math.inf
-        self.fixed_s = 0.0
-        # Weighted means of light rows, of durations, and of their products, over steps without heavy rows.
-        self._rows = self._seconds = self._rows_squared = self._rows_seconds = 0.0
+        self.prefill_row_s = math.inf
+        self._decodes = OnlineLine(ema_weight=EMA_WEIGHT, first_slope_share=FIRST_ROW_SHARE)
 
-    def observe(self, num_light: int, num_prefills: int, duration_s: float) -> None:
-        """A step was made."""
-        decode_row_s = self._expected_s(num_light, self.decode_row_s)
-        prefill_row_s = self._expected_s(num_prefills, self.prefill_row_s)
-        duration_s = min(duration_s, HICCUP * max(LEAST_S, self.fixed_s + decode_row_s + prefill_row_s))
+    @property
+    def fixed_s(self) -> float:
+        """The time of a step that does not depend on its rows."""
+        return self._decodes.intercept
+
+    @property
+    def decode_row_s(self) -> float:
+        """The time that each row adds which is not a prefill."""
+        return self._decodes.slope if self._decodes.is_known else math.inf
+
+    def observe(self, num_decodes: int, num_prefills: int, duration_s: float) -> None:
+        """Learn from a step that was run."""
+        decodes_s = num_decodes * self.decode_row_s if num_decodes else 0.0
+        prefills_s = num_prefills * self.prefill_row_s if num_prefills else 0.0
+        duration_s = min(duration_s, OUTLIER_FACTOR * max(MIN_STEP_S, self.fixed_s + decodes_s + prefills_s))
         if not num_prefills:
-            self._fit(num_light, duration_s)
-        elif decode_row_s < math.inf:
-            fixed_s = self.fixed_s if num_light else 0.0
-            row_s = max(0.0, duration_s - fixed_s - decode_row_s) / num_prefills
-            # No step is quick by accident: where one is much quicker, what was remembered was a hiccup.
-            was_hiccup = num_light == 0 and HICCUP * row_s < self.prefill_row_s
-            is_first = self.prefill_row_s == math.inf
-            self.prefill_row_s = (
-                row_s
-                if is_first or was_hiccup
-                else self.prefill_row_s + MEMORY * (row_s - self.prefill_row_s)
-            )
+            self._decodes.add(num_decodes, duration_s)
+        elif decodes_s < math.inf:
+            fixed_s = self.fixed_s if num_decodes else 0.0
+            self._learn_prefill(max(0.0, duration_s - fixed_s - decodes_s) / num_prefills, num_decodes)
 
-    @staticmethod
-    def _expected_s(num_rows: int, row_s: float) -> float:
-        return num_rows * row_s if num_rows else 0.0
-
-    def _fit(self, rows: int, seconds: float) -> None:
-        is_first = self.decode_row_s == math.inf
-        weight = 1.0 if is_first else MEMORY
-        if is_first:
-            self.decode_row_s = FIRST_ROW_SHARE * seconds / rows
-        self._rows += weight * (rows - self._rows)
-        self._seconds += weight * (seconds - self._seconds)
-        self._rows_squared += weight * (rows * rows - self._rows_squared)
-        self._rows_seconds += weight * (rows * seconds - self._rows_seconds)
-        variance = max(0.0, self._rows_squared - self._rows**2)
-        covariance = self._rows_seconds - self._rows * self._seconds
-        slope = (covariance + STIFFNESS * self.decode_row_s) / (variance + STIFFNESS)
-        self.decode_row_s = min(max(0.0, slope), self._seconds / self._rows)
-        self.fixed_s = self._seconds - self.decode_row_s * self._rows
+    def _learn_prefill(self, row_s: float, num_decodes: int) -> None:
+        # A step is never fast by accident: if this one was much faster, what was learnt before was an outlier.
+        was_outlier = num_decodes == 0 and OUTLIER_FACTOR * row_s < self.prefill_row_s
+        if self.prefill_row_s == math.inf or was_outlier:
+            self.prefill_row_s = row_s
+        else:
+            self.prefill_row_s += EMA_WEIGHT * (row_s - self.prefill_row_s)

@@ -1,4 +1,4 @@
-"""Requests that wait for a slot, and whose turn it is when one is free; pure Python."""
+"""The requests that wait for a slot, and which of them gets the next free one; pure Python."""
 
 from __future__ import annotations
 
@@ -8,50 +8,41 @@ from typing import Generic
 from streamer.engine.request import Request, WorkT
 from streamer.engine.slots import SlotPool
 
-RESERVED_SHARE = 8
-"""One slot in so many is kept for the urgent: others may be parked in theirs for long."""
-SOON_S = 2.0
-"""Urgent is who brings the next sound to a listener who has heard nothing yet, or falls silent this soon."""
+RESERVED_FRACTION = 8
+"""One slot in this many is reserved for urgent requests, because others may stay parked in theirs for long."""
+URGENT_S = 2.0
+"""A request is urgent if its utterance plays next what it delivers and its deadline is at most this far ahead."""
 
 
 class WaitingQueue(Generic[WorkT]):
-    """Whoever falls silent first goes first, and those who have time leave some slots free."""
+    """Hands free slots out by the earliest deadline; requests that have time leave the reserved slots free."""
 
     def __init__(self, slots: SlotPool) -> None:
         self._slots = slots
-        self._num_reserved = slots.num_slots // RESERVED_SHARE
-        self._waiting: dict[Request[WorkT], None] = {}
-
-    def __len__(self) -> int:
-        return len(self._waiting)
+        self._num_reserved = slots.num_slots // RESERVED_FRACTION
+        self.requests: dict[Request[WorkT], None] = {}
 
     def add(self, request: Request[WorkT]) -> None:
-        self._waiting[request] = None
+        """Queue a request."""
+        self.requests[request] = None
 
-    def leave(self, request: Request[WorkT]) -> bool:
-        """Whether the request was here; it is not any more."""
-        is_here = request in self._waiting
-        self._waiting.pop(request, None)
+    def remove(self, request: Request[WorkT]) -> bool:
+        """Take a request out; False if it was not waiting."""
+        is_here = request in self.requests
+        self.requests.pop(request, None)
         return is_here
 
     def next(self, now_s: float) -> Request[WorkT] | None:
-        """The request that is to have a slot now, taken out with `work.slot` set; None where nobody is."""
-        if not self._waiting or not self._slots.num_free:
+        """Take out the request that gets a slot now, with `work.slot` set; None if there is none."""
+        if not self.requests or not self._slots.num_free:
             return None
-        request: Request[WorkT] = min(self._waiting, key=attrgetter("deadline_s"))
-        is_soon = request.deadline_s <= now_s + SOON_S
-        is_urgent = is_soon and request.listener.is_next(request.sentence_index)
+        request: Request[WorkT] = min(self.requests, key=attrgetter("deadline_s"))
+        is_soon = request.deadline_s <= now_s + URGENT_S
+        is_urgent = is_soon and request.playback.is_next(request.sentence_index)
         if not is_urgent and self._slots.num_free <= self._num_reserved:
             return None
         slot = self._slots.try_allocate()
         assert slot is not None
         request.work.slot = slot
-        del self._waiting[request]
+        del self.requests[request]
         return request
-
-    @property
-    def ids(self) -> set[str]:
-        return {request.request_id for request in self._waiting}
-
-    def clear(self) -> None:
-        self._waiting.clear()

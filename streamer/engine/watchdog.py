@@ -1,4 +1,4 @@
-"""Notices an engine that hangs in a step, and says so on its behalf."""
+"""Notices an engine that hangs in a step, and fails its requests on its behalf."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from streamer.errors import EngineError
 logger = logging.getLogger(__name__)
 
 CHECKS_PER_LIMIT = 20
+"""How often the engine is looked at within the time that a step may take."""
 
 
 class Watched(Protocol):
+    """What the watchdog needs of an engine."""
+
     def step_age_s(self) -> float: ...
 
-    def abandon(self, error: EngineError) -> None: ...
+    def step_fields(self) -> dict[str, object]: ...
+
+    def abort(self, error: EngineError) -> None: ...
 
 
 class Watchdog:
-    """A thread that looks at the step in progress and abandons the engine when it exceeds `limit_s`."""
+    """A thread that watches the step in progress and aborts the engine if it takes longer than `limit_s`."""
 
     def __init__(self, engine: Watched, *, limit_s: float) -> None:
         self._engine = engine
@@ -29,10 +34,11 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="engine-watchdog", daemon=True)
 
     def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread, if it was started."""
+        """End the thread, if it was started, and wait for its end."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -41,8 +47,9 @@ class Watchdog:
         while not self._stopped.wait(self._limit_s / CHECKS_PER_LIMIT):
             age_s = self._engine.step_age_s()
             if age_s > self._limit_s:
-                logger.critical("the engine hangs: one step has taken %.1f s so far", age_s)
-                self._engine.abandon(
+                extra = {**self._engine.step_fields(), "age_s": round(age_s, 1)}
+                logger.critical("the engine hangs in a step", extra=extra)
+                self._engine.abort(
                     EngineError(f"the engine hangs in a step of more than {self._limit_s:g} s")
                 )
                 return

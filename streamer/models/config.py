@@ -71,6 +71,8 @@ class FineConfig:
     """Sizes of the successive chunks of an utterance's first sentence; the last repeats."""
     later_chunk_frames: tuple[int, ...] = (128, 512)
     """And of its other sentences, which are made while those before them are heard."""
+    is_whole: bool = False
+    """Whether a sentence is filled in once it is finished, in the original's own windows, instead of in chunks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from streamer.engine.device.transfer import PendingReads, PendingResult, Readback, upload
+from streamer.engine.device.transfer import PendingResult, PendingResults, Readback, upload
 from streamer.engine.stage import Pending
 from streamer.errors import ModelNumericError
 from streamer.models.codec import CodecDecoder, CodecState
@@ -49,7 +49,7 @@ class CodecStage:
         for work in batch:
             is_first = work.audio.num_frames == 0
             by_shape[work.fine.num_frames - work.audio.num_frames, is_first].append(work)
-        return PendingReads(
+        return PendingResults(
             [self._decode(works, is_first=is_first) for (_, is_first), works in by_shape.items()]
         )
 

@@ -1,9 +1,8 @@
-"""The fine stage: the remaining codebooks, chunk by chunk, each seen with the frames that came before it."""
+"""The fine stage: the remaining codebooks, window by window, each seen with the frames that came before it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -18,32 +17,18 @@ from streamer.engine.stage import Pending
 from streamer.errors import ModelNumericError
 from streamer.models.config import CoarseConfig, FineConfig
 from streamer.models.fine_gpt import FineGpt
-from streamer.stages.fine_chunks import chunk_end
+from streamer.stages.fine_windows import FineWindow, chunk_end, chunk_window, whole_window
 from streamer.stages.sentence import SentenceWork
 
 TEMPERATURE_STEPS = 1 << 20
 """A temperature travels among integers, in millionths or so."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    """Frames [first, end) of the sentence, which sit in the buffer's columns from `column` on."""
-
-    work: SentenceWork
-    first: int
-    end: int
-    column: int
-
-    @property
-    def columns(self) -> slice:
-        return slice(self.column, self.column + self.end - self.first)
-
-
 class FineStage:
-    """After `generate_fine` of suno-ai/bark, as if the sentence ended at each chunk's border.
+    """After `generate_fine` of suno-ai/bark: as if the sentence ended at each chunk's border, or whole.
 
     The model is not causal, so what follows a chunk would change it; a border fixed by the frame index
-    makes the result independent of how much happens to exist. Frames once made are never made again.
+    makes the result independent of how much happens to exist. What has left the stage is never made again.
     """
 
     name = "fine"
@@ -66,7 +51,7 @@ class FineStage:
         self._graphed: GraphedStep | None = None
         if record is not None:
             num_fields = config.num_codebooks * config.context + 3 + len(self._made)
-            self._graphed = GraphedStep(self._fill, upload([0] * num_fields, self._device), record)
+            self._graphed = GraphedStep(self.fill, upload([0] * num_fields, self._device), record)
 
     def begin(self, work: SentenceWork) -> None:
         work.fine.codes = work.fine.codes.to(self._device)
@@ -75,24 +60,26 @@ class FineStage:
         num_ready = work.num_coarse_frames - work.fine.num_frames
         if work.is_coarse_finished:
             return num_ready > 0
-        return work.num_coarse_frames >= self._border(work)
+        if self._config.is_whole:
+            return False
+        return work.num_coarse_frames >= chunk_end(work.fine.num_frames, work.sentence_index, self._config)
 
     def is_prefill(self, _: SentenceWork) -> bool:
         return True
 
     @torch.inference_mode()
     def step(self, batch: Sequence[SentenceWork]) -> Pending:
-        """The next chunk of every row, codebook after codebook."""
-        placed = [self._place(work) for work in batch]
-        chunks = [chunk for chunk, _ in placed]
-        windows = torch.stack([codes for _, codes in placed])  # [rows, codebooks, context]
-        fields = upload([self._fields(chunk) for chunk in chunks], self._device)
-        rows = torch.cat([windows.flatten(1), fields], dim=1)
-        length = self._config.context - min(chunk.column for chunk in chunks)
-        filled = (self._graphed or self._fill)(rows, length=length, is_filtered=False)
-        for codes, chunk in zip(filled[:, :-1].view(windows.shape), chunks, strict=True):
-            chunk.work.fine.codes[:, chunk.first : chunk.end] = codes[:, chunk.columns]
-            chunk.work.fine.num_frames = chunk.end
+        """The next window of every row, codebook after codebook."""
+        windows = [self._window(work) for work in batch]
+        buffers = torch.stack([self._buffer(*each) for each in zip(batch, windows, strict=True)])
+        fields = [self._fields(*each) for each in zip(batch, windows, strict=True)]
+        rows = torch.cat([buffers.flatten(1), upload(fields, self._device)], dim=1)
+        length = self._config.context - min(window.first - window.start for window in windows)
+        filled = (self._graphed or self.fill)(rows, length=length, is_filtered=False)
+        for work, window, codes in zip(batch, windows, filled[:, :-1].view(buffers.shape), strict=True):
+            columns = slice(window.first - window.start, window.end - window.start)
+            work.fine.codes[:, window.first : window.end] = codes[:, columns]
+            work.fine.num_frames = window.num_final
         return PendingResult(Readback(filled[:, -1]), partial(self._commit, list(batch)))
 
     def num_recordings(self) -> int:
@@ -109,25 +96,27 @@ class FineStage:
         lengths = (self._config.context - self._config.history, self._config.context)
         return [StepShape(count, length) for count in row_counts(self.max_rows) for length in lengths]
 
-    def _place(self, work: SentenceWork) -> tuple[_Chunk, Tensor]:
-        """The next chunk and its buffer [codebooks, context]: left context, coarse codes, pad."""
-        config = self._config
-        first = work.fine.num_frames
-        end = min(self._border(work), work.num_coarse_frames)
-        left = work.fine.codes[:, max(0, first - config.history) : first]
-        num_prompt = config.history - left.shape[1]
-        if num_prompt > 0:
-            prompt = torch.from_numpy(work.prompt.voice.fine[:, -num_prompt:].astype(np.int64))
-            left = torch.cat([prompt.to(self._device, non_blocking=True), left], dim=1)
-        chunk = _Chunk(work, first, end, left.shape[1])
-        buffer = torch.full((config.num_codebooks, config.context), config.pad_token, device=self._device)
-        buffer[:, : chunk.column] = left
-        buffer[: self._coarse.num_codebooks, chunk.columns] = self._coarse_codes(work, first, end)
-        return chunk, buffer
+    def _window(self, work: SentenceWork) -> FineWindow:
+        config, first, num_frames = self._config, work.fine.num_frames, work.num_coarse_frames
+        num_prompt_frames = min(config.history, work.voice.fine.shape[1])
+        if config.is_whole:
+            return whole_window(first, num_frames, num_prompt_frames, config)
+        return chunk_window(first, num_frames, num_prompt_frames, work.sentence_index, config)
 
-    def _border(self, work: SentenceWork) -> int:
-        """Where the chunk ends that is next."""
-        return chunk_end(work.fine.num_frames, work.prompt.sentence_index, self._config)
+    def _buffer(self, work: SentenceWork, window: FineWindow) -> Tensor:
+        """The window's codes [codebooks, context]: prompt, what was filled in before, coarse codes, pad."""
+        config = self._config
+        buffer = torch.full((config.num_codebooks, config.context), config.pad_token, device=self._device)
+        if (num_prompt_frames := -window.start) > 0:
+            prompt = torch.from_numpy(work.voice.fine[:, -num_prompt_frames:].astype(np.int64))
+            buffer[:, :num_prompt_frames] = prompt.to(self._device, non_blocking=True)
+        present = max(0, window.start)
+        buffer[:, present - window.start : window.end - window.start] = work.fine.codes[
+            :, present : window.end
+        ]
+        new = slice(window.first - window.start, window.end - window.start)
+        buffer[: self._coarse.num_codebooks, new] = self._coarse_codes(work, window.first, window.end)
+        return buffer
 
     def _coarse_codes(self, work: SentenceWork, first: int, end: int) -> Tensor:
         """The coarse codes of frames [first, end): [coarse codebooks, frames]."""
@@ -136,17 +125,14 @@ class FineStage:
         codes = upload(tokens, self._device).reshape(-1, coarse.num_codebooks).T - coarse.codebook_offset
         return codes - coarse.codebook_size * torch.arange(coarse.num_codebooks, device=self._device)[:, None]
 
-    def _fields(self, chunk: _Chunk) -> list[int]:
-        """What `_fill` reads behind a row's codes: column, frame, temperature, and each codebook's noise key."""
-        prompt = chunk.work.prompt
-        keys = [
-            noise_key(prompt.params.seed, prompt.sentence_index, self.name, codebook)
-            for codebook in self._made
-        ]
-        temperature = round((prompt.params.fine_temp or 0) * TEMPERATURE_STEPS)
-        return [chunk.column, chunk.first, temperature, *keys]
+    def _fields(self, work: SentenceWork, window: FineWindow) -> list[int]:
+        """What `fill` reads behind a row's codes: column, frame, temperature, and each codebook's noise key."""
+        params = work.params
+        keys = [noise_key(params.seed, work.sentence_index, self.name, codebook) for codebook in self._made]
+        temperature = round((params.fine_temp or 0) * TEMPERATURE_STEPS)
+        return [window.first - window.start, window.first, temperature, *keys]
 
-    def _fill(self, rows: Tensor, *, length: int, is_filtered: bool) -> Tensor:
+    def fill(self, rows: Tensor, *, length: int, is_filtered: bool) -> Tensor:
         """Fill in the made codebooks of each row's last `length` columns; one more result says whether all went well.
 
         The reference predicts the pad's columns too, and the next codebook is made with them in sight.

@@ -1,7 +1,9 @@
-"""How much memory the stages of a model will hold, known before any of it is taken."""
+"""How much memory the stages of a model will hold, computed before any of it is allocated."""
 
 from __future__ import annotations
 
+import resource
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -11,21 +13,22 @@ from streamer.models.files.checkpoint import LoadedModel
 from streamer.models.gpt import CausalGpt
 
 MAX_SLOTS = 128
-"""More are of no use to one GPU: its steps would take too long."""
+"""The most slots that are chosen for a GPU: with more of them its steps would take too long."""
 CPU_SLOTS = 16
-"""Their memory is only taken where they are used."""
+"""The slots that are chosen for a CPU, which allocates their memory only when they are used."""
 SPARE = 0.15
-"""Part of a GPU's memory kept free: for what a step needs while it runs, and for recorded steps."""
+"""The part of a GPU's memory that is kept free for running steps and for recorded ones."""
 INTEGER_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Bytes of the weights, and of everything that exists once per slot."""
+    """The bytes of the weights, and of everything that exists once per slot; `is_on_gpu` says where they are."""
 
     weights_bytes: int
     slot_bytes: int
     num_slots: int
+    is_on_gpu: bool = False
 
     def __str__(self) -> str:
         slots_bytes = self.num_slots * self.slot_bytes
@@ -34,42 +37,54 @@ class MemoryPlan:
             f"{_readable(self.slot_bytes)}: {_readable(self.weights_bytes + slots_bytes)}"
         )
 
+    def process_needs(self) -> str:
+        """The memory of the whole process with all slots in use, from the most that it has held so far.
+
+        That includes the interpreter and the libraries. Called after the warm-up, which has used few of the slots.
+        """
+        slots_bytes = 0 if self.is_on_gpu else self.num_slots * self.slot_bytes
+        return f"{_readable(max_resident_bytes() + slots_bytes)} of main memory"
+
 
 def plan_memory(
     model: LoadedModel, num_slots: int | None, *, free_bytes: int | None, total_bytes: int = 0
 ) -> MemoryPlan:
-    """The plan for so many slots, or for as many as fit (None).
+    """Plan for `num_slots`, or for as many as fit (None).
 
-    `free_bytes` of `total_bytes`: what the GPU has beside the weights; None for a CPU. Raises `ConfigError` where
-    the slots asked for do not fit.
+    `free_bytes` of `total_bytes` is what the GPU has beside the weights; None for a CPU. Raises `ConfigError` if the
+    slots do not fit.
     """
     networks = (model.semantic, model.coarse, model.fine, model.codec)
     weights_bytes = sum(weight.nbytes for network in networks for weight in network.parameters())
     slot_bytes = _slot_bytes(model)
     if free_bytes is None:
         return MemoryPlan(weights_bytes, slot_bytes, CPU_SLOTS if num_slots is None else num_slots)
-    # One slot more is needed to pad recorded steps with.
+    # One more slot is needed to pad recorded steps with.
     num_fitting = int((free_bytes - SPARE * total_bytes) // slot_bytes) - 1
     if num_fitting < 1 or (num_slots or 1) > num_fitting:
         remedy = (
-            f"lower num_slots to {num_fitting} or less"
-            if num_fitting > 0
-            else "take a smaller model or dtype"
+            f"lower num_slots to {num_fitting} or less" if num_fitting > 0 else "use a smaller model or dtype"
         )
         raise ConfigError(
             f"{num_slots or 1} slots of {_readable(slot_bytes)} do not fit into the {_readable(free_bytes)} that are "
             f"free on the GPU beside the weights, {SPARE:.0%} of its memory left spare: {remedy}",
             param="num_slots",
         )
-    return MemoryPlan(weights_bytes, slot_bytes, num_slots or min(MAX_SLOTS, num_fitting))
+    return MemoryPlan(weights_bytes, slot_bytes, num_slots or min(MAX_SLOTS, num_fitting), is_on_gpu=True)
 
 
 def free_memory(device: torch.device) -> tuple[int | None, int]:
-    """Free and total bytes of a GPU; None for a CPU, which is not planned."""
+    """Return the free and the total bytes of a GPU; None and 0 for a CPU, whose memory is not planned."""
     if device.type != "cuda":
         return None, 0
     free_bytes, total_bytes = torch.cuda.mem_get_info(device)
     return free_bytes, total_bytes
+
+
+def max_resident_bytes() -> int:
+    """Return the most main memory that this process has held so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def _slot_bytes(model: LoadedModel) -> int:

@@ -1,7 +1,8 @@
-"""One sentence's way through the stages: what is asked, and what each stage has made of it so far."""
+"""A sentence on its way through the stages: what is to be spoken, and what each stage has made of it so far."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,24 +17,12 @@ from streamer.stages.coarse_windows import DROPPED_HISTORY, CoarseWindows
 from streamer.voices.voice import Voice
 
 
-@dataclass(frozen=True, slots=True)
-class SentencePrompt:
-    """What is to be spoken. `text_tokens` are the tokenizer's, without the model's offset."""
-
-    text_tokens: tuple[int, ...]
-    voice: Voice
-    params: SamplingParams
-    sentence_index: int
-    max_semantic_tokens: int
-    """The cap: a sentence that has not ended by then is cut."""
-
-
 @dataclass(slots=True)
 class TokenTrack:
     """The tokens of an autoregressive stage.
 
-    `num_issued`: steps launched, of which the last ones' tokens may not have been read back yet.
-    `num_cached`: positions of the cache filled in the present window.
+    `num_issued` counts the launched steps; the tokens of the last ones may not have been read back yet. `num_cached`
+    counts the positions of the cache that the present window fills.
     """
 
     tokens: list[int] = field(default_factory=list)
@@ -44,7 +33,7 @@ class TokenTrack:
 
 @dataclass(slots=True)
 class CodeTrack:
-    """The codes of the fine stage, [codebooks, max_frames] on its device; `num_frames` are made or launched."""
+    """The codes of the fine stage, [codebooks, max_frames] on its device; `num_frames` of them are launched or made."""
 
     codes: Tensor
     num_frames: int = 0
@@ -52,7 +41,7 @@ class CodeTrack:
 
 @dataclass(slots=True)
 class AudioTrack:
-    """What the codec made: frames whose decoding was launched, those done, and samples nobody has taken yet."""
+    """The output of the codec: frames whose decoding was launched, frames decoded, and samples not taken yet."""
 
     num_frames: int = 0
     num_done: int = 0
@@ -60,26 +49,43 @@ class AudioTrack:
 
 
 class SentenceWork:
-    """A sentence in progress: implements the engine's `Work`. Built by `SentenceWork(prompt, config)`."""
+    """A sentence in progress: the engine's `Work`.
 
-    def __init__(self, prompt: SentencePrompt, config: ModelConfig) -> None:
-        self.prompt = prompt
+    `text_tokens` are the tokenizer's, without the model's offset. `sentence_index` counts within the utterance. A
+    sentence that has not ended by `max_semantic_tokens` is cut there.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        text_tokens: Sequence[int],
+        voice: Voice,
+        params: SamplingParams,
+        *,
+        sentence_index: int = 0,
+        max_semantic_tokens: int,
+    ) -> None:
+        self.text_tokens = text_tokens
+        self.voice = voice
+        self.params = params
+        self.sentence_index = sentence_index
+        self.max_semantic_tokens = max_semantic_tokens
         self.slot = -1
         self.failure: StreamerError | None = None
         self.is_truncated = False
-        self.windows = CoarseWindows.from_config(config, prompt.params)
-        self.semantic_history, self.coarse_history = coarse_histories(prompt.voice, config, self.windows)
+        self.windows = CoarseWindows.from_config(config, params)
+        self.semantic_history, self.coarse_history = coarse_histories(voice, config, self.windows)
 
         self.semantic = TokenTrack()
         self.coarse = TokenTrack()
-        max_frames = self.windows.num_steps(prompt.max_semantic_tokens) // config.coarse.num_codebooks
+        max_frames = self.windows.num_steps(max_semantic_tokens) // config.coarse.num_codebooks
         self.fine = CodeTrack(torch.full((config.fine.num_codebooks, max_frames), config.fine.pad_token))
         self.audio = AudioTrack()
         self._num_codebooks = config.coarse.num_codebooks
 
     @property
     def num_coarse_steps(self) -> int:
-        """Coarse tokens that may be made now: final once the semantic stage has finished."""
+        """The coarse tokens that may be made now; the number is final once the semantic stage has finished."""
         return self.windows.num_steps(len(self.semantic.tokens))
 
     @property
@@ -88,7 +94,7 @@ class SentenceWork:
 
     @property
     def num_coarse_frames(self) -> int:
-        """Frames of which all coarse codes exist."""
+        """The frames whose coarse codes all exist."""
         return len(self.coarse.tokens) // self._num_codebooks
 
     @property
@@ -100,12 +106,12 @@ class SentenceWork:
         return self.is_fine_finished and self.audio.num_done == self.fine.num_frames
 
     def take_audio(self) -> Samples:
-        """The samples decoded since the last call: float32 [num_samples]."""
+        """Return the samples decoded since the last call, float32 [num_samples]."""
         waiting, self.audio.waiting = self.audio.waiting, []
         return np.concatenate(waiting) if waiting else np.zeros(0, np.float32)
 
     def as_voice(self) -> Voice | None:
-        """The finished sentence as a voice (Bark's `output_full`, "save as prompt"); None where it has no sound."""
+        """Return the finished sentence as a voice (Bark's `output_full`); None if it has no audio."""
         if not self.fine.num_frames:
             return None
         fine = self.fine.codes[:, : self.fine.num_frames].cpu().numpy()
@@ -116,7 +122,7 @@ class SentenceWork:
 def coarse_histories(
     voice: Voice, config: ModelConfig, windows: CoarseWindows
 ) -> tuple[list[int], list[int]]:
-    """The semantic and the (flat, offset) coarse tokens that the coarse stage sees before the sentence."""
+    """Return the history that the coarse stage sees: semantic tokens, and coarse tokens (flat, with offsets)."""
     coarse = config.coarse
     offsets = coarse.codebook_offset + coarse.codebook_size * np.arange(coarse.num_codebooks)
     flat = (voice.coarse.astype(np.int64) + offsets[:, None]).T.reshape(-1)  # [frames * codebooks]

@@ -1,39 +1,46 @@
-"""Steps of a causal model for the semantic and the coarse stage: one token a row, drawn and kept on the device.
+"""What the semantic and the coarse stage share: steps of a causal model, each of which draws one token per row.
 
-The token that a step draws is the next step's input without ever leaving the device; the host reads it, and
-whether it was an end, when it arrives there.
+The token that a step draws is the next step's input without leaving the device. The host learns it, and whether it
+was an end, when it arrives there.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from streamer.engine.device.cuda_graphs import GraphedStep, Recorder, StepShape, row_counts
+from streamer.engine.device.noise import noise_key
 from streamer.engine.device.sampler import NO_TOP_K, NO_TOP_P, Sampling, sample
-from streamer.engine.device.transfer import upload
+from streamer.engine.device.transfer import PendingResult, Readback, upload
+from streamer.engine.stage import Pending
+from streamer.errors import ModelNumericError
 from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import KvCache
 from streamer.sampling import SamplingParams
+from streamer.stages.sentence import SentenceWork, TokenTrack
 
 if TYPE_CHECKING:
     from streamer.engine.device.numba_sampler import StepDraw
 
 NEVER_LIKELY = 2.0
-"""No probability is as large."""
+"""The `min_eos_p` of a row without one: larger than any probability."""
 LENGTH_STEP = 128
-"""Recorded steps attend over a multiple of so many positions."""
+"""Recorded steps attend over a multiple of this number of positions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Among which outputs a token is drawn: `count` from `first` on, and `count` further at each next step.
+    """The outputs among which a token is drawn.
 
-    After `num_turns` steps it is the first ones' turn again. `end`: the token that ends a sentence, if any.
+    They are `count` outputs that begin at `first` and move on by `count` at each step, until they return to `first`
+    after `num_turns` steps. `end` is the token that ends a sentence, or -1.
     """
 
     first: int
@@ -43,12 +50,12 @@ class Choice:
 
 
 class TokenSteps:
-    """The steps of `model`, whose state is `cache` and a row of each tensor here per slot.
+    """The steps of `model`, whose state per slot is a row of `cache` and of each tensor here.
 
-    What a step returns, [rows, 3], is each row's token, whether it is the end or the end was likely enough, and
-    whether the row's outputs were finite.
+    A step returns int64 [rows, 3]: each row's token, whether the sentence ends there (its end was drawn, or was likely
+    enough), and whether the row's outputs were finite.
 
-    With a `record`er, decode steps can be recorded; then the cache's last slot must belong to nobody.
+    If `record` is given, decode steps can be recorded; the cache's last slot must then be unused.
     """
 
     def __init__(
@@ -68,22 +75,22 @@ class TokenSteps:
         self._turns = torch.arange(choice.count, device=self.device)
         self._draw_on_host: StepDraw | None = None
         if self.device.type == "cpu":
-            # Here, because who has a GPU need not load a compiler.
+            # Imported here, because a process with a GPU need not load a compiler.
             from streamer.engine.device.numba_sampler import StepDraw
 
             state = (self._last_tokens, self._keys, self._temperatures, self._min_end)
             self._draw_on_host = StepDraw(*state, **asdict(choice))
-        self._spoiled: set[int] = set()
+        self._poisoned: set[int] = set()
         self._graphed: GraphedStep | None = None
         if record is not None:
             padding = upload([cache.num_slots - 1, 0, 0], self.device)
             self._graphed = GraphedStep(self._decode, padding, record)
 
     def begin(self, slot: int, key: int, temperature: float, params: SamplingParams) -> None:
-        """A new sentence in `slot`, whose noise has `key`."""
-        if slot in self._spoiled:
+        """Set the parameters of a new sentence in `slot`; `key` is that of its noise."""
+        if slot in self._poisoned:
             self._cache.clear(upload([slot], self.device))
-            self._spoiled.remove(slot)
+            self._poisoned.remove(slot)
         self._keys[slot] = key
         self._temperatures[slot] = temperature
         self._top_k[slot] = NO_TOP_K if params.top_k is None else params.top_k
@@ -95,16 +102,16 @@ class TokenSteps:
     ) -> Tensor:
         """Fill the slots with `embeddings` [rows, length, width] and draw each row's next token.
 
-        `places`: slot and step (counted within the sentence) of each row.
+        `places` are the slot and the step (counted within the sentence) of each row.
         """
         slots, steps = upload(places, self.device).unbind(1)
         logits = self._model.prefill(embeddings, self._cache, slots)
         return self._draw(logits, slots, steps, is_filtered=any(map(_is_filtered, params)))
 
     def decode(self, places: Sequence[tuple[int, int, int]], params: Sequence[SamplingParams]) -> Tensor:
-        """Feed each row the token drawn last and draw its next; to be read before the next call.
+        """Feed each row the token drawn last and draw its next one; the next call overwrites the result.
 
-        `places`: slot, cache position and step of each row; slots in rising order are read in place.
+        `places` are the slot, the cache position and the step of each row; slots in rising order are read in place.
         """
         step = self._graphed or self._decode
         rows = upload(places, self.device)
@@ -112,22 +119,22 @@ class TokenSteps:
         return step(rows, length=length, is_filtered=any(map(_is_filtered, params)))
 
     def num_shapes(self, max_rows: int, min_length: int) -> int:
-        """How many steps `record` would record."""
+        """The number of steps that `record` would record."""
         return len(self._shapes(max_rows, min_length)) if self._graphed else 0
 
     def record(self, max_rows: int, min_length: int, on_recorded: Callable[[], None]) -> None:
-        """Record the steps of up to `max_rows` rows that attend over `min_length` positions or more."""
+        """Record the decode steps of up to `max_rows` rows that attend over at least `min_length` positions."""
         if self._graphed is not None:
             self._graphed.record(self._shapes(max_rows, min_length), on_recorded)
 
     def mark_poisoned(self, slot: int) -> None:
-        """The slot's state may hold what is not a number, which not even a mask hides: clear it before reuse."""
-        self._spoiled.add(slot)
+        """Have the slot cleared before its reuse: its state may contain NaN, which not even a mask hides."""
+        self._poisoned.add(slot)
 
     def _shapes(self, max_rows: int, min_length: int) -> list[StepShape]:
         block = self._cache.block_size
         lengths = [*range(-(-min_length // LENGTH_STEP) * LENGTH_STEP, block, LENGTH_STEP), block]
-        # Filters are rare, so one length has to do for them.
+        # Filters are rare, so one length serves them.
         return [
             *(StepShape(count, length) for count in row_counts(max_rows) for length in lengths),
             *(StepShape(count, block, is_filtered=True) for count in row_counts(max_rows)),
@@ -157,6 +164,85 @@ class TokenSteps:
         if choice.end >= 0:
             is_end = (draw.tokens == choice.end) | (draw.end_probabilities >= self._min_end[slots])
         return torch.stack([tokens, is_end.long(), draw.is_finite.long()], dim=1)
+
+
+class TokenStage(ABC):
+    """A stage that makes one token per step with a causal model, and its state per slot.
+
+    A subclass says when a work is ready, what its prefill reads, and what a token means.
+    """
+
+    name: str
+
+    def __init__(
+        self,
+        model: CausalGpt,
+        cache: KvCache,
+        choice: Choice,
+        *,
+        min_length: int,
+        max_rows: int,
+        record: Recorder | None,
+    ) -> None:
+        self.max_rows = max_rows
+        self._model = model
+        self._steps = TokenSteps(model, cache, choice, record=record)
+        self._min_length = min_length
+
+    @torch.inference_mode()
+    def begin(self, work: SentenceWork) -> None:
+        """Set the parameters of a new sentence."""
+        key = noise_key(work.params.seed, work.sentence_index, self.name)
+        self._steps.begin(work.slot, key, self._temperature(work.params), work.params)
+
+    def num_recordings(self) -> int:
+        """The number of steps that `record` would record."""
+        return self._steps.num_shapes(self.max_rows, self._min_length)
+
+    def record(self, on_recorded: Callable[[], None]) -> None:
+        """Record the decode steps, if a recorder was given; `on_recorded` is called after each."""
+        self._steps.record(self.max_rows, self._min_length, on_recorded)
+
+    @abstractmethod
+    def _temperature(self, params: SamplingParams) -> float: ...
+
+    @abstractmethod
+    def _track(self, work: SentenceWork) -> TokenTrack:
+        """The stage's own tokens of the work."""
+
+    @abstractmethod
+    def _accept(self, work: SentenceWork, token: int, is_end: bool) -> None:
+        """Take the token of a finished step."""
+
+    def _prefill_rows(self, works: Sequence[SentenceWork], embeddings: Tensor) -> Tensor:
+        """Prefill `embeddings` [rows, length, width]; returns the rows drawn."""
+        places = [(work.slot, self._track(work).num_issued) for work in works]
+        return self._steps.prefill(embeddings, places, [work.params for work in works])
+
+    def _decode_rows(self, works: Sequence[SentenceWork], positions: Sequence[int]) -> Tensor:
+        """Decode at each work's position of the cache; returns the rows drawn."""
+        places = [
+            (work.slot, position, self._track(work).num_issued)
+            for work, position in zip(works, positions, strict=True)
+        ]
+        return self._steps.decode(places, [work.params for work in works])
+
+    def _pending(self, works: list[SentenceWork], drawn: list[Tensor]) -> Pending:
+        """Count the launched steps of the works; `drawn` are their rows, in the same order."""
+        for work in works:
+            self._track(work).num_issued += 1
+        return PendingResult(Readback(torch.cat(drawn)), partial(self._commit, works))
+
+    def _commit(self, works: list[SentenceWork], rows: Tensor) -> None:
+        for work, (token, is_end, is_finite) in zip(works, rows.tolist(), strict=True):
+            if not is_finite:
+                self._steps.mark_poisoned(work.slot)
+            if self._track(work).is_finished or work.failure is not None:
+                continue  # this step was launched before the end was known
+            if is_finite:
+                self._accept(work, token, bool(is_end))
+            else:
+                work.failure = ModelNumericError(f"the {self.name} model's output is not finite")
 
 
 def _is_filtered(params: SamplingParams) -> bool:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from streamer.config import EngineConfig
 from streamer.engine.engine import Engine
 from streamer.engine.request import Request
 from streamer.errors import CheckpointError, StoreError, StreamerError
 from streamer.models.files.checkpoint import LoadedModel, load_model
 from streamer.sampling import SamplingParams
 from streamer.stages.chain import build_stages
-from streamer.stages.sentence import SentencePrompt, SentenceWork
+from streamer.stages.sentence import SentenceWork
 from streamer.store.hub import sha256
 from streamer.store.models import read_manifest
 from streamer.synthesis import PcmChunk
@@ -60,20 +62,22 @@ def published_tokens(golden: dict[str, Any], model: LoadedModel, voices: VoiceLi
     fine = replace(config.fine, chunk_frames=(config.fine.context - config.fine.history,))
     model = replace(model, config=replace(config, fine=fine))
     text = tuple(load_model_tokenizer(config, model.directory).encode(golden["text"]))
-    prompt = SentencePrompt(text, voices.get(golden["voice"]), GREEDY, 0, config.semantic.max_tokens)
-    work = SentenceWork(prompt, model.config)
+    max_tokens = config.semantic.max_tokens
+    work = SentenceWork(
+        model.config, text, voices.get(golden["voice"]), GREEDY, max_semantic_tokens=max_tokens
+    )
     engine = Engine(
         build_stages(model, num_slots=1),
+        EngineConfig(generate_ahead_s=math.inf),
         num_slots=1,
         sample_rate_hz=config.codec.sample_rate_hz,
-        generate_ahead_s=1e9,
     )
-    outlet = _Outlet()
-    engine.submit(Request("golden", work, outlet))
+    outputs: list[PcmChunk | StreamerError] = []
+    engine.submit(Request("golden", work, outputs.append))
     while engine.step():
         pass
-    if outlet.error is not None:
-        yield Check("published tokens", False, outlet.error.message)
+    if isinstance(error := outputs[-1], StreamerError):
+        yield Check("published tokens", False, error.message)
         return
     yield _compared("semantic", work.semantic.tokens, golden["semantic"])
     yield _compared("coarse", work.coarse.tokens, golden["coarse"])
@@ -118,16 +122,6 @@ def _compared(stage: str, made: list[int], published: list[int]) -> Check:
     return Check(
         "published tokens", num_same == len(published), f"{num_same} of {len(published)} {stage} tokens"
     )
-
-
-class _Outlet:
-    error: StreamerError | None = None
-
-    def deliver(self, chunk: PcmChunk) -> None:
-        pass
-
-    def fail(self, error: StreamerError) -> None:
-        self.error = error
 
 
 def check_all(checks: Iterator[Check]) -> None:

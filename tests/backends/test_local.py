@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from streamer.backends import local
+from streamer.config import EngineConfig
 from streamer.errors import (
     CheckpointError,
     ConfigError,
@@ -21,8 +22,10 @@ from streamer.errors import (
 from streamer.models.files.checkpoint import save_model
 from streamer.sampling import SamplingParams
 from streamer.synthesis import SentenceRequest
-from tests.backends.tiny_speaker import MAX_TOKENS, LettersTokenizer, save_voices, tiny_synthesizer
+from tests.backends.tiny_speaker import MAX_TOKENS, Fault, LettersTokenizer, save_voices, tiny_synthesizer
 from tests.fakes.tiny_bark import tiny_model
+
+CONFIG = EngineConfig(device="cpu", dtype="float32", num_slots=2, num_threads=1, max_load=None)
 
 
 @pytest.fixture
@@ -47,6 +50,11 @@ def request(text="abc def", *, voice="one", seed=3, request_id="a"):
 
 async def speak(synthesizer, sentence):
     return [chunk async for chunk in synthesizer.synthesize(sentence)]
+
+
+def num_open(synthesizer):
+    stats = synthesizer.health().engine
+    return stats.num_running + stats.num_waiting
 
 
 async def until(condition):
@@ -80,9 +88,7 @@ async def test_a_saved_model_speaks_as_the_one_in_memory(tmp_path, monkeypatch):
     save_voices(tmp_path / "speaker_embeddings" / "v3")
     save_voices(tmp_path / "mine")
     monkeypatch.setattr("streamer.text.tokens.tokenizer.load_tokenizer", lambda *_: LettersTokenizer())
-    loaded = local.LocalSynthesizer.load(
-        tmp_path, num_slots=2, num_threads=1, voices_directory=tmp_path / "mine"
-    )
+    loaded = local.LocalSynthesizer.load(tmp_path, replace(CONFIG, voices_directory=tmp_path / "mine"))
     assert sorted(loaded.info.voices) == ["one", "two", "v2/one", "v2/two", "v3/one", "v3/two"]
     other = tiny_synthesizer(tmp_path / "memory")
     sound = []
@@ -99,11 +105,11 @@ def test_what_does_not_belong_to_the_model_is_refused_at_the_start(tmp_path, mon
     tokenizer = LettersTokenizer()
     monkeypatch.setattr("streamer.text.tokens.tokenizer.load_tokenizer", lambda *_: tokenizer)
     with pytest.raises(ConfigError, match="elsewhere"):
-        local.LocalSynthesizer.load(tmp_path, voices_directory=tmp_path / "elsewhere")
-    local.LocalSynthesizer.load(tmp_path, num_threads=1)
+        local.LocalSynthesizer.load(tmp_path, replace(CONFIG, voices_directory=tmp_path / "elsewhere"))
+    local.LocalSynthesizer.load(tmp_path, CONFIG)
     tokenizer.num_ids = 61
     with pytest.raises(CheckpointError, match="takes 60"):
-        local.LocalSynthesizer.load(tmp_path, num_threads=1)
+        local.LocalSynthesizer.load(tmp_path, CONFIG)
 
 
 async def test_a_sentence_comes_in_chunks_and_ends_once(started):
@@ -135,7 +141,7 @@ async def test_closing_the_iterator_frees_the_slot(started):
             async for _ in chunks:
                 break
         assert (await speak(synthesizer, request()))[-1].is_last
-        await until(lambda: synthesizer._engine.num_open == 0)
+        await until(lambda: num_open(synthesizer) == 0)
 
 
 async def test_a_reader_who_rests_holds_up_nobody(started):
@@ -157,7 +163,7 @@ async def test_an_unknown_voice_and_a_long_text_are_refused(started):
             await speak(synthesizer, request(voice="../one"))
         with pytest.raises(TextTooLongError):
             await speak(synthesizer, request("a" * (MAX_TOKENS + 1)))
-        await until(lambda: synthesizer._engine.num_open == 0)
+        await until(lambda: num_open(synthesizer) == 0)
 
 
 async def test_more_than_may_wait_is_refused(started):
@@ -178,12 +184,13 @@ async def test_more_than_may_wait_is_refused(started):
 
 async def test_a_dead_engine_shows(started):
     """An exception in a step: the open sentences fail, health says so, later sentences are refused."""
-    async with started() as synthesizer:
+    fault = Fault()
+    async with started(fault=fault) as synthesizer:
 
-        def explode(_):
+        def explode():
             raise RuntimeError("device-side assert")
 
-        synthesizer._engine._stages[1].step = explode
+        fault.strike = explode
         results = await asyncio.gather(
             *(speak(synthesizer, request(seed=seed)) for seed in range(5)), return_exceptions=True
         )
@@ -197,9 +204,9 @@ async def test_a_dead_engine_shows(started):
 
 async def test_a_hanging_engine_shows(started):
     """A step that never returns: the same, by the watchdog."""
-    gate = threading.Event()
-    async with started(hang_limit_s=0.2) as synthesizer:
-        synthesizer._engine._stages[1].step = lambda _: gate.wait(20)
+    gate, fault = threading.Event(), Fault()
+    async with started(hang_limit_s=0.2, fault=fault) as synthesizer:
+        fault.strike = lambda: gate.wait(20)
         with pytest.raises(EngineError, match="hangs"):
             await speak(synthesizer, request())
         assert not synthesizer.health().alive

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from streamer.backends.local import LocalSynthesizer
+from streamer.config import EngineConfig
 from streamer.voices.library import VoiceLibrary
 from tests.fakes.tiny_bark import TINY, tiny_model, tiny_voice
 
@@ -14,7 +16,7 @@ MAX_TOKENS = TINY.semantic.text_context
 
 
 class LettersTokenizer:
-    """One token per character."""
+    """Makes one token of each character."""
 
     num_ids = 50
 
@@ -25,11 +27,27 @@ class LettersTokenizer:
         return []
 
 
-def tiny_synthesizer(directory: Path, **options) -> LocalSynthesizer:
-    """A back end with two voices, saved to and read from `directory`."""
+class Fault:
+    """What a test lets happen in every step of the coarse model; nothing until `strike` is set."""
+
+    def __init__(self) -> None:
+        self.strike: Callable[[], object] = lambda: None
+
+
+def tiny_synthesizer(directory: Path, *, fault: Fault | None = None, **options) -> LocalSynthesizer:
+    """A back end with two voices, saved to and read from `directory`; `options` are those of `EngineConfig`."""
     save_voices(directory)
-    voices = VoiceLibrary([directory], TINY)
-    return LocalSynthesizer(tiny_model(), LettersTokenizer(), voices, **{"num_slots": 3, **options})
+    model = tiny_model()
+    if fault is not None:
+        prefill = model.coarse.prefill
+
+        def faulty(*arguments):
+            fault.strike()
+            return prefill(*arguments)
+
+        model.coarse.prefill = faulty
+    config = EngineConfig(**{"num_slots": 3, "max_load": None, **options})
+    return LocalSynthesizer(model, LettersTokenizer(), VoiceLibrary([directory], TINY), config)
 
 
 def save_voices(directory: Path) -> None:

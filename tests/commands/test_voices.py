@@ -15,9 +15,10 @@ from streamer.config import EngineConfig
 from streamer.models.config import ModelConfig
 from streamer.synthesis import Synthesizer
 from streamer.voices.voice import Voice
+from tests.fakes.bark_wheel import save_bark_wheel
 from tests.fakes.speaking_model import CONFIG, save_speaking_model
 from tests.fakes.tiny_bark import tiny_voice
-from tests.fakes.voice_files import BROKEN, npz, voice_arrays
+from tests.fakes.voice_files import BROKEN, assert_is, npz, voice_arrays
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -140,6 +141,37 @@ def test_a_mistake_in_the_command_is_told(
     if name != "none.npz":
         save_voice(tmp_path / name)
     assert_one_line(run("add", tmp_path / name, "--model", model, *options), expected)
+    assert not data.exists()
+
+
+def test_a_packages_voices_are_added_by_their_names(run: Run, data: Path, tmp_path: Path) -> None:
+    """All of them, or a language's; origin and licence are told, and what is there stays unless forced."""
+    names = ("announcer", "v2/de_speaker_3", "en_speaker_1")
+    wheel = save_bark_wheel(tmp_path, {name: npz(voice_arrays(seed=len(name))) for name in names})
+    german = run("add", "--package", wheel, "--language", "de")
+    assert german[:2] == (
+        0,
+        f"bark 0.1.5, {wheel.name}, licence: MIT License\n1 installed in {data}, 0 were there\n",
+    )
+    assert files(data) == ["v2/de_speaker_3.npz"]
+    (data / "v2" / "de_speaker_3.npz").write_bytes(npz(voice_arrays()))
+    assert run("add", "--package", wheel)[1].endswith(f"2 installed in {data}, 1 were there\n")
+    assert files(data) == ["announcer.npz", "en_speaker_1.npz", "v2/de_speaker_3.npz"]
+    assert_is(data / "v2" / "de_speaker_3.npz", voice_arrays())
+    assert run("add", "--package", wheel, "--force")[1].endswith(f"3 installed in {data}, 0 were there\n")
+    assert_is(data / "v2" / "de_speaker_3.npz", voice_arrays(seed=len("v2/de_speaker_3")))
+
+
+def test_a_package_with_a_broken_voice_installs_nothing(run: Run, data: Path, tmp_path: Path) -> None:
+    """It is named, and so are flags that do not go together."""
+    voices = {"announcer": npz(voice_arrays()), "v2/en_speaker_6": BROKEN["a wrong ratio"]}
+    wheel = save_bark_wheel(tmp_path, voices)
+    assert_one_line(run("add", "--package", wheel), "v2/en_speaker_6", "for each semantic token")
+    assert_one_line(run("add", "--package", wheel, "--language", "xx"), "no voices of 'xx'")
+    assert_one_line(run("add", "--package", wheel, "--name", "anna"), "--name is for a single file")
+    assert_one_line(run("add", wheel, "--package", wheel), "a .npz file, or --package bark")
+    assert_one_line(run("add"), "a .npz file, or --package bark")
+    assert_one_line(run("add", tmp_path / "a.npz", "--language", "de"), "--package")
     assert not data.exists()
 
 

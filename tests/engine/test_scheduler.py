@@ -2,19 +2,19 @@
 
 import random
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from streamer.engine.engine import Engine
-from streamer.engine.scheduler import LATE_SHARE, SPARE_SHARE, Scheduler
-from tests.engine.toy_stages import MakeStage, PlanStage, RecordingOutlet, toy_request
+from streamer.engine.scheduler import LATE_SHARE, LEAD_SHARE, Scheduler
+from tests.engine.toy_stages import MakeStage, PlanStage, RecordingOutlet, toy_engine, toy_request
 
 
 def speaking(name, *, first_audio_s=0.0, delivered_s=1.0, consumed_s=None):
     """A request under way that is ready for both stages."""
     request = opened(toy_request(name, 9))
-    request.listener.deliver(0, delivered_s, first_audio_s)
-    request.listener.take(0, delivered_s if consumed_s is None else consumed_s, first_audio_s)
+    request.playback.deliver(0, delivered_s, first_audio_s)
+    request.playback.consume(0, delivered_s if consumed_s is None else consumed_s, first_audio_s)
     request.work.num_planned = 4
     return request
 
@@ -27,36 +27,36 @@ def asking(name, submitted_s=0.0):
 
 
 def opened(request):
-    request.listener.open(request.sentence_index)
+    request.playback.open(request.sentence_index)
     return request
 
 
 def next_of(request, name):
     """The sentence after the request's."""
     following = toy_request(name)
-    following.listener, following.sentence_index = request.listener, request.sentence_index + 1
+    following.playback, following.sentence_index = request.playback, request.sentence_index + 1
     return opened(following)
 
 
 def scheduler_of(*requests, stages=None, decode_row_s=0.0, prefill_row_s=0.0, fixed_s=0.0):
     """A scheduler of these requests that has learnt what rows cost; by default nothing."""
     scheduler = Scheduler(stages or [PlanStage(), MakeStage()], generate_ahead_s=8.0)
-    for costs in scheduler.costs.values():
-        costs.decode_row_s, costs.prefill_row_s, costs.fixed_s = decode_row_s, prefill_row_s, fixed_s
+    costs = SimpleNamespace(decode_row_s=decode_row_s, prefill_row_s=prefill_row_s, fixed_s=fixed_s)
+    scheduler.costs = dict.fromkeys(scheduler.costs, costs)
     for request in requests:
         scheduler.add(request)
     return scheduler
 
 
-def names(tick):
-    return [request.request_id for request in tick.requests]
+def names(batch):
+    return [request.request_id for request in batch.requests]
 
 
 def test_who_has_heard_nothing_decides_the_stage():
     """A new request's first stage steps before an older one's last, and the older joins where it is ready."""
-    tick = scheduler_of(speaking("old", delivered_s=1.0), asking("new")).schedule(0.5)
-    assert tick.stage.name == "plan"
-    assert names(tick) == ["new", "old"]
+    batch = scheduler_of(speaking("old", delivered_s=1.0), asking("new")).schedule(0.5)
+    assert batch.stage.name == "plan"
+    assert names(batch) == ["new", "old"]
 
 
 def test_new_requests_are_served_in_the_order_they_came():
@@ -67,24 +67,24 @@ def test_new_requests_are_served_in_the_order_they_came():
 def test_who_has_been_silent_for_longer_comes_before_newcomers():
     """A listener in a gap is served before one who asked after it began, and after one who asked before."""
     stuttering = speaking("stuttering", delivered_s=1.0)
-    tick = scheduler_of(stuttering, asking("after", 1.1), asking("before", 0.9)).schedule(1.2)
-    assert names(tick) == ["before", "stuttering", "after"]
+    batch = scheduler_of(stuttering, asking("after", 1.1), asking("before", 0.9)).schedule(1.2)
+    assert names(batch) == ["before", "stuttering", "after"]
 
 
 def test_the_least_lead_comes_first():
     """Of two listeners the one who falls silent sooner leads the batch."""
     ahead, behind = speaking("ahead", delivered_s=5.0), speaking("behind", first_audio_s=3.0)
-    tick = scheduler_of(ahead, behind).schedule(3.0)
-    assert tick.stage.name == "make"
-    assert names(tick) == ["behind", "ahead"]
+    batch = scheduler_of(ahead, behind).schedule(3.0)
+    assert batch.stage.name == "make"
+    assert names(batch) == ["behind", "ahead"]
 
 
 def test_new_sound_moves_a_request_back():
     """After `refresh` the order is that of the sound delivered since."""
     one, other = speaking("one", delivered_s=1.0), speaking("other", delivered_s=2.0)
     scheduler = scheduler_of(one, other)
-    one.listener.deliver(0, 2.0, 0.5)
-    scheduler.refresh(one.listener)
+    one.playback.deliver(0, 2.0, 0.5)
+    scheduler.refresh(one.playback)
     assert names(scheduler.schedule(0.5)) == ["other", "one"]
 
 
@@ -110,8 +110,8 @@ def test_who_is_too_far_ahead_is_parked_until_sound_is_taken():
     assert names(scheduler.schedule(0.0)) == ["moving"]
     scheduler.remove(moving)
     assert scheduler.schedule(0.0) is None
-    parked.listener.take(0, 1.0, 0.0)
-    scheduler.refresh(parked.listener)
+    parked.playback.consume(0, 1.0, 0.0)
+    scheduler.refresh(parked.playback)
     assert names(scheduler.schedule(0.0)) == ["parked"]
 
 
@@ -121,27 +121,27 @@ def test_a_batch_is_cut_to_the_stages_rows():
     assert names(scheduler_of(*requests).schedule(0.0)) == [str(index) for index in range(9, 1, -1)]
 
 
-def heavy_tick(now_s, **costs):
+def prefill_batch(now_s, **costs):
     """Four requests ready to plan: the last three's steps are heavy, the first falls silent at 1 s."""
     requests = [speaking(name, delivered_s=1.0 + place) for place, name in enumerate("abcd")]
     plan = PlanStage()
-    plan.heavy_works = [request.work for request in requests[1:]]
+    plan.prefilling = [request.work for request in requests[1:]]
     return scheduler_of(*requests, stages=[plan], **costs).schedule(now_s)
 
 
 def test_heavy_rows_join_only_as_far_as_they_can_be_spared():
     """Who falls silent within moments waits for no other's heavy row, and with time in hand for some."""
-    prefill_row_s = 0.4 * SPARE_SHARE
-    assert names(heavy_tick(0.0, prefill_row_s=prefill_row_s)) == ["a", "b", "c"]
-    assert names(heavy_tick(0.5, prefill_row_s=prefill_row_s)) == ["a", "b"]
-    assert names(heavy_tick(0.9, prefill_row_s=prefill_row_s)) == ["a"]
+    prefill_row_s = 0.4 * LEAD_SHARE
+    assert names(prefill_batch(0.0, prefill_row_s=prefill_row_s)) == ["a", "b", "c"]
+    assert names(prefill_batch(0.5, prefill_row_s=prefill_row_s)) == ["a", "b"]
+    assert names(prefill_batch(0.9, prefill_row_s=prefill_row_s)) == ["a"]
 
 
 def test_who_has_been_silent_for_long_waits_a_little_for_others():
     """Where many are late, sharing steps catches up; for who was only just cut off nobody joins."""
     prefill_row_s = 0.4 * LATE_SHARE
-    assert names(heavy_tick(1.1, prefill_row_s=prefill_row_s)) == ["a"]
-    assert names(heavy_tick(2.0, prefill_row_s=prefill_row_s)) == ["a", "b", "c"]
+    assert names(prefill_batch(1.1, prefill_row_s=prefill_row_s)) == ["a"]
+    assert names(prefill_batch(2.0, prefill_row_s=prefill_row_s)) == ["a", "b", "c"]
 
 
 def test_who_has_heard_nothing_waits_for_nobody():
@@ -151,14 +151,16 @@ def test_who_has_heard_nothing_waits_for_nobody():
 
 def test_heavy_rows_join_where_the_steps_after_them_can_be_shared():
     """Beside steps that cost much whatever their rows a heavy row is cheap, also for who has no time to spare."""
-    assert names(heavy_tick(1.0, prefill_row_s=0.002, fixed_s=0.001)) == ["a", "b", "c", "d"]
+    assert names(prefill_batch(1.0, prefill_row_s=0.002, fixed_s=0.001)) == ["a", "b", "c", "d"]
 
 
 @pytest.mark.parametrize(("decode_row_s", "joins"), [(0.0001, True), (0.002, False)])
 def test_light_rows_join_who_is_silent_where_they_cost_less_than_the_step(decode_row_s, joins):
     """A decode step is shared where rows are cheap; where each costs as much as a step, one goes after the other."""
-    tick = scheduler_of(asking("a"), asking("b", 0.1), decode_row_s=decode_row_s, fixed_s=0.001).schedule(1.0)
-    assert names(tick) == (["a", "b"] if joins else ["a"])
+    batch = scheduler_of(asking("a"), asking("b", 0.1), decode_row_s=decode_row_s, fixed_s=0.001).schedule(
+        1.0
+    )
+    assert names(batch) == (["a", "b"] if joins else ["a"])
 
 
 def test_rows_of_unknown_cost_do_not_join():
@@ -210,8 +212,7 @@ def slow_engine(row_s, **options):
     clock, make = Clock(row_s), MakeStage()
     make.before_step = clock.spend
     stages = [SlowPlan(clock), make]
-    options = {"num_slots": 8, "sample_rate_hz": 10, "max_waiting": 10_000, **options}
-    return Engine(stages, clock=lambda: clock.now_s, **options), clock
+    return toy_engine(*stages, clock=lambda: clock.now_s, num_slots=8, max_waiting=10_000, **options), clock
 
 
 def test_newcomers_without_end_starve_nobody():
@@ -241,7 +242,7 @@ class Reader(RecordingOutlet):
 
     def read(self):
         new, self.num_taken = self.num_samples - self.num_taken, self.num_samples
-        self.engine.consumed(self.request.request_id, new)
+        self.engine.consumed(self.request, new)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -249,7 +250,7 @@ def test_every_request_ends_whatever_comes(seed):
     """Any arrivals, lengths, heavy rows, readers who pause, cancels and failures: in the end nothing is left."""
     chance = random.Random(seed)
     engine, clock = slow_engine(row_s=10 ** chance.uniform(-3, 0), generate_ahead_s=3.0)
-    engine._stages[0].heavy_works = heavy = []
+    engine._stages[0].prefilling = heavy = []
     requests = []
     for number in range(60):
         request = toy_request(str(number), chance.randint(1, 12))
@@ -263,7 +264,7 @@ def test_every_request_ends_whatever_comes(seed):
             if not engine.step():
                 clock.now_s += chance.uniform(0.0, 5.0)
             if chance.random() < 0.02:
-                engine.cancel(chance.choice(requests).request_id)
+                engine.cancel(chance.choice(requests))
             for reading in requests:
                 if not reading.outlet.is_lazy or chance.random() < 0.02:
                     reading.outlet.read()
@@ -286,5 +287,5 @@ def test_nobody_joins_a_step_that_would_become_very_long():
     scheduler = scheduler_of(*requests, decode_row_s=0.06, fixed_s=1.0)
     assert len(scheduler.schedule(0.0).requests) == 8
     scheduler = scheduler_of(*requests, decode_row_s=0.05, fixed_s=0.1)
-    tick = scheduler.schedule(0.0)
-    assert 0.1 + 0.05 * len(tick.requests) <= 0.6 < 0.1 + 0.05 * (len(tick.requests) + 3)
+    batch = scheduler.schedule(0.0)
+    assert 0.1 + 0.05 * len(batch.requests) <= 0.6 < 0.1 + 0.05 * (len(batch.requests) + 3)

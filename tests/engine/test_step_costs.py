@@ -10,8 +10,8 @@ from streamer.engine.step_costs import StepCosts
 
 def seen(*steps):
     costs = StepCosts()
-    for num_light, num_prefills, duration_s in steps:
-        costs.observe(num_light, num_prefills, duration_s)
+    for num_decodes, num_prefills, duration_s in steps:
+        costs.observe(num_decodes, num_prefills, duration_s)
     return costs
 
 

@@ -13,7 +13,7 @@ def test_a_step_is_counted_by_its_duration_with_its_rows():
         (99.0, 4),
     ):
         times.add("fine", duration_s, num_rows)
-    fine, coarse = times.figures()["fine"], times.figures()["coarse"]
+    fine, coarse = times.stats()["fine"], times.stats()["coarse"]
     assert [index for index, count in enumerate(fine.step_counts) if count] == [0, 3, 4, len(STEP_BORDERS_S)]
     assert fine.num_rows == 10
     assert fine.step_seconds > 99

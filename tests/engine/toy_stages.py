@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 
+from streamer.config import EngineConfig
+from streamer.engine.engine import Engine
 from streamer.engine.request import Request
+from streamer.errors import StreamerError
 
 SAMPLES_PER_STEP = 10
 
@@ -31,7 +36,7 @@ class ToyWork:
 class PlanStage:
     name = "plan"
     max_rows = 8
-    heavy_works = ()
+    prefilling = ()
 
     def begin(self, work) -> None:
         work.num_planned = 0
@@ -40,7 +45,7 @@ class PlanStage:
         return work.num_planned < work.num_steps
 
     def is_prefill(self, work) -> bool:
-        return work in self.heavy_works
+        return work in self.prefilling
 
     def step(self, batch) -> None:
         for work in batch:
@@ -50,7 +55,7 @@ class PlanStage:
 class MakeStage:
     name = "make"
     max_rows = 8
-    heavy_works = ()
+    prefilling = ()
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -63,7 +68,7 @@ class MakeStage:
         return work.num_made < work.num_planned
 
     def is_prefill(self, work) -> bool:
-        return work in self.heavy_works
+        return work in self.prefilling
 
     def step(self, batch) -> None:
         self.batches.append([work.slot for work in batch])
@@ -81,11 +86,14 @@ class RecordingOutlet:
     def num_samples(self) -> int:
         return sum(len(chunk.samples) for chunk in self.chunks)
 
-    def deliver(self, chunk) -> None:
-        self.chunks.append(chunk)
+    def __call__(self, item) -> None:
+        (self.errors if isinstance(item, StreamerError) else self.chunks).append(item)
 
-    def fail(self, error) -> None:
-        self.errors.append(error)
+
+def toy_engine(*stages, clock=time.monotonic, num_slots=2, **options) -> Engine:
+    """An engine of ten samples a second that refuses nobody for load; `options` are those of `EngineConfig`."""
+    config = EngineConfig(**{"max_load": None, **options})
+    return Engine(stages, config, num_slots=num_slots, sample_rate_hz=10, clock=clock)
 
 
 def toy_request(request_id: str, num_steps: int = 3) -> Request:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from streamer.config import EngineConfig
 from streamer.engine.engine import Engine
 from streamer.engine.request import Request
+from streamer.errors import StreamerError
 from streamer.models.codec import CodecDecoder
 from streamer.models.config import (
     CoarseConfig,
@@ -23,8 +26,8 @@ from streamer.models.files.checkpoint import LoadedModel
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import CausalGpt
 from streamer.sampling import SamplingParams
-from streamer.stages.chain import build_stages
-from streamer.stages.sentence import SentencePrompt, SentenceWork
+from streamer.stages.chain import Chain, build_stages
+from streamer.stages.sentence import SentenceWork
 from streamer.voices.voice import Voice
 
 NUM_CODEBOOKS, CODEBOOK_SIZE, SEMANTIC_SIZE = 4, 20, 50
@@ -116,7 +119,7 @@ def tiny_work(
     max_tokens: int = 40,
     config: ModelConfig = TINY,
 ) -> SentenceWork:
-    return SentenceWork(SentencePrompt(text, voice, params, 0, max_tokens), config)
+    return SentenceWork(config, text, voice, params, max_semantic_tokens=max_tokens)
 
 
 class Collector:
@@ -126,23 +129,21 @@ class Collector:
         self.chunks = []
         self.errors = []
 
-    def deliver(self, chunk) -> None:
-        self.chunks.append(chunk)
-
-    def fail(self, error) -> None:
-        self.errors.append(error)
+    def __call__(self, item) -> None:
+        (self.errors if isinstance(item, StreamerError) else self.chunks).append(item)
 
     @property
     def samples(self):
         return np.concatenate([chunk.samples for chunk in self.chunks])
 
 
-def tiny_engine(model: LoadedModel, *, num_slots: int = 3) -> Engine:
+def tiny_engine(model: LoadedModel, *, num_slots: int = 3, stages: Chain | None = None) -> Engine:
+    """An engine that never parks a sentence."""
     return Engine(
-        build_stages(model, num_slots=num_slots),
+        build_stages(model, num_slots=num_slots) if stages is None else stages,
+        EngineConfig(generate_ahead_s=math.inf, max_load=None),
         num_slots=num_slots,
         sample_rate_hz=model.config.codec.sample_rate_hz,
-        generate_ahead_s=1e9,
     )
 
 

@@ -7,13 +7,12 @@ import pytest
 import torch
 
 from streamer.engine.device.cuda_graphs import CudaRecorder
-from streamer.engine.engine import Engine
 from streamer.engine.request import Request
 from streamer.models.gpt import set_dtype
 from streamer.sampling import SamplingParams
 from streamer.stages.chain import build_stages
 from streamer.stages.memory import free_memory, plan_memory
-from tests.fakes.tiny_bark import Collector, run, tiny_model, tiny_voice, tiny_work
+from tests.fakes.tiny_bark import Collector, run, tiny_engine, tiny_model, tiny_voice, tiny_work
 
 pytestmark = [
     pytest.mark.gpu,
@@ -51,12 +50,8 @@ def recorded_stages(model, num_slots, *, is_recorded):
 
 
 def speak(model, together, *, num_slots=3, is_recorded, join_after=0):
-    engine = Engine(
-        recorded_stages(model, num_slots, is_recorded=is_recorded),
-        num_slots=num_slots,
-        sample_rate_hz=model.config.codec.sample_rate_hz,
-        generate_ahead_s=1e9,
-    )
+    stages = recorded_stages(model, num_slots, is_recorded=is_recorded)
+    engine = tiny_engine(model, num_slots=num_slots, stages=stages)
     outlets = [Collector() for _ in together]
     for index, (work, outlet) in enumerate(zip(together, outlets, strict=True)):
         engine.submit(Request(str(index), work, outlet))

@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 import importlib
-import sys
 import types
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.machinery import ModuleSpec
 
 import pytest
 from torch import nn
 
+from benchmarks.suno_bark import importable_encodec
 from tests.fakes.hugging_face_bark import bark, hugging_face_directory, suno_directory  # noqa: F401
-
-
-@contextmanager
-def _torchaudio_stand_in() -> Iterator[None]:
-    """encodec imports torchaudio for a resampler these tests do not use; it need not be installed."""
-    if "torchaudio" in sys.modules:
-        yield
-        return
-    stand_in = types.ModuleType("torchaudio")
-    stand_in.__spec__ = ModuleSpec("torchaudio", None)
-    sys.modules["torchaudio"] = stand_in
-    try:
-        yield
-    finally:
-        del sys.modules["torchaudio"]
 
 
 @pytest.fixture(scope="session")
 def encodec() -> types.SimpleNamespace:
     """The encodec package's `SEANetDecoder` and `ResidualVectorQuantizer`."""
-    with _torchaudio_stand_in():
+    with importable_encodec():
         seanet = importlib.import_module("encodec.modules.seanet")
         quantization = importlib.import_module("encodec.quantization")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from streamer.audio.opus import OpusFrames
 from streamer.backends.local import LocalSynthesizer
+from streamer.config import EngineConfig
 from streamer.server.app import Server
 from tests.fakes.speaking_model import save_speaking_model
 from tests.fakes.synthesizer import FakeSynthesizer
@@ -91,7 +92,8 @@ async def test_a_session_remembers_its_utterances_without_their_encoders() -> No
 
 async def test_the_engine_keeps_no_slot_listener_or_outlet(tmp_path: Path) -> None:
     """With a real engine, too, nothing is left of utterances that ended, were cancelled, or lost their client."""
-    async with serving(LocalSynthesizer.load(save_speaking_model(tmp_path), num_slots=CLIENTS)) as server:
+    config = EngineConfig(device="cpu", dtype="float32", num_slots=CLIENTS, max_load=None)
+    async with serving(LocalSynthesizer.load(save_speaking_model(tmp_path), config)) as server:
         await speak_many(server, 12)
         before = await left(server)
         await speak_many(server, 24)

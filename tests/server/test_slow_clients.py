@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from streamer.backends.local import LocalSynthesizer
+from streamer.config import EngineConfig
 from streamer.server import connection
 from tests.fakes.speaking_model import save_speaking_model
 from tests.fakes.synthesizer import FakeSynthesizer
@@ -25,7 +26,8 @@ async def test_a_client_that_never_reads_delays_no_other_and_is_dropped(
     """While its writes are stuck another hears an utterance at its pace; then it is cut and its slots are free."""
     monkeypatch.setattr(connection, "SEND_BUFFER_BYTES", 4096)
     config = configured(write_timeout_s=STUCK_S)
-    synthesizer = LocalSynthesizer.load(save_speaking_model(tmp_path), num_slots=3)
+    engine = EngineConfig(device="cpu", dtype="float32", num_slots=3, max_load=None)
+    synthesizer = LocalSynthesizer.load(save_speaking_model(tmp_path), engine)
     async with serving(synthesizer, config) as server:
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

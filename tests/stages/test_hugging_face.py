@@ -126,7 +126,7 @@ def test_all_three_stages_make_the_same_tokens(model, twins, num_history, num_to
         }
     semantic_twin, coarse_twin, fine_twin = twins
     settings = semantic_config(num_tokens)
-    text = torch.tensor([work.prompt.text_tokens])
+    text = torch.tensor([work.text_tokens])
     semantic = semantic_twin.generate(text, settings, history_prompt=prompt)
     assert work.semantic.tokens == semantic[0].tolist()
     coarse = coarse_twin.generate(semantic, settings, COARSE, codebook_size=20, history_prompt=prompt)

@@ -42,7 +42,7 @@ def test_slots_that_do_not_fit_are_refused_with_the_number_that_does(model):
     slot_bytes = plan_memory(model, 1, free_bytes=None).slot_bytes
     with pytest.raises(ConfigError, match=r"35 slots.*lower num_slots to 34 or less"):
         plan_memory(model, 35, free_bytes=50 * slot_bytes, total_bytes=100 * slot_bytes)
-    with pytest.raises(ConfigError, match="take a smaller model or dtype"):
+    with pytest.raises(ConfigError, match="use a smaller model or dtype"):
         plan_memory(model, None, free_bytes=slot_bytes, total_bytes=100 * slot_bytes)
 
 

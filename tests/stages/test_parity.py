@@ -25,7 +25,7 @@ def test_semantic_and_coarse_tokens_are_the_references(model, num_history):
     voice = tiny_voice(num_history)
     work = tiny_work(voice)
     run(model, work)
-    semantic = generate_semantic(model, work.prompt.text_tokens, voice, 40)
+    semantic = generate_semantic(model, work.text_tokens, voice, 40)
     coarse, inputs = generate_coarse(model, semantic, voice)
     assert len(inputs) > 5
     assert work.semantic.tokens == semantic
@@ -75,6 +75,24 @@ def test_fine_codes_are_the_references(num_history, num_tokens):
     np.testing.assert_array_equal(work.fine.codes[:, : work.fine.num_frames].numpy(), expected)
 
 
+@pytest.mark.parametrize("num_tokens", [4, 10, 16, 22, 32, 40, 64])
+@pytest.mark.parametrize("num_history", HISTORIES.values(), ids=HISTORIES.keys())
+def test_whole_sentences_are_the_references(num_history, num_tokens):
+    """Filled in whole, a sentence of any length gets the reference's codes, whatever precedes it; so do neighbours."""
+    config = replace(TINY, fine=replace(TINY.fine, is_whole=True))
+    model = tiny_model(config)
+    params = replace(GREEDY, fine_temp=0.7)
+    voices = (tiny_voice(num_history), tiny_voice(11))
+    works = [tiny_work(voice, params, max_tokens=num_tokens, config=config) for voice in voices]
+    outlets = run(model, *works)
+    for work, voice, outlet in zip(works, voices, outlets, strict=True):
+        expected = generate_fine(model, work.coarse.tokens, voice, params)
+        np.testing.assert_array_equal(work.fine.codes[:, : work.fine.num_frames].numpy(), expected)
+        with torch.inference_mode():
+            whole = model.codec.decode(torch.from_numpy(expected)[None])[0]
+        np.testing.assert_allclose(outlet.samples, whole.clamp(-1, 1).numpy(), atol=1e-5)
+
+
 def test_each_fine_chunk_is_the_reference_on_a_sentence_that_ends_there(model):
     """With growing chunks, every chunk is a reference run whose history is what was sent before."""
     voice = tiny_voice(40)
@@ -108,7 +126,7 @@ def test_coarse_windows_of_other_lengths_are_the_references(model, num_history, 
     work, neighbour = tiny_work(voice, params), tiny_work(tiny_voice(9), text=(2, 7, 1))
     run(model, work, neighbour)
     for each in (work, neighbour):
-        coarse, _ = generate_coarse(model, each.semantic.tokens, each.prompt.voice, each.prompt.params)
+        coarse, _ = generate_coarse(model, each.semantic.tokens, each.voice, each.params)
         assert each.coarse.tokens == coarse
 
 
@@ -134,7 +152,7 @@ def test_every_knob_draws_what_the_reference_draws(num_history, knobs):
     cap = semantic_cap("a" * 40, config, params.max_gen_duration_s)
     work = tiny_work(voice, params, max_tokens=cap, config=config)
     run(model, work)
-    semantic = generate_semantic(model, work.prompt.text_tokens, voice, config.semantic.max_tokens, params)
+    semantic = generate_semantic(model, work.text_tokens, voice, config.semantic.max_tokens, params)
     assert work.semantic.tokens == semantic
     coarse, _ = generate_coarse(model, semantic, voice, params)
     assert work.coarse.tokens == coarse
@@ -154,6 +172,6 @@ def test_a_spoken_sentence_is_a_voice(model):
     np.testing.assert_array_equal(voice.fine, first.fine.codes[:, : first.fine.num_frames].numpy())
     second = tiny_work(voice)
     run(model, second)
-    semantic = generate_semantic(model, second.prompt.text_tokens, voice, 40)
+    semantic = generate_semantic(model, second.text_tokens, voice, 40)
     assert second.semantic.tokens == semantic
     assert second.coarse.tokens == generate_coarse(model, semantic, voice)[0]

@@ -7,12 +7,11 @@ import pytest
 import torch
 
 from streamer.engine.device.transfer import Readback
-from streamer.engine.engine import Engine
 from streamer.engine.request import Request
 from streamer.sampling import SamplingParams
-from streamer.stages import coarse, codec, fine, semantic
+from streamer.stages import codec, fine, token_steps
 from streamer.stages.chain import build_stages
-from tests.fakes.tiny_bark import Collector, run, tiny_model, tiny_voice, tiny_work
+from tests.fakes.tiny_bark import Collector, run, tiny_engine, tiny_model, tiny_voice, tiny_work
 
 SAMPLED = SamplingParams(seed=11, text_temp=0.9, waveform_temp=0.8, fine_temp=0.7, min_eos_p=0.008)
 
@@ -57,9 +56,7 @@ def run_recorded(model, together, *, join_after=0):
         num_recorded = []
         stage.record(lambda num_recorded=num_recorded: num_recorded.append(None))
         assert len(num_recorded) == stage.num_recordings() > 0
-    engine = Engine(
-        stages, num_slots=3, sample_rate_hz=model.config.codec.sample_rate_hz, generate_ahead_s=1e9
-    )
+    engine = tiny_engine(model, stages=stages)
     outlets = [Collector() for _ in together]
     for index, (work, outlet) in enumerate(zip(together, outlets, strict=True)):
         engine.submit(Request(str(index), work, outlet))
@@ -77,7 +74,7 @@ def run_recorded(model, together, *, join_after=0):
 def test_recorded_and_late_is_plain_and_alone(model, alone, is_late, join_after, monkeypatch):
     """Padded batches, replayed steps and ends that are known some steps late: the same tokens, codes and sound."""
     if is_late:
-        for module in (semantic, coarse, fine, codec):
+        for module in (token_steps, fine, codec):
             monkeypatch.setattr(module, "Readback", LateReadback)
     together = works()
     outlets = run_recorded(model, together, join_after=join_after)
@@ -93,19 +90,18 @@ def test_recorded_and_late_is_plain_and_alone(model, alone, is_late, join_after,
 
 def test_sentences_cancelled_while_their_steps_are_under_way_disturb_nobody(model, alone, monkeypatch):
     """The slot goes to the next sentence at once, and late results of the one before do not reach it."""
-    for module in (semantic, coarse, fine, codec):
+    for module in (token_steps, fine, codec):
         monkeypatch.setattr(module, "Readback", LateReadback)
     stages = build_stages(model, num_slots=2)
-    engine = Engine(stages, num_slots=2, sample_rate_hz=300, generate_ahead_s=1e9)
+    engine = tiny_engine(model, num_slots=2, stages=stages)
     together, outlets = works(), [Collector() for _ in range(5)]
     for num_steps in (1, 2, 5, 30, 60, 90):
         dropped = Collector()
-        engine.submit(
-            Request("dropped", tiny_work(tiny_voice(40), replace(SAMPLED, seed=num_steps)), dropped)
-        )
+        request = Request("dropped", tiny_work(tiny_voice(40), replace(SAMPLED, seed=num_steps)), dropped)
+        engine.submit(request)
         for _ in range(num_steps):
             engine.step()
-        engine.cancel("dropped")
+        engine.cancel(request)
         num_heard = len(dropped.chunks)
         if num_steps == 30:
             for index, (work, outlet) in enumerate(zip(together, outlets, strict=True)):

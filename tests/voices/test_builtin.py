@@ -11,6 +11,7 @@ import streamer
 from streamer.assembly import BUILTIN_MODEL
 from streamer.audio.samples import Samples
 from streamer.backends.local import LocalSynthesizer
+from streamer.config import EngineConfig
 from streamer.synthesis import SentenceRequest
 
 TEXT = "The weather tomorrow will be sunny with a light wind."
@@ -43,7 +44,7 @@ def test_the_card_tells_origin_and_terms() -> None:
 @pytest.mark.parametrize("dtype", ["int8", "float32"])
 async def test_it_speaks_a_sentence(dtype: str) -> None:
     """A sound as long as speech, neither silent nor clipped nor cut, with pauses and loud places in it."""
-    synthesizer = LocalSynthesizer.load(BUILTIN_MODEL, dtype=dtype)
+    synthesizer = LocalSynthesizer.load(BUILTIN_MODEL, EngineConfig(device="cpu", dtype=dtype))
     await synthesizer.start()
     try:
         samples, is_truncated = await spoken(synthesizer, TEXT)

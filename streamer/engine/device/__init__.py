@@ -1,1 +1,1 @@
-"""What the stages need of a device: sampling, noise, transfers and recorded graphs."""
+"""What the stages need on a device: sampling, noise, transfers and recorded graphs; the engine's loop needs none."""

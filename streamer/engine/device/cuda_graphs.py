@@ -1,6 +1,6 @@
-"""A step recorded once for each of a set of shapes, and then replayed: one launch instead of hundreds.
+"""Records a step once for each of a set of shapes and then replays it: one launch instead of hundreds.
 
-A composition: whoever has a step of static shapes may wrap it in a `GraphedStep`, or call it plainly.
+A stage that has a step of static shapes wraps it in a `GraphedStep`, or calls it directly.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 WARM_UP_RUNS = 3
-"""Libraries choose and allocate in a shape's first runs, which cannot be recorded."""
+"""Runs of a shape before it is recorded: in the first ones libraries select kernels and allocate memory, which cannot
+be recorded."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class StepShape:
-    """Rows of a batch, how long the part of each is that is looked at, and whether any is filtered when drawn."""
+    """The shape of a batch: its rows, the positions that each attends over, and whether top-k or top-p is applied."""
 
     num_rows: int
     length: int
@@ -26,19 +27,19 @@ class StepShape:
 
 
 class Step(Protocol):
-    """`rows` int64 [rows, fields] to int64 [rows, results], with nothing in between that looks at the data."""
+    """A function of `rows`, int64 [rows, fields], to int64 [rows, results] that never reads data on the host."""
 
     def __call__(self, rows: Tensor, *, length: int, is_filtered: bool) -> Tensor: ...
 
 
 class Recorder(Protocol):
-    """Records what `run` launches; the result launches it again on the same tensors."""
+    """Records what `run` launches and returns a function that launches it again on the same tensors."""
 
     def __call__(self, run: Callable[[], None]) -> Callable[[], object]: ...
 
 
 class CudaRecorder:
-    """Records CUDA graphs that share one pool of memory: they never run at the same time."""
+    """Records CUDA graphs that share one pool of memory, because they never run at the same time."""
 
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()
@@ -64,10 +65,10 @@ class _Recorded:
 
 
 class GraphedStep:
-    """`step`, replayed where a recorded shape holds the batch: copied in, padded to that shape, launched once.
+    """Replays `step` for a batch that fits a recorded shape: it is copied in, padded to that shape and launched once.
 
-    `padding` [fields] is a row that may be computed any number of times without harm. A batch that no recorded
-    shape holds is run plainly.
+    `padding` [fields] is a row that may be computed any number of times without harm. A batch that fits no recorded
+    shape runs `step` itself.
     """
 
     def __init__(self, step: Step, padding: Tensor, record: Recorder) -> None:
@@ -78,7 +79,7 @@ class GraphedStep:
 
     @torch.inference_mode()
     def record(self, shapes: Iterable[StepShape], on_recorded: Callable[[], None]) -> None:
-        """Record every shape, the largest first, so that the smaller ones find room in its memory."""
+        """Record every shape, the largest first, so that the smaller ones reuse its memory."""
         for shape in sorted(shapes, reverse=True):
             rows = self._padding.repeat(shape.num_rows, 1)
             results = self._run(rows, shape).clone()
@@ -92,7 +93,7 @@ class GraphedStep:
 
     @torch.inference_mode()
     def __call__(self, rows: Tensor, *, length: int, is_filtered: bool) -> Tensor:
-        """As `step`; the results are overwritten by the next call."""
+        """Run the step; the next call overwrites the results."""
         shape = self.shape_for(len(rows), length, is_filtered=is_filtered)
         if shape is None:
             return self._step(rows, length=length, is_filtered=is_filtered)
@@ -103,7 +104,7 @@ class GraphedStep:
         return recorded.results[: len(rows)]
 
     def shape_for(self, num_rows: int, length: int, *, is_filtered: bool) -> StepShape | None:
-        """The smallest recorded shape that holds such a batch."""
+        """Return the smallest recorded shape that such a batch fits, or None."""
         for shape in self._recorded:
             if shape.num_rows >= num_rows and shape.length >= length and shape.is_filtered == is_filtered:
                 return shape
@@ -114,6 +115,6 @@ class GraphedStep:
 
 
 def row_counts(max_rows: int) -> list[int]:
-    """Powers of two up to `max_rows`, and `max_rows` itself."""
+    """Return the powers of two below `max_rows`, and `max_rows` itself."""
     counts = [1 << power for power in range(max_rows.bit_length()) if 1 << power < max_rows]
     return [*counts, max_rows]

@@ -1,6 +1,7 @@
-"""`sampler.sample` for a CPU as one compiled function: there, dispatch would cost more than the arithmetic.
+"""Sampling on a CPU as one compiled function, because dispatching torch's operations costs more than their arithmetic.
 
-The numbers are `noise.exponential`'s and the draw is `sampler.sample_plainly`'s, up to the last bit of a logarithm.
+The noise equals `noise.exponential`'s and the draw equals `sampler.sample_plainly`'s, up to the last bit of a
+logarithm.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from numba import njit
 from torch import Tensor
 
 from streamer.engine.device.noise import GAMMA, MULTIPLIERS, SHIFTS, UNIFORM_BITS
-from streamer.engine.device.sampler import Sampling
 
 _GAMMA = np.uint64(GAMMA)
 _FIRST, _SECOND = (np.uint64(multiplier) for multiplier in MULTIPLIERS)
@@ -23,28 +23,34 @@ _DROPPED_BITS = np.uint64(64 - UNIFORM_BITS)
 _STEP = np.float32(2.0**-UNIFORM_BITS)
 _HALF_STEP = np.float32(2.0 ** -(UNIFORM_BITS + 1))
 _LARGEST_LEAD = np.float32(UNIFORM_BITS + 1) * np.float32(np.log(2))
-"""No noise is so small that minus its logarithm exceeds this."""
+"""The upper bound of minus the logarithm of the noise: what a token's noise can add to its score."""
 
 
 def _compiled(function: Callable[..., Any]) -> Any:
-    """Kept on disk for the next start, where that can be written."""
+    """Compile `function`, and cache the result on disk for the next start if the cache can be written."""
     try:
         return njit(cache=True, nogil=True, error_model="numpy")(function)
-    except RuntimeError:  # no place for a cache, as in a container without a home
+    except RuntimeError:  # there is no place for a cache, as in a container without a home
         return njit(nogil=True, error_model="numpy")(function)
 
 
-def draw(logits: Tensor, sampling: Sampling, end: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The tokens, the probabilities of `end`, and which rows were finite; minus infinity is never drawn."""
+def draw(
+    logits: Tensor, keys: Tensor, steps: Tensor, temperatures: Tensor, end: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the tokens, the probabilities of `end`, and which rows were finite, [rows] each.
+
+    `logits` float32 [rows, vocab]; minus infinity is never drawn. `keys`, `steps` and `temperatures` are those of
+    `sampler.Sampling`.
+    """
     rows = len(logits)
     tokens = np.empty(rows, np.int64)
     end_probabilities = np.empty(rows, np.float32)
     is_finite = np.empty(rows, np.bool_)
     _draw(
         logits.numpy(),
-        sampling.keys.numpy().view(np.uint64),
-        sampling.steps.numpy().view(np.uint64),
-        sampling.temperatures.numpy(),
+        keys.numpy().view(np.uint64),
+        steps.numpy().view(np.uint64),
+        temperatures.numpy(),
         end,
         tokens,
         end_probabilities,
@@ -54,11 +60,12 @@ def draw(logits: Tensor, sampling: Sampling, end: int) -> tuple[Tensor, Tensor, 
 
 
 class StepDraw:
-    """Draws a step's token for rows whose parameters are those of their slots, as `token_steps` keeps them.
+    """Draws the tokens of a step for rows whose parameters `token_steps` keeps per slot.
 
-    `last_tokens` and `keys` (int64), `temperatures` and `min_end` (float32), [slots] each, are read as they are at a
-    call; what was drawn is written to `last_tokens`. A row chooses among `count` outputs from `first` on, `count`
-    further at each next step, and from `first` again after `num_turns`; `end`: the output that ends a sentence, or -1.
+    `last_tokens` and `keys` (int64), `temperatures` and `min_end` (float32), [slots] each, are read at every call,
+    and the drawn tokens are written to `last_tokens`. A row chooses among `count` outputs, which begin at `first` and
+    move on by `count` at each step until they return to `first` after `num_turns` steps. `end` is the output that
+    ends a sentence, or -1.
     """
 
     def __init__(
@@ -82,9 +89,12 @@ class StepDraw:
         self._choice = (first, count, num_turns, end)
 
     def __call__(self, logits: Tensor, slots: Tensor, steps: Tensor) -> Tensor:
-        """Of float32 `logits` [rows, vocab], without filters: [rows, 3], token, is end, is finite (int64)."""
+        """Draw from float32 `logits` [rows, vocab] without filters.
+
+        Returns int64 [rows, 3]: the token, whether it is an end, and whether the row was finite.
+        """
         drawn = np.empty((len(logits), 3), np.int64)
-        # Contiguous, because each layout would be compiled for itself, in the middle of somebody's speech.
+        # Contiguous, because numba would compile each layout separately, in the middle of a client's speech.
         rows = (part.contiguous().numpy() for part in (logits, slots, steps))
         _draw_steps(*rows, *self._choice, self._state, drawn)
         return torch.from_numpy(drawn)
@@ -106,7 +116,7 @@ def _log_noise(row_state, index):
 
 @_compiled
 def _draw_one(values, key, step, temperature, end):
-    """The token, the probability of `end`, and whether all of `values` are finite."""
+    """Return the token, the probability of `end`, and whether all of `values` are finite."""
     best, doubt = 0, np.float32(0)
     for index in range(len(values)):
         doubt += values[index] * np.float32(0)  # NaN from NaN and from infinity

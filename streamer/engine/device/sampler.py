@@ -1,7 +1,7 @@
 """Sampling as Bark does it, for a batch of rows that each have their own parameters and noise.
 
-`sample` is the compiled form on a CPU (`compiled_sampler`) and `sample_plainly`, in torch's operations alone,
-everywhere else; both draw the same tokens.
+`sample` uses the compiled `numba_sampler` on a CPU and `sample_plainly`, which consists of torch's operations alone,
+on every other device; both draw the same tokens.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from torch import Tensor
 from streamer.engine.device.noise import exponential
 
 NO_TOP_K = 1 << 30
+"""The `top_k` of a row without that filter: larger than any vocabulary."""
 NO_TOP_P = 2.0
+"""The `top_p` of a row without that filter: larger than any probability."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """The parameters of a batch, each [rows].
+    """The sampling parameters of a batch, each [rows].
 
-    `keys` and `steps` (int64) say which noise is whose. `temperatures` (float32): 0 takes the most likely token.
-    `top_k` (int64) from the vocabulary's size on and `top_p` (float32) above 1 filter nothing.
+    `keys` and `steps` (int64) select a row's noise. A temperature (float32) of 0 takes the most likely token.
+    `top_k` (int64) filters nothing if it is the vocabulary's size or more, `top_p` (float32) if it is above 1.
     """
 
     keys: Tensor
@@ -34,9 +36,9 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """What was sampled: `tokens` (int64), the probability of the token asked for, and which rows were all finite.
+    """What was sampled, each [rows].
 
-    Each is [rows].
+    `tokens` (int64), the probability of the end token (float32), and whether all logits of the row were finite (bool).
     """
 
     tokens: Tensor
@@ -45,27 +47,29 @@ class Draw:
 
 
 def sample(logits: Tensor, sampling: Sampling, *, is_filtered: bool = True, end: int = 0) -> Draw:
-    """Draw one token per row: top-p, then top-k, then temperature, softmax, draw (bark `generation.py`).
+    """Draw one token per row: top-p, then top-k, then temperature, softmax, draw (suno-ai/bark, `generation.py`).
 
-    `logits` [rows, vocab] of any float type. `is_filtered` False: the caller knows that no row has a top-k or
-    top-p. `end`: the token whose probability is told, too. The order is the reference's: top-p looks at the
-    logits before the temperature.
+    `logits` is [rows, vocab] of any float type. `is_filtered` is False if the caller knows that no row has a top-k or
+    a top-p. `end` is the token whose probability is returned as well. The order is the reference's: top-p looks at
+    the logits before the temperature is applied.
     """
     if logits.device.type != "cpu":
         return sample_plainly(logits, sampling, is_filtered=is_filtered, end=end)
-    # Here, because who has a GPU need not load a compiler.
+    # Imported here, because a process with a GPU need not load a compiler.
     from streamer.engine.device.numba_sampler import draw
 
     logits = logits.float()
     filtered = filter_logits(logits, sampling) if is_filtered else logits
-    tokens, end_probabilities, is_finite = draw(filtered, sampling, end)
+    tokens, end_probabilities, is_finite = draw(
+        filtered, sampling.keys, sampling.steps, sampling.temperatures, end
+    )
     if is_filtered:
         is_finite = torch.isfinite(logits).all(dim=-1)
     return Draw(tokens, end_probabilities, is_finite)
 
 
 def sample_plainly(logits: Tensor, sampling: Sampling, *, is_filtered: bool = True, end: int = 0) -> Draw:
-    """`sample` in operations whose shapes do not depend on the data, and without a look at any of it."""
+    """Do the same as `sample` without reading any data on the host, in operations of fixed shapes."""
     logits = logits.float()
     is_finite = torch.isfinite(logits).all(dim=-1)
     if is_filtered:
@@ -83,7 +87,7 @@ def sample_plainly(logits: Tensor, sampling: Sampling, *, is_filtered: bool = Tr
 
 
 def filter_logits(logits: Tensor, sampling: Sampling) -> Tensor:
-    """`logits` [rows, vocab] with the unlikely ones at minus infinity; ties at the top-k border stay."""
+    """Return `logits` [rows, vocab] with the unlikely ones at minus infinity; ties at the top-k border are kept."""
     ordered, order = torch.sort(logits, dim=-1, descending=True, stable=True)
     cumulative = torch.softmax(ordered, dim=-1).cumsum(dim=-1)
     # Shifted by one: the token that crosses the border is kept, and so is the first whatever top_p.

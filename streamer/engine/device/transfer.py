@@ -1,6 +1,6 @@
-"""Between the host and a device without waiting: numbers go up unasked-for, results come down when they are ready.
+"""Copies between the host and a device that never make the host wait: uploads are queued, results are polled.
 
-On a CPU both are the tensors themselves, and nothing is ever late.
+On a CPU both are plain tensors and every result is ready at once.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from streamer.engine.stage import Pending
 
 
 def upload(values: Sequence[Any], device: torch.device, dtype: torch.dtype = torch.long) -> Tensor:
-    """A tensor of `values` on `device`, for whatever is launched there next."""
+    """Return a tensor of `values` on `device`, ready for what is launched there next."""
     if device.type != "cuda":
         return torch.tensor(values, dtype=dtype, device=device)
-    # From pinned memory the copy is only queued; torch keeps that memory until it has been read.
+    # The copy from pinned memory is only queued; torch keeps that memory until it has been read.
     return torch.tensor(values, dtype=dtype, pin_memory=True).to(device, non_blocking=True)
 
 
 class Readback:
-    """A device's tensor on its way to the host; it may be overwritten there right after."""
+    """A tensor on its way from a device to the host; the device may overwrite its own at once."""
 
     def __init__(self, tensor: Tensor) -> None:
         self._arrived: torch.cuda.Event | None = None
@@ -40,7 +40,7 @@ class Readback:
         return self._arrived is None or bool(self._arrived.query())  # type: ignore[no-untyped-call]
 
     def wait(self) -> Tensor:
-        """The tensor on the host, once it is there."""
+        """Wait for the tensor and return it on the host."""
         if self._arrived is not None:
             self._arrived.synchronize()
         return self._host
@@ -48,7 +48,7 @@ class Readback:
 
 @dataclass(frozen=True, slots=True)
 class PendingResult:
-    """What `readback` brings is given to `commit`."""
+    """A launched step whose results `commit` writes into the works once `readback` has brought them."""
 
     readback: Readback
     commit: Callable[[Tensor], None]
@@ -61,8 +61,8 @@ class PendingResult:
 
 
 @dataclass(frozen=True, slots=True)
-class PendingReads:
-    """Several of them, for a step made of several parts."""
+class PendingResults:
+    """The pending results of a step that consists of several parts."""
 
     parts: Sequence[Pending]
 

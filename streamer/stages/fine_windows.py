@@ -1,0 +1,69 @@
+"""The fine stage's windows in pure numbers: which frames each fills in, and where it begins; load moves no border.
+
+There are two schedules. In chunks, a sentence is heard early: each chunk is what `generate_fine` of suno-ai/bark
+(`bark/generation.py`) makes of a sentence that ends there. Whole, it is that function's own: overlapping windows over
+the finished sentence, of which a later one fills in again what the one before had too little to its right for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamer.models.config import FineConfig
+
+
+@dataclass(frozen=True, slots=True)
+class FineWindow:
+    """`context` frames from `start` on, which is negative if the window begins in the voice's prompt.
+
+    Frames [first, end) are filled in, and those before `num_final` will not be again.
+    """
+
+    start: int
+    first: int
+    end: int
+    num_final: int
+
+
+def chunk_window(
+    first: int, num_coarse_frames: int, num_prompt_frames: int, sentence_index: int, config: FineConfig
+) -> FineWindow:
+    """The chunk from frame `first` on, as far as there are coarse codes, behind its left context."""
+    end = min(chunk_end(first, sentence_index, config), num_coarse_frames)
+    return FineWindow(max(first - config.history, -num_prompt_frames), first, end, end)
+
+
+def chunk_end(first: int, sentence_index: int, config: FineConfig) -> int:
+    """The border after frame `first` of an utterance's `sentence_index`-th sentence.
+
+    Sizes follow `chunk_frames`, or `later_chunk_frames` from the second sentence on, the last repeating; none is
+    larger than what fits beside the history.
+    """
+    border = 0
+    series = config.later_chunk_frames if sentence_index else config.chunk_frames
+    sizes = [min(size, _stride(config)) for size in series]
+    for size in sizes:
+        border += size
+        if border > first:
+            return border
+    num_repeats = (first - border) // sizes[-1] + 1
+    return border + num_repeats * sizes[-1]
+
+
+def whole_window(first: int, num_frames: int, num_prompt_frames: int, config: FineConfig) -> FineWindow:
+    """The original's window that fills in frame `first` of a finished sentence, the last one right-aligned.
+
+    `num_prompt_frames`: at most `history`.
+    """
+    stride = _stride(config)
+    last_start = max(num_prompt_frames + num_frames - config.context, 0)
+    number = -(-first // stride)
+    start = min(number * stride, last_start) - num_prompt_frames
+    is_last = num_frames <= number * stride + config.context - num_prompt_frames
+    num_final = num_frames if is_last else min((number + 1) * stride, num_frames - stride)
+    return FineWindow(start, first, min(start + config.context, num_frames), num_final)
+
+
+def _stride(config: FineConfig) -> int:
+    """What fits beside a full history."""
+    return config.context - config.history

@@ -1,0 +1,71 @@
+"""Where the fine model's windows lie depends on the place of the sentence and of the frame alone."""
+
+from dataclasses import replace
+
+import pytest
+
+from streamer.models.config import SMALL
+from streamer.stages.fine_windows import FineWindow, chunk_end, chunk_window, whole_window
+
+
+def borders(config, num_chunks, sentence_index=0):
+    frames = [0]
+    for _ in range(num_chunks):
+        frames.append(chunk_end(frames[-1], sentence_index, config))
+    return frames[1:]
+
+
+def test_chunks_grow_and_the_last_size_repeats():
+    """The configured sizes one after another, then the last again and again."""
+    assert borders(SMALL.fine, 6) == [8, 32, 104, 320, 832, 1344]
+
+
+def test_later_sentences_need_no_early_sound():
+    """They have a series of their own, all of them the same."""
+    assert borders(SMALL.fine, 3, 1) == borders(SMALL.fine, 3, 7) == [128, 640, 1152]
+
+
+def test_no_chunk_exceeds_the_room_beside_the_history():
+    """Sizes are cut to what a buffer holds beside its left context."""
+    config = replace(SMALL.fine, context=128, history=64, chunk_frames=(8, 30, 200))
+    assert borders(config, 4) == [8, 38, 102, 166]
+
+
+@pytest.mark.parametrize(
+    ("first", "num_prompt_frames", "window"),
+    [
+        (0, 0, FineWindow(0, 0, 8, 8)),
+        (0, 237, FineWindow(-237, 0, 8, 8)),
+        (320, 237, FineWindow(-192, 320, 700, 700)),
+        (832, 512, FineWindow(320, 832, 900, 900)),
+    ],
+)
+def test_a_chunk_sees_what_came_before_it(first, num_prompt_frames, window):
+    """As much of the prompt and of the sentence as the history holds, and nothing that follows the chunk."""
+    assert chunk_window(first, max(700, window.end), num_prompt_frames, 0, SMALL.fine) == window
+
+
+@pytest.mark.parametrize("num_prompt_frames", [0, 1, 237, 511, 512])
+@pytest.mark.parametrize("num_frames", [1, 7, 511, 512, 513, 787, 788, 900, 1024, 1025, 1154, 1536, 1537])
+def test_whole_windows_are_the_originals(num_prompt_frames, num_frames):
+    """`start_idx`, `start_fill_idx` and `n_loops` of generate_fine, at every border."""
+    length = max(1024, num_prompt_frames + num_frames)
+    num_loops = max(0, -(-(num_frames - (1024 - num_prompt_frames)) // 512)) + 1
+    starts = [min(number * 512, length - 1024) for number in range(num_loops)]
+    fills = [min(num_prompt_frames + number * 512, length - 512) for number in range(num_loops)]
+    expected = [
+        FineWindow(
+            start - num_prompt_frames,
+            fill - num_prompt_frames,
+            min(start - num_prompt_frames + 1024, num_frames),
+            next_fill - num_prompt_frames,
+        )
+        for start, fill, next_fill in zip(
+            starts, fills, [*fills[1:], num_prompt_frames + num_frames], strict=True
+        )
+    ]
+    found, first = [], 0
+    while first < num_frames:
+        found.append(whole_window(first, num_frames, num_prompt_frames, SMALL.fine))
+        first = found[-1].num_final
+    assert found == expected
