@@ -136,11 +136,13 @@ class HttpConnection:
             logger.exception("an unexpected error", extra={"path": exchange.request.path})
             error = InternalError("the request failed; the server's log says why")
         self._host.service.metrics.errors.labels(error.code).inc()
-        if exchange.is_started:
+        answer = error_answer(error)
+        if exchange.is_started or answer.status is HTTPStatus.INTERNAL_SERVER_ERROR:
             about = {"path": exchange.request.path, "code": error.code, "reason": error.message}
             logger.warning("an answer failed", extra=about)
+        if exchange.is_started:
             raise ClientGoneError  # now that nothing more may be said to it
-        await exchange.answer(error_answer(error))
+        await exchange.answer(answer)
         await exchange.end()
 
     async def _watch_client(self) -> None:
