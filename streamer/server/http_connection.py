@@ -110,7 +110,7 @@ class HttpConnection:
             key_name = self._check(request, route.credentials, is_key_needed=True)
             request = replace(request, key_name=key_name)
         elif route.access == "public":
-            with contextlib.suppress(RefusedError):  # the page is not told, but everybody else is
+            with contextlib.suppress(RefusedError):  # a program is answered, and only the page cannot read it
                 self._check_origin(request)
             self._claim_place()
         request = replace(request, body=await self._reader.read_body(request), parameters=parameters)

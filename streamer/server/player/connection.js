@@ -1,4 +1,4 @@
-// The WebSocket to the server: opened again by itself after every loss, with a growing wait.
+// The WebSocket to the server: it reconnects by itself, with growing delays.
 
 const SUBPROTOCOL = "streamer.v1";
 const HEADER_BYTES = 12;

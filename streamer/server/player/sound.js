@@ -1,4 +1,4 @@
-// The two ways from packets to the loudspeaker, with one face.
+// The two ways from packets to the loudspeaker, with one interface.
 //
 // OpusSound: WebCodecs decodes, an AudioWorklet plays; browsers allow both on https and localhost only.
 // PcmSound: plain samples in scheduled buffer sources; works on every page, such as http://gpu-box:8765.
