@@ -121,7 +121,8 @@ def _serve(parsed: argparse.Namespace) -> int:
 
         config = read_settings(parsed)
         configure_logging(config.log.log_level, config.log.log_format)
-        with Progress(console=Console(stderr=True), transient=True) as progress:
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("loading the model", total=None)
 
             def show(num_recorded: int, num_steps: int) -> None:
