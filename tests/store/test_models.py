@@ -147,16 +147,16 @@ def test_stages_of_several_models_are_mixed(hugging_face_directory: Path, tmp_pa
     assert not any("wrong" in path.name for path in tmp_path.iterdir())
 
 
-def test_a_run_that_broke_off_is_gone_on_with(
+def test_the_next_run_continues_one_that_broke_off(
     hub: FakeHub, hub_files: dict[str, bytes], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Half a model is none: it is not listed, and the next run fetches only what is missing."""
+    """Half a model is not listed, and the next run fetches only what is missing."""
     hub.add(NAME, hub_files)
-    hub.cut_after = 25_000_000  # written in pieces of ten million
+    hub.cut_after, hub.is_down_after_cut = 25_000_000, True
     status, _, err = streamer(capsys, "models", "pull", NAME)
     assert status == 2 and err.count("\n") == 1
     assert installed_models(home) == {}
-    hub.cut_after, hub.is_down = None, False
+    hub.is_down = False
     status, _, err = streamer(capsys, "models", "pull", NAME)
     assert status == 0, err
     assert any(asked and asked != "bytes=0-" for _, asked in hub.requests)

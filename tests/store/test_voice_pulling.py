@@ -236,18 +236,18 @@ def test_an_index_that_leads_astray_is_refused(
 
 
 def test_a_break_leaves_whole_voices(hub: FakeHub, pull: Run, data: Path) -> None:
-    """Those that came before it; the next run brings the rest."""
+    """Those that came before it stay, and the next run brings the rest."""
     hub.add("suno/bark", as_npz({**VOICES, "v2/en_speaker_6": voice_arrays(400)}))
-    hub.cut_after = 10_000
-    assert_refused(pull("announcer", "v2/en_speaker_6"), r"en_speaker_6\.npz was not fetched")
+    hub.cut_after, hub.is_down_after_cut = 10_000, True
+    assert_refused(pull("announcer", "v2/en_speaker_6"), r"en_speaker_6\.npz was not downloaded")
     assert installed(data) == ["announcer"]
-    hub.cut_after, hub.is_down = None, False
+    hub.is_down = False
     assert pull("announcer", "v2/en_speaker_6")[0] == 0
     assert installed(data) == ["announcer", "v2/en_speaker_6"]
 
 
 def test_no_network_is_told(pull: Run, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In one line."""
+    """The message is one line."""
     use_hub(monkeypatch, "http://127.0.0.1:9")  # the port that discards; nobody listens
-    assert_refused(pull("--all"), "no way to the network")
+    assert_refused(pull("--all"), "the network cannot be reached")
     assert not data.exists()
