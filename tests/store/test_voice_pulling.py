@@ -144,9 +144,9 @@ def test_what_is_there_is_kept_and_the_rest_fetched(hub: FakeHub, pull: Run, dat
     [
         ([], "which voices.*--all"),
         (["announcer", "--all"], "which voices"),
-        (["v2/en_speaker_10"], r"none of Bark's voices.*did you mean"),
-        (["speaker_0"], "none of Bark's voices"),
-        (["../../etc/passwd"], "none of Bark's voices"),
+        (["v2/en_speaker_10"], r"not one of Bark's voices.*did you mean"),
+        (["speaker_0"], "not one of Bark's voices"),
+        (["../../etc/passwd"], "not one of Bark's voices"),
         (["--language", "xx"], "no voices of 'xx': choose among en, de"),
         (["v2/zh_speaker_1"], "suno/bark has no v2/zh_speaker_1"),
         (["--language", "zh"], r"suno/bark has no v2/zh_speaker_0.* …"),
@@ -216,9 +216,9 @@ def entry(**changes: object) -> dict[str, object]:
         ({"announcer": entry(coarse_prompt=7)}, "does not name the files of announcer"),
         ({"announcer": "speaker_embeddings"}, "does not name the files of announcer"),
         ([], "names no voices"),
-        ("{", "is no JSON"),
-        ("[" * 100_000, "is no JSON"),
-        (b"\xff\xfe\xff", "is no JSON"),
+        ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        (b"\xff\xfe\xff", "is not JSON"),
     ],
 )
 def test_an_index_that_leads_astray_is_refused(
