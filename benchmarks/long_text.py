@@ -74,7 +74,7 @@ async def _listen(feed: TextFeed, synthesizer: Any, settings: SpeechSettings) ->
     memory_mib: list[float] = []
     warnings: list[str] = []
     plays_from_s = 0.0
-    async for event in speak(feed, synthesizer, settings, create_encoder(AudioFormat("pcm_f32le"))):
+    async for event in speak(feed, synthesizer, settings, create_encoder(AudioFormat("pcm_f32le")), "long"):
         now_s = time.monotonic()
         if isinstance(event, SentenceStarted):
             starts.append(event)

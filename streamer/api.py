@@ -7,6 +7,7 @@ import atexit
 import contextlib
 import logging
 import math
+import secrets
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import Future
@@ -260,7 +261,7 @@ def _speak(
 ) -> AsyncGenerator[SpeechEvent, None]:
     """The pipeline with its sound as it is: nothing is encoded before the caller asks for it."""
     encoder = create_encoder(AudioFormat("pcm_f32le", synthesizer.info.sample_rate_hz))
-    return speak(TextFeed(text), synthesizer, settings, encoder)
+    return speak(TextFeed(text), synthesizer, settings, encoder, secrets.token_hex(8))
 
 
 def _samples(packet: Packet) -> Samples:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from streamer.audio.samples import Samples
 from streamer.errors import AudioEncodeError
 
-_SILENCE_PEAK: Final = 0.002
+SILENCE_PEAK: Final = 0.002
 """Quieter than this (-54 dB) is silence, whatever came before."""
 _SILENCE_BELOW_PEAK: Final = 0.01
 """So is what is 40 dB below the loudest of the sentence: the model's hiss after the last word."""
@@ -137,7 +137,7 @@ class SentenceJoiner:
         before = self._peak
         peak = np.maximum(level.max(keepdims=True), before)
         self._peak = float(peak[0])
-        floor = np.full(len(chunk), _SILENCE_PEAK)
+        floor = np.full(len(chunk), SILENCE_PEAK)
         floor[: max(0, self._num_hiss - self._num_in)] = _HISS_PEAK
         self._num_in += len(chunk)
         is_loud = level > np.maximum(floor, _SILENCE_BELOW_PEAK * peak)

@@ -50,7 +50,11 @@ class Speaker:
         self._synthesizer = service.synthesizer
         self._metrics = service.metrics
         self._outbox = outbox
-        self._log_fields = {"session_id": session_id, "utterance_id": utterance.id}
+        self._log_fields = {
+            "session_id": session_id,
+            "utterance_id": utterance.id,
+            "trace_id": utterance.trace_id,
+        }
         self._speaking: asyncio.Task[None] | None = None
         self._error: StreamerError | None = None
         self._ended: SpeechEnded | None = None
@@ -100,7 +104,7 @@ class Speaker:
         utterance = self.utterance
         await self.permit.wait()
         events: AsyncGenerator[SpeechEvent, None] = speak(
-            utterance.feed, self._synthesizer, utterance.settings, self._encoder
+            utterance.feed, self._synthesizer, utterance.settings, self._encoder, utterance.trace_id
         )
         if utterance.starts_safely:
             events = start_safely(events, utterance.feed, self._synthesizer.health().expected_speed)

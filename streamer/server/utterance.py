@@ -19,6 +19,7 @@ from streamer.speech.text_feed import Piece, TextFeed
 class Utterance:
     """One utterance, from its opening to its end and a little longer.
 
+    `id` is the client's name for it; `trace_id` is ours, in every log line about it, and unique within the process.
     `pre_skip`: samples at 48 kHz that a decoder gives before the sound begins. `starts_safely`: whether the first
     packet is held until playback will not stop. `is_over` is set when nothing more of the utterance will be sent.
     """
@@ -26,6 +27,7 @@ class Utterance:
     def __init__(
         self,
         utterance_id: str,
+        trace_id: str,
         settings: SpeechSettings,
         audio_format: AudioFormat,
         clock: PlaybackClock,
@@ -35,6 +37,7 @@ class Utterance:
         after: Utterance | None = None,
     ) -> None:
         self.id = utterance_id
+        self.trace_id = trace_id
         self.settings = settings
         self.audio_format = audio_format
         self.clock = clock

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -21,23 +20,26 @@ from streamer.voices.voice import Voice
 
 SENTENCES_AHEAD: Final = 1
 """Sentences in the making that wait their turn, besides the one being spoken and the one just requested."""
-PAUSES: Final = (1, 3)
-"""A writer who pauses for `max_buffer_ms` hears his whole words spoken, and his last, which might still have
-grown, when he pauses three times as long again."""
+PAUSES: Final = (1, 3, 10)
+"""In units of `max_buffer_ms`, one after the other: the pauses of a writer after which whole words are spoken, then the
+last word, which might still have grown, then a number at the end, which might still have been continued."""
 
 
 class SentencesAhead:
     """Reads the text, cuts it into sentences, and has the next one made while one is being heard."""
 
-    def __init__(self, feed: TextFeed, synthesizer: Synthesizer, settings: SpeechSettings) -> None:
+    def __init__(
+        self, feed: TextFeed, synthesizer: Synthesizer, settings: SpeechSettings, utterance_id: str
+    ) -> None:
         self.waiting = GenerationTimer()
         self._feed = feed
         self._synthesizer = synthesizer
         self._settings = settings
-        self._utterance_id = secrets.token_hex(8)
+        self._utterance_id = utterance_id
         self._unsupported = UnsupportedText(synthesizer.info)
         self._num_sentences = 0
-        self._num_taken = 0
+        self._num_sayable = 0
+        self._num_taken = 0  # of those that are sayable
         self._is_all_read = False
         self._streams: set[SentenceStream] = set()
         self._current: SentenceStream | None = None
@@ -49,8 +51,8 @@ class SentencesAhead:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether it is already known that no further sentence follows."""
-        return self._is_all_read and self._num_taken == self._num_sentences
+        """Whether it is known already that no further sentence with anything to say follows."""
+        return self._is_all_read and self._num_taken == self._num_sayable
 
     async def next(self) -> SentenceStream | TextFlush | SpeechWarning | None:
         """The next sentence with its sound, a flush that all before it has reached, a warning, or None at the end."""
@@ -62,7 +64,7 @@ class SentencesAhead:
             raise item
         if isinstance(item, SentenceStream):
             self._current = item
-            self._num_taken += 1
+            self._num_taken += item.is_sayable
         return item
 
     async def aclose(self) -> None:
@@ -93,12 +95,16 @@ class SentencesAhead:
         num_pauses = 0  # since the last text
         while True:
             wait_s = None
-            if timeout_s is not None and splitter.pending and num_pauses < len(PAUSES):
+            is_unfinished = splitter.pending != "" or self._feed.is_holding
+            if timeout_s is not None and is_unfinished and num_pauses < len(PAUSES):
                 wait_s = timeout_s * PAUSES[num_pauses]
             item = await self._feed.next(wait_s, num_held_chars=len(splitter.pending))
             if item is None:
                 num_pauses += 1
-                await self._request(splitter.flush_words(is_last_whole=num_pauses == len(PAUSES)))
+                await self._request(splitter.feed(self._feed.release()))
+                await self._request(
+                    splitter.flush_words(is_last_whole=num_pauses > 1, is_number_whole=num_pauses > 2)
+                )
                 continue
             num_pauses = 0
             if isinstance(item, str):
@@ -120,6 +126,7 @@ class SentencesAhead:
                 await self._queue.put(warning)
             stream = self._begin(item, text_ready_s)
             self._num_sentences += 1
+            self._num_sayable += stream.is_sayable
             self._streams.add(stream)
             await self._queue.put(stream)
 
@@ -128,7 +135,7 @@ class SentencesAhead:
         settings = self._settings
         request = SentenceRequest(
             request_id=f"{self._utterance_id}.{self._num_sentences}",
-            text=sentence.said,
+            text=sentence.spoken_text,
             voice=sentence.voice or settings.voice,
             params=settings.params,
             sentence_index=self._num_sentences,

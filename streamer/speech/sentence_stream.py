@@ -1,5 +1,7 @@
-"""One sentence of an utterance in the making: pulled from the synthesizer, iterated by `pipeline`, and made once more
-where the model went astray before anybody heard of it. `lookahead` begins them."""
+"""One sentence in the making: pulled from the synthesizer and iterated by `pipeline`; begun by `lookahead`.
+
+A sentence that went wrong before any of it was heard is made once more.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +9,36 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
+
+from streamer.audio.levels import LevelMeter
+from streamer.audio.pcm import SILENCE_PEAK
+from streamer.speech.sayable import is_sayable, is_too_short
 from streamer.synthesis import PcmChunk, SentenceRequest, Synthesizer
 from streamer.text.splitting.sentences import Sentence
 from streamer.voices.voice import Voice
 
 CHUNKS_AHEAD: Final = 4
-"""Chunks of the sentence being heard that may wait to be encoded; then its synthesis is not asked for more. One that
-waits for its turn is made whole: it is not long, and only its end shows whether it is fit to be heard."""
+"""How many chunks of the sentence being heard may wait to be encoded before its synthesis is asked for more.
+
+A sentence that waits for its turn is made whole: it is not long, and only its end shows whether it is fit to be heard.
+"""
 SEED_BITS: Final = 53
 
 
 class SentenceStream:
     """A sentence's chunks, pulled into a queue and iterated from there.
 
-    `after`: what the voice's sentence before was spoken as, which this one goes on from when it is known.
-    `spoken_as` is the same of this one, None where there is nothing to go on from; it is set where the request
-    `wants_history`. `retry_seed`: what it was made with the second time, known before its first chunk is.
+    `after` is what the voice's sentence before was spoken as, which this one continues once it is known. `spoken_as` is
+    the same of this sentence, None if there is nothing to continue; it is set if the request `wants_history`.
+
+    A sentence without anything to say has no chunks and is not made. Of the others, `retry_seed` is what the sentence
+    was made with the second time; it is known before the first chunk. `lost_words` tells, with the last chunk, that the
+    sound is too short for the text.
     """
 
     def __init__(
@@ -42,7 +54,9 @@ class SentenceStream:
         self.text_ready_s = text_ready_s
         self.index = request.sentence_index
         self.voice = request.voice
+        self.is_sayable = is_sayable(request.text)
         self.retry_seed: int | None = None
+        self.lost_words = False
         self.spoken_as: asyncio.Future[Voice | None] = asyncio.get_running_loop().create_future()
         self._synthesizer = synthesizer
         self._request = request
@@ -81,10 +95,10 @@ class SentenceStream:
             if self._after is not None:
                 request = replace(request, history=await self._after)
                 self._after = None
-            if not await self._make(request, may_retry=request.params.max_gen_duration_s is None):
-                self.retry_seed = retry_seed(request.params.seed, self.index)
-                params = replace(request.params, seed=self.retry_seed)
-                await self._make(replace(request, params=params), may_retry=False)
+            if not self.is_sayable:
+                self.spoken_as.set_result(request.history)
+            elif not await self._make(request, may_retry=request.params.max_gen_duration_s is None):
+                await self._make(self._retried(request), may_retry=False)
             await self._put(None)
         except Exception as error:
             await self._put(error)
@@ -92,31 +106,41 @@ class SentenceStream:
             if not self.spoken_as.done():
                 self.spoken_as.set_result(None)
 
+    def _retried(self, request: SentenceRequest) -> SentenceRequest:
+        self.retry_seed = retry_seed(request.params.seed, self.index)
+        params = replace(request.params, seed=self.retry_seed)
+        return replace(request, request_id=f"{request.request_id}.retry", params=params)
+
     async def _make(self, request: SentenceRequest, *, may_retry: bool) -> bool:
-        """Pull the sentence; False where it ran away, and was thrown away because nothing of it was heard yet."""
-        chunks = self._synthesizer.synthesize(request)
-        try:
+        """Pull the sentence; False if it went wrong and was thrown away, because nothing of it was heard yet."""
+        meter = LevelMeter(self._synthesizer.info.sample_rate_hz)
+        is_silent = True
+        silence: list[PcmChunk] = []  # which nobody needs to hear before it is known that something follows
+        async with contextlib.aclosing(self._synthesizer.synthesize(request)) as chunks:
             while True:
                 with self._waiting.measured():
-                    chunk = await anext(chunks, None)
-                if chunk is None:
-                    return True
-                if chunk.truncated and may_retry and not self._is_heard:
-                    while not self._queue.empty():
-                        self._queue.get_nowait()
-                    return False
+                    chunk = await anext(chunks, PcmChunk(np.zeros(0, np.float32), is_last=True))
+                meter.add(chunk.samples)
                 if chunk.is_last:
                     break
-                await self._put(chunk)
-        finally:
-            if isinstance(chunks, AsyncGenerator):
-                await chunks.aclose()
-        # It is made, whenever it may be heard: what goes on from it can begin.
+                is_silent = is_silent and not meter.is_loud(SILENCE_PEAK).any()
+                silence.append(chunk)
+                if not is_silent:
+                    for heard in silence:
+                        await self._put(heard)
+                    silence.clear()
+        self.lost_words = not chunk.truncated and is_too_short(meter, request.text)
+        if (chunk.truncated or self.lost_words) and may_retry and not self._is_heard:
+            while not self._queue.empty():
+                self._queue.get_nowait()
+            return False
+        # It is made, whenever it may be heard: what continues it can begin.
         if request.wants_history:
-            # What a sentence cut in the middle ends with is nothing to go on from.
+            # The end of a sentence that was cut in the middle is nothing to continue.
             spoken_as = None if chunk.truncated else chunk.history
             self.spoken_as.set_result(spoken_as or request.history)
-        await self._put(chunk)
+        for heard in (*silence, chunk):
+            await self._put(heard)
         return True
 
     async def _put(self, item: PcmChunk | Exception | None) -> None:

@@ -15,13 +15,18 @@ def voice_not_found(name: str) -> SpeechWarning:
 
 
 def sentence_retried(index: int, seed: int) -> SpeechWarning:
-    message = f"the model did not end sentence {index}: it was made again with the seed {seed}"
+    message = f"the model did not speak sentence {index} in full: it was made again with the seed {seed}"
     return SpeechWarning("sentence_retried", message, index=index, seed=seed)
 
 
 def sentence_cut(index: int) -> SpeechWarning:
     message = f"sentence {index} was faded out where it was too long for its text"
     return SpeechWarning("sentence_cut", message, index=index)
+
+
+def sentence_silent(index: int) -> SpeechWarning:
+    message = f"sentence {index} has less sound than its text takes: some or all of it was not spoken"
+    return SpeechWarning("sentence_silent", message, index=index)
 
 
 class UnsupportedText:

@@ -14,16 +14,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from streamer.audio.levels import FRAMES_PER_S, LevelMeter
 from streamer.audio.samples import Samples
 from streamer.speech.events import WordTime
 from streamer.text.splitting.sentences import Sentence
 
 Floats = npt.NDArray[np.float64]
 
-FRAMES_PER_S: Final = 100
-"""The sound's loudness is looked at in steps of 10 ms."""
-QUIET: Final = 0.02
-"""Quieter than this part of the loudest (-34 dB) may be a pause."""
 MIN_PAUSE_S: Final = 0.15
 """A shorter silence is a consonant: the mouth is closed for up to a tenth of a second before a `t`."""
 MS_PER_UNIT: Final = 36.0
@@ -53,17 +50,11 @@ class SpokenWords:
     def __init__(self, sentence: Sentence, start_ms: int, sample_rate_hz: int) -> None:
         self._sentence = sentence
         self._start_ms = start_ms
-        self._frame_size = sample_rate_hz // FRAMES_PER_S
-        self._rest: Samples = np.zeros(0, np.float32)
-        self._levels: list[Samples] = []  # the peak of each frame
+        self._meter = LevelMeter(sample_rate_hz)
 
     def add(self, samples: Samples) -> None:
-        """Take the next piece of the sound: float32 [num_samples]."""
-        sound = np.concatenate([self._rest, samples])
-        end = len(sound) - len(sound) % self._frame_size
-        self._rest = sound[end:].copy()
-        if end:
-            self._levels.append(np.abs(sound[:end].reshape(-1, self._frame_size)).max(axis=1))
+        """Take the next piece of the sound."""
+        self._meter.add(samples)
 
     def expected(self) -> tuple[WordTime, ...]:
         """For a sound that goes on: what is past by the sound, what is to come by a guess."""
@@ -83,7 +74,7 @@ class SpokenWords:
         matches = list(_WORD.finditer(self._sentence.text))
         if not matches:
             return ()
-        parts = _merged(_spoken_parts(self._levels), len(matches))
+        parts = _merged(_spoken_parts(self._meter), len(matches))
         if not parts:  # nothing was heard, yet
             parts = [(0.0, 0.0 if end_ms is None else float(end_ms - self._start_ms))]
         times = _share([match.group() for match in matches], parts, is_whole=end_ms is not None)
@@ -102,11 +93,9 @@ def _until(time_ms: int, end_ms: int | None) -> int:
     return int(time_ms if end_ms is None else min(time_ms, end_ms))
 
 
-def _spoken_parts(levels: list[Samples]) -> list[tuple[float, float]]:
+def _spoken_parts(meter: LevelMeter) -> list[tuple[float, float]]:
     """Begin and end, in ms, of the stretches of sound between pauses."""
-    level = np.concatenate([np.zeros(0, np.float32), *levels])
-    # Not silence, but compared with the loudest: a pause holds breath and the model's hiss.
-    loud = np.flatnonzero(level > QUIET * level.max(initial=0.0))
+    loud = np.flatnonzero(meter.is_loud())
     if not loud.size:
         return []
     breaks = np.flatnonzero(np.diff(loud) > MIN_PAUSE_S * FRAMES_PER_S)

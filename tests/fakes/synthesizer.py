@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 
 import numpy as np
 
+from streamer.audio.samples import Samples
 from streamer.errors import EngineError, StreamerError, VoiceNotFoundError
 from streamer.synthesis import Health, ModelInfo, PcmChunk, SentenceRequest
 from streamer.voices.voice import Voice
@@ -17,9 +18,9 @@ SAMPLE_RATE_HZ = 24_000
 class FakeSynthesizer:
     """Implements `streamer.synthesis.Synthesizer`.
 
-    `speed`: seconds of sound made per second; None for at once. Hooks: `fail_on`, `stall_on`, `truncate_on`
-    act on sentences that contain that text; with `recovers` a truncated one ends well when it is asked for again;
-    `die` kills the engine. As a voice, each sentence is its index and its seed.
+    `speed`: seconds of sound made per second; None for at once. Hooks: `fail_on`, `stall_on`, `truncate_on`, `lose_on`
+    act on sentences that contain that text; with `recovers` a truncated or lost one ends well when it is asked for
+    again; `die` kills the engine. As a voice, each sentence is its index and its seed.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class FakeSynthesizer:
         self.fail_on: dict[str, StreamerError] = {}
         self.stall_on: str | None = None
         self.truncate_on: str | None = None
+        self.lose_on: dict[str, float] = {}  # seconds of the sound that are left, before silence
         self.recovers = False
         self.requests: list[SentenceRequest] = []
         self.num_open = 0
@@ -80,7 +82,8 @@ class FakeSynthesizer:
         try:
             num_samples = int(len(request.text) * self.ms_per_char * SAMPLE_RATE_HZ / 1000)
             size = self.chunk_ms * SAMPLE_RATE_HZ // 1000
-            tone = tone_of(request, num_samples)
+            tone = self._without_lost(request, tone_of(request, num_samples))
+            num_samples = len(tone)
             for start in range(0, num_samples, size):
                 await self._make(request, size)
                 is_last = start + size >= num_samples
@@ -112,11 +115,23 @@ class FakeSynthesizer:
         """From now on nothing is made and `health().alive` is false."""
         self._dead_reason = reason
 
+    def _without_lost(self, request: SentenceRequest, tone: Samples) -> Samples:
+        """The tone, or what is left of it with a moment of silence behind."""
+        for text, left_s in self.lose_on.items():
+            if text in request.text and not (self.recovers and self._is_second(request)):
+                silence = np.zeros(SAMPLE_RATE_HZ // 4, np.float32)
+                return np.concatenate([tone[: round(left_s * SAMPLE_RATE_HZ)], silence])
+        return tone
+
     def _is_truncated(self, request: SentenceRequest) -> bool:
         if self.truncate_on is None or self.truncate_on not in request.text:
             return False
-        asked = sum(other.request_id == request.request_id for other in self.requests)
-        return not self.recovers or asked == 1
+        return not (self.recovers and self._is_second(request))
+
+    def _is_second(self, request: SentenceRequest) -> bool:
+        """Whether the sentence was asked for before."""
+        place = (request.utterance_id, request.sentence_index)
+        return [(other.utterance_id, other.sentence_index) for other in self.requests].count(place) > 1
 
     async def _make(self, request: SentenceRequest, num_samples: int) -> None:
         for text, error in self.fail_on.items():
@@ -129,7 +144,7 @@ class FakeSynthesizer:
             raise EngineError(self._dead_reason)
 
 
-def tone_of(request: SentenceRequest, num_samples: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def tone_of(request: SentenceRequest, num_samples: int) -> Samples:
     """Each sentence has its own pitch, so that tests can tell them apart. float32 [num_samples]"""
     pitch_hz = 220.0 * (1 + request.sentence_index % 4)
     phase = 2 * np.pi * pitch_hz * np.arange(num_samples) / SAMPLE_RATE_HZ

@@ -14,7 +14,7 @@ from streamer.speech.settings import SpeechSettings
 
 def utterance(after: Utterance | None = None) -> Utterance:
     settings = SpeechSettings("tone", SamplingParams(seed=1))
-    return Utterance("a", settings, AudioFormat(), PlaybackClock(None), after=after)
+    return Utterance("a", "s.1", settings, AudioFormat(), PlaybackClock(None), after=after)
 
 
 def cancel(waiting: Utterance) -> None:

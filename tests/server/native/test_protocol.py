@@ -52,7 +52,9 @@ class Conversation:
             if isinstance(action, Open) and self.refusal is not None:
                 done += self.carry_out(self.protocol.refused(self.refusal))
             elif isinstance(action, Open):
-                utterance = Utterance(action.id, action.settings, action.audio_format, PlaybackClock(None))
+                utterance = Utterance(
+                    action.id, "s", action.settings, action.audio_format, PlaybackClock(None)
+                )
                 self.utterances[action.id] = utterance
                 done += self.carry_out(self.protocol.opened(utterance))
         return done

@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 
+from streamer.audio.formats import ENCODINGS
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.server.speaking import Frame, configured, running
 
@@ -132,17 +133,35 @@ async def test_a_pause_of_the_writer_speaks_what_there_is() -> None:
         assert (await client.until("done"))["reason"] == "cancelled"
 
 
-async def test_empty_text_is_an_utterance_without_sound() -> None:
-    """Nothing to say is completed at once, with no packet."""
+@pytest.mark.parametrize("text", ["", "  \n", "...", "😊", "()", "™", "\u200b", "— —", "*** !!!"])
+async def test_a_text_without_words_is_an_utterance_without_sound(text: str) -> None:
+    """Nothing to say is completed at once, with no packet, and whatever is said next is heard."""
     async with running() as server, server.client() as client:
-        await client.say("speak", id="a", text="")
+        await client.say("speak", id="a", text=text)
         done = await client.until("done")
-        assert (done["reason"], done["audio_ms"], done["packets"], done["sentences"]) == (
-            "completed",
-            0,
-            0,
-            0,
-        )
+        assert (done["reason"], done["audio_ms"], done["packets"]) == ("completed", 0, 0)
+        assert not client.frames()
+        await client.say("speak", id="b", text="Hello.", lead_ms=None)
+        assert (await client.until("done"))["packets"] > 0
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+async def test_no_encoding_sends_a_packet_without_words(encoding: str) -> None:
+    """Not even the header of a file."""
+    async with running() as server, server.client(f"?encoding={encoding}") as client:
+        await client.say("speak", id="a", text="...")
+        assert (await client.until("done"))["packets"] == 0 and not client.frames()
+
+
+async def test_a_sentence_without_sound_is_told() -> None:
+    """It was made twice; the client learns that the utterance is not complete."""
+    synthesizer = FakeSynthesizer()
+    synthesizer.lose_on = {"second": 0.0}
+    async with running(synthesizer=synthesizer) as server, server.client() as client:
+        await client.say("speak", id="a", text="Here is the first one. And the second one.", lead_ms=None)
+        assert (await client.until("done"))["reason"] == "truncated"
+        codes = [(warning["code"], warning["index"]) for warning in client.messages("warning")]
+        assert codes == [("sentence_retried", 1), ("sentence_silent", 1)]
 
 
 async def test_several_utterances_at_once_keep_apart() -> None:
