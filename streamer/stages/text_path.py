@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,7 @@ class Sound:
     """
 
     phones: Phones
+    indices: npt.NDArray[np.intp] = field(compare=False)  # the same as an array
     max_tokens: int
     is_optional: bool = False
     is_unknown: bool = False
@@ -122,21 +124,21 @@ class PathMaker:
         return TextPath(self._automaton(sounds), np.array(symbols), self._path.tokens_per_phone)
 
     def _automaton(self, sounds: Sequence[Sound]) -> Automaton:
-        successors = np.full((2, len(sounds) + 1, self._end + 1), -1, np.int16)
-        limits = [1, *(sound.max_tokens for sound in sounds)]
-        for state in range(len(sounds) + 1):
-            stays, moves = successors[0, state], successors[1, state]
-            if state:
-                stays[list(sounds[state - 1].phones)] = state
-            for further in self._within_reach(sounds, state):
-                phones = [self._end] if further > len(sounds) else list(sounds[further - 1].phones)
-                target = min(further, len(sounds))
-                for table in (stays, moves):
-                    table[phones] = np.where(table[phones] < 0, target, table[phones])
-            is_letter = state > 0 and sounds[state - 1].is_unknown
-            if is_letter and not (state < len(sounds) and sounds[state].is_unknown):
-                limits[state] = self._path.max_phone_tokens  # the last of its word
-        return Automaton(successors, np.array(limits, np.int16))
+        moves = np.full((len(sounds) + 1, self._end + 1), -1, np.int16)
+        for state, row in enumerate(moves):
+            for further in reversed(list(self._within_reach(sounds, state))):  # the nearest counts
+                if further > len(sounds):
+                    row[self._end] = len(sounds)
+                else:
+                    row[sounds[further - 1].indices] = further
+        stays = moves.copy()
+        for state, sound in enumerate(sounds, 1):
+            stays[state, sound.indices] = state
+        limits = np.array([1, *(sound.max_tokens for sound in sounds)], np.int16)
+        for state, (sound, following) in enumerate(pairwise([*sounds, None]), 1):
+            if sound and sound.is_unknown and not (following and following.is_unknown):
+                limits[state] = self._path.max_phone_tokens  # the last letter of its word
+        return Automaton(np.stack([stays, moves]), limits)
 
     def _within_reach(self, sounds: Sequence[Sound], state: int) -> Iterator[int]:
         """The states that may follow; one more than there are is the end."""
@@ -159,13 +161,17 @@ class PathMaker:
     def _sound(self, part: str) -> Sound:
         path = self._path
         if part == "*":
-            return Sound(self._any, path.max_letter_tokens, is_unknown=True)
+            return Sound(self._any, _indices(self._any), path.max_letter_tokens, is_unknown=True)
         phones = self._phones(part.removesuffix("?"))
         limit = path.max_silence_tokens if phones <= self._silences else path.max_phone_tokens
-        return Sound(phones, limit, is_optional=part.endswith("?"))
+        return Sound(phones, _indices(phones), limit, is_optional=part.endswith("?"))
 
     def _phones(self, names: str) -> Phones:
         found = [name for name in re.split(r"\|", names) if name]
         if unknown := [name for name in found if name not in self._index_of]:
             raise CheckpointError(f"path: {unknown[0]!r} is none of its phones")
         return Phones(self._index_of[name] for name in found)
+
+
+def _indices(phones: Phones) -> npt.NDArray[np.intp]:
+    return np.array(sorted(phones), np.intp)
