@@ -135,8 +135,8 @@ class PathMaker:
         for state, sound in enumerate(sounds, 1):
             stays[state, sound.indices] = state
         limits = np.array([1, *(sound.max_tokens for sound in sounds)], np.int16)
-        for state, (sound, following) in enumerate(pairwise([*sounds, None]), 1):
-            if sound and sound.is_unknown and not (following and following.is_unknown):
+        for state, (said, following) in enumerate(pairwise([*sounds, None]), 1):
+            if said and said.is_unknown and not (following and following.is_unknown):
                 limits[state] = self._path.max_phone_tokens  # the last letter of its word
         return Automaton(np.stack([stays, moves]), limits)
 
