@@ -6,7 +6,6 @@ reach; the sentence ends only behind its last phone, and a phone that was held f
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -19,6 +18,8 @@ from streamer.errors import CheckpointError
 from streamer.models.config import ModelConfig, PathConfig
 
 Phones = frozenset[int]
+MAX_NUMBER = 2**15 - 1
+"""The largest number in an automaton."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,8 @@ class PathMaker:
             "max_silence_tokens",
             "max_letter_tokens",
         ):
-            if getattr(path, name) < 1:
-                raise CheckpointError(f"path.{name} is {getattr(path, name)}")
+            if not 1 <= getattr(path, name) <= MAX_NUMBER:
+                raise CheckpointError(f"path.{name} is {getattr(path, name)}: it must be 1 to {MAX_NUMBER}")
         self._path = path
         self._index_of = {phone: index for index, phone in enumerate(path.phones)}
         self._end = len(path.phones)
@@ -85,11 +86,15 @@ class PathMaker:
             )
         if unknown := path.sounds.keys() - set(config.tokenizer.symbols):
             raise CheckpointError(f"path.sounds: {sorted(unknown)[:5]} are no symbols of the tokenizer")
-        silences = self._phones("|".join(path.silences))
+        silences = self._phones("|".join(path.silences)) if path.silences else Phones()
         self._silences = silences
         self._any = Phones(range(self._end)) - silences
         self._sounds = [self._read(path.sounds.get(symbol, "")) for symbol in config.tokenizer.symbols]
         self._beginning, self._ending = self._read(path.beginning), self._read(path.ending)
+        if self.max_states > MAX_NUMBER:
+            raise CheckpointError(
+                f"path: {self.max_states} sounds in a sentence, but at most {MAX_NUMBER} fit"
+            )
 
     @property
     def max_states(self) -> int:
@@ -167,9 +172,11 @@ class PathMaker:
         return Sound(phones, _indices(phones), limit, is_optional=part.endswith("?"))
 
     def _phones(self, names: str) -> Phones:
-        found = [name for name in re.split(r"\|", names) if name]
+        found = [name for name in names.split("|") if name]
         if unknown := [name for name in found if name not in self._index_of]:
             raise CheckpointError(f"path: {unknown[0]!r} is none of its phones")
+        if not found:
+            raise CheckpointError(f"path: {names!r} names no phone")
         return Phones(self._index_of[name] for name in found)
 
 
