@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from streamer.commands.bench import add_bench_command
 from streamer.commands.flags import (
     MODEL_OPTIONS,
     add_manner,
@@ -83,28 +84,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_models_commands(commands)
 
-    bench = commands.add_parser("bench", help="load a running server and say what its listeners hear")
-    bench.add_argument("url", help="ws://host:port/v1/stream")
-    bench.add_argument("--rate", type=float, default=0.5, help="utterances a second (default: 0.5)")
-    bench.add_argument("--search", action="store_true", help="look for the highest rate that is carried well")
-    bench.add_argument(
-        "--seconds", type=float, default=30.0, help="least measured time at a rate (default: 30)"
-    )
-    bench.add_argument(
-        "--utterances", type=int, default=100, help="least number measured at a rate (default: 100)"
-    )
-    bench.add_argument("--warm-up", type=float, default=5.0, help="seconds before that (default: 5)")
-    bench.add_argument("--seed", type=int, default=0, help="the same seed gives the same arrivals and texts")
-    bench.add_argument("--encoding", default="opus", help="opus or pcm_s16le (default: opus)")
-    bench.add_argument("--texts", type=Path, help="file with one text a line")
-    bench.add_argument("--api-key-file", type=Path, help="file with the key the server wants")
-    bench.add_argument(
-        "--count-silence",
-        action="store_true",
-        help="time the first sample, audible or not: for random weights",
-    )
-    bench.add_argument("--output", type=Path, help="JSON file to write")
-    bench.set_defaults(run=_bench)
+    add_bench_command(commands)
 
     check = commands.add_parser("check-config", help="check the settings and print them")
     add_options(check, every_option)
@@ -191,25 +171,6 @@ def _say(parsed: argparse.Namespace) -> int:
     cut = "; a sentence was cut that the model did not end" if audio.truncated else ""
     print(f"{parsed.output}: {audio.duration_s:.2f} s, seed {audio.seed}{cut}")
     return 0
-
-
-def _bench(parsed: argparse.Namespace) -> int:
-    from streamer.commands.bench import Plan, bench
-
-    plan = Plan(
-        url=parsed.url,
-        rate_hz=parsed.rate,
-        search=parsed.search,
-        seconds=parsed.seconds,
-        num_utterances=parsed.utterances,
-        warm_up_s=parsed.warm_up,
-        seed=parsed.seed,
-        encoding=parsed.encoding,
-        counts_silence=parsed.count_silence,
-        texts_file=parsed.texts,
-        api_key_file=parsed.api_key_file,
-    )
-    return bench(plan, parsed.output)
 
 
 def _check_config(parsed: argparse.Namespace) -> int:
