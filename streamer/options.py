@@ -1,4 +1,4 @@
-"""What one option of the settings is: its declaration's metadata, and how a value given for it is checked.
+"""Declares one option of the settings, and checks the values that are given for it.
 
 `config` declares the options with it; the command line derives its flags from `Option`.
 """
@@ -32,7 +32,7 @@ def option(
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One setting as the command line needs to see it. Names are unique across the sections."""
+    """One option as the command line needs it. Names are unique across the sections."""
 
     section: str
     name: str
@@ -55,7 +55,7 @@ class Option:
 
 
 def declared(section: str, declaration: Field[Any], hint: Any) -> Option:
-    """The option that a field of a section declares; `hint` is its evaluated type."""
+    """Return the option that a field of a section declares; `hint` is its evaluated type."""
     optional = isinstance(hint, types.UnionType)
     kind = next(k for k in typing.get_args(hint) if k is not type(None)) if optional else hint
     assert declaration.default is not MISSING
@@ -71,23 +71,23 @@ def declared(section: str, declaration: Field[Any], hint: Any) -> Option:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """A hint at the nearest known name, or nothing."""
+    """Return a hint at the closest known name, or nothing."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
 
 
 def convert(option: Option, value: object) -> object:
-    """Check one value from any source; text is parsed. Raises `ValueError` naming what is expected."""
+    """Check one value from any source, and parse text. Raises `ValueError` that says what is expected."""
     if option.optional and (value is None or (isinstance(value, str) and value.lower() in ("none", ""))):
         return None
     if option.is_list:
         items = [item.strip() for item in value.split(",")] if isinstance(value, str) else value
         if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
-            raise ValueError(f"{value!r} is not a list of texts")
+            raise ValueError(f"{value!r} is not a list of strings")
         return tuple(item for item in items if item)
     converted = _PARSERS[option.kind](value)
     if option.choices and converted not in option.choices:
-        raise ValueError(f"{value!r} is none of {', '.join(option.choices)}")
+        raise ValueError(f"{value!r} is not one of {', '.join(option.choices)}")
     if isinstance(converted, int | float):
         low, high = option.minimum, option.maximum
         if (
@@ -121,7 +121,7 @@ def _parse_float(value: object) -> float:
 def _parse_text(value: object) -> str:
     if isinstance(value, str) and value.strip():
         return value.strip()
-    raise ValueError(f"{value!r} is not a text")
+    raise ValueError(f"{value!r} is not a string, or empty")
 
 
 def _parse_path(value: object) -> Path:

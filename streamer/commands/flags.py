@@ -45,11 +45,14 @@ def add_manner(parser: argparse.ArgumentParser) -> None:
 def add_params(parser: argparse.ArgumentParser) -> None:
     """Add a flag for each sampling parameter."""
     for name, allowed in RANGES.items():
+        default = "a random one" if name == "seed" else "the model's own"
+        shown = "d" if allowed.is_whole else "g"
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             dest=f"param_{name}",
+            metavar=name.upper(),
             type=int if allowed.is_whole else float,
-            help=f"{allowed.smallest:g} to {allowed.largest:g} (default: the model's own)",
+            help=f"{allowed.smallest:{shown}} to {allowed.largest:{shown}} (default: {default})",
         )
 
 
@@ -60,8 +63,13 @@ def add_options(parser: argparse.ArgumentParser, names: tuple[str, ...]) -> None
     for option in options():
         if option.name in names and option.flag not in taken:
             choices = f"; one of {', '.join(option.choices)}" if option.choices else ""
-            text = f"{option.help}{choices} (default: {option.default})"
-            parser.add_argument(option.flag, dest=f"option_{option.name}", help=text.replace("%", "%%"))
+            default = "" if option.default in (None, ()) else f" (default: {option.default})"
+            parser.add_argument(
+                option.flag,
+                dest=f"option_{option.name}",
+                metavar=option.name.upper(),
+                help=f"{option.help}{choices}{default}".replace("%", "%%"),
+            )
 
 
 def read_settings(parsed: argparse.Namespace) -> Config:

@@ -18,7 +18,7 @@ from tests.server.speaking import configured, running
 
 
 async def test_a_search_gives_a_bad_rate_up_early_and_tells_each_step() -> None:
-    """A rate at which everybody is refused does not last for all its utterances."""
+    """A rate at which all clients are refused ends before all its utterances."""
     steps: list[int] = []
     async with running(
         configured(max_starts_per_s=1, max_start_wait_s=0.0), FakeSynthesizer(speed=20.0)
@@ -32,7 +32,7 @@ async def test_a_search_gives_a_bad_rate_up_early_and_tells_each_step() -> None:
 
 
 async def test_a_running_server_is_measured() -> None:
-    """Over real sockets: everybody is served, and the figures are in the result."""
+    """All clients are served over real sockets, and the figures are in the result."""
     async with running(configured(), FakeSynthesizer(speed=20.0)) as server:
         result = await run(Plan(url=server.address, rate=6, seconds=1, utterances=2, warm_up=0.2))
     (row,) = result["rows"]
@@ -44,8 +44,8 @@ async def test_a_running_server_is_measured() -> None:
 
 
 async def test_a_server_that_never_answers_does_not_hold_the_test_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When patience is over, what has not ended is unfinished, and counts as failed."""
-    monkeypatch.setattr(load, "PATIENCE_S", 0.5)
+    """Utterances that have not ended by the timeout are unfinished, and count as failed."""
+    monkeypatch.setattr(load, "DRAIN_TIMEOUT_S", 0.5)
     fake = FakeSynthesizer()
     fake.stall_on = "a"
     async with running(configured(), fake) as server, asyncio.timeout(15):
@@ -71,13 +71,13 @@ async def test_a_server_that_never_answers_does_not_hold_the_test_up(monkeypatch
     ],
 )
 async def test_what_cannot_be_measured_is_said(plan: Plan, message: str) -> None:
-    """One clear error that names the value."""
+    """There is one clear error that names the value."""
     with pytest.raises(BenchError, match=message):
         await run(plan)
 
 
 def test_texts_and_output_are_looked_at_before_the_work(tmp_path: Path) -> None:
-    """An empty file of texts, and a folder that is not there."""
+    """An empty file of texts, a missing folder and a file with two keys are refused at once."""
     (tmp_path / "texts").write_text("\n\n")
     with pytest.raises(BenchError, match="one text per line"):
         Plan(url="ws://x/", texts=tmp_path / "texts").read_texts()
@@ -95,7 +95,7 @@ def test_texts_and_output_are_looked_at_before_the_work(tmp_path: Path) -> None:
     ["not JSON", "[]", '{"type": "done"}', '{"type": "error"}', '{"type": "done", "reason": "completed"}'],
 )
 async def test_a_server_that_answers_nonsense_fails_its_utterances_and_not_the_test(answer: str) -> None:
-    """Whatever comes back counts as failed, with a reason, and the run goes on to its end."""
+    """Whatever comes back counts as failed, with a reason, and the run continues to its end."""
 
     async def serve_nonsense(connection: ServerConnection) -> None:
         await connection.send(json.dumps({"type": "session", "protocol": PROTOCOL}))
