@@ -1,6 +1,6 @@
 """How good does the built-in voice sound? Words, naturalness, likeness, pitch and joins, beside the teacher's speech.
 
-The sentences are some that no training saw (`--work` is the folder of the training), each speaker's in his own voice.
+The sentences are some that no training saw (`--work` is the folder of the training), each in the voice of its speaker.
 They are spoken as streamed, whole (each sentence's fine model in even windows), and in float32. Who needs no teacher
 gives `--sentences FILE`. Packages: those of the training, `speechmos`, `resemblyzer` and `setuptools<81`.
 """
@@ -63,7 +63,6 @@ class Sound:
 def held_out_lines(work: Path, count: int) -> list[Line]:
     """The first sentences of the shards that no training saw, as many of each speaker."""
     from training.recipe import shards
-    from training.teacher import speaker_of
 
     lines: list[list[Line]] = []
     for name in shards(work, held_out=True):
@@ -71,7 +70,7 @@ def held_out_lines(work: Path, count: int) -> list[Line]:
         speech = np.load(work / "speech" / f"{name}.npz")["sound"].astype(np.float32) / 32768
         lines.append(
             [
-                Line(row["text"], speaker_of(name).name, speech[row["start"] : row["start"] + row["length"]])
+                Line(row["text"], row["voice"], speech[row["start"] : row["start"] + row["length"]])
                 for row in rows
             ]
         )

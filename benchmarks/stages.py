@@ -23,12 +23,12 @@ from streamer.engine.device.cuda_graphs import CudaRecorder
 from streamer.loadtest.environment import environment, write_result
 from streamer.models.codec import CodecDecoder
 from streamer.models.config import LARGE, SMALL, ModelConfig, suno_config
-from streamer.models.cpu.int8_forward import fastest_blocks
-from streamer.models.cpu.int8_gpt import Int8Gpt, fastest_wide_dtype
+from streamer.models.cpu.int8_forward import fastest_forward_dtype
+from streamer.models.cpu.int8_gpt import use_int8
 from streamer.models.files.config_file import read_config
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import CausalGpt, set_dtype
-from streamer.models.gpu.fused_gpt import fused_where_it_agrees
+from streamer.models.gpu.fused_gpt import fuse_if_it_agrees
 from streamer.models.kv_cache import KvCache
 
 ROWS = (1, 4, 8, 16)
@@ -44,10 +44,10 @@ class Machine:
     def __init__(self, device: str, dtype: str) -> None:
         self.device = device
         self.dtype = dtype
-        self.wide = fastest_wide_dtype() if dtype == "int8" else getattr(torch, dtype)
+        self.forward_dtype = fastest_forward_dtype() if dtype == "int8" else getattr(torch, dtype)
         self._memory = torch.ones(MEMORY_BYTES // 4, device=device)
         self.bytes_per_ms = self.read_speed()
-        factor = torch.ones(PRODUCT_SIZE, PRODUCT_SIZE, dtype=self.wide, device=device)
+        factor = torch.ones(PRODUCT_SIZE, PRODUCT_SIZE, dtype=self.forward_dtype, device=device)
         self.operations_per_ms = 2 * PRODUCT_SIZE**3 / self.milliseconds(lambda: factor @ factor)
 
     def read_speed(self) -> float:
@@ -77,20 +77,20 @@ def causal_rows(
     """Decode steps at the end of a block, and the prefill of a window: `lengths` (prefill, position)."""
     prefill, position = lengths
     gpt = CausalGpt(config)
-    if machine.dtype == "int8":
-        gpt = Int8Gpt(gpt, forward_dtype=machine.wide)
-    else:
-        set_dtype(gpt, machine.wide)
-    gpt.to(machine.device).eval()
-    is_gpu = machine.device.startswith("cuda")
-    if is_gpu:
-        gpt = fused_where_it_agrees(gpt)
     num_weights = sum(
         weight.numel()
         for key, weight in gpt.named_parameters()
         if weight.dim() == 2 and "transformer.w" not in key
     )
-    weight_bytes = num_weights * (1 if machine.dtype == "int8" else machine.wide.itemsize)
+    if machine.dtype == "int8":
+        use_int8(gpt)
+    else:
+        set_dtype(gpt, machine.forward_dtype)
+    gpt.to(machine.device).eval()
+    is_gpu = machine.device.startswith("cuda")
+    if is_gpu:
+        fuse_if_it_agrees(gpt)
+    weight_bytes = num_weights * (1 if machine.dtype == "int8" else machine.forward_dtype.itemsize)
     cache = KvCache(config, max(ROWS), gpt.cache_dtype, machine.device)
     for rows in ROWS:
         slots = torch.arange(rows, device=machine.device)
@@ -121,15 +121,16 @@ def causal_rows(
 def fine_rows(config: ModelConfig, machine: Machine) -> Iterator[dict[str, Any]]:
     """A chunk: one pass for each codebook to be filled in."""
     fine = FineGpt(config.fine.transformer, config.fine.num_codebooks, config.fine.num_codebooks_given)
+    num_weights = sum(weight.numel() for key, weight in fine.named_parameters() if ".h." in key)
     if machine.dtype == "int8":
-        fine.blocks = fastest_blocks(fine.blocks, machine.wide)
-    set_dtype(fine, machine.wide)
+        use_int8(fine)
+    else:
+        set_dtype(fine, machine.forward_dtype)
     fine.to(machine.device).eval()
     given = config.coarse.num_codebooks
     codes = torch.zeros(
         1, config.fine.num_codebooks, config.fine.context, dtype=torch.long, device=machine.device
     )
-    num_weights = sum(weight.numel() for key, weight in fine.named_parameters() if ".h." in key)
     floor = (
         2
         * num_weights

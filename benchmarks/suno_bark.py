@@ -34,7 +34,7 @@ from streamer.models.files.codec_weights import codec_weights
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import CausalGpt
 from streamer.stages.fine import FineStage
-from streamer.stages.sentence import SentencePrompt, SentenceWork
+from streamer.stages.sentence import SentenceWork
 from streamer.synthesis import SamplingParams
 from streamer.voices.voice import Voice
 
@@ -268,7 +268,9 @@ class SunoBark:
         model = self.model.config
         voice = Voice.without_history(model) if prompt is None else Voice.load(Path(prompt), model)
         num_tokens = math.ceil(coarse.shape[1] * SMALL.coarse.num_codebooks / SMALL.coarse_per_semantic)
-        work = SentenceWork(SentencePrompt((), voice, params, sentence_index, num_tokens), model)
+        work = SentenceWork(
+            model, (), voice, params, sentence_index=sentence_index, max_semantic_tokens=num_tokens
+        )
         work.semantic.tokens, work.semantic.is_finished = [0] * num_tokens, True
         offsets = SMALL.coarse.codebook_offset + SMALL.coarse.codebook_size * np.arange(2)
         work.coarse.tokens = (coarse.T + offsets).ravel().tolist()

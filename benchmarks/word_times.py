@@ -91,7 +91,7 @@ def estimates(events: Sequence[SpeechEvent], audio: Audio) -> dict[str, list[Wor
         elif isinstance(event, WordTimes):
             found["words"] += event.words
         elif isinstance(event, SentenceEnded) and started is not None:
-            sentence = Sentence(started.text, started.char_start, started.char_end, 0.0)
+            sentence = Sentence(started.text, started.char_start, started.char_end, 0.0, started.text)
             found["proportion"] += by_letters(sentence, started.start_ms, event.end_ms)
             found["first_half"] += of_first_half(sentence, started.start_ms, event.end_ms, audio)
     return found

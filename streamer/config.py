@@ -83,13 +83,19 @@ class EngineConfig:
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """Where the server listens and whom it lets in."""
+    """Where the server listens, and which clients it lets in."""
 
-    host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 for every interface")
+    host: str = option(
+        "127.0.0.1", "address to listen on; 0.0.0.0 for every one of IPv4, :: for every one of both"
+    )
     port: int = option(8765, "TCP port; 0 picks a free one", minimum=0, maximum=65535)
     api_keys_file: Path | None = option(
-        None, "file with one API key a line; none: everybody who can connect may speak"
+        None, "file with one API key per line; none: every client that can connect may speak"
     )
+    tls_cert: Path | None = option(
+        None, "PEM file with the server's certificate and those that lead to its root; none: no TLS"
+    )
+    tls_key: Path | None = option(None, "PEM file with the certificate's private key, without a passphrase")
     allowed_origins: tuple[str, ...] = option(
         (), "web origins besides the server's own page whose scripts may connect, or *"
     )
@@ -124,7 +130,7 @@ class SpeechConfig:
 class LimitsConfig:
     """What one client may use; every limit a client can meet is announced in `session`."""
 
-    max_connections: int = option(2000, "connections in all", minimum=1, maximum=100_000)
+    max_connections: int = option(2000, "connections in all, idle ones too", minimum=1, maximum=100_000)
     max_connections_per_address: int = option(64, "connections of one address", minimum=1, maximum=100_000)
     max_utterances_per_session: int = option(8, "open utterances of one session", minimum=1, maximum=1000)
     max_utterances_per_key: int = option(
@@ -134,26 +140,23 @@ class LimitsConfig:
     max_start_wait_s: float = option(
         2.0, "longest wait for such a start before refusal", minimum=0, maximum=60
     )
-    max_message_bytes: int = option(65_536, "bytes of one message", minimum=1024, maximum=1_048_576)
+    max_message_bytes: int = option(
+        65_536, "bytes of one message or request body", minimum=1024, maximum=1_048_576
+    )
     max_bytes_per_s: int = option(32_768, "bytes of messages per second", minimum=1024, maximum=16_777_216)
     max_text_chars: int = option(2000, "code points of one text", minimum=1, maximum=100_000)
     max_buffered_chars: int = option(8000, "code points waiting to be spoken", minimum=1, maximum=1_000_000)
     max_audio_s: float = option(3600.0, "longest sound of one utterance", minimum=1, maximum=86_400)
-    auth_timeout_s: float = option(5.0, "time for the handshake, and for `auth`", minimum=0.1, maximum=60)
+    auth_timeout_s: float = option(
+        5.0, "time for the handshake or a request, and for `auth`", minimum=0.1, maximum=60
+    )
     idle_timeout_s: float = option(600.0, "silence after which a session ends", minimum=1, maximum=86_400)
     session_timeout_s: float = option(3600.0, "longest session", minimum=1, maximum=604_800)
     write_timeout_s: float = option(
-        10.0, "a client that takes nothing for so long is dropped", minimum=0.1, maximum=300
+        10.0, "a client that takes nothing for this long is dropped", minimum=0.1, maximum=300
     )
     drain_timeout_s: float = option(30.0, "time to finish speaking when stopped", minimum=0, maximum=3600)
-    send_buffer_bytes: int = option(
-        65_536, "the kernel's send buffer of a connection", minimum=4096, maximum=4_194_304
-    )
-    max_write_buffer_bytes: int = option(
-        1_048_576, "unsent bytes at which a connection is cut", minimum=65_536, maximum=67_108_864
-    )
     ping_interval_s: float = option(20.0, "seconds between keepalive pings", minimum=1, maximum=600)
-    ping_timeout_s: float = option(20.0, "seconds to answer such a ping", minimum=1, maximum=600)
 
 
 @dataclass(frozen=True, slots=True)

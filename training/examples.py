@@ -16,7 +16,7 @@ from torch import Tensor
 from streamer.stages.coarse_windows import DROPPED_HISTORY, CoarseWindows
 from streamer.text.tokens.tokenizer import PhonemeTokenizer, inner_stops_as_commas
 from training.lexicon import lexicon
-from training.pronunciation import PIECE, symbol_of_sound
+from training.pronunciation import PIECE, symbol_of_sign
 from training.recipe import (
     CODEBOOK_SIZE,
     CONFIG,
@@ -29,7 +29,6 @@ from training.recipe import (
     shards,
     split,
 )
-from training.teacher import speaker_of
 
 Ints = npt.NDArray[np.int16]
 IGNORED = -100
@@ -47,12 +46,12 @@ LENGTHS = (64, 96, 128, 192, 288, MAX_SEMANTIC)
 class Spoken:
     """One sentence, and who speaks.
 
-    Its text and the teacher's phonemes; semantic tokens [50 Hz] and the phoneme that each is of (0: before the first);
-    codes [codebooks, 75 Hz].
+    Its text, and the teacher's signs phone by phone for each piece of it; semantic tokens [50 Hz], and the sign that is
+    heard in each; codes [codebooks, 75 Hz].
     """
 
     text: str
-    phonemes: str
+    pieces: list[list[str]]
     semantic: Ints
     places: Ints
     codes: Ints
@@ -68,12 +67,12 @@ class Spoken:
 
 def read_shard(work: Path, name: str) -> list[Spoken]:
     """The sentences of one shard; without codes (zeros) where the quantizer has not seen it yet."""
-    rows = json.loads((work / "speech" / f"{name}.json").read_text())
+    rows = json.loads((work / "speech" / f"{name}.json").read_text(encoding="utf-8"))
     features = np.load(work / "features" / f"{name}.npz")
     frames = features["frames"]
     path = work / "codes" / f"{name}.npy"
     codes = np.load(path) if path.exists() else np.zeros((NUM_CODEBOOKS, frames.sum()), np.int16)
-    speaker, num_tokens = speaker_of(name).name, features["tokens"]
+    num_tokens = features["tokens"]
     parts = zip(
         rows,
         split(features["semantic"], num_tokens),
@@ -81,10 +80,7 @@ def read_shard(work: Path, name: str) -> list[Spoken]:
         split(codes, frames),
         strict=True,
     )
-    return [
-        Spoken(row["text"], "".join(phoneme for phoneme, _ in row["phonemes"][1:-1]), *arrays, speaker)
-        for row, *arrays in parts
-    ]
+    return [Spoken(row["text"], row["pieces"], *arrays, row["voice"]) for row, *arrays in parts]
 
 
 def read_spoken(work: Path, *, held_out: bool = False) -> list[Spoken]:
@@ -130,13 +126,9 @@ class SemanticExamples:
         return pieces
 
     def targets_in_text(self, item: Spoken, pieces: list[list[int]]) -> Tensor:
-        """For each of its tokens the place in the text of the symbol that it says; all ignored if that is not known."""
-        symbols = symbol_of_sound(item.phonemes, item.text, self._lexicon, [len(piece) for piece in pieces])
-        if not symbols:
-            return torch.full((len(item.semantic),), IGNORED)
-        places = torch.tensor([symbols[0], *symbols, symbols[-1]])[
-            torch.from_numpy(item.places.astype(np.int64))
-        ]
+        """For each of its tokens the place in the text of the symbol that it says."""
+        symbols = symbol_of_sign(item.pieces, [len(piece) for piece in pieces])
+        places = torch.tensor(symbols)[torch.from_numpy(item.places.astype(np.int64))]
         return torch.where(places < TEXT_CONTEXT, places, IGNORED)
 
     def batch(self, rows: int, chance: random.Random) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:

@@ -1,30 +1,33 @@
 """Turns the teacher's speech into what the models learn: semantic tokens, and the features that the codes quantize.
 
 A semantic token (50 a second) is a phone of the teacher's own alignment and a level of pitch, counted from the
-speaker's own: what is said and how, not by whom. A frame's features
-(75 a second) are log-mel bands, log-pitch and voicing. Neither needs a learned encoder: both are used in
-training only, and at run time the models make tokens and codes themselves.
+speaker's own: what is said and how, not by whom. A frame's features (75 a second) are log-mel bands, log-pitch and
+voicing. Neither needs a learned encoder: both are used in training only, and at run time the models make tokens and
+codes themselves.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
-from training.teacher import SAMPLE_RATE_HZ, speaker_of
+from training.teacher import PITCH_SAMPLES, SAMPLE_RATE_HZ
 
 Floats = npt.NDArray[np.float32]
+Phoneme = tuple[str, int, int]
+"""One of the teacher's signs, where it begins and how long it lasts, in samples."""
 
-SEMANTIC_HZ, FRAME_HZ, PITCH_HZ = 50, 75, 150
-HOP = SAMPLE_RATE_HZ // FRAME_HZ
+SEMANTIC_HZ, FRAME_HZ = 50, 75
+HOP, TOKEN_SAMPLES = SAMPLE_RATE_HZ // FRAME_HZ, SAMPLE_RATE_HZ // SEMANTIC_HZ
 WINDOW, FFT = 768, 1024
 NUM_MELS = 100
 MEL_FLOOR = 1e-4
@@ -32,108 +35,126 @@ PITCH_WEIGHT, VOICING_WEIGHT = 15.0, 3.0
 """So scaled, pitch is heard by the first codebooks beside a hundred bands."""
 MEAN_LOG_PITCH = 5.05
 NUM_FEATURES = NUM_MELS + 2
-PITCH_BORDERS_HZ = (113.0, 125.0, 139.0, 149.0, 158.0, 164.0, 172.0, 181.0, 191.0, 204.0)
-NUM_PITCH_LEVELS = len(PITCH_BORDERS_HZ) + 2
-"""Level 0: no pitch; then one per interval between the borders."""
-STRESS_MARKS = "ˈˌ"
-MODIFIERS = "ː̩ʲ"
-PHONES = (
-    *("^", "$", " ", ",", ".", "?", "!"),
-    *"bdfhjklmnprstvwxzðŋɡɹɾʃʒθʔ",
-    *(
-        "i",
-        "iː",
-        "u",
-        "uː",
-        "ɑ",
-        "ɑː",
-        "ɔ",
-        "ɔː",
-        "ɜː",
-        "ɪ",
-        "ʊ",
-        "ɛ",
-        "æ",
-        "ʌ",
-        "ə",
-        "ɐ",
-        "ɚ",
-        "ᵻ",
-        "a",
-        "e",
-        "o",
-    ),
-    *(
-        "ˈi",
-        "ˈiː",
-        "ˈu",
-        "ˈuː",
-        "ˈɑ",
-        "ˈɑː",
-        "ˈɔ",
-        "ˈɔː",
-        "ˈɜː",
-        "ˈɪ",
-        "ˈʊ",
-        "ˈɛ",
-        "ˈæ",
-        "ˈʌ",
-        "ˈa",
-        "ˈe",
-        "ˈo",
-    ),
-)
+PITCH_BORDERS_HZ = {
+    "gongitsune": (110.0, 164.0, 180.0, 193.0, 202.0, 212.0, 221.0, 231.0, 244.0, 259.0, 278.0),
+    "kumo": (50.0, 73.0, 79.0, 84.0, 88.0, 91.0, 94.0, 98.0, 102.0, 108.0, 118.0),
+}
+"""Each speaker's: below the first a voice is beginning or ending; the others part what is voiced in equal shares."""
+NUM_PITCH_LEVELS = 12
+"""Level 0: no pitch; then one from each border to the next."""
+STRESS_SIGNS = "ˈˌ"
+PAUSES = ("^", " ", ",", ".", "?", "!")
+"""What is not heard: the silence before the first phone, and pauses by what stands in the text there."""
+CONSONANTS = tuple("bdfhjklmnpstvwzðŋɡɹʃʒʤʧθT")
+VOWELS = tuple("AIOWYiuɑɔɛɜɪʊʌæ")
+PHONES = (*PAUSES, *CONSONANTS, "ə", *VOWELS, *(f"ˈ{vowel}" for vowel in VOWELS))
+SAME_PHONES = {"ᵊ": "ə", "ɐ": "ə", "ᵻ": "ɪ", ";": ",", ":": ",", "—": ",", "…": "."}
+"""Signs that are heard alike."""
 PHONE_INDEX = {phone: index for index, phone in enumerate(PHONES)}
 NUM_SEMANTIC = len(PHONES) * NUM_PITCH_LEVELS
+MARKS = frozenset((*PAUSES, *";:—…"))
+SILENCE = 0.0056
+"""A token is silent whose loudness (root mean square) is below this share, -45 dB, of the sentence's loudest."""
+MIN_PAUSE, MIN_UNMARKED_PAUSE = 4, 8
+"""Tokens: a shorter silence is a stop's closure, and so is one of two stops between words without a mark."""
 
 
-@dataclass(frozen=True)
-class Sentence:
-    """What one spoken sentence became."""
-
-    text: str
-    semantic: npt.NDArray[np.int16]  # [50 Hz]
-    codes: npt.NDArray[np.int16]  # [codebooks, 75 Hz]
-    sound: npt.NDArray[np.int16]  # [samples]
+def silent_tokens(sound: Floats, count: int) -> npt.NDArray[np.bool_]:
+    """Which of `count` tokens are in silence."""
+    loudness = np.sqrt(np.square(sound[: count * TOKEN_SAMPLES].reshape(count, TOKEN_SAMPLES)).mean(axis=1))
+    return cast("npt.NDArray[np.bool_]", loudness < SILENCE * loudness.max())
 
 
-def phone_spans(alignment: list[tuple[str, float]]) -> list[tuple[int, float]]:
-    """Phone indices and their lengths in samples: marks of stress and length joined to their vowel."""
-    spans: list[tuple[str, float]] = []
-    stress, before = "", 0.0
-    for symbol, length in alignment:
-        if symbol in STRESS_MARKS:
-            stress, before = "ˈ", before + length
-        elif symbol in MODIFIERS and spans:
-            phone, so_far = spans[-1]
-            spans[-1] = (phone + "ː" if phone + symbol in PHONE_INDEX else phone, so_far + length)
-        else:
-            phone = stress + symbol if stress + symbol in PHONE_INDEX else symbol
-            spans.append((phone, before + length))
-            stress, before = "", 0.0
-    return [(PHONE_INDEX.get(phone, PHONE_INDEX["ʔ"]), length) for phone, length in spans]
+def heard_signs(phonemes: Sequence[Phoneme], is_silent: npt.NDArray[np.bool_]) -> npt.NDArray[np.int16]:
+    """For each token which of the teacher's signs is heard in its middle; -1 in the silence before the first.
+
+    The teacher's lengths mix a pause with the phone before it and the mark behind. Here a mark is heard where there is
+    silence; else the time of a space is the next phone's, and that of another mark the phone's before.
+    """
+    signs = [sign for sign, _, _ in phonemes]
+    starts = np.array([start for _, start, _ in phonemes])
+    middles = (np.arange(len(is_silent)) + 0.5) * TOKEN_SAMPLES
+    heard = np.searchsorted(starts, middles, side="right") - 1
+    found = heard.copy()
+    for token, sign in enumerate(heard):
+        if sign >= 0 and signs[sign] in MARKS:
+            found[token] = _phone_near(signs, int(sign))
+    first = 0
+    for silent, run in groupby(is_silent.tolist()):
+        end = first + len(list(run))
+        if silent:
+            mark = _pause(signs, heard[first], heard[end - 1], end - first)
+            if mark is not None:
+                found[first:end] = mark
+                _keep_phones(found, heard, signs, first, end)
+        first = end
+    return found.astype(np.int16)
+
+
+def _phone_near(signs: Sequence[str], mark: int) -> int:
+    """The phone that sounds in the time of a mark without a pause."""
+    step = 1 if signs[mark] == " " else -1
+    ahead = mark
+    while 0 <= ahead < len(signs) and signs[ahead] in MARKS:
+        ahead += step
+    return ahead if 0 <= ahead < len(signs) else mark
+
+
+def _pause(signs: Sequence[str], first: int, last: int, length: int) -> int | None:
+    """The mark that a silence of `length` tokens, from sign `first` to `last`, stands for; None if it is a closure."""
+    if first < 0:
+        return None
+    # A mark at the very end has no time of its own.
+    marks = [index for index in range(first, min(last + 2, len(signs))) if signs[index] in MARKS]
+    best = next((index for index in marks if signs[index] != " "), None)
+    if best is not None:
+        return best if length >= MIN_PAUSE else None
+    return marks[0] if marks and length >= MIN_UNMARKED_PAUSE else None
+
+
+def _keep_phones(
+    found: npt.NDArray[np.int_], heard: npt.NDArray[np.int_], signs: Sequence[str], first: int, end: int
+) -> None:
+    """Leave one token of the pause to every phone whose whole time is in it, so that each is said."""
+    mark = found[first]
+    for sign in set(heard[first:end].tolist()):
+        if signs[sign] not in MARKS and not (found == sign).any():
+            tokens = np.flatnonzero(heard == sign)
+            found[tokens[0] if sign < mark else tokens[-1]] = sign
+
+
+def sign_phones(phonemes: Sequence[Phoneme]) -> list[int]:
+    """The phone index of each sign: a stress mark's is its vowel's, which is then a stressed one."""
+    found: list[int] = []
+    for index, (sign, _, _) in enumerate(phonemes):
+        is_stress = sign in STRESS_SIGNS
+        vowel = phonemes[index + 1][0] if is_stress and index + 1 < len(phonemes) else sign
+        is_stressed = is_stress or (index > 0 and phonemes[index - 1][0] in STRESS_SIGNS)
+        phone = SAME_PHONES.get(vowel, vowel)
+        stressed = f"ˈ{phone}" if is_stressed else phone
+        found.append(PHONE_INDEX[stressed if stressed in PHONE_INDEX else phone])
+    return found
 
 
 def semantic_tokens(
-    alignment: list[tuple[str, float]], pitch_hz: Floats, count: int
+    phonemes: Sequence[Phoneme], signs: npt.NDArray[np.int16], pitch_hz: Floats, voice: str
 ) -> npt.NDArray[np.int16]:
-    """`count` tokens: the phone at each token's middle and the level of the pitch there, as if the teacher spoke."""
-    spans = phone_spans(alignment)
-    ends = np.cumsum([length for _, length in spans])
-    middles = (np.arange(count) + 0.5) * SAMPLE_RATE_HZ / SEMANTIC_HZ
-    phones = np.array([phone for phone, _ in spans])[
-        np.minimum(np.searchsorted(ends, middles), len(spans) - 1)
-    ]
-    voiced = pitch_hz[3 * np.arange(count) + 1]
-    levels = np.where(voiced > 0, 1 + np.searchsorted(PITCH_BORDERS_HZ, voiced), 0)
+    """The phone of each token's sign, and the level of `voice` at which its pitch (one value a token) lies."""
+    phones = np.array([*sign_phones(phonemes), PHONE_INDEX["^"]])[signs]  # -1: before the first
+    levels = np.searchsorted(PITCH_BORDERS_HZ[voice], pitch_hz)
     return (phones * NUM_PITCH_LEVELS + levels).astype(np.int16)
 
 
-def spoken_places(alignment: list[tuple[str, float]], count: int) -> npt.NDArray[np.int16]:
-    """Of `count` tokens, which of the teacher's phonemes is heard in the middle of each."""
-    ends = np.cumsum([length for _, length in alignment])
-    middles = (np.arange(count) + 0.5) * SAMPLE_RATE_HZ / SEMANTIC_HZ
-    return np.minimum(np.searchsorted(ends, middles), len(alignment) - 1).astype(np.int16)
+def pitch_at(pitch_hz: Floats, places: npt.NDArray[np.float64]) -> Floats:
+    """The teacher's pitch at these samples: between two voiced values in proportion, else the nearest."""
+    position = places / PITCH_SAMPLES - 0.5
+    before = np.clip(np.floor(position).astype(int), 0, len(pitch_hz) - 1)
+    after = np.minimum(before + 1, len(pitch_hz) - 1)
+    share = np.clip(position - before, 0, 1)
+    between = (1 - share) * pitch_hz[before] + share * pitch_hz[after]
+    nearest = np.where(share < 0.5, pitch_hz[before], pitch_hz[after])
+    both = (pitch_hz[before] > 0) & (pitch_hz[after] > 0)
+    return cast(Floats, np.where(both, between, nearest).astype(np.float32))
 
 
 def mel_filters() -> Floats:
@@ -162,23 +183,11 @@ def log_mel(sound: Floats, count: int) -> Floats:
     return cast(Floats, np.log(np.maximum(spectrum @ MEL_FILTERS.T, MEL_FLOOR)))
 
 
-def pitch_track(sound: Floats) -> Floats:
-    """Pitch in hertz at 150 points a second, 0 where there is none."""
-    import pyworld  # here, so that the recipe's numbers can be read without it
-
-    pitch, times = pyworld.dio(
-        sound.astype(np.float64), SAMPLE_RATE_HZ, 60.0, 350.0, frame_period=1000 / PITCH_HZ
-    )
-    pitch = pyworld.stonemask(sound.astype(np.float64), pitch, times, SAMPLE_RATE_HZ)
-    return cast(Floats, np.pad(pitch, (0, 8)).astype(np.float32))
-
-
-def frame_features(sound: Floats, pitch_hz: Floats, count: int) -> Floats:
-    """[frames, features]."""
-    voiced = pitch_hz[2 * np.arange(count) + 1]
-    log_pitch = np.where(voiced > 0, np.log(np.maximum(voiced, 1)) - MEAN_LOG_PITCH, 0)
-    extra = np.stack([PITCH_WEIGHT * log_pitch, VOICING_WEIGHT * (voiced > 0)], axis=1)
-    return np.concatenate([log_mel(sound, count), extra], axis=1).astype(np.float32)
+def frame_features(sound: Floats, pitch_hz: Floats) -> Floats:
+    """[frames, features] for as many frames as `pitch_hz` has values."""
+    log_pitch = np.where(pitch_hz > 0, np.log(np.maximum(pitch_hz, 1)) - MEAN_LOG_PITCH, 0)
+    extra = np.stack([PITCH_WEIGHT * log_pitch, VOICING_WEIGHT * (pitch_hz > 0)], axis=1)
+    return np.concatenate([log_mel(sound, len(pitch_hz)), extra], axis=1).astype(np.float32)
 
 
 def shard_features(path: Path, folder: Path) -> None:
@@ -186,26 +195,31 @@ def shard_features(path: Path, folder: Path) -> None:
     target = folder / f"{path.stem}.npz"
     if target.exists():
         return
-    rows = json.loads(path.read_text())
-    speech = np.load(path.with_suffix(".npz"))["sound"].astype(np.float32) / 32768
-    lift = np.float32(speaker_of(path.stem).lift)
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    shard = np.load(path.with_suffix(".npz"))
+    speech, all_pitch_hz = shard["sound"].astype(np.float32) / 32768, shard["pitch_hz"]
     features, semantic, places = [], [], []
     for row in rows:
-        sound = speech[row["start"] : row["start"] + row["length"]]
-        pitch = pitch_track(sound)
-        features.append(frame_features(sound, pitch, len(sound) // HOP).astype(np.float16))
-        alignment = cast("list[tuple[str, float]]", row["phonemes"])
-        count = len(sound) * SEMANTIC_HZ // SAMPLE_RATE_HZ
-        semantic.append(semantic_tokens(alignment, pitch / lift, count))
-        places.append(spoken_places(alignment, count))
-    np.savez(
-        target,
-        features=np.concatenate(features),
-        frames=[len(part) for part in features],
-        semantic=np.concatenate(semantic),
-        places=np.concatenate(places),
-        tokens=[len(part) for part in semantic],
-    )
+        start, end = row["start"], row["start"] + row["length"]
+        sound, pitch_hz = speech[start:end], all_pitch_hz[start // PITCH_SAMPLES : end // PITCH_SAMPLES]
+        pitch_hz = np.where(pitch_hz < PITCH_BORDERS_HZ[row["voice"]][0], 0, pitch_hz)
+        frames, tokens = np.arange(len(sound) // HOP), np.arange(len(sound) // TOKEN_SAMPLES)
+        features.append(frame_features(sound, pitch_at(pitch_hz, HOP * (frames + 0.5))).astype(np.float16))
+        signs = heard_signs(row["phonemes"], silent_tokens(sound, len(tokens)))
+        token_pitch_hz = pitch_at(pitch_hz, TOKEN_SAMPLES * (tokens + 0.5))
+        semantic.append(semantic_tokens(row["phonemes"], signs, token_pitch_hz, row["voice"]))
+        places.append(np.maximum(signs, 0))
+    unfinished = target.with_suffix(".npz.part")
+    with unfinished.open("wb") as file:
+        np.savez(
+            file,
+            features=np.concatenate(features),
+            frames=[len(part) for part in features],
+            semantic=np.concatenate(semantic),
+            places=np.concatenate(places),
+            tokens=[len(part) for part in semantic],
+        )
+    unfinished.rename(target)
 
 
 def main() -> None:

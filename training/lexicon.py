@@ -14,6 +14,8 @@ LIGHT_WORDS = frozenset(
 )
 """Said without stress in a sentence; so are "I'm" and "you'll", but not "can't"."""
 LIGHT_PHONES = {"of": "AH0 V", "to": "T AH0", "was": "W AH0 Z"}
+LIGHT_STRESS = {"i": "2"}
+"""The rest have none. Without any, Kokoro says "I" too shortly to be heard, and its own front end gives it this one."""
 STRESS = re.compile(r"[12]")
 
 
@@ -27,7 +29,8 @@ def lexicon() -> dict[str, str]:
             found.setdefault(word, " ".join(phones))
     for word, phones in found.items():
         if word.split("'")[0] in LIGHT_WORDS and not word.endswith("n't"):
-            found[word] = STRESS.sub("0", LIGHT_PHONES.get(word, phones))
+            stress = LIGHT_STRESS.get(word.split("'")[0], "0")
+            found[word] = STRESS.sub(stress, LIGHT_PHONES.get(word, phones))
     return found
 
 

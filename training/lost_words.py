@@ -22,18 +22,17 @@ from streamer.stages.sentence import SentenceWork
 from streamer.text.tokens.tokenizer import load_model_tokenizer
 from streamer.voices.library import VoiceLibrary
 from training.examples import Spoken, read_shard
-from training.features import NUM_PITCH_LEVELS, PHONES, SAMPLE_RATE_HZ
+from training.features import NUM_PITCH_LEVELS, PAUSES, PHONES, SAMPLE_RATE_HZ
 from training.judge import heard, word_error_rate
 from training.recipe import shards
 
-NO_SOUND = ("^", "$", " ", ",", ".", "?", "!")
 GIVEN = ("semantic, coarse, fine", "semantic, coarse", "semantic", "nothing")
 
 
 def phones(semantic: list[int]) -> str:
     """The phones that tokens say, each once however long, with spaces between."""
     said = (phone for phone, _ in groupby(PHONES[token // NUM_PITCH_LEVELS] for token in semantic))
-    return " ".join(phone for phone in said if phone not in NO_SOUND)
+    return " ".join(phone for phone in said if phone not in PAUSES)
 
 
 def give(work: SentenceWork, item: Spoken, given: str) -> None:

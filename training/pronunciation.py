@@ -1,7 +1,7 @@
-"""What the teacher is asked to say: the lexicon's phones in his own alphabet, so that what is read is what is heard.
+"""What the teacher is asked to say: the lexicon's phones in Kokoro's signs, so that what is read is what is heard.
 
-The teacher has a dictionary of its own. Where it differs from the lexicon, text and speech would contradict each
-other, and the semantic model would have to guess; so the teacher is handed the very phones that the model is given.
+A front end of its own would pronounce some words unlike the lexicon. Text and speech would then contradict each other,
+and the semantic model would have to guess, so the teacher is given the very phones that the model is given.
 """
 
 from __future__ import annotations
@@ -11,94 +11,128 @@ from collections.abc import Callable, Mapping, Sequence
 
 from streamer.text.tokens.tokenizer import word_phones
 
-VOWEL_IPA = {
-    "AA": "ɑː", "AE": "æ", "AH": "ʌ", "AO": "ɔː", "AW": "aʊ", "AY": "aɪ", "EH": "ɛ", "ER": "ɜː",
-    "EY": "eɪ", "IH": "ɪ", "IY": "iː", "OW": "oʊ", "OY": "ɔɪ", "UH": "ʊ", "UW": "uː",
+VOWEL_SIGNS = {
+    "AA": "ɑ", "AE": "æ", "AH": "ʌ", "AO": "ɔ", "AW": "W", "AY": "I", "EH": "ɛ", "ER": "ɜɹ",
+    "EY": "A", "IH": "ɪ", "IY": "i", "OW": "O", "OY": "Y", "UH": "ʊ", "UW": "u",
 }  # fmt: skip
-UNSTRESSED_IPA = VOWEL_IPA | {"AH": "ə", "ER": "ɚ", "IY": "i"}
-CONSONANT_IPA = {
-    "B": "b", "CH": "tʃ", "D": "d", "DH": "ð", "F": "f", "G": "ɡ", "HH": "h", "JH": "dʒ", "K": "k", "L": "l",
+"""Kokoro writes a diphthong as one capital letter (the signs are those of misaki, its front end)."""
+UNSTRESSED_SIGNS = VOWEL_SIGNS | {"AH": "ə", "ER": "əɹ"}
+CONSONANT_SIGNS = {
+    "B": "b", "CH": "ʧ", "D": "d", "DH": "ð", "F": "f", "G": "ɡ", "HH": "h", "JH": "ʤ", "K": "k", "L": "l",
     "M": "m", "N": "n", "NG": "ŋ", "P": "p", "R": "ɹ", "S": "s", "SH": "ʃ", "T": "t", "TH": "θ", "V": "v",
     "W": "w", "Y": "j", "Z": "z", "ZH": "ʒ",
 }  # fmt: skip
-STRESS_IPA = {"0": "", "1": "ˈ", "2": "ˌ"}
+STRESS_SIGNS = {"0": "", "1": "ˈ", "2": "ˌ"}
+FLAP = "T"
+"""The short t of American "better"."""
+BEFORE_VOWELS = {"the": ["ð", "i"], "to": ["t", "ʊ"]}
+"""What these words become before a word that begins with a vowel."""
+ARTICLE = {"a": ["ɐ"]}
+"""Kokoro's front end has a sign of its own for this word."""
+ESPEAK_SIGNS = (
+    ("aɪ", "I"), ("aʊ", "W"), ("eɪ", "A"), ("oʊ", "O"), ("ɔɪ", "Y"), ("tʃ", "ʧ"), ("dʒ", "ʤ"),
+    ("ɜːɹ", "ɜɹ"), ("ɜː", "ɜɹ"), ("ɚ", "əɹ"), ("n̩", "ᵊn"), ("l̩", "ᵊl"), ("ɐ", "ə"), ("ɾ", FLAP),
+    ("ʔ", "t"), ("r", "ɹ"), ("x", "k"), ("ç", "k"), ("e", "A"), ("o", "O"), ("a", "æ"), ("ɬ", "l"),
+    ("ʲ", ""), ("ː", ""), ("̃", ""),
+)  # fmt: skip
+"""espeak's American phonemes in Kokoro's signs, applied in this order."""
 PIECE = re.compile(r"[a-z']+|[^a-z']+")
-STOPS, PAUSES = ".?!…", ",;:"
+SENTENCE_MARKS, INNER_MARKS = ".?!…", ",;:"
 
 
 def is_vowel(phone: str) -> bool:
-    """Of the lexicon's phones these alone end in a digit, their stress."""
-    return phone[-1:] in STRESS_IPA
+    """Of the lexicon's phones only a vowel ends in a digit, its stress."""
+    return phone[-1:].isdigit()
 
 
-def word_sounds(phones: Sequence[str]) -> list[str]:
-    """The teacher's phonemes for each of a word's phones.
+def word_signs(phones: Sequence[str]) -> list[str]:
+    """The teacher's signs for each of a word's phones.
 
-    American habits that the lexicon leaves out are put in: the short t of "better", the lighter first a of "about".
+    American habits that the lexicon leaves out are put in: the short t of "better", the weak last vowel of "people".
     """
-    made = []
+    made: list[str] = []
     for index, phone in enumerate(phones):
         before = phones[index - 1] if index else ""
         after = phones[index + 1] if index + 1 < len(phones) else ""
         if is_vowel(phone):
-            sounds = UNSTRESSED_IPA if phone[-1] == "0" else VOWEL_IPA
-            vowel = "ɐ" if phone == "AH0" and not before else sounds[phone[:-1]]
-            linking = "ɹ" if phone[:2] == "ER" and is_vowel(after) else ""
-            made.append(STRESS_IPA[phone[-1]] + vowel + linking)
+            signs = UNSTRESSED_SIGNS if phone[-1] == "0" else VOWEL_SIGNS
+            is_weak = (
+                phone == "AH0" and before and not is_vowel(before) and phones[index + 1 :] in (["L"], ["N"])
+            )
+            made.append("ᵊ" if is_weak else STRESS_SIGNS[phone[-1]] + signs[phone[:-1]])
+            # The sign of this vowel ends in an r of its own.
+            if made[-1].endswith("ɹ") and after == "R":
+                made[-1] = made[-1][:-1]
         elif phone == "T" and (is_vowel(before) or before == "R") and after[-1:] == "0":
             is_button = after == "AH0" and phones[index + 2 : index + 3] == ["N"]
-            made.append("t" if is_button else "ɾ")
+            made.append("t" if is_button else FLAP)
         else:
-            made.append(CONSONANT_IPA[phone])
+            made.append(CONSONANT_SIGNS[phone])
     return made
 
 
-def sounds(text: str, lexicon: Mapping[str, str]) -> list[list[str] | None]:
-    """For each of the text's `PIECE`s the teacher's phonemes, symbol by symbol; None for a word the lexicon lacks.
+def text_signs(text: str, lexicon: Mapping[str, str], guess: Callable[[str], str]) -> list[list[str]]:
+    """For each of the text's `PIECE`s the teacher's signs, one string a phone, or one for a punctuation mark.
 
-    `text` is of plain words, read as `PhonemeTokenizer` reads it.
+    `text` is of plain words, read as `PhonemeTokenizer` reads it. `guess` gives the signs of a word that the lexicon
+    lacks and that is made of none of its words; they are one string, whose letters nothing else is known of.
     """
     pieces = PIECE.findall(text.lower())
-    made: list[list[str] | None] = []
+    phones = [_phones(piece, lexicon) for piece in pieces]
+    made: list[list[str]] = []
     for index, piece in enumerate(pieces):
-        if piece.strip("'") and (piece[0] == "'" or piece[0].isalpha()):
-            phones = word_phones(piece, lexicon)
-            made.append(word_sounds(phones.split()) if phones else None)
-        elif index == len(pieces) - 1:
-            made.append([next((mark for mark in piece if mark in ".?!,"), "")])
-        elif index == 0:
-            made.append([""])
+        if not _is_word(piece):
+            made.append([_mark(piece, is_first=index == 0, is_last=index == len(pieces) - 1)])
+        elif not phones[index]:
+            made.append([guess(piece.strip("'"))])
         else:
-            is_pause = any(mark in piece for mark in STOPS + PAUSES) or " - " in piece
-            made.append([", " if is_pause else " "])
+            is_close = pieces[index + 1 : index + 2] == [" "]
+            following = phones[index + 2] if is_close and index + 2 < len(pieces) else []
+            changed = BEFORE_VOWELS.get(piece) if following and is_vowel(following[0]) else ARTICLE.get(piece)
+            made.append(changed or word_signs(phones[index]))
     return made
 
 
-def text_ipa(text: str, lexicon: Mapping[str, str], guess: Callable[[str], str]) -> str:
-    """The teacher's phonemes for a text; `guess` gives those of a word that the lexicon lacks."""
-    pairs = zip(PIECE.findall(text.lower()), sounds(text, lexicon), strict=True)
-    return "".join(guess(piece.strip("'")) if made is None else "".join(made) for piece, made in pairs)
+def _is_word(piece: str) -> bool:
+    return piece.strip("'") != "" and (piece[0] == "'" or piece[0].isalpha())
 
 
-def symbol_of_sound(
-    spoken: str, text: str, lexicon: Mapping[str, str], num_symbols: Sequence[int]
-) -> list[int] | None:
-    """For each character of the teacher's phonemes the place in the text's symbols of what it says.
+def _phones(piece: str, lexicon: Mapping[str, str]) -> list[str]:
+    return (word_phones(piece, lexicon) or "").split() if _is_word(piece) else []
 
-    `num_symbols` are those of each `PIECE` as the model is given it; None where the two do not fit.
+
+def _mark(piece: str, *, is_first: bool, is_last: bool) -> str:
+    """What stands between two words: a mark with a space, or a space."""
+    mark = next((character for character in piece if character in SENTENCE_MARKS + INNER_MARKS), "")
+    if "..." in piece:
+        mark = "…"
+    elif not mark and re.search(r"\s[-–—]+\s|—|--", piece):
+        mark = "—"
+    if is_first:
+        return ""
+    return mark if is_last else mark + " "
+
+
+def espeak_signs(phonemes: str) -> str:
+    """espeak's phonemes of a word in the teacher's signs."""
+    for espeak, sign in ESPEAK_SIGNS:
+        phonemes = phonemes.replace(espeak, sign)
+    return phonemes
+
+
+def symbol_of_sign(pieces: Sequence[Sequence[str]], num_symbols: Sequence[int]) -> list[int]:
+    """For each of the teacher's signs the place in the text's symbols of what it says.
+
+    `num_symbols` are those of each `PIECE` as the model is given it: a phone each, or a letter each for spelled words.
     """
-    pieces = sounds(text, lexicon)
-    pattern = "".join("(.+?)" if made is None else f"({re.escape(''.join(made))})" for made in pieces)
-    found = re.fullmatch(pattern, spoken)
-    if not found:
-        return None
     places: list[int] = []
     first = 0
-    for made, group, count in zip(pieces, found.groups(), num_symbols, strict=True):
-        if made is not None and len(made) == count:
+    for made, count in zip(pieces, num_symbols, strict=True):
+        signs = "".join(made)
+        if len(made) == count:
             inside = [symbol for symbol, sound in enumerate(made) for _ in sound]
         else:  # letters, whose sounds are about where they are
-            inside = [number * count // len(group) for number in range(len(group))]
+            inside = [number * count // len(signs) for number in range(len(signs))]
         places += [max(0, first + (symbol if count else -1)) for symbol in inside]
         first += count
     return places

@@ -18,7 +18,7 @@ from streamer.models.config import (
     TransformerConfig,
 )
 from training.features import FRAME_HZ, NUM_FEATURES, NUM_SEMANTIC, SAMPLE_RATE_HZ, SEMANTIC_HZ
-from training.teacher import SPEAKERS
+from training.teacher import VOICES
 
 CONSONANTS = "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split()
 VOWELS = "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split()
@@ -77,7 +77,7 @@ CONFIG = ModelConfig(
         num_lstm_layers=1,
     ),
     tokenizer=TokenizerConfig(kind="phonemes", file="lexicon.txt.gz", symbols=SYMBOLS),
-    default_voice=SPEAKERS[0].name,
+    default_voice=VOICES[0],
     languages=("en",),
     normalize_text=True,
     # A small model's second thoughts are seldom good ones: cooler than Bark's 0.7.

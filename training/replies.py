@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from streamer.text.verbalize.normalize import normalize
+from training.phrases import PHRASES
 
 NAMES = (
     "Aaron,Abigail,Adele,Ahmed,Alice,Amara,Andrew,Angela,Anita,Anthony,Beatrice,Bianca,Brandon,Bruno,Camille,Cecilia,"
@@ -175,14 +175,37 @@ SHORT = (
 LEMMA = re.compile(r"[a-z]{4,14}")
 
 
+GAP = re.compile(r"\{(\w+)\}(s\b)?")
+"""A gap, and whether its value is wanted in the plural."""
+MAX_TRIES = 4
+"""At filling a gap with what the sentence does not say yet."""
+AN = re.compile(r"\b([Aa]) (?=[aeiou])(?!us[eu]|uni|eu|one?\b|once)")
+
+
+def plural(noun: str) -> str:
+    """`noun` as English regularly spells more than one of it."""
+    if re.search(r"(?:[sxz]|[cs]h)$", noun):
+        return f"{noun}es"
+    return f"{noun[:-1]}ies" if re.search(r"[^aeiou]y$", noun) else f"{noun}s"
+
+
 def reply(chance: random.Random, template: str, words: Sequence[str] = ()) -> str:
     """The template with every gap filled, as a sentence is written."""
+    used: set[str] = set()
+
+    def value(name: str) -> str:
+        if name in PHRASES:
+            return GAP.sub(fill, chance.choice(PHRASES[name]))
+        return str(_value(name, chance, words))
 
     def fill(gap: re.Match[str]) -> str:
-        value = str(_value(gap[1].lower(), chance, words))
-        return value.capitalize() if gap[1][0].isupper() else value
+        tries = (value(gap[1].lower()) for _ in range(MAX_TRIES))
+        made = next((text for text in tries if text not in used), value(gap[1].lower()))
+        used.add(made)
+        made = plural(made) if gap[2] else made
+        return made[0].upper() + made[1:] if gap[1][0].isupper() else made
 
-    return re.sub(r"\{(\w+)\}", fill, template)
+    return AN.sub(r"\1n ", GAP.sub(fill, template))
 
 
 def _value(name: str, chance: random.Random, words: Sequence[str]) -> object:
@@ -221,22 +244,3 @@ def rare_words(wordnet_folder: Path) -> list[str]:
             if LEMMA.fullmatch(lemma):
                 found[lemma] = None
     return list(found)
-
-
-def replies(count: int, words: Sequence[str], *, seed: int) -> list[str]:
-    """`count` sentences as they are spoken: a quarter carriers for `words`, a quarter of a word or a few.
-
-    The latter may come again, all others once: "Hello." is what a newcomer says first.
-    """
-    chance = random.Random(seed)
-    texts: list[str] = []
-    known: set[str] = set()
-    while len(texts) < count:
-        kind = chance.random()
-        templates = CARRIERS if kind < 1 / 4 else SHORT if kind < 1 / 2 else TEMPLATES
-        text = re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", reply(chance, chance.choice(templates), words))
-        text = normalize(text)
-        if templates is SHORT or text not in known:
-            texts.append(text[0].upper() + text[1:])
-            known.add(text)
-    return texts

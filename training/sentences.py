@@ -1,109 +1,64 @@
-"""The texts the teacher reads: WordNet's example sentences, generated conversation and replies, in a fixed order."""
+"""The texts the teacher reads: an assistant's replies, WordNet's examples and definitions, and short utterances.
+
+They follow from the seed alone. Their lengths are an assistant's: 1 to 45 words, half of them over 12.
+"""
 
 from __future__ import annotations
 
 import random
 import re
-from itertools import zip_longest
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from training.replies import rare_words, replies
+from streamer.text.verbalize.normalize import normalize
+from training.phrases import CLAUSES, SENTENCES
+from training.replies import CARRIERS, SHORT, TEMPLATES, rare_words, reply
 
+T = TypeVar("T")
 PLAIN = re.compile(r"[A-Za-z][A-Za-z ,'\-]*[.?!]?")
 QUOTED = re.compile(r'"([^"]+)"')
-MIN_WORDS, MAX_WORDS = 3, 14
-NUM_WITHOUT_REPLIES = 400
-NUM_REPLIES = 16_000
-FRAGMENT_WORDS = (2, 6)
-EVALUATION = Path(__file__).with_name("eval_sentences.txt")
-
-PEOPLE = (
-    "Anna,Ben,Carlos,Diana,Emma,Frank,Grace,Henry,Julia,Kevin,Laura,Martin,Nina,Oscar,Paul,Rosa,Sam,Tom"
-).split(",")
-PLACES = "the station,the library,the office,the airport,the garden,the museum,the kitchen,London,Boston,Paris".split(
-    ","
+LEMMA = re.compile(r"[a-z]{3,14}(?:_[a-z]{2,12})?")
+EXAMPLE_WORDS, DEFINITION_WORDS, MAX_WORDS = range(3, 15), range(5, 31), 45
+MAX_SENTENCES = 5
+"""Of a reply, each a line of its own."""
+PARTS_OF_SPEECH = ("adj", "adv", "noun", "verb")
+EVALUATION, EVALUATION_REPLIES = (
+    Path(__file__).with_name(f"eval_{kind}.txt") for kind in ("sentences", "replies")
 )
-THINGS = (
-    "meeting,package,appointment,train,flight,lesson,dinner,report,interview,concert,delivery,call".split(",")
+JOINTS = (
+    ", and ", ", but ", ", because ", ", so ", ", while ", ", although ", " and ", " when ", "; ", ", or ",
+    ", and then ", " before ", ", which is why ", ". ", "! ", " until ", ", yet ", ": ", "... ", " - ",
+)  # fmt: skip
+DEFINITIONS = (
+    "{Lemma} is {gloss}.",
+    "A {lemma} is {gloss}.",
+    "The word {lemma} means {gloss}.",
+    "What is a {lemma}? It's {gloss}.",
+    "By {lemma} I mean {gloss}, {reason}.",
+    "{Name} calls it {lemma}: {gloss}.",
 )
-DAYS = "Monday,Tuesday,Wednesday,Thursday,Friday,Saturday,Sunday,tomorrow,today,next week,this evening".split(
-    ","
-)
-HOURS = "one,two,three,four,five,six,seven,eight,nine,ten,eleven,twelve".split(",")
-MINUTES = "fifteen,twenty,thirty,forty five,ten,fifty".split(",")
-MONTHS = "January,February,March,April,May,June,July,August,September,October,November,December".split(",")
-ORDINALS = "first,second,third,fourth,fifth,tenth,twelfth,fifteenth,twentieth,twenty third,thirtieth".split(
-    ","
-)
-NUMBERS = (
-    "seven,eleven,thirteen,sixteen,eighteen,nineteen,twenty one,thirty four,forty two,fifty,sixty eight,"
-    "seventy,eighty five,ninety nine,one hundred,two hundred and fifty,one thousand,three million"
-).split(",")
-UNITS = "dollars,minutes,hours,percent,miles,degrees,people,pages,kilograms,years,messages,seconds".split(",")
-FOODS = "milk,bread,coffee,cheese,apples,rice,soup,butter,tea,sugar,eggs,tomatoes,chicken,salad".split(",")
-VERBS = "open,close,read,send,check,start,stop,change,find,cancel,play,call,write,move,explain".split(",")
-TEMPLATES = (
-    "Sure, I can {verb} the {thing} for you.",
-    "Your {thing} is on {day} at {hour} {minute}.",
-    "Would you like me to {verb} the {thing}?",
-    "I have added {food}, {food2} and {food3} to your list.",
-    "It costs {number} {unit}.",
-    "{person} is waiting at {place}.",
-    "The {thing} starts on {month} the {ordinal}.",
-    "Can you tell {person} about the {thing}?",
-    "That is about {number} {unit} from {place}.",
-    "Hello {person}, how can I help you {day}?",
-    "Thank you, {person}!",
-    "Sorry, I could not find the {thing}.",
-    "Please {verb} the {thing} before {hour} o'clock.",
-    "What time does the {thing} start?",
-    "Where is {place}, and how do I get there?",
-    "No, {person} did not {verb} the {thing}.",
-    "Yes, of course.",
-    "Watch out, the {food} is hot!",
-    "{number} plus {number2} is not {number3}.",
-    "Turn right after {number} {unit}, then walk to {place}.",
-    "{food}, {food2}, {food3}.",
-    "Let me {verb} that for you.",
-    "The temperature in {place} is {number} degrees.",
-    "Good morning, {person}. You have {number} new messages.",
-    "I think the {food} is better than the {food2}.",
-    "Why did {person} {verb} the {thing}?",
-    "One moment please, I will {verb} it.",
-    "{person} and {person2} will meet at {place} {day}.",
+VERB_DEFINITIONS = (
+    "To {lemma} is to {gloss}.",
+    "When you {lemma}, you {gloss}.",
+    "Can you {lemma}? That is, {gloss}?",
 )
 
 
-def wordnet_sentences(folder: Path) -> list[str]:
-    """The quoted examples of WordNet's data files that are plain English of a few words, capitalised."""
-    found: dict[str, None] = {}
-    for name in ("data.adj", "data.adv", "data.noun", "data.verb"):
-        for line in (folder / name).read_text(encoding="utf-8").splitlines():
-            for quoted in QUOTED.findall(line):
-                text = " ".join(quoted.split())
-                if PLAIN.fullmatch(text) and MIN_WORDS <= len(text.split()) <= MAX_WORDS:
-                    text = text[0].upper() + text[1:]
-                    found[text if text[-1] in ".?!" else text + "."] = None
-    return list(found)
+class Gaps(dict[str, str]):
+    """Fills some gaps of a template and leaves the others."""
+
+    def __missing__(self, name: str) -> str:
+        return "{" + name + "}"
 
 
-def conversation(count: int, seed: int) -> list[str]:
-    """`count` different assistant's lines from the templates above."""
-    chance = random.Random(seed)
-    found: dict[str, None] = {}
-    while len(found) < count:
-        foods, numbers, people = chance.sample(FOODS, 3), chance.sample(NUMBERS, 3), chance.sample(PEOPLE, 2)
-        text = chance.choice(TEMPLATES).format(
-            verb=chance.choice(VERBS), thing=chance.choice(THINGS), day=chance.choice(DAYS),
-            hour=chance.choice(HOURS), minute=chance.choice(MINUTES), month=chance.choice(MONTHS),
-            ordinal=chance.choice(ORDINALS), unit=chance.choice(UNITS), place=chance.choice(PLACES),
-            food=foods[0], food2=foods[1], food3=foods[2], number=numbers[0], number2=numbers[1],
-            number3=numbers[2], person=people[0], person2=people[1],
-        )  # fmt: skip
-        found[text[0].upper() + text[1:]] = None
-        if chance.random() < 0.02:
-            found[chance.choice(FOODS + THINGS + VERBS + NUMBERS).capitalize() + "."] = None
-    return list(found)[:count]
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One utterance to be spoken; lines of the same paragraph follow each other."""
+
+    text: str
+    paragraph: int
 
 
 def letters(text: str) -> str:
@@ -111,34 +66,124 @@ def letters(text: str) -> str:
     return re.sub(r"[^a-z ]", "", text.lower())
 
 
-def fragments(texts: list[str], seed: int) -> list[str]:
-    """Their beginnings, a few words each with a comma behind: so speech begins whose text is still being written."""
-    chance = random.Random(seed)
-    shortest, longest = FRAGMENT_WORDS
-    cut = (text.split()[: chance.randint(shortest, longest)] for text in texts if len(text.split()) > longest)
-    return [" ".join(words).rstrip(",.?!") + "," for words in cut]
+def not_for_training() -> set[str]:
+    """The letters of all sentences that the voice is judged by."""
+    texts = EVALUATION.read_text().splitlines() + EVALUATION_REPLIES.read_text().splitlines()
+    return {letters(text) for text in texts}
 
 
-def sentences(wordnet_folder: Path, *, num_conversation: int = 4000, seed: int = 1) -> list[str]:
-    """All texts in their reading order, none of the evaluation's.
+def _wordnet_lines(folder: Path, part_of_speech: str) -> list[str]:
+    return (folder / f"data.{part_of_speech}").read_text(encoding="utf-8").splitlines()
 
-    First three of WordNet's to one of conversation, which are held out; then of five two of these, two replies, and
-    one fragment.
+
+def wordnet_sentences(folder: Path) -> list[str]:
+    """The quoted examples of WordNet's data files that are plain English of a few words, capitalised."""
+    found: dict[str, None] = {}
+    for part_of_speech in PARTS_OF_SPEECH:
+        for line in _wordnet_lines(folder, part_of_speech):
+            for quoted in QUOTED.findall(line):
+                text = " ".join(quoted.split())
+                if PLAIN.fullmatch(text) and len(text.split()) in EXAMPLE_WORDS:
+                    text = text[0].upper() + text[1:]
+                    found[text if text[-1] in ".?!" else text + "."] = None
+    return list(found)
+
+
+def wordnet_definitions(folder: Path) -> list[tuple[str, str, str]]:
+    """(part of speech, word, what it means) of WordNet's nouns and verbs, where both are plain English."""
+    found = []
+    for part_of_speech in ("noun", "verb"):
+        for line in _wordnet_lines(folder, part_of_speech):
+            data, _, gloss = line.partition(" | ")
+            lemma = data.split(" ")[4] if gloss else ""
+            meaning = " ".join(re.sub(r"\([^)]*\)", " ", gloss.split(";")[0]).split())
+            if (
+                LEMMA.fullmatch(lemma)
+                and PLAIN.fullmatch(meaning)
+                and len(meaning.split()) in DEFINITION_WORDS
+            ):
+                found.append((part_of_speech, lemma.replace("_", " "), meaning))
+    return found
+
+
+class Texts:
+    """Draws paragraphs of every kind."""
+
+    def __init__(self, wordnet_folder: Path, seed: int) -> None:
+        self._chance = random.Random(seed)
+        self._words = rare_words(wordnet_folder)
+        self._examples = self._shuffled(wordnet_sentences(wordnet_folder))
+        self._definitions = self._shuffled(wordnet_definitions(wordnet_folder))
+        self._kinds: dict[Callable[[], list[str]], int] = {
+            self.reply: 30, self.example: 18, self.joined: 18, self.definition: 12, self.carrier: 5, self.short: 10,
+        }  # fmt: skip
+
+    def _shuffled(self, items: list[T]) -> Iterator[T]:
+        self._chance.shuffle(items)
+        return iter(items)
+
+    def paragraph(self) -> list[str]:
+        """One or more sentences, each as it is spoken."""
+        (kind,) = self._chance.choices(list(self._kinds), list(self._kinds.values()))
+        made = [normalize(text) for text in kind()]
+        return [text[0].upper() + text[1:] for text in made]
+
+    def _filled(self, templates: tuple[str, ...]) -> str:
+        return reply(self._chance, self._chance.choice(templates), self._words)
+
+    def reply(self) -> list[str]:
+        """An assistant's reply, or prose: up to `MAX_SENTENCES` sentences in a row."""
+        count = self._chance.randint(1, MAX_SENTENCES)
+        return [self._filled(SENTENCES if self._chance.random() < 0.7 else TEMPLATES) for _ in range(count)]
+
+    def example(self) -> list[str]:
+        """One of WordNet's."""
+        return [next(self._examples)]
+
+    def joined(self) -> list[str]:
+        """Two to four of WordNet's as one, for its length and its marks."""
+        text = next(self._examples)
+        for _ in range(self._chance.randint(1, 3)):
+            joint, more = self._chance.choice(JOINTS), next(self._examples)
+            keeps_capital = joint.strip() in (".", "!") or more.split()[0].rstrip("'ms") in ("I", "I'")
+            text = text.rstrip(".?!") + joint + (more if keeps_capital else more[0].lower() + more[1:])
+        return [text]
+
+    def definition(self) -> list[str]:
+        """What a word means."""
+        part_of_speech, lemma, gloss = next(self._definitions)
+        template = self._chance.choice(VERB_DEFINITIONS if part_of_speech == "verb" else DEFINITIONS)
+        made = reply(
+            self._chance, template.format_map(Gaps(gloss=gloss, lemma=lemma, Lemma=lemma.capitalize()))
+        )
+        return [made]
+
+    def carrier(self) -> list[str]:
+        """A rare word in a simple sentence."""
+        return [self._filled(CARRIERS)]
+
+    def short(self) -> list[str]:
+        """A word or two, or part of a sentence."""
+        if self._chance.random() < 0.5:
+            return [self._filled(SHORT)]
+        return [self._filled(CLAUSES) + self._chance.choice(".,.,?!")]
+
+
+def lines(wordnet_folder: Path, count: int, *, seed: int = 2) -> list[Line]:
+    """The first `count` lines in their reading order; none is one of those that the voice is judged by.
+
+    Short ones may come again, all others once: "Hello." is what a newcomer says first.
     """
-    forbidden = {letters(line) for line in EVALUATION.read_text().splitlines()}
-    chance = random.Random(seed)
-    wordnet = wordnet_sentences(wordnet_folder)
-    chance.shuffle(wordnet)
-    talk = conversation(num_conversation, seed)
-    rows = zip_longest(wordnet[0::3], wordnet[1::3], wordnet[2::3], talk)
-    texts = [text for row in rows for text in row if text and letters(text) not in forbidden]
-    held_out, rest = texts[:NUM_WITHOUT_REPLIES], texts[NUM_WITHOUT_REPLIES:]
-    known = {letters(text) for text in texts} | forbidden
-    said = [
-        text
-        for text in replies(NUM_REPLIES, rare_words(wordnet_folder), seed=seed)
-        if letters(text) not in known
-    ]
-    begun = fragments(rest[::-1], seed)
-    streams = zip_longest(rest[0::2], said[0::2], rest[1::2], said[1::2], begun)
-    return held_out + [text for row in streams for text in row if text]
+    texts = Texts(wordnet_folder, seed)
+    known = not_for_training()
+    found: list[Line] = []
+    paragraph = 0
+    while len(found) < count:
+        for text in texts.paragraph():
+            is_new = letters(text) not in known
+            if is_new and text.isascii() and len(text.split()) <= MAX_WORDS:
+                found.append(Line(text, paragraph))
+                if len(text.split()) > 3:
+                    known.add(letters(text))
+        paragraph += 1
+    return found[:count]

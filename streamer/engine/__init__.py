@@ -1,1 +1,1 @@
-"""The engine: slots, a scheduler and the one thread that steps the model's stages; it knows no model."""
+"""The engine: slots, a scheduler, and one thread that steps the stages of a model it knows nothing about."""

@@ -118,7 +118,7 @@ class Capacity:
         return len(self._present)
 
     def load(self, num_listeners: int) -> float | None:
-        """The part of its time that the engine is busy with so many listeners; None if nothing was measured.
+        """The part of its time that the engine is busy with `num_listeners`; None if nothing was measured.
 
         Above 1 their playback underruns.
         """

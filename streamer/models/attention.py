@@ -1,4 +1,4 @@
-"""Attention over whole passes, in the form that is fastest where it runs; `gpt` and `fine_gpt` call it."""
+"""Attention of a forward pass, in the form that is fastest on its device; `gpt` and `fine_gpt` call it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from torch import Tensor
 from torch.nn import functional
 
 LONG = 512
-"""From this length on torch's fused attention on a CPU is slower than plain products of one head after the other,
-whose scores fit into the cache."""
+"""The length in positions from which torch's fused attention on a CPU is slower than products of one head after the
+other, whose scores fit into the processor's cache."""
 CAUSAL_BLOCK = 256
-"""Queries that share a product with all the keys up to the last of them."""
+"""The number of queries that share a product with all keys up to the last of these queries."""
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool, dropout: float = 0.0) -> Tensor:
-    """Query, key and value [rows, heads, length, head_dim] to the same; as many queries as keys.
+    """Attend with query, key and value [rows, heads, length, head_dim]; the result is shaped as the queries.
 
-    Scores are kept in the inputs' type and summed up in float32, as the fused form does in bfloat16.
+    If `is_causal`, there are as many queries as keys. Scores are kept in the inputs' type and summed up in float32,
+    as the fused form does in bfloat16.
     """
     is_long = query.shape[2] >= LONG and query.device.type == "cpu" and query.dtype == torch.bfloat16
     if not is_long or dropout or torch.is_grad_enabled():
@@ -38,7 +39,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool, dropou
 
 
 def _attend_causally(query: Tensor, key: Tensor, value: Tensor, out: Tensor) -> None:
-    """One head, [length, head_dim] each: no product reads far into the future."""
+    """Attend with one head, [length, head_dim] each, in products that hardly read into the future."""
     hidden = torch.ones(CAUSAL_BLOCK, CAUSAL_BLOCK, dtype=torch.bool).triu(1)
     for first in range(0, len(query), CAUSAL_BLOCK):
         end = min(first + CAUSAL_BLOCK, len(query))

@@ -29,17 +29,17 @@ from streamer.models.streaming import (
 
 @dataclass(slots=True)
 class CodecState:
-    """The states of the decoder's layers in their order, each holding all slots."""
+    """The states of the decoder's layers, in the layers' order, each with all slots."""
 
     layers: list[LayerState]
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all slots."""
+        """The bytes of all slots together."""
         return sum(tensor.nbytes for layer in self.layers for tensor in _tensors(layer))
 
     def reset(self, slots: Tensor) -> None:
-        """Zero the given slots [rows]; needed only after values that are not numbers, `first` starts anew."""
+        """Zero the given slots [rows]. Only NaN makes this necessary: a first chunk ignores the slot's state."""
         for layer in self.layers:
             match layer:
                 case ConvState(tail) | ResidualState(ConvState(tail)):
@@ -62,7 +62,7 @@ def _tensors(layer: LayerState) -> tuple[Tensor, ...]:
 
 
 class CodecDecoder(nn.Module):
-    """Codes [rows, codebooks, frames] to samples [rows, frames * hop], float32 and about within [-1, 1]."""
+    """A network from codes [rows, codebooks, frames] to samples [rows, frames * hop], float32, about within [-1, 1]."""
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class CodecDecoder(nn.Module):
 
     @property
     def min_first_frames(self) -> int:
-        """Frames the first chunk of a longer sentence must have: what the first convolution reflects."""
+        """The least frames of a longer sentence's first chunk: the first convolution reflects as many."""
         return self.config.kernel_size
 
     def initial_state(self, num_slots: int) -> CodecState:
@@ -84,36 +84,37 @@ class CodecDecoder(nn.Module):
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
-        """Decode whole sentences; fewer codebooks than the model's are allowed (the first ones)."""
+        """Decode whole sentences; `codes` may have only the first of the model's codebooks."""
         samples: Tensor = self(self.dequantize(codes))
         return samples
 
     @torch.no_grad()
     def decode_chunk(self, codes: Tensor, state: CodecState, slots: Tensor, *, first: bool) -> Tensor:
-        """Decode the next frames of the sentences in `slots` [rows], which differ; all chunks equal `decode`.
+        """Decode the next frames of the sentences in `slots` [rows], which are distinct.
 
-        All rows have the same number of frames (at least 1) and are all at their sentence's start (`first`)
-        or all past it. A first chunk has `min_first_frames` or is the whole sentence.
+        A sentence's chunks are together what `decode` makes of it. All rows have the same number of frames (at
+        least 1) and are all at their sentence's start (`first`) or all past it. A first chunk has at least
+        `min_first_frames`, or is the whole sentence.
         """
         x = self.dequantize(codes)
         states = iter(state.layers)
         for layer in self.layers:
             if isinstance(layer, StreamingLayer):
-                # The states were made by these layers in this order, so each finds its own kind.
+                # These layers made the states, in this order, so each layer meets its own type.
                 x = layer.step(x, next(states), slots, first=first)  # type: ignore[arg-type]
             else:
                 x = layer(x)
         return x[:, 0]
 
     def dequantize(self, codes: Tensor) -> Tensor:
-        """Codes [rows, codebooks, frames] to the sum of their vectors [rows, dimension, frames]."""
+        """Map codes [rows, codebooks, frames] to the sum of their vectors [rows, dimension, frames]."""
         num_codebooks = codes.shape[1]
         offsets = torch.arange(num_codebooks, device=codes.device) * self.config.codebook_size
         vectors = functional.embedding(codes + offsets[:, None], self.codebooks.flatten(0, 1))
         return vectors.sum(dim=1).transpose(1, 2)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """Vectors [rows, dimension, frames] to samples [rows, frames * hop]."""
+        """Map vectors [rows, dimension, frames] to samples [rows, frames * hop]."""
         x = vectors
         for layer in self.layers:
             x = layer(x)
@@ -121,7 +122,7 @@ class CodecDecoder(nn.Module):
 
 
 def _layers(config: CodecConfig) -> list[nn.Module]:
-    """SEANet's decoder, numbered as EnCodec numbers it (its ELUs count)."""
+    """Make SEANet's decoder, numbered as in EnCodec (ELUs have numbers, too)."""
     channels = config.num_filters * 2 ** len(config.ratios)
     layers: list[nn.Module] = [StreamingConv(config.dimension, channels, config.kernel_size)]
     if config.num_lstm_layers:

@@ -5,12 +5,13 @@ The defaults are Suno's Bark (suno-ai/bark, `bark/generation.py`); the built-in 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class TransformerConfig:
-    """The size of one transformer."""
+    """The size of a transformer; `block_size` is the number of its positions."""
 
     num_layers: int
     num_heads: int
@@ -26,7 +27,7 @@ class SemanticConfig:
 
     transformer: TransformerConfig
     text_context: int = 256
-    """Positions for the text, and for the semantic history that is summed with it."""
+    """The positions for the text, and for the semantic history that is summed with it."""
     vocab_size: int = 10_000
     """Semantic tokens are 0..vocab_size-1; the output `vocab_size` is the end of the sentence (EOS)."""
     pad_token: int = 10_000
@@ -44,9 +45,9 @@ class CoarseConfig:
     transformer: TransformerConfig
     semantic_context: int = 256
     max_history: int = 630
-    """Coarse tokens of context before a window (Bark's `max_coarse_history`)."""
+    """The most coarse tokens of context before a window (Bark's `max_coarse_history`)."""
     window: int = 60
-    """Coarse tokens made per window (Bark's `sliding_window_len`)."""
+    """The coarse tokens generated per window (Bark's `sliding_window_len`)."""
     num_codebooks: int = 2
     codebook_size: int = 1024
     codebook_offset: int = 10_000
@@ -68,9 +69,9 @@ class FineConfig:
     codebook_size: int = 1024
     pad_token: int = 1024
     chunk_frames: tuple[int, ...] = (8, 24, 72, 216, 512)
-    """Sizes of the successive chunks of an utterance's first sentence; the last repeats."""
+    """The sizes, in frames, of the successive chunks of an utterance's first sentence; the last repeats."""
     later_chunk_frames: tuple[int, ...] = (128, 512)
-    """And of its other sentences, which are made while those before them are heard."""
+    """The same for its other sentences, which are generated while earlier ones are played."""
     is_whole: bool = False
     """Whether a sentence is filled in once it is finished, in the original's own windows, instead of in chunks."""
 
@@ -95,11 +96,8 @@ class CodecConfig:
 
     @property
     def hop_samples(self) -> int:
-        """Samples per frame of codes."""
-        hop = 1
-        for ratio in self.ratios:
-            hop *= ratio
-        return hop
+        """The number of samples per frame of codes."""
+        return math.prod(self.ratios)
 
     @property
     def frame_rate_hz(self) -> float:
@@ -112,14 +110,14 @@ class TokenizerConfig:
 
     kind: str = "wordpiece"
     file: str = "tokenizer.json"
-    """File in the model directory: a `tokenizers` JSON, or a gzipped lexicon of `word TAB phones` lines."""
+    """A file's name in the model directory: a `tokenizers` JSON, or a gzipped lexicon of `word TAB phones` lines."""
     symbols: tuple[str, ...] = ()
-    """For `phonemes`: symbol n has the token n."""
+    """The phonemes of `phonemes`: symbol n has the token n."""
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingConfig:
-    """What the model is sampled with unless a client asks for something else; the defaults are Bark's."""
+    """The sampling parameters that a model uses unless a client asks for others; the defaults are Bark's."""
 
     text_temp: float = 0.7
     waveform_temp: float = 0.7
@@ -129,7 +127,7 @@ class SamplingConfig:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """A whole model: what `config.json` of our own model directory holds."""
+    """The config of a whole model, as `config.json` in a model directory of ours holds it."""
 
     name: str
     semantic: SemanticConfig
@@ -142,18 +140,18 @@ class ModelConfig:
     tags: tuple[str, ...] = ()
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     note: str | None = None
-    """What a listener should know of this model; shown on the page."""
+    """A remark about this model, shown on the player's page."""
     normalize_text: bool = False
-    """Whether numbers, abbreviations and the like are written out before tokenizing (Bark reads them itself)."""
+    """Whether numbers and abbreviations are written out before the text is tokenized; Bark reads them itself."""
 
     @property
     def coarse_per_semantic(self) -> float:
-        """Coarse tokens per semantic token (3.006 in Bark): frame rate / semantic rate * codebooks."""
+        """The coarse tokens per semantic token (3.006 in Bark): frame rate / semantic rate * codebooks."""
         return self.codec.frame_rate_hz / self.semantic.rate_hz * self.coarse.num_codebooks
 
 
 def suno_config(name: str, *, num_layers: int, num_heads: int, width: int) -> ModelConfig:
-    """The config of Suno's released models, all three of one size."""
+    """Return the config of one of Suno's released models, whose three transformers have one size."""
 
     def transformer(input_vocab_size: int, output_vocab_size: int) -> TransformerConfig:
         return TransformerConfig(num_layers, num_heads, width, 1024, input_vocab_size, output_vocab_size)

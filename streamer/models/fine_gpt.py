@@ -5,14 +5,16 @@ Parameter names are those of suno-ai/bark `model_fine.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from streamer.models.config import TransformerConfig
-from streamer.models.gpt import Block, LayerNorm, embedding, initialize
+from streamer.models.gpt import Block, Layer, LayerNorm, blocks_of, embedding, initialize, run_layer
 
 
 class FineTransformer(nn.Module):
-    """What a checkpoint keeps under `transformer.`: one embedding per codebook, layers and the last norm."""
+    """An embedding per codebook, layers and the last norm: the part that a checkpoint keeps under `transformer.`."""
 
     def __init__(self, config: TransformerConfig, num_codebooks: int, *, dropout: float) -> None:
         super().__init__()
@@ -27,7 +29,7 @@ class FineTransformer(nn.Module):
 
 
 class FineGpt(nn.Module):
-    """Predicts codebook n of every frame from codebooks 0..n. `dropout` is for training only.
+    """A transformer that predicts codebook n of every frame from codebooks 0..n. `dropout` is for training only.
 
     Head i shares its weights with embedding i + 1, as in Bark.
     """
@@ -50,22 +52,21 @@ class FineGpt(nn.Module):
             nn.Linear(config.width, config.output_vocab_size, bias=False)
             for _ in range(num_codebooks_given, num_codebooks)
         )
-        self.blocks: list[Block] = list(self.transformer.h)  # type: ignore[arg-type]
+        self.blocks: Sequence[Layer] = blocks_of(self.transformer.h)
         self.tie_weights()
         initialize(self, config.num_layers)
 
     def tie_weights(self) -> None:
-        """Share each head's weights with its embedding; to be done again after parameters were replaced."""
+        """Share each head's weights with its embedding; call it again after parameters have been replaced."""
         for head, shared in zip(self.lm_heads, list(self.transformer.wtes)[1:], strict=False):
             head.weight = shared.weight
 
     def forward(self, codebook: int, codes: Tensor, *, first_column: int = 0) -> Tensor:
-        """Codes [rows, num_codebooks, frames] to float32 logits of `codebook`, [rows, frames, vocab].
+        """Map codes [rows, num_codebooks, frames] to float32 logits of `codebook`, [rows, frames, vocab].
 
-        Those of the frames from `first_column` on: what nobody reads is not computed.
-
-        Reads the codebooks 0..`codebook`, the predicted one included (what is unknown there is the pad
-        token), and no later one. `codebook` is at least `num_codebooks_given`; frames at most `block_size`.
+        The logits of frames before `first_column` are not computed. The codebooks 0..`codebook` are read, the
+        predicted one included (its unknown codes are the pad token), and no later one. `codebook` is at least
+        `num_codebooks_given`; there are at most `block_size` frames.
         """
         x = self.transformer.wpe.weight[: codes.shape[2]].float()
         for number in range(codebook + 1):
@@ -76,7 +77,7 @@ class FineGpt(nn.Module):
         return logits.float()
 
     def run_blocks(self, x: Tensor, first_column: int) -> Tensor:
-        """All layers over [rows, frames, width], the last from a column on; a training can compile this method."""
+        """Run all layers over [rows, frames, width], the last from a column on; training compiles this method."""
         for block in self.blocks[:-1]:
-            x = block.attend_all(x, is_causal=False)
-        return self.blocks[-1].attend_all(x, is_causal=False, first=first_column)
+            x = run_layer(block, x, is_causal=False)
+        return run_layer(self.blocks[-1], x, is_causal=False, first=first_column)

@@ -1,11 +1,14 @@
 """Bark's causal transformer (text to semantic, semantic to coarse): a GPT-2 without biases, cached by slot.
 
-Parameter names are those of suno-ai/bark `model.py`, so that its checkpoints need no renaming.
+Parameter names are those of suno-ai/bark `model.py`, so that its checkpoints need no renaming. How a network computes
+is composed: `CausalGpt` holds its layers, its prefill and its decode step, and `cpu` and `gpu` bring faster ones.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +20,7 @@ from streamer.models.kv_cache import KvCache
 
 
 class LayerNorm(nn.LayerNorm):
-    """Normalizes in float32, as Bark does under autocast, and hands on `output_dtype`, the linears' type."""
+    """Layer norm in float32, as Bark computes it under autocast; the result has the linears' type."""
 
     output_dtype = torch.float32
 
@@ -26,7 +29,7 @@ class LayerNorm(nn.LayerNorm):
 
 
 class Attention(nn.Module):
-    """The weights of self-attention; the product itself is done by whoever holds keys and values."""
+    """The weights of self-attention; the caller, which holds keys and values, computes the attention itself."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -35,31 +38,52 @@ class Attention(nn.Module):
         self.c_proj = nn.Linear(config.width, config.width, bias=False)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[rows, length, width] to query, key and value, each [rows, heads, length, head_dim]."""
+        """Map [rows, length, width] to query, key and value, each [rows, heads, length, head_dim]."""
         rows, length, width = x.shape
         fused = self.c_attn(x).view(rows, length, 3, self.num_heads, width // self.num_heads)
         query, key, value = fused.permute(2, 0, 3, 1, 4).unbind(0)
         return query, key, value
 
     def merge(self, attended: Tensor) -> Tensor:
-        """[rows, heads, length, head_dim] to [rows, length, width]."""
+        """Map [rows, heads, length, head_dim] to [rows, length, width]."""
         merged: Tensor = self.c_proj(attended.transpose(1, 2).flatten(2))
         return merged
 
 
 class Mlp(nn.Module):
+    """Two linear layers with a GELU between them, four times as wide inside."""
+
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.c_fc = nn.Linear(config.width, 4 * config.width, bias=False)
         self.c_proj = nn.Linear(4 * config.width, config.width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        widened: Tensor = self.c_proj(functional.gelu(self.c_fc(x)))
-        return widened
+        narrowed: Tensor = self.c_proj(functional.gelu(self.c_fc(x)))
+        return narrowed
+
+
+class Layer(Protocol):
+    """A transformer's layer, cut where attention happens: a `Block`, or one in int8 (`cpu.int8_forward`)."""
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Map the residual [rows, length, width] to query, key and value, each [rows, heads, length, head_dim]."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool) -> Tensor:
+        """Attend from every query to every key, or to those up to its own position; shaped as the queries."""
+
+    def finish(self, x: Tensor, attended: Tensor) -> Tensor:
+        """Return the next residual [rows, length, width], given this one and what attention made of it."""
+
+
+def run_layer(layer: Layer, x: Tensor, *, is_causal: bool, first: int = 0) -> Tensor:
+    """Run a whole layer without a cache: [rows, length, width] to the positions from `first` on."""
+    query, key, value = layer.project(x)
+    return layer.finish(x[:, first:], layer.attend(query[:, :, first:], key, value, is_causal=is_causal))
 
 
 class Block(nn.Module):
-    """One layer, cut where attention happens: `project`, attend, `finish`. The residual stays in float32."""
+    """A `Layer` in torch's own operations. The residual stays in float32; `dropout` is for training only."""
 
     def __init__(self, config: TransformerConfig, *, norm_bias: bool, dropout: float) -> None:
         super().__init__()
@@ -77,21 +101,15 @@ class Block(nn.Module):
         return x + self._drop(self.mlp(self.ln_2(x)))
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool) -> Tensor:
-        """Of a whole pass: `attention.attend`."""
         dropout = self.dropout if self.training else 0.0
         return attend(query, key, value, is_causal=is_causal, dropout=dropout)
-
-    def attend_all(self, x: Tensor, *, is_causal: bool, first: int = 0) -> Tensor:
-        """The whole layer over [rows, length, width], without a cache; what it gives from position `first` on."""
-        query, key, value = self.project(x)
-        return self.finish(x[:, first:], self.attend(query[:, :, first:], key, value, is_causal=is_causal))
 
     def _drop(self, x: Tensor) -> Tensor:
         return functional.dropout(x, self.dropout) if self.training and self.dropout else x
 
 
 class CausalTransformer(nn.Module):
-    """What a checkpoint keeps under `transformer.`: embeddings, layers and the last norm."""
+    """Embeddings, layers and the last norm: the part that a checkpoint keeps under `transformer.`."""
 
     def __init__(self, config: TransformerConfig, *, dropout: float) -> None:
         super().__init__()
@@ -103,10 +121,30 @@ class CausalTransformer(nn.Module):
         self.ln_f = LayerNorm(config.width, bias=False)
 
 
+Prefill = Callable[["CausalGpt", Tensor, KvCache, Tensor], Tensor]
+"""A way to compute `CausalGpt.prefill`, given the network and that method's arguments."""
+Rows = tuple[Tensor, Tensor, Tensor]
+"""The token, the position and the slot of each row of a decode step, int64 [rows] each."""
+
+
+class DecodeStep(Protocol):
+    """A way to compute `CausalGpt.decode`, given the network and that method's arguments."""
+
+    @property
+    def cache_dtype(self) -> torch.dtype | None:
+        """The type of the keys and values that this step reads; None stands for the weights' type."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the weights that the step holds beside the network's own."""
+
+    def __call__(self, gpt: CausalGpt, rows: Rows, cache: KvCache, length: int | None, /) -> Tensor: ...
+
+
 class CausalGpt(nn.Module):
     """A causal transformer over tokens. `dropout` is for training only.
 
-    Logits are float32. Position 0 is the first of each row; nothing is masked but the future.
+    Logits are float32. Position 0 is the first of each row; only the future is masked.
     """
 
     def __init__(self, config: TransformerConfig, *, dropout: float = 0.0) -> None:
@@ -115,53 +153,45 @@ class CausalGpt(nn.Module):
         self.dropout = dropout
         self.transformer = CausalTransformer(config, dropout=dropout)
         self.lm_head = nn.Linear(config.width, config.output_vocab_size, bias=False)
-        self.blocks: list[Block] = list(self.transformer.h)  # type: ignore[arg-type]
+        self.blocks: Sequence[Layer] = blocks_of(self.transformer.h)
+        self.prefill_pass: Prefill = prefill
+        self.decode_step: DecodeStep = PlainDecodeStep()
         initialize(self, config.num_layers)
 
     @property
     def cache_dtype(self) -> torch.dtype:
-        """What keys and values are kept in: the weights' type."""
-        return self.lm_head.weight.dtype
+        """The type that the cache's keys and values must have."""
+        return self.decode_step.cache_dtype or self.lm_head.weight.dtype
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Token embeddings without positions: [...] to float32 [..., width]."""
+        """Return token embeddings without positions: [...] to float32 [..., width]."""
         embedded: Tensor = self.transformer.wte(tokens)
         return embedded.float()
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens [rows, length] to logits [rows, length, vocab], without a cache."""
+        """Map tokens [rows, length] to logits [rows, length, vocab], without a cache."""
         return self.forward_embeddings(self.embed(tokens))
 
     def forward_embeddings(self, embeddings: Tensor, *, first: int = 0) -> Tensor:
-        """Embeddings (without positions) [rows, length, width] to logits [rows, length - first, vocab].
+        """Map embeddings (without positions) [rows, length, width] to logits [rows, length - first, vocab].
 
-        Those of the positions from `first` on: what nobody reads is not computed.
+        The logits of positions before `first` are not computed.
         """
         return self.logits(self.run_blocks(self.add_positions(embeddings))[:, first:])
 
     def run_blocks(self, x: Tensor, *, begin: int = 0, end: int | None = None) -> Tensor:
-        """Layers `begin` to `end`, or all, over [rows, length, width]; of its own so that a training can compile it."""
+        """Run layers `begin` to `end`, or all, over [rows, length, width]; training compiles this method."""
         for block in self.blocks[begin:end]:
-            x = block.attend_all(x, is_causal=True)
+            x = run_layer(block, x, is_causal=True)
         return x
 
     @torch.no_grad()
     def prefill(self, embeddings: Tensor, cache: KvCache, slots: Tensor) -> Tensor:
         """Fill positions 0..length-1 of `slots` [rows]; return the last position's logits [rows, vocab].
 
-        `embeddings` (without positions) is [rows, length, width]: rows of one length only.
+        `embeddings` (without positions) is [rows, length, width]: all rows have the same length.
         """
-        x = self.add_positions(embeddings)
-        last_layer = len(self.blocks) - 1
-        for layer, block in enumerate(self.blocks):
-            query, key, value = block.project(x)
-            cache.write_prefix(layer, slots, key, value)
-            if layer == last_layer:  # nothing reads the other positions any more
-                last = functional.scaled_dot_product_attention(query[:, :, -1:], key, value)
-                x = block.finish(x[:, -1:], last)
-            else:
-                x = block.finish(x, block.attend(query, key, value, is_causal=True))
-        return self.logits(x[:, 0])
+        return self.prefill_pass(self, embeddings, cache, slots)
 
     @torch.no_grad()
     def decode(
@@ -170,32 +200,63 @@ class CausalGpt(nn.Module):
         """Feed one token per row at its own position; return the next logits [rows, vocab].
 
         `tokens`, `positions` and `slots` are [rows]; slots are distinct, in any order. `length` (more than
-        every position) fixes how much of the cache is read: see `KvCache.rows`.
+        every position) fixes how much of the cache a plain step reads: see `KvCache.rows`.
         """
-        x = (self.embed(tokens) + self.transformer.wpe(positions))[:, None]
-        rows = cache.rows(slots, positions, length)
-        for layer, block in enumerate(self.blocks):
-            query, key, value = block.project(x)
-            keys, values = rows.append(layer, key, value)
-            attended = functional.scaled_dot_product_attention(
-                query.to(keys.dtype), keys, values, attn_mask=rows.mask
-            )
-            x = block.finish(x, attended.to(query.dtype))
-        return self.logits(x[:, 0])
+        return self.decode_step(self, (tokens, positions, slots), cache, length)
 
     def add_positions(self, embeddings: Tensor) -> Tensor:
-        """What the first layer reads: embeddings [rows, length, width] and their places."""
+        """Return the first layer's input: embeddings [rows, length, width] plus those of their positions."""
         x = embeddings + self.transformer.wpe.weight[: embeddings.shape[1]]
         return functional.dropout(x, self.dropout) if self.training and self.dropout else x
 
     def logits(self, x: Tensor) -> Tensor:
-        """What the last layer made, [..., width], to float32 logits [..., vocab]."""
+        """Map the last layer's output [..., width] to float32 logits [..., vocab]."""
         logits: Tensor = self.lm_head(self.transformer.ln_f(x))
         return logits.float()
 
 
+def prefill(gpt: CausalGpt, embeddings: Tensor, cache: KvCache, slots: Tensor) -> Tensor:
+    """Run all rows through each layer together: the plain `Prefill`."""
+    x = gpt.add_positions(embeddings)
+    last_layer = len(gpt.blocks) - 1
+    for layer, block in enumerate(gpt.blocks):
+        query, key, value = block.project(x)
+        cache.write_prefix(layer, slots, key, value)
+        if layer == last_layer:  # Nothing reads the other positions any more.
+            last = functional.scaled_dot_product_attention(query[:, :, -1:], key, value)
+            x = block.finish(x[:, -1:], last)
+        else:
+            x = block.finish(x, block.attend(query, key, value, is_causal=True))
+    return gpt.logits(x[:, 0])
+
+
+class PlainDecodeStep:
+    """The `DecodeStep` in torch's own operations, on any device."""
+
+    cache_dtype = None
+    nbytes = 0
+
+    def __call__(self, gpt: CausalGpt, rows: Rows, cache: KvCache, length: int | None) -> Tensor:
+        tokens, positions, slots = rows
+        x = (gpt.embed(tokens) + gpt.transformer.wpe(positions))[:, None]
+        past = cache.rows(slots, positions, length)
+        for layer, block in enumerate(gpt.blocks):
+            query, key, value = block.project(x)
+            keys, values = past.append(layer, key, value)
+            attended = functional.scaled_dot_product_attention(
+                query.to(keys.dtype), keys, values, attn_mask=past.mask
+            )
+            x = block.finish(x, attended.to(query.dtype))
+        return gpt.logits(x[:, 0])
+
+
+def blocks_of(layers: nn.ModuleList) -> list[Block]:
+    """Return the blocks of a transformer's `h`."""
+    return [layer for layer in layers if isinstance(layer, Block)]
+
+
 def embedding(num_tokens: int, width: int) -> nn.Embedding:
-    """An embedding whose numbers are still to come; torch's own start would load its compiler on a meta device."""
+    """Make an embedding without initial values; torch's initialization would load its compiler on a meta device."""
     made: nn.Embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
         torch.empty(num_tokens, width), freeze=False
     )
@@ -203,7 +264,7 @@ def embedding(num_tokens: int, width: int) -> nn.Embedding:
 
 
 def initialize(module: nn.Module, num_layers: int) -> None:
-    """GPT-2's start for training: std 0.02, and less where `num_layers` layers add to the residual."""
+    """Initialize for training as GPT-2: std 0.02, and less where `num_layers` layers add to the residual."""
     for name, parameter in module.named_parameters():
         if parameter.dim() < 2 or parameter.is_meta:
             continue
@@ -212,7 +273,7 @@ def initialize(module: nn.Module, num_layers: int) -> None:
 
 
 def set_dtype(module: nn.Module, dtype: torch.dtype) -> None:
-    """Turn the linears and embeddings of `module` to `dtype`, in place; norms keep computing in float32."""
+    """Convert the linears and embeddings of `module` to `dtype`, in place; norms still compute in float32."""
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Embedding):
             part.to(dtype)

@@ -34,7 +34,7 @@ class KvCache:
 
     @cached_property
     def bits(self) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
-        """Keys and values of a cache in bfloat16 on a CPU, as a compiled function sees them: the same memory."""
+        """Keys and values as a compiled function sees them: a bfloat16 cache's own memory on a CPU, as uint16."""
         return self.keys.view(torch.uint16).numpy(), self.values.view(torch.uint16).numpy()
 
     @property
@@ -53,7 +53,7 @@ class KvCache:
     def write_prefix(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
         """Store positions 0..length-1 of `slots` [rows]; keys and values [rows, heads, length, head_dim]."""
         length = keys.shape[2]
-        if self.keys.device.type == "cpu":  # a copy by rows is many times quicker than one by indices
+        if self.keys.device.type == "cpu":  # Copying by rows is many times quicker than by indices.
             for row, slot in enumerate(slots.tolist()):
                 self.keys[layer, slot, :, :length] = keys[row]
                 self.values[layer, slot, :, :length] = values[row]
@@ -64,8 +64,8 @@ class KvCache:
     def rows(self, slots: Tensor, positions: Tensor, length: int | None = None) -> CacheRows:
         """Open `slots` [rows] for one step in which row r appends at `positions[r]`.
 
-        `length`: cache positions to attend over; by default just enough, which reads `positions` back to
-        the host. A caller on a GPU gives it, with shapes that never depend on the data.
+        `length`: the number of cache positions to attend over; the default is just enough, for which `positions` are
+        read back to the host. A caller on a GPU gives it, so that shapes do not depend on the data.
         """
         if length is None or self.keys.device.type == "cpu":
             return self._rows_of_known_places(slots, positions, length)
@@ -77,7 +77,7 @@ class KvCache:
         needed = max(position_list) + 1
         length = needed if length is None else length
         first = slot_list[0]
-        # Neighbouring slots are read in place; others must be gathered, a copy of all their keys and values.
+        # Adjacent slots are read in place; others are gathered, which copies all their keys and values.
         adjacent = slot_list == list(range(first, first + len(slot_list)))
         place = slice(first, first + len(slot_list)) if adjacent else slots
         if adjacent and min(position_list) == max(position_list) and length == needed:
@@ -85,7 +85,7 @@ class KvCache:
         return CacheRows(self, slots, positions, length, place, self._mask(positions, length))
 
     def _mask(self, positions: Tensor, length: int) -> Tensor:
-        """What to add to the scores, [rows, 1, 1, length]: minus infinity behind each row's own position."""
+        """Return the scores' summand [rows, 1, 1, length]: minus infinity behind each row's own position."""
         hidden = torch.arange(length, device=positions.device) > positions[:, None]
         mask = torch.zeros(hidden.shape, dtype=self.keys.dtype, device=positions.device)
         return mask.masked_fill_(hidden, -torch.inf)[:, None, None, :]
@@ -103,7 +103,7 @@ class CacheRows:
     mask: Tensor | None
 
     def append(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Store one per row [rows, heads, 1, head_dim]; return all [rows, heads, length, head_dim]."""
+        """Store a key and a value per row [rows, heads, 1, head_dim]; return all [rows, heads, length, head_dim]."""
         keys, values = self.cache.keys[layer], self.cache.values[layer]
         if self.positions is None:
             keys, values = keys[self.place, :, : self.length], values[self.place, :, : self.length]

@@ -1,7 +1,7 @@
-"""EnCodec's causal layers, each able to go on where it stopped: whole in `forward`, by pieces in `step`.
+"""EnCodec's causal layers, which can continue where they stopped: `forward` is for wholes, `step` for pieces.
 
-Every `step` takes the layer's state of all slots, works on the rows `slots` [rows] of it, and gives what
-`forward` of the whole sequence gives at these places. `first` starts the rows anew, whatever their state.
+Every `step` takes the layer's state of all slots, works on the rows `slots` [rows] of it, and returns what
+`forward` of the whole sequence returns at these places. `first` restarts the rows from any state.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class LstmState:
 
 @dataclass(slots=True)
 class ResidualState:
-    """The state of the one wide convolution inside a residual block."""
+    """The state of the convolution over time inside a residual block."""
 
     conv: ConvState
 
@@ -46,7 +46,7 @@ LayerState = ConvState | TransposedConvState | LstmState | ResidualState
 
 
 class StreamingConv(nn.Module):
-    """A convolution of stride 1 that sees only the past; before the start lies the input's reflection."""
+    """A convolution of stride 1 that sees only the past; the input's reflection stands before its start."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, dilation: int = 1) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class StreamingConv(nn.Module):
         return ConvState(self.conv.weight.new_zeros(num_slots, self.conv.in_channels, self.padding))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[rows, in_channels, length] to [rows, out_channels, length]."""
+        """Map [rows, in_channels, length] to [rows, out_channels, length]."""
         convolved: Tensor = self.conv(reflect(x, self.padding))
         return convolved
 
@@ -71,7 +71,7 @@ class StreamingConv(nn.Module):
 
 
 class StreamingTransposedConv(nn.Module):
-    """An upsampling by `stride`: each input makes 2 * stride outputs, half of them overlapping the next's."""
+    """A transposed convolution: each input makes 2 * stride outputs, half of which overlap the next input's."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class StreamingTransposedConv(nn.Module):
         return TransposedConvState(self.conv.weight.new_zeros(num_slots, self.conv.out_channels, self.stride))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[rows, in_channels, length] to [rows, out_channels, length * stride]."""
+        """Map [rows, in_channels, length] to [rows, out_channels, length * stride]."""
         upsampled: Tensor = self.conv(x)
         return upsampled[:, :, : -self.stride]
 
@@ -91,7 +91,7 @@ class StreamingTransposedConv(nn.Module):
         if not first:
             upsampled[:, :, : self.stride] += state.overlap[slots]
         assert self.conv.bias is not None
-        # The next step's output brings the bias again.
+        # The next step's output has the bias already.
         state.overlap[slots] = upsampled[:, :, -self.stride :] - self.conv.bias[:, None]
         finished: Tensor = upsampled[:, :, : -self.stride]
         return finished
@@ -110,7 +110,7 @@ class StreamingLstm(nn.Module):
         return LstmState(weight.new_zeros(shape), weight.new_zeros(shape))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[rows, width, length] to the same."""
+        """Map [rows, width, length] to the same shape."""
         remembered: Tensor = self.lstm(x.permute(2, 0, 1))[0]
         return x + remembered.permute(1, 2, 0)
 
@@ -128,29 +128,29 @@ class StreamingResidualBlock(nn.Module):
 
     def __init__(self, channels: int, kernel_size: int, dilation: int, compress: int) -> None:
         super().__init__()
-        wide = StreamingConv(channels, channels // compress, kernel_size, dilation)
-        narrow = StreamingConv(channels // compress, channels, 1)
-        self.block = nn.Sequential(nn.ELU(), wide, nn.ELU(), narrow)
+        over_time = StreamingConv(channels, channels // compress, kernel_size, dilation)
+        pointwise = StreamingConv(channels // compress, channels, 1)
+        self.block = nn.Sequential(nn.ELU(), over_time, nn.ELU(), pointwise)
         self.shortcut = StreamingConv(channels, channels, 1)
 
     def initial_state(self, num_slots: int) -> ResidualState:
-        return ResidualState(self._wide.initial_state(num_slots))
+        return ResidualState(self._over_time.initial_state(num_slots))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[rows, channels, length] to the same."""
+        """Map [rows, channels, length] to the same shape."""
         joined: Tensor = self.shortcut(x) + self.block(x)
         return joined
 
     def step(self, x: Tensor, state: ResidualState, slots: Tensor, *, first: bool) -> Tensor:
-        inner = self._wide.step(functional.elu(x), state.conv, slots, first=first)
+        inner = self._over_time.step(functional.elu(x), state.conv, slots, first=first)
         joined: Tensor = self.shortcut(x) + self.block[2:](inner)
         return joined
 
     @property
-    def _wide(self) -> StreamingConv:
-        wide = self.block[1]
-        assert isinstance(wide, StreamingConv)
-        return wide
+    def _over_time(self) -> StreamingConv:
+        over_time = self.block[1]
+        assert isinstance(over_time, StreamingConv)
+        return over_time
 
 
 StreamingLayer = StreamingConv | StreamingTransposedConv | StreamingLstm | StreamingResidualBlock
@@ -159,7 +159,7 @@ StreamingLayer = StreamingConv | StreamingTransposedConv | StreamingLstm | Strea
 def reflect(x: Tensor, padding: int) -> Tensor:
     """Put `padding` reflected samples before [rows, channels, length].
 
-    An input too short to be mirrored is extended with zeros for the mirror's sake, as EnCodec does.
+    An input that is too short to be reflected is extended with zeros for it, as in EnCodec.
     """
     if not padding:
         return x

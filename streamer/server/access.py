@@ -1,83 +1,86 @@
-"""The checks before a connection becomes a session: origin, key, and how many there are already."""
+"""The checks of a request before its route sees it: web origin and key. How many may come is `admission`'s business."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
-
-from websockets.asyncio.server import ServerConnection
-from websockets.http11 import Request, Response
+from urllib.parse import parse_qsl
 
 from streamer.server.admission import ApiKeys
-from streamer.server.http import refusal
-from streamer.server.service import Service
+from streamer.server.http import RefusedError, Request, refusal
 
+Credentials = Callable[[Request], str | None]
+"""Finds the key that came with a request, or None; raises `RefusedError` where it must not be."""
 _KEY_PARAMETERS: Final = frozenset({"token", "key", "api_key", "apikey", "access_token", "authorization"})
-_RETRY_AFTER_S: Final = 5.0
-Refusal = tuple[str, Response]
-"""The reason as a metric's label, and the answer."""
+_USUAL_PORTS: Final = (":80", ":443")
 
 
-def address(connection: ServerConnection) -> str:
-    """Where the client connects from."""
-    remote = connection.remote_address
-    return str(remote[0]) if isinstance(remote, tuple) and remote else "local"
+def read_bearer(request: Request) -> str | None:
+    """Find a key in `Authorization: Bearer` (or `Token`) or `X-API-Key`. Raises `RefusedError` for one in the query.
 
-
-def key_name(request: Request, keys: ApiKeys) -> str | None:
-    """The name of the key in the request's headers; None without one, or without a valid one."""
-    given = _given_key(request)
-    return keys.find(given) if given is not None else None
-
-
-def check_handshake(connection: ServerConnection, request: Request, service: Service) -> Refusal | None:
-    """Why this client may not come in, or None."""
-    if not _is_origin_allowed(request, service.config.server.allowed_origins):
-        return "origin", refusal(HTTPStatus.FORBIDDEN, "origin", "this web origin is not allowed here")
-    if _has_key_in_query(request):
+    Addresses are written into logs and histories, where a key does not belong.
+    """
+    names = (name.lower() for name, _ in parse_qsl(request.query, keep_blank_values=True))
+    if not _KEY_PARAMETERS.isdisjoint(names):
         message = "a key does not belong in an address; use a header or the `auth` message"
-        return "key_in_query", refusal(HTTPStatus.BAD_REQUEST, "key_in_query", message)
-    is_wrong = _given_key(request) is not None and key_name(request, service.keys) is None
-    if service.keys.are_required and is_wrong:
-        return "key", refusal(HTTPStatus.UNAUTHORIZED, "unauthorized", "this key is not valid here")
-    reason = service.admission.refuse_connection(address(connection))
-    if reason == "server_full":
-        return reason, refusal(
-            HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "the server is full", _RETRY_AFTER_S
-        )
-    if reason is not None:
-        message = "too many connections from this address"
-        return reason, refusal(HTTPStatus.TOO_MANY_REQUESTS, "rate_limited", message, _RETRY_AFTER_S)
-    return None
-
-
-def _is_origin_allowed(request: Request, allowed: tuple[str, ...]) -> bool:
-    """Scripts of the server's own page and of listed origins may connect; programs send no origin."""
-    origins = request.headers.get_all("Origin")
-    if not origins:
-        return True
-    if len(origins) > 1:
-        return False
-    origin = origins[0].strip().lower()
-    if "*" in allowed or origin in (known.rstrip("/").lower() for known in allowed):
-        return True
-    host = request.headers.get_all("Host")
-    try:
-        return len(host) == 1 and origin != "null" and urlsplit(origin).netloc == host[0].strip().lower()
-    except ValueError:  # `http://[` is no address
-        return False
-
-
-def _has_key_in_query(request: Request) -> bool:
-    query = request.path.partition("?")[2]
-    return any(name.lower() in _KEY_PARAMETERS for name, _ in parse_qsl(query, keep_blank_values=True))
-
-
-def _given_key(request: Request) -> str | None:
+        answer = refusal(HTTPStatus.BAD_REQUEST, "key_in_query", message)
+        raise RefusedError(answer, "key_in_query")
     for value in request.headers.get_all("Authorization"):
         scheme, _, key = value.partition(" ")
         if scheme.lower() in ("bearer", "token"):
             return key.strip()
     keys = request.headers.get_all("X-API-Key")
     return keys[0].strip() if keys else None
+
+
+def check_key(request: Request, keys: ApiKeys, credentials: Credentials, *, is_needed: bool) -> str | None:
+    """Return the name of the request's key, None without one.
+
+    Raises `RefusedError` for a wrong key and, where a key `is_needed`, for a missing one.
+    """
+    given = credentials(request)
+    name = keys.find(given) if given is not None else None
+    if not keys.are_required or name is not None or (given is None and not is_needed):
+        return name
+    message = "this key is not valid here"
+    if given is None:
+        message = "a key is needed: send it as `Authorization: Bearer KEY`"
+    answer = refusal(
+        HTTPStatus.UNAUTHORIZED, "unauthorized", message, headers=(("WWW-Authenticate", "Bearer"),)
+    )
+    raise RefusedError(answer, "key")
+
+
+def check_origin(request: Request, allowed: Iterable[str]) -> str | None:
+    """Return the web origin whose script sends the request, None for a program, which sends no origin.
+
+    Scripts of the server's own page and of the `allowed` origins are let in; raises `RefusedError` for others. What a
+    proxy says of the address the page came from (`X-Forwarded-Host`) is not believed: any client can send that.
+    """
+    origins = request.headers.get_all("Origin")
+    if not origins:
+        return None
+    hosts = request.headers.get_all("Host")
+    if len(origins) == 1:
+        origin = _without_usual_port(origins[0])
+        known = [_without_usual_port(other.rstrip("/")) for other in allowed]
+        if "*" in known or origin in known:
+            return origins[0]
+        scheme, _, host = origin.partition("://")
+        if scheme in ("http", "https") and host and len(hosts) == 1 and host == _without_usual_port(hosts[0]):
+            return origins[0]
+    shown_origin, shown_host = ", ".join(origins)[:200], ", ".join(hosts)[:200]
+    message = (
+        f"pages of {shown_origin} may not connect: this server was asked for as {shown_host}. If the page is this "
+        "server's own, have the proxy in between pass on the Host header; else name the page's origin in "
+        "`allowed_origins`"
+    )
+    raise RefusedError(refusal(HTTPStatus.FORBIDDEN, "origin", message), "origin")
+
+
+def _without_usual_port(address: str) -> str:
+    address = address.strip().lower()
+    for port in _USUAL_PORTS:
+        address = address.removesuffix(port)
+    return address

@@ -1,37 +1,43 @@
-"""Who may connect and start: API keys, caps on connections, and each key's share of utterances.
+"""Who may connect and start: API keys, the caps on connections, and how much each client may have spoken at once.
 
-A refusal is immediate and says when to come back; only a short, bounded wait is spent in line.
+A refusal is immediate and says when to come back. An utterance waits for its start in a short, bounded line, which
+`asyncio_throttle` lets through at the client's rate: it times starts, and only these. Connections and open utterances
+are counted here, and the bytes of messages have a budget of their own in `flow_control`, because they weigh.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Literal, Protocol
 
 from asyncio_throttle.throttler import Throttler
 
 from streamer.config import LimitsConfig
 from streamer.errors import ConfigError, OverloadedError, RateLimitedError
 
-_RETRY_AFTER_S = 1.0
-_POLL_S = 0.02
-_MAX_SHARES = 10_000
+RESERVE: Final = 32
+"""Connections beyond the caps on which probes are still answered."""
+RESERVE_PER_ADDRESS: Final = 4
+"""How many of them one address may hold."""
+_RETRY_AFTER_S: Final = 1.0
+_POLL_S: Final = 0.02
+_MAX_QUOTAS: Final = 10_000
+Full = Literal["server_full", "address_full"]
+"""Why there is no place for a connection."""
 
 
 class ApiKeys:
-    """The keys that open the server, kept as digests. Without any, everybody may speak."""
+    """The keys that open the server, kept as digests. Without any, every client may speak."""
 
     def __init__(self, keys: tuple[str, ...] = ()) -> None:
         self._digests = tuple(_digest(key) for key in keys)
 
     @classmethod
     def read(cls, path: Path | None) -> ApiKeys:
-        """Read one key a line, `#` begins a comment; raises `ConfigError` for a file without any."""
+        """Read one key per line, where `#` begins a comment. Raises `ConfigError` for a file without any."""
         if path is None:
             return cls()
         try:
@@ -45,10 +51,11 @@ class ApiKeys:
 
     @property
     def are_required(self) -> bool:
+        """Whether a client needs a key."""
         return bool(self._digests)
 
     def find(self, key: str) -> str | None:
-        """A name for the key that is safe to keep (part of its digest), or None if it is not valid here."""
+        """Return a name for the key that is safe to keep (part of its digest), or None if it is not valid here."""
         digest = _digest(key)
         # Every key is compared, in constant time, so that the time taken tells nothing.
         matches = [hmac.compare_digest(digest, known) for known in self._digests]
@@ -56,102 +63,132 @@ class ApiKeys:
 
 
 class Permit:
-    """The permission to speak one utterance; `wait` until it may begin, `release` when it is over."""
+    """The permission to speak one utterance: `wait` until it may begin, `release` it when it is over."""
 
-    def __init__(self, share: ClientQuota) -> None:
-        self._share = share
+    def __init__(self, quota: ClientQuota) -> None:
+        self._quota = quota
         self._is_waiting = True
         self._is_released = False
-        share.num_open += 1
-        share.num_waiting += 1
+        quota.num_open += 1
+        quota.num_waiting += 1
 
     async def wait(self) -> None:
-        await self._share.throttler.acquire()
+        """Return when the utterance may begin; cancelling it leaves the line only with `release`."""
+        await self._quota.throttler.acquire()
         self._stop_waiting()
 
     def release(self) -> None:
+        """Give the permit back; a second time does nothing."""
         self._stop_waiting()
         if not self._is_released:
             self._is_released = True
-            self._share.num_open -= 1
+            self._quota.num_open -= 1
 
     def _stop_waiting(self) -> None:
         if self._is_waiting:
             self._is_waiting = False
-            self._share.num_waiting -= 1
+            self._quota.num_waiting -= 1
 
 
-class _Line(Protocol):
-    """The part of `asyncio_throttle.Throttler` used here, which carries no types itself."""
+class _Throttler(Protocol):
+    """The part of `asyncio_throttle.Throttler` used here; the library carries no types."""
 
     async def acquire(self) -> None: ...
 
 
 class ClientQuota:
-    """What one key, or one address where there are no keys, has in use."""
+    """What one key, or one address where there are no keys, has in use.
+
+    The throttler alone decides when an utterance may start. It lets any number wait, so their number is bounded here.
+    """
 
     def __init__(self, starts_per_s: int) -> None:
         self.num_open = 0
         self.num_waiting = 0
-        self.num_sessions = 0
-        self.throttler: _Line = Throttler(rate_limit=starts_per_s, period=1.0, retry_interval=_POLL_S)
+        self.throttler: _Throttler = Throttler(rate_limit=starts_per_s, period=1.0, retry_interval=_POLL_S)
+
+
+class Place:
+    """One connection's place among all, from its first byte to its end."""
+
+    def __init__(
+        self, address: str, claimed: Counter[str], reserved: Counter[str], limits: LimitsConfig
+    ) -> None:
+        self.is_claimed = False
+        """Whether anything may be asked for here; without it, the place is in the reserve for probes."""
+        self._address = address
+        self._claimed = claimed
+        self._reserved = reserved
+        self._limits = limits
+        reserved[address] += 1
+        self.claim()
+
+    def claim(self) -> Full | None:
+        """Move from the reserve to a proper place, unless done already; returns why there is none, or None."""
+        if self.is_claimed:
+            return None
+        if self._claimed.total() >= self._limits.max_connections:
+            return "server_full"
+        if self._claimed[self._address] >= self._limits.max_connections_per_address:
+            return "address_full"
+        self._remove(self._reserved)
+        self._claimed[self._address] += 1
+        self.is_claimed = True
+        return None
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self._remove(self._claimed if self.is_claimed else self._reserved)
+
+    def _remove(self, counts: Counter[str]) -> None:
+        counts[self._address] -= 1
+        if not counts[self._address]:
+            del counts[self._address]
 
 
 class Admission:
-    """Counts connections and shares; one per server."""
+    """Counts connections and utterances; one per server, for every protocol."""
 
     def __init__(self, limits: LimitsConfig) -> None:
         self._limits = limits
-        self._connections: Counter[str] = Counter()
-        self._shares: dict[str, ClientQuota] = {}
+        self._claimed: Counter[str] = Counter()
+        self._reserved: Counter[str] = Counter()
+        self._quotas: dict[str, ClientQuota] = {}
 
-    def refuse_connection(self, address: str) -> str | None:
-        """Why one more connection from there is too many (`server_full` or `address_full`), or None."""
-        if self._connections.total() >= self._limits.max_connections:
-            return "server_full"
-        if self._connections[address] >= self._limits.max_connections_per_address:
-            return "address_full"
-        return None
-
-    def connected(self, address: str) -> None:
-        """Count a connection, until `disconnected`."""
-        self._connections[address] += 1
-
-    def disconnected(self, address: str) -> None:
-        self._connections[address] -= 1
-        if not self._connections[address]:
-            del self._connections[address]
-
-    @contextlib.contextmanager
-    def share(self, client_key: str) -> Iterator[None]:
-        """Keep the client's share while one of its sessions lasts, and after, until there are too many."""
-        if len(self._shares) > _MAX_SHARES:
-            self._shares = {name: share for name, share in self._shares.items() if share.num_sessions}
-        share = self._shares.setdefault(client_key, ClientQuota(self._limits.max_starts_per_s))
-        share.num_sessions += 1
-        try:
-            yield
-        finally:
-            share.num_sessions -= 1
+    def connect(self, address: str) -> Place | None:
+        """Return the place of a new connection; None where even the reserve for probes is used up."""
+        place = Place(address, self._claimed, self._reserved, self._limits)
+        if self._reserved.total() > RESERVE or self._reserved[address] > RESERVE_PER_ADDRESS:
+            place.leave()
+            return None
+        return place
 
     def admit(self, client_key: str) -> Permit:
-        """A turn for one utterance.
+        """Return the permit for one more utterance of a client, named by its key or its address.
 
-        Raises `OverloadedError` where the owner has too many open, `RateLimitedError` where the wait for
-        its turn would be too long; both say when to come back.
+        Raises `OverloadedError` where too many of its utterances are open, `RateLimitedError` where too many of them
+        wait for their start already; both say when to come back.
         """
-        share, limits = self._shares[client_key], self._limits
-        if share.num_open >= limits.max_utterances_per_key:
+        quota, limits = self._quota(client_key), self._limits
+        if quota.num_open >= limits.max_utterances_per_key:
             raise OverloadedError(
-                f"{share.num_open} utterances are open, no more are allowed", retry_after_s=_RETRY_AFTER_S
+                f"{quota.num_open} utterances are open, no more are allowed", retry_after_s=_RETRY_AFTER_S
             )
-        expected_wait_s = share.num_waiting / limits.max_starts_per_s
-        if expected_wait_s > limits.max_start_wait_s:
+        if quota.num_waiting > limits.max_start_wait_s * limits.max_starts_per_s:
             raise RateLimitedError(
                 f"more than {limits.max_starts_per_s} utterances a second",
-                retry_after_s=round(expected_wait_s, 2),
+                retry_after_s=max(_RETRY_AFTER_S, limits.max_start_wait_s),
             )
-        return Permit(share)
+        return Permit(quota)
+
+    def _quota(self, client_key: str) -> ClientQuota:
+        """Return a client's quota. Those of clients that have nothing open are kept, until there are too many."""
+        quota = self._quotas.get(client_key)
+        if quota is None:
+            if len(self._quotas) >= _MAX_QUOTAS:
+                self._quotas = {name: kept for name, kept in self._quotas.items() if kept.num_open}
+            quota = self._quotas[client_key] = ClientQuota(self._limits.max_starts_per_s)
+        return quota
 
 
 def _digest(key: str) -> bytes:

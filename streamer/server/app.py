@@ -1,4 +1,4 @@
-"""The server as a whole: the port, who gets in, the sessions, the watch over the engine, and the way out.
+"""The server as a whole: the port, the connections and what runs on them, the watch over the engine, and the way out.
 
 `assembly` gives it a configuration and a synthesizer; it owns both until `run_until_stopped` returns.
 """
@@ -7,41 +7,38 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import signal
+import socket
 import time
-from collections.abc import Sequence
-from http import HTTPStatus
-from typing import Any, Final, cast
-
-from websockets.asyncio.server import Server as WebSocketServer
-from websockets.asyncio.server import ServerConnection, serve
-from websockets.http11 import Request, Response
-from websockets.typing import Subprotocol
+from typing import Final
 
 from streamer.config import Config
 from streamer.errors import ConfigError, EngineError
-from streamer.server import access
-from streamer.server.admission import Admission, ApiKeys
-from streamer.server.connection import HttpOrWebSocketConnection
-from streamer.server.http import STREAM_PATH, Routes, json_response, refusal, response
+from streamer.server.admission import Admission, ApiKeys, Place
+from streamer.server.connection import MAX_UNSENT_BYTES, READ_BYTES, Connection
+from streamer.server.http_connection import Host, HttpConnection
+from streamer.server.listening import open_sockets, shown_url
 from streamer.server.native.messages import PROTOCOL
 from streamer.server.native.protocol import create_protocol
 from streamer.server.native.replies import package_version
+from streamer.server.routes import add_lists, add_player, add_probes
+from streamer.server.routing import Routes, WebSocketRoute
 from streamer.server.service import Service
 from streamer.server.session import CloseRequest, Session
+from streamer.server.tls import Certificate
 from streamer.server.upgrade import Upgrade
+from streamer.server.websocket import WebSocket
 from streamer.speech.pipeline import prepare
 from streamer.synthesis import Synthesizer
-from streamer.telemetry.metrics import CONTENT_TYPE, Metrics
-from streamer.voices.presets import language_of
+from streamer.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
+STREAM_PATH: Final = "/v1/stream"
 WATCH_INTERVAL_S: Final = 0.25
-CLOSE_TIMEOUT_S: Final = 3.0
 LAST_WORDS_S: Final = 3.0
-OVERSIZE: Final = 4
-"""A message up to so many times too large is still read, so that the answer can name its utterance."""
+"""How long connections, and then the synthesizer, may take to end after their time is up."""
 
 
 class Server:
@@ -60,54 +57,64 @@ class Server:
             self.metrics,
         )
         self._sessions: set[Session] = set()
-        self._no_session = asyncio.Event()
-        self._no_session.set()
+        self._connections: dict[asyncio.Task[None], tuple[Connection, HttpConnection]] = {}
         self._stop_requested = asyncio.Event()
         self._failure: EngineError | None = None
         self._is_warm = False
-        self._routes = self._build_routes()
-        self._listener: WebSocketServer | None = None
+        self.routes = self._build_routes()
+        self._host = Host(
+            self._service,
+            self.routes,
+            is_ready=lambda: self.is_ready,
+            is_stopping=self._stop_requested.is_set,
+            serve_websocket=self._serve_session,
+        )
+        self._certificate = Certificate.of(config.server)
+        self._sockets: list[socket.socket] = []
+        self._listeners: list[asyncio.Server] = []
 
     @property
     def port(self) -> int:
         """The port it listens on, also where the configuration asked for any free one."""
-        assert self._listener is not None, "start() comes first"
-        return int(self._listener.sockets[0].getsockname()[1])
+        return int(self._sockets[0].getsockname()[1])
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether the port is open."""
+        return bool(self._listeners)
+
+    @property
+    def url(self) -> str:
+        """The address of the page for a browser on this machine."""
+        return shown_url(self._config.server.host, self._sockets, is_tls=self._certificate is not None)
+
+    @property
+    def num_connections(self) -> int:
+        """The connections that are open, whatever is spoken over them."""
+        return len(self._connections)
 
     @property
     def num_sessions(self) -> int:
-        """How many clients are connected."""
+        """The connections over which a session runs."""
         return len(self._sessions)
 
     @property
     def is_ready(self) -> bool:
+        """Whether new utterances are accepted."""
         return self._is_warm and not self._stop_requested.is_set() and self._synthesizer.health().ready
 
     async def start(self) -> None:
         """Open the port, then warm the synthesizer up.
 
-        Raises `OSError` for the port, `ConfigError` for a default voice that is not there, `EngineError`.
+        Raises `ConfigError` for host and port, and for a default voice that is not there; `EngineError`.
         """
-        limits, server = self._config.limits, self._config.server
-        self._listener = await serve(
-            self._serve_session,
-            server.host,
-            server.port,
-            process_request=self._process_request,
-            select_subprotocol=_select_subprotocol,
-            subprotocols=[Subprotocol(PROTOCOL)],
-            compression=None,
-            open_timeout=limits.auth_timeout_s,
-            close_timeout=CLOSE_TIMEOUT_S,
-            ping_interval=limits.ping_interval_s,
-            ping_timeout=limits.ping_timeout_s,
-            max_size=(OVERSIZE * limits.max_message_bytes,) * 2,
-            max_queue=8,
-            write_limit=16_384,
-            server_header="streamer",
-            create_connection=cast("type[ServerConnection]", self._create_connection),
-        )
+        server = self._config.server
+        self._sockets = await asyncio.to_thread(open_sockets, server.host, server.port)
         try:
+            for listening in self._sockets:
+                self._listeners.append(
+                    await asyncio.start_server(self._accept, sock=listening, limit=READ_BYTES)
+                )
             await self._synthesizer.start()
             self._check_default_voice()
             await asyncio.to_thread(prepare, self._synthesizer)
@@ -133,11 +140,15 @@ class Server:
                 with contextlib.suppress(ValueError, RuntimeError):
                     loop.add_signal_handler(number, self.stop)
                     stack.callback(loop.remove_signal_handler, number)
+            if self._certificate is not None:
+                with contextlib.suppress(ValueError, RuntimeError):
+                    loop.add_signal_handler(signal.SIGHUP, self.reload_certificate)
+                    stack.callback(loop.remove_signal_handler, signal.SIGHUP)
             try:
                 async with asyncio.TaskGroup() as tasks:
                     watch = tasks.create_task(self._watch())
                     await self._stop_requested.wait()
-                    await self._end_sessions()
+                    await self._drain()
                     watch.cancel()
             finally:
                 await self._close()
@@ -145,13 +156,27 @@ class Server:
             raise self._failure
 
     def stop(self) -> None:
-        """Stop accepting, let the open utterances finish, and return from `run_until_stopped`; twice: now."""
+        """Stop accepting, let what is open finish, and return from `run_until_stopped`; a second call cuts it."""
         if self._stop_requested.is_set():
             for session in tuple(self._sessions):
                 session.end(CloseRequest(1001, "the server stops"))
+            for task, (_, http) in self._connections.items():
+                if http.state == "exchange":
+                    task.cancel()
         self._stop_requested.set()
 
-    async def _end_sessions(self) -> None:
+    def reload_certificate(self) -> None:
+        """Read the files of the certificate again; where something is wrong with them, the old one stays."""
+        assert self._certificate is not None
+        try:
+            self._certificate.reload()
+        except ConfigError as error:
+            logger.error("the certificate was not reloaded", extra={"reason": error.message})
+        else:
+            logger.info("the certificate was reloaded")
+
+    async def _drain(self) -> None:
+        """Let sessions and exchanges finish, as far as the drain's time allows."""
         grace_s = self._config.limits.drain_timeout_s if self._failure is None else 0.0
         if self._failure is not None:
             ending = CloseRequest(1011, "the engine failed", error=self._failure)
@@ -159,25 +184,23 @@ class Server:
             ending = CloseRequest(1001, "the server stops", grace_s=grace_s)
         for session in tuple(self._sessions):
             session.end(ending)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace_s + LAST_WORDS_S):
-                await self._no_session.wait()
+        busy = [task for task, (_, http) in self._connections.items() if http.state != "idle"]
+        if busy:
+            await asyncio.wait(busy, timeout=grace_s + LAST_WORDS_S)
 
     async def _close(self) -> None:
-        if self._listener is not None:
-            self._listener.close()
-            try:
-                async with asyncio.timeout(LAST_WORDS_S + CLOSE_TIMEOUT_S):
-                    await self._listener.wait_closed()
-            except TimeoutError:
-                for connection in self._listener.connections:
-                    connection.transport.abort()
+        for listener in self._listeners:
+            listener.close()
+        for task in self._connections:
+            task.cancel()
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=LAST_WORDS_S)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_S):
                 await self._synthesizer.close()
 
     async def _watch(self) -> None:
-        """Notice what nobody else would: a dead engine, a blocked loop, a buffer that only grows."""
+        """Notice what no session would: a dead engine, a blocked loop, a buffer that only grows."""
         while True:
             asleep_s = time.monotonic()
             await asyncio.sleep(WATCH_INTERVAL_S)
@@ -198,102 +221,65 @@ class Server:
 
     def _sweep_write_buffers(self) -> None:
         """Cut connections whose unsent bytes pile up: pongs do so outside of every queue."""
-        assert self._listener is not None
         num_bytes = 0
-        for connection in self._listener.connections:
-            unsent = connection.transport.get_write_buffer_size()
-            num_bytes += unsent
-            if unsent > self._config.limits.max_write_buffer_bytes:
+        for connection, _ in self._connections.values():
+            num_bytes += connection.num_unsent_bytes
+            if connection.num_unsent_bytes > MAX_UNSENT_BYTES:
                 self.metrics.slow_clients_closed.inc()
-                connection.transport.abort()
+                connection.abort()
         self.metrics.egress_buffer.set(num_bytes)
 
-    async def _serve_session(self, connection: ServerConnection) -> None:
-        assert connection.request is not None
-        assert isinstance(connection, HttpOrWebSocketConnection)
-        request = connection.request
-        path, _, query = request.path.partition("?")
-        key_name = access.key_name(request, self._service.keys)
-        upgrade = Upgrade(path, query, request.headers, access.address(connection), key_name)
-        session = Session(connection, self._service, upgrade, create_protocol(upgrade, self._service))
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take a connection in. TLS begins only now, so that connections are counted before its handshake, too."""
+        connection = Connection(
+            reader,
+            writer,
+            write_timeout_s=self._config.limits.write_timeout_s,
+            count_slow_client=self.metrics.slow_clients_closed.inc,
+        )
+        place = self._service.admission.connect(connection.address)
+        if place is None:
+            self.metrics.connections_rejected.labels("reserve_full").inc()
+            connection.abort()
+            return
+        if self._certificate is not None:
+            connection.transport.pause_reading()  # what comes is TLS's
+        http = HttpConnection(connection, place, self._host)
+        task = asyncio.get_running_loop().create_task(self._serve(connection, http))
+        self._connections[task] = connection, http
+        task.add_done_callback(functools.partial(self._ended, place))
+
+    async def _serve(self, connection: Connection, http: HttpConnection) -> None:
+        if self._certificate is not None:
+            try:
+                await connection.start_tls(self._certificate.context, self._config.limits.auth_timeout_s)
+            except OSError as error:
+                self.metrics.connections_rejected.labels("tls").inc()
+                logger.debug("a TLS handshake failed", extra={"reason": str(error)})
+                connection.abort()
+                return
+        await http.serve()
+
+    def _ended(self, place: Place, task: asyncio.Task[None]) -> None:
+        place.leave()
+        del self._connections[task]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("an unexpected error", exc_info=error)
+
+    async def _serve_session(self, websocket: WebSocket, upgrade: Upgrade, route: WebSocketRoute) -> None:
+        protocol = route.create_protocol(upgrade, self._service)
+        session = Session(websocket, self._service, upgrade, protocol)
         self._sessions.add(session)
-        self._no_session.clear()
         try:
             with self.metrics.connections.track_inprogress():
                 await session.run()
         finally:
             self._sessions.discard(session)
-            if not self._sessions:
-                self._no_session.set()
-
-    def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Let a WebSocket pass (None), or say why not."""
-        if request.path.partition("?")[0] != STREAM_PATH:
-            return self._routes.respond(request.method, request.path)
-        if not self.is_ready:
-            not_ready = refusal(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "not ready", 1.0)
-            refused: access.Refusal | None = ("not_ready", not_ready)
-        else:
-            refused = access.check_handshake(connection, request, self._service)
-        if refused is not None:
-            self.metrics.connections_rejected.labels(refused[0]).inc()
-            return refused[1]
-        address, admission = access.address(connection), self._service.admission
-        admission.connected(address)
-        connection.connection_lost_waiter.add_done_callback(lambda _: admission.disconnected(address))
-        return None
-
-    def _create_connection(self, *args: Any, **kwargs: Any) -> HttpOrWebSocketConnection:
-        limits = self._config.limits
-        return HttpOrWebSocketConnection(
-            *args,
-            answer_request=lambda method, path, _body: self._routes.respond(method, path),
-            send_buffer_bytes=limits.send_buffer_bytes,
-            first_bytes_timeout_s=limits.auth_timeout_s,
-            **kwargs,
-        )
 
     def _build_routes(self) -> Routes:
         routes = Routes()
-        routes.get("/livez", lambda: self._probe(self._failure is None and self._synthesizer.health().alive))
-        routes.get("/readyz", lambda: self._probe(self.is_ready))
-        routes.get("/metrics", lambda: response(HTTPStatus.OK, self.metrics.render(), CONTENT_TYPE))
-        routes.get("/v1/voices", self._voices)
-        routes.get("/v1/models", self._models)
+        add_player(routes)
+        add_probes(routes, self._service, lambda: self.is_ready)
+        add_lists(routes, self._service, lambda: self._is_warm)
+        routes.websocket(STREAM_PATH, create_protocol, subprotocols=(PROTOCOL,), key_may_follow=True)
         return routes
-
-    def _probe(self, is_well: bool) -> Response:
-        status = HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE
-        reason = self._synthesizer.health().reason
-        return response(status, b"ok\n" if is_well else f"{reason or 'not ready'}\n".encode())
-
-    def _voices(self) -> Response:
-        if not self._is_warm:
-            return refusal(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "the model is loading", 1.0)
-        info = self._synthesizer.info
-        default = self._config.speech.voice or info.default_voice
-        voices = [
-            {"name": name, "default": name == default, "language": language_of(name, info.languages)}
-            for name in info.voices
-        ]
-        return json_response(HTTPStatus.OK, {"voices": voices, "default": default})
-
-    def _models(self) -> Response:
-        if not self._is_warm:
-            return refusal(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "the model is loading", 1.0)
-        info = self._synthesizer.info
-        model = {
-            "id": info.name,
-            "sample_rate": info.sample_rate_hz,
-            "languages": list(info.languages),
-            "tags": list(info.tags),
-            "default_voice": info.default_voice,
-            "max_text_tokens": info.max_text_tokens,
-            "note": info.note,
-        }
-        return json_response(HTTPStatus.OK, {"models": [model], "default": info.name})
-
-
-def _select_subprotocol(_connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    """Agree on ours where it is offered; a client that offers nothing is welcome too."""
-    return Subprotocol(PROTOCOL) if PROTOCOL in offered else None

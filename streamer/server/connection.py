@@ -1,7 +1,7 @@
-"""One port for WebSocket and HTTP: the head of a connection's request decides who reads the rest.
+"""An accepted connection: reading, and writing that waits for the client, whatever is spoken over it.
 
-`websockets` drops a request that has a body without a word. So only what asks for an upgrade goes to it,
-every other request to `HttpRequestReader`, which reads the body too.
+`http_connection` reads requests from it and `websocket` frames. Kernel buffers and write buffers are kept small, so
+that a client that reads nothing is noticed.
 """
 
 from __future__ import annotations
@@ -10,200 +10,140 @@ import asyncio
 import contextlib
 import re
 import socket
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from http import HTTPStatus
-from typing import Any, Final
+import ssl
+from collections.abc import Callable
+from typing import Final, cast
 
-from websockets.asyncio.server import ServerConnection
-from websockets.http11 import Response
-from websockets.protocol import State
-
-from streamer.server.http import refusal
-
-Respond = Callable[[str, str, bytes], Response]
-"""Method, path with query, body -> answer."""
-MAX_HEAD_BYTES: Final = 16_384
-MAX_BODY_BYTES: Final = 1_048_576
-_END_OF_HEAD: Final = b"\r\n\r\n"
-_HANDSHAKE: Final = re.compile(rb"GET .*\r\nupgrade:[^\r\n]*websocket", re.IGNORECASE | re.DOTALL)
-_REQUEST_LINE: Final = re.compile(rb"([A-Z]{1,16}) ([\x21-\x7e]{1,8192}) HTTP/1\.[01]")
+SEND_BUFFER_BYTES: Final = 65_536
+"""The kernel's send buffer of a connection."""
+MAX_UNSENT_BYTES: Final = 1_048_576
+"""Unsent bytes at which a connection is cut; only answers to pings can pile up so far, beside every queue."""
+READ_BYTES: Final = 16_384
+"""The most bytes that one read returns."""
+LINGER_S: Final = 2.0
+"""How long a client may take to notice an answer that came before its request was read."""
+_WRITE_LIMIT_BYTES: Final = 16_384
 
 
-class HttpOrWebSocketConnection(ServerConnection):
-    """A connection that becomes a WebSocket or a plain HTTP one when the head of its request has come."""
+class ClientGoneError(Exception):
+    """The client has closed the connection, or takes nothing from it any more."""
+
+
+class Connection:
+    """One TCP connection, with or without TLS."""
 
     def __init__(
         self,
-        *args: Any,
-        answer_request: Respond,
-        send_buffer_bytes: int,
-        first_bytes_timeout_s: float,
-        **kwargs: Any,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        write_timeout_s: float,
+        count_slow_client: Callable[[], None],
     ) -> None:
-        super().__init__(*args, **kwargs)
-        self._answer_request = answer_request
-        self._send_buffer_bytes = send_buffer_bytes
-        self._first_bytes_timeout_s = first_bytes_timeout_s
-        self._first_bytes = b""
-        self._waiting_transport: asyncio.Transport | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self.address = _address(writer)
+        self._reader = reader
+        self._writer = writer
+        self._write_timeout_s = write_timeout_s
+        self._count_slow_client = count_slow_client
+        self.transport.set_write_buffer_limits(_WRITE_LIMIT_BYTES)
+        with contextlib.suppress(OSError):  # of a connection that is gone already
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
 
-    def try_send_all(self, messages: Sequence[str | bytes]) -> bool:
-        """Send several messages if that needs no waiting; returns whether they were sent."""
-        if self.paused or self.protocol.state is not State.OPEN:
-            return False
-        self._write_all(messages)
-        self.send_data()
-        return True
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The transport, to abort it."""
+        return cast("asyncio.Transport", self._writer.transport)
 
-    async def send_all(self, messages: Sequence[str | bytes]) -> None:
-        """Send several messages, and wait for room once. Raises what `send` raises."""
-        async with self.send_context():
-            self._write_all(messages)
+    @property
+    def num_unsent_bytes(self) -> int:
+        """The bytes written that the kernel has not taken yet."""
+        return self.transport.get_write_buffer_size()
 
-    def _write_all(self, messages: Sequence[str | bytes]) -> None:
-        for message in messages:
-            if isinstance(message, str):
-                self.protocol.send_text(message.encode())
-            else:
-                self.protocol.send_binary(message)
+    @property
+    def is_congested(self) -> bool:
+        """Whether a write should wait for the client."""
+        return self.num_unsent_bytes > _WRITE_LIMIT_BYTES
 
-    def send_data(self) -> None:
-        """As websockets does it, but what was written together goes to the kernel together."""
-        pieces = self.protocol.data_to_send()
-        if data := b"".join(pieces):
-            self.transport.write(data)
-        if b"" in pieces:  # so the library says that nothing will follow
-            if self.transport.can_write_eof():
-                with contextlib.suppress(OSError, RuntimeError):
-                    self.transport.write_eof()
-            else:
-                self.transport.close()
+    async def start_tls(self, context: ssl.SSLContext, timeout_s: float) -> None:
+        """Make the TLS handshake. Raises `OSError` (`ssl.SSLError`) where it fails.
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        connection: socket.socket | None = transport.get_extra_info("socket")
-        if connection is not None:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._send_buffer_bytes)
-        self._waiting_transport = transport
-        self._timer = self.loop.call_later(self._first_bytes_timeout_s, transport.abort)
+        Reading must have been paused since the connection was made.
+        """
+        await self._writer.start_tls(context, ssl_handshake_timeout=timeout_s)
+        self.transport.set_write_buffer_limits(_WRITE_LIMIT_BYTES)
 
-    def data_received(self, data: bytes) -> None:
-        transport = self._waiting_transport
-        if transport is None:
-            return super().data_received(data)
-        self._first_bytes += data
-        head, is_complete, _ = self._first_bytes.partition(_END_OF_HEAD)
-        if not is_complete and len(head) <= MAX_HEAD_BYTES:
+    async def read(self) -> bytes:
+        """Return what came, at most `READ_BYTES`; nothing at the end, in whichever way the connection ended."""
+        try:
+            return await self._reader.read(READ_BYTES)
+        except OSError:
+            return b""
+
+    def write(self, data: bytes) -> None:
+        """Write without waiting."""
+        self.transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until there is room to write.
+
+        Raises `ClientGoneError` where the connection is closed, or is cut because the client takes nothing.
+        """
+        if not self.is_congested and not self.transport.is_closing():
             return
-        self._decided()
-        if _HANDSHAKE.match(head):
-            super().connection_made(transport)
-            super().data_received(self._first_bytes)
-        else:
-            reader = HttpRequestReader(self._answer_request, self._first_bytes_timeout_s)
-            transport.set_protocol(reader)
-            reader.connection_made(transport)
-            reader.data_received(self._first_bytes)
+        try:
+            async with asyncio.timeout(self._write_timeout_s):
+                await self._writer.drain()
+        except TimeoutError:
+            self._count_slow_client()
+            self.abort()
+            raise ClientGoneError from None
+        except OSError:
+            raise ClientGoneError from None
 
-    def eof_received(self) -> None:
-        if self._waiting_transport is None:
-            super().eof_received()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._waiting_transport is None:
-            super().connection_lost(exc)
-        else:
-            self._decided()
-
-    def _decided(self) -> None:
-        self._waiting_transport = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-
-class HttpRequestReader(asyncio.Protocol):
-    """Reads one HTTP request with its body, bounded in size and time, answers it, and closes."""
-
-    def __init__(self, respond: Respond, timeout_s: float) -> None:
-        self._respond = respond
-        self._timeout_s = timeout_s
-        self._received = bytearray()  # the head, and once that was read the body
-        self._head: RequestHead | None = None
-        self._is_answered = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._timer = asyncio.get_running_loop().call_later(self._timeout_s, transport.abort)
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        self._timer.cancel()
-
-    def data_received(self, data: bytes) -> None:
-        if self._is_answered:
+    def write_eof(self) -> None:
+        """Tell the client that nothing will follow; under TLS that closes the connection."""
+        if self.transport.is_closing():
             return
-        self._received += data
-        answer = self._try_answer()
-        if answer is not None:
-            self._is_answered = True
-            self._transport.write(answer.serialize())
-            self._transport.close()
+        if self._writer.can_write_eof():
+            with contextlib.suppress(OSError):
+                self._writer.write_eof()
+        else:
+            self._writer.close()
 
-    def _try_answer(self) -> Response | None:
-        """The answer once the request is complete or known to be wrong; None while more must come."""
-        if self._head is None:
-            text, is_complete, body = bytes(self._received).partition(_END_OF_HEAD)
-            if len(text) > MAX_HEAD_BYTES:
-                return _refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-            if not is_complete:
-                return None
-            head = read_head(text)
-            if isinstance(head, Response):
-                return head
-            self._head = head
-            self._received = bytearray(body)
-            if head.expects_continue and not self._received:
-                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if len(self._received) < self._head.num_body_bytes:
-            return None
-        return self._respond(
-            self._head.method, self._head.path, bytes(self._received[: self._head.num_body_bytes])
-        )
+    async def linger(self) -> None:
+        """Let the client read an answer before the close: unread bytes at a close would destroy it on the way."""
+        self.write_eof()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while await self.read():
+                    pass
 
+    async def close(self) -> None:
+        """Send what is left, as far as the client takes it in time, and close."""
+        self._writer.close()
+        try:
+            async with asyncio.timeout(self._write_timeout_s):
+                await self._writer.wait_closed()
+        except TimeoutError:
+            self._count_slow_client()
+        except OSError:
+            pass
+        finally:
+            self.abort()
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
-    """What is to be known of a request before its body."""
+    def abort(self) -> None:
+        """Close at once; what was not sent is lost."""
+        self.transport.abort()
 
-    method: str
-    path: str
-    num_body_bytes: int
-    expects_continue: bool
+    @property
+    def _socket(self) -> socket.socket:
+        sock: socket.socket = self._writer.get_extra_info("socket")
+        return sock
 
 
-def read_head(head: bytes) -> RequestHead | Response:
-    """The head of a request, without the empty line at its end; an answer where it is wrong or too much."""
-    request_line, *lines = head.split(b"\r\n")
-    match = _REQUEST_LINE.fullmatch(request_line)
-    if match is None:
-        return _refuse(HTTPStatus.BAD_REQUEST)
-    fields = [
-        (name.strip().lower(), value.strip()) for name, _, value in (line.partition(b":") for line in lines)
-    ]
-    if any(name == b"transfer-encoding" for name, _ in fields):
-        return _refuse(HTTPStatus.LENGTH_REQUIRED)
-    lengths = {value for name, value in fields if name == b"content-length"}
-    if len(lengths) > 1 or not all(length.isdigit() and len(length) < 16 for length in lengths):
-        return _refuse(HTTPStatus.BAD_REQUEST)
-    num_body_bytes = int(next(iter(lengths), b"0"))
-    if num_body_bytes > MAX_BODY_BYTES:
-        return _refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-    expects_continue = num_body_bytes > 0 and (b"expect", b"100-continue") in fields
-    return RequestHead(match[1].decode(), match[2].decode(), num_body_bytes, expects_continue)
-
-
-def _refuse(status: HTTPStatus) -> Response:
-    return refusal(status, "bad_request", status.phrase)
+def _address(writer: asyncio.StreamWriter) -> str:
+    """Return the client's address: an IPv4 one looks the same to a socket that takes IPv6, too."""
+    peer = writer.get_extra_info("peername")
+    if not isinstance(peer, tuple) or not peer:
+        return "local"
+    return re.sub(r"^::ffff:(?=[\d.]+$)", "", str(peer[0]))

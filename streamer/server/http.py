@@ -1,126 +1,174 @@
-"""The plain HTTP on the server's port: the player, probes, figures and lists; every answer is one small body.
+"""One HTTP request and its answer: what a route's function is given, and how it answers.
 
-`listener` hands requests that are not WebSocket handshakes to `Routes.respond`.
+`http_connection` makes an `Exchange` of each request; `h11` knows HTTP/1.1's rules.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
-from importlib import resources
 from typing import Final
 
+import h11
 from websockets.datastructures import Headers
-from websockets.http11 import Response
 
-STREAM_PATH: Final = "/v1/stream"
-_JSON: Final = "application/json; charset=utf-8"
-_TEXT: Final = "text/plain; charset=utf-8"
-_CONTENT_TYPES: Final = {
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".svg": "image/svg+xml",
-    ".png": "image/png",
-    ".wasm": "application/wasm",
-}
-_PAGE_HEADERS: Final = (
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
-    (
-        "Content-Security-Policy",
-        "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; "
-        "media-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
-        "script-src 'self' 'wasm-unsafe-eval' blob:; worker-src 'self' blob:; frame-ancestors 'none'",
-    ),
+from streamer.errors import (
+    AuthenticationError,
+    ConfigError,
+    EngineError,
+    InternalError,
+    OverloadedError,
+    RateLimitedError,
+    StreamerError,
 )
-Answer = Callable[[], Response]
+from streamer.server.connection import Connection
+
+JSON: Final = "application/json; charset=utf-8"
+TEXT: Final = "text/plain; charset=utf-8"
+Fields = tuple[tuple[str, str], ...]
+"""Header fields as names and values."""
+_STATUSES: Final[tuple[tuple[type[StreamerError], HTTPStatus], ...]] = (
+    (AuthenticationError, HTTPStatus.UNAUTHORIZED),
+    (RateLimitedError, HTTPStatus.TOO_MANY_REQUESTS),
+    (OverloadedError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (EngineError, HTTPStatus.INTERNAL_SERVER_ERROR),
+    (InternalError, HTTPStatus.INTERNAL_SERVER_ERROR),
+    (ConfigError, HTTPStatus.INTERNAL_SERVER_ERROR),
+    (StreamerError, HTTPStatus.BAD_REQUEST),
+)
+"""The status for each kind of error; the first that fits counts."""
 
 
-def response(
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as it was sent. `path` is neither decoded nor followed by the query.
+
+    `key_name`: the name of the API key that came with it; `parameters`: what the route's path pattern matched, decoded.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: Headers
+    address: str
+    body: bytes = b""
+    key_name: str | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer, whose body is small."""
+
+    status: HTTPStatus
+    body: bytes = b""
+    content_type: str = TEXT
+    headers: Fields = ()
+
+
+class RefusedError(Exception):
+    """A request is refused with this answer. `reason`: the label of the metric that counts it, if one does."""
+
+    def __init__(self, answer: Answer, reason: str | None = None) -> None:
+        super().__init__(answer.status.phrase)
+        self.answer = answer
+        self.reason = reason
+
+
+def json_answer(status: HTTPStatus, value: object, headers: Fields = ()) -> Answer:
+    """Return `value` as a JSON body."""
+    return Answer(status, json.dumps(value).encode(), JSON, headers)
+
+
+def refusal(
     status: HTTPStatus,
-    body: bytes,
-    content_type: str = _TEXT,
-    headers: tuple[tuple[str, str], ...] = (),
-) -> Response:
-    """A complete answer after which the connection closes."""
-    fields = [
-        ("Date", formatdate(usegmt=True)),
-        ("Connection", "close"),
-        ("Content-Length", str(len(body))),
-        ("Content-Type", content_type),
-        ("Cache-Control", "no-cache"),
-        *headers,
-    ]
-    return Response(status.value, status.phrase, Headers(fields), body)
+    code: str,
+    message: str,
+    *,
+    param: str | None = None,
+    retry_after_s: float | None = None,
+    headers: Fields = (),
+) -> Answer:
+    """Return an error with the stable code that the WebSocket's errors use too."""
+    error = {"code": code, "message": message} | ({"param": param} if param is not None else {})
+    if retry_after_s is not None:
+        headers = (*headers, ("Retry-After", str(max(1, round(retry_after_s)))))
+    return json_answer(status, {"error": error}, headers)
 
 
-def json_response(status: HTTPStatus, value: object, headers: tuple[tuple[str, str], ...] = ()) -> Response:
-    """`value` as a JSON body."""
-    return response(status, json.dumps(value).encode(), _JSON, headers)
+def error_answer(error: StreamerError) -> Answer:
+    """Return the answer for an error of ours."""
+    status = next(status for kind, status in _STATUSES if isinstance(error, kind))
+    headers = (("WWW-Authenticate", "Bearer"),) if status is HTTPStatus.UNAUTHORIZED else ()
+    return refusal(
+        status,
+        error.code,
+        error.message,
+        param=error.param,
+        retry_after_s=error.retry_after_s,
+        headers=headers,
+    )
 
 
-def refusal(status: HTTPStatus, code: str, message: str, retry_after_s: float | None = None) -> Response:
-    """An error with the stable code that the WebSocket's errors use too."""
-    headers = (("Retry-After", str(max(1, round(retry_after_s)))),) if retry_after_s is not None else ()
-    return json_response(status, {"error": {"code": code, "message": message}}, headers)
+class Exchange:
+    """One request being answered: either `answer`, or `start`, some `write`, and the end when the route returns.
 
+    A body without a `Content-Length` is chunked, and an exchange that fails leaves out the chunk that ends it.
+    """
 
-class Routes:
-    """A fixed table from method and path to an answer. Nothing a client sends ever becomes a file name."""
+    def __init__(
+        self, request: Request, http: h11.Connection, connection: Connection, fields: Fields = ()
+    ) -> None:
+        """`fields`: header fields that every answer of this exchange has."""
+        self.request = request
+        self._http = http
+        self._connection = connection
+        self._fields = fields
+        self._has_body = request.method != "HEAD"
 
-    def __init__(self) -> None:
-        self._answers: dict[str, Answer] = {}
-        for path, answer in _player_files().items():
-            self.get(path, answer)
+    @property
+    def is_started(self) -> bool:
+        """Whether the status has been sent."""
+        return self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE)
 
-    def get(self, path: str, answer: Answer) -> None:
-        """Answer GET and HEAD of `path`."""
-        self._answers[path] = answer
+    async def start(self, status: HTTPStatus, headers: Fields = ()) -> None:
+        """Send the status and the header fields. Raises `ClientGoneError`."""
+        fields = [
+            ("Date", formatdate(usegmt=True)),
+            ("Server", "streamer"),
+            ("Cache-Control", "no-cache"),
+            *self._fields,
+            *headers,
+        ]
+        self._send(h11.Response(status_code=status.value, headers=fields, reason=status.phrase.encode()))
+        await self._connection.drain()
 
-    def respond(self, method: str, path: str) -> Response:
-        """The answer to a request, without its body for HEAD; 404, 405 or 426 where there is none."""
-        answered = self._answer(method, path.partition("?")[0])
-        if method == "HEAD":
-            answered.body = b""
-        return answered
+    async def write(self, data: bytes) -> None:
+        """Send a piece of the body, waiting while the client has not taken what came before.
 
-    def _answer(self, method: str, path: str) -> Response:
-        if path == STREAM_PATH:
-            message = "this address speaks WebSocket; connect with the subprotocol streamer.v1"
-            return json_response(
-                HTTPStatus.UPGRADE_REQUIRED if method in ("GET", "HEAD") else HTTPStatus.METHOD_NOT_ALLOWED,
-                {"error": {"code": "upgrade_required", "message": message}},
-                (("Upgrade", "websocket"), ("Allow", "GET")),
-            )
-        answer = self._answers.get(path)
-        if answer is None:
-            return refusal(HTTPStatus.NOT_FOUND, "not_found", "there is nothing at this address")
-        if method not in ("GET", "HEAD"):
-            return json_response(
-                HTTPStatus.METHOD_NOT_ALLOWED,
-                {"error": {"code": "method_not_allowed", "message": f"only GET and HEAD, not {method[:16]}"}},
-                (("Allow", "GET, HEAD"),),
-            )
-        return answer()
+        Raises `ClientGoneError` when the client is gone, or takes nothing for too long.
+        """
+        if data and self._has_body:
+            self._send(h11.Data(data=data))
+        await self._connection.drain()
 
+    async def end(self) -> None:
+        """End the answer; called when the route's function has returned. Raises `ClientGoneError`."""
+        self._send(h11.EndOfMessage())
+        await self._connection.drain()
 
-def _player_files() -> dict[str, Answer]:
-    """The page's files, read once: `/` is index.html, the others are under `/player/`."""
-    answers: dict[str, Answer] = {"/favicon.ico": lambda: response(HTTPStatus.NO_CONTENT, b"")}
-    folder = resources.files("streamer.server") / "player"
-    if not folder.is_dir():
-        return answers
-    for file in folder.iterdir():
-        suffix = "." + file.name.rpartition(".")[2]
-        if file.is_file() and suffix in _CONTENT_TYPES:
-            answers[f"/player/{file.name}"] = _page(file.read_bytes(), _CONTENT_TYPES[suffix])
-    if "/player/index.html" in answers:
-        answers["/"] = answers["/player/index.html"]
-    return answers
+    async def answer(self, answer: Answer) -> None:
+        """Send a whole answer. Raises `ClientGoneError`."""
+        fields = answer.headers
+        if answer.status is not HTTPStatus.NO_CONTENT:
+            length = str(len(answer.body))
+            fields = (("Content-Type", answer.content_type), ("Content-Length", length), *fields)
+        await self.start(answer.status, fields)
+        await self.write(answer.body)
 
-
-def _page(body: bytes, content_type: str) -> Answer:
-    return lambda: response(HTTPStatus.OK, body, content_type, _PAGE_HEADERS)
+    def _send(self, event: h11.Event) -> None:
+        if data := self._http.send(event):
+            self._connection.write(data)

@@ -53,7 +53,7 @@ _MAX_REASON_BYTES: Final = 123
 
 
 class ClientConnection(Writable, Protocol):
-    """The part of a connection that a session needs; `server/connection` implements it for WebSockets."""
+    """The part of a connection that a session needs; `server/websocket` implements it."""
 
     @property
     def close_code(self) -> int | None: ...
@@ -127,26 +127,24 @@ class Session:
         """Serve the client until either side ends the session."""
         started_s = time.monotonic()
         closed = SessionClosed(1000, "")
-        with contextlib.ExitStack() as self._quotas:
-            self._quotas.enter_context(self._service.admission.share(self._client_key))
-            try:
-                async with asyncio.TaskGroup() as self._tasks:
-                    self._tasks.create_task(self._outbox.write(self._connection))
-                    self._tasks.create_task(self._end_when_asked())
-                    self._tasks.create_task(self._end_when_old())
-                    self._tasks.create_task(self._expect_key())
-                    await self._carry_out(self._protocol.greeting(self.id))
-                    await self._read()
-            except* SessionClosed as group:
-                closed = _first(group)
-            except* SlowClientError:
-                self._service.metrics.slow_clients_closed.inc()
-                closed = SessionClosed(SLOW_CLIENT, "the client reads too slowly")
-            except* ConnectionClosed:
-                pass
-            finally:
-                for speaker in self._speakers.values():
-                    speaker.permit.release()
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                self._tasks.create_task(self._outbox.write(self._connection))
+                self._tasks.create_task(self._end_when_asked())
+                self._tasks.create_task(self._end_when_old())
+                self._tasks.create_task(self._expect_key())
+                await self._carry_out(self._protocol.greeting(self.id))
+                await self._read()
+        except* SessionClosed as group:
+            closed = _first(group)
+        except* SlowClientError:
+            self._service.metrics.slow_clients_closed.inc()
+            closed = SessionClosed(SLOW_CLIENT, "the client reads too slowly")
+        except* ConnectionClosed:
+            pass
+        finally:
+            for speaker in self._speakers.values():
+                speaker.permit.release()
         reason = closed.reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
         await self._connection.close(closed.code, reason)
         self._service.metrics.session_seconds.observe(time.monotonic() - started_s)
@@ -193,7 +191,6 @@ class Session:
             return False
         self._client_key = key_name
         self._is_authenticated = True
-        self._quotas.enter_context(self._service.admission.share(key_name))
         return True
 
     async def _open(self, action: Open) -> None:

@@ -20,9 +20,9 @@ from streamer.voices.voice import Voice
 
 SENTENCES_AHEAD: Final = 1
 """Sentences in the making that wait their turn, besides the one being spoken and the one just requested."""
-PAUSES: Final = (1, 3)
-"""A writer who pauses for `max_buffer_ms` hears his whole words spoken, and his last, which might still have
-grown, when he pauses three times as long again."""
+PAUSES: Final = (1, 3, 10)
+"""In units of `max_buffer_ms`, one after the other: the pauses of a writer after which whole words are spoken, then the
+last word, which might still have grown, then a number at the end, which might still have been continued."""
 
 
 class SentencesAhead:
@@ -95,12 +95,16 @@ class SentencesAhead:
         num_pauses = 0  # since the last text
         while True:
             wait_s = None
-            if timeout_s is not None and splitter.pending and num_pauses < len(PAUSES):
+            is_unfinished = splitter.pending != "" or self._feed.is_holding
+            if timeout_s is not None and is_unfinished and num_pauses < len(PAUSES):
                 wait_s = timeout_s * PAUSES[num_pauses]
             item = await self._feed.next(wait_s, num_held_chars=len(splitter.pending))
             if item is None:
                 num_pauses += 1
-                await self._request(splitter.flush_words(is_last_whole=num_pauses == len(PAUSES)))
+                await self._request(splitter.feed(self._feed.release()))
+                await self._request(
+                    splitter.flush_words(is_last_whole=num_pauses > 1, is_number_whole=num_pauses > 2)
+                )
                 continue
             num_pauses = 0
             if isinstance(item, str):
@@ -131,7 +135,7 @@ class SentencesAhead:
         settings = self._settings
         request = SentenceRequest(
             request_id=f"{self._utterance_id}.{self._num_sentences}",
-            text=sentence.said,
+            text=sentence.spoken_text,
             voice=sentence.voice or settings.voice,
             params=settings.params,
             sentence_index=self._num_sentences,

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
-from streamer.text.verbalize.normalize import sanitize
+from streamer.text.clean import Composer
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,9 @@ class TextFeed:
     """
 
     def __init__(self, text: str | None = None) -> None:
-        self.text = ""
+        self._composer = Composer()
+        self._texts: list[str] = []
+        self._num_chars = 0
         self._num_held_chars = 0
         self._pieces: deque[Piece] = deque()
         self._arrived = asyncio.Event()
@@ -44,27 +46,31 @@ class TextFeed:
         return len(self._pieces)
 
     @property
+    def text(self) -> str:
+        """All the text so far, clean and composed: positions of sentences and words count in it."""
+        return "".join(self._texts) + self._composer.held
+
+    @property
     def num_chars(self) -> int:
-        return len(self.text)
+        return self._num_chars + len(self._composer.held)
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether a character is held back, because a mark may follow that composes with it."""
+        return self._composer.held != ""
 
     @property
     def num_ready_chars(self) -> int:
         """Characters that can be spoken without waiting for the writer."""
-        return len(self.text) - self._num_held_chars
+        return self.num_chars - self._num_held_chars
 
     def put(self, piece: Piece) -> None:
-        """Add a piece. Characters of a text that cannot be spoken and could do harm are dropped."""
+        """Add a piece. Control characters and the like are dropped from a text, as `clean` says."""
         if isinstance(piece, str):
-            piece = sanitize(piece)
-            if not piece:
-                return
-            self.text += piece
-            if self._pieces and isinstance(waiting := self._pieces[-1], str):
-                # A writer far ahead is read in one piece: how the text was cut on its way means nothing.
-                self._pieces[-1] = waiting + piece
-                return
-        self._pieces.append(piece)
-        self._arrived.set()
+            self._put_text(self._composer.push(piece))
+        else:
+            self._put_text(self._composer.finish())
+            self._add(piece)
 
     def append(self, text: str) -> None:
         """Add text."""
@@ -77,6 +83,10 @@ class TextFeed:
     def end(self) -> None:
         """Say that no more text follows."""
         self.put(TextEnd())
+
+    def release(self) -> str:
+        """Return the character that was held back, for a reader whose writer has paused."""
+        return self._settle(self._composer.finish())
 
     async def next(self, timeout_s: float | None, *, num_held_chars: int = 0) -> Piece | None:
         """The next piece, or None if none came within `timeout_s` seconds.
@@ -94,3 +104,23 @@ class TextFeed:
         finally:
             self._num_held_chars = 0
         return self._pieces.popleft()
+
+    def _put_text(self, text: str) -> None:
+        if not self._settle(text):
+            return
+        if self._pieces and isinstance(waiting := self._pieces[-1], str):
+            # A writer far ahead is read in one piece: how the text was cut on its way means nothing.
+            self._pieces[-1] = waiting + text
+        else:
+            self._add(text)
+
+    def _settle(self, text: str) -> str:
+        """Count text that can no longer change."""
+        if text:
+            self._texts.append(text)
+            self._num_chars += len(text)
+        return text
+
+    def _add(self, piece: Piece) -> None:
+        self._pieces.append(piece)
+        self._arrived.set()

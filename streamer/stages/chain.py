@@ -1,4 +1,4 @@
-"""Puts the four stages of a loaded model together, with room for a number of sentences at once."""
+"""Builds the four stages of a loaded model, with state for a number of sentences at once."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ Chain = tuple[SemanticStage, CoarseStage, FineStage, CodecStage]
 
 CAP_BASE_S = 5.0
 CAP_PER_CHARACTER_S = 0.25
-"""The longest a text may take to speak: far slower than speech, met only by a model gone astray."""
+"""The longest audio of a text is the base plus this per character: far slower than speech, so that only a sentence that
+has gone astray reaches it."""
 
 MAX_CAUSAL_ROWS = 64
 MAX_FINE_ROWS = 8
 MAX_CODEC_ROWS = 16
-"""Whole chunks at a time: more rows would keep everybody else waiting for too long."""
+"""The most rows of a step. A row of the fine and of the codec stage is a whole chunk; more of them would keep the other
+requests waiting for too long."""
 
 
 def build_stages(model: LoadedModel, *, num_slots: int, record: Recorder | None = None) -> Chain:
-    """The stages in the order of the chain, each with `num_slots` rows of state beside the weights.
+    """Return the stages in the order of the chain, each with `num_slots` rows of state beside the weights.
 
-    `record`: how to record a step, for stages that are to replay recorded ones (`record` of each does it).
+    `record` says how a step is recorded, if the stages are to replay recorded steps; each stage's own `record` does it.
     """
     config = model.config
     device = next(model.semantic.parameters()).device
@@ -38,8 +40,8 @@ def build_stages(model: LoadedModel, *, num_slots: int, record: Recorder | None 
     def cache(network: CausalGpt) -> KvCache:
         return KvCache(network.config, num_rows, network.cache_dtype, device)
 
-    # On a CPU a batch of whole windows is no faster than one after the other, and in bfloat16 it could round
-    # a row otherwise than alone.
+    # On a CPU a batch of whole windows is no faster than one window after another, and in bfloat16 it could round a
+    # row differently than alone.
     max_fine_rows = 1 if device.type == "cpu" else min(MAX_FINE_ROWS, num_slots)
     max_rows = min(MAX_CAUSAL_ROWS, num_slots)
     return (
@@ -53,9 +55,9 @@ def build_stages(model: LoadedModel, *, num_slots: int, record: Recorder | None 
 
 
 def semantic_cap(text: str, config: ModelConfig, max_gen_duration_s: float | None = None) -> int:
-    """Semantic tokens after which a sentence of this text is cut, or one that may take so long.
+    """Return the number of semantic tokens at which a sentence of this text is cut.
 
-    As in the reference the token that goes beyond `max_gen_duration_s` is the last.
+    As in the reference, the token that exceeds `max_gen_duration_s` is the last one.
     """
     longest_s = CAP_BASE_S + CAP_PER_CHARACTER_S * len(text)
     cap = min(config.semantic.max_tokens, round(longest_s * config.semantic.rate_hz))

@@ -1,8 +1,8 @@
-"""The coarse stage's windows in pure numbers: what each reads, and when all it will read exists.
+"""The arithmetic of the coarse stage's windows: what each of them reads, and when all of that exists.
 
-After `generate_coarse` of suno-ai/bark (`bark/generation.py`). A window makes `window` coarse tokens from a
-fresh prefill of `semantic_context` semantic tokens, the infer token, and the last coarse tokens. Its
-semantic slice ends a bounded number of tokens ahead, so it need not wait for the sentence's end.
+It follows `generate_coarse` of suno-ai/bark (`bark/generation.py`). A window makes `window` coarse tokens from a new
+prefill of `semantic_context` semantic tokens, the infer token and the last coarse tokens. Its semantic slice ends a
+bounded number of tokens ahead, so that a window need not wait for the end of the sentence.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from streamer.models.config import ModelConfig
 from streamer.sampling import SamplingParams
 
 DROPPED_HISTORY = 2
-"""Coarse history tokens cut off at the end: the reference's own alignment hack."""
+"""Coarse tokens that are cut off at the end of the history, as the reference does to align it with the semantic one."""
 
 
 @dataclass(frozen=True, slots=True)
 class CoarseWindows:
-    """`ratio` is coarse tokens per semantic token (R); H is the number of semantic history tokens used."""
+    """The sizes of a sentence's windows; `ratio` is the number of coarse tokens per semantic token (R).
+
+    H below is the number of semantic tokens that are used of the voice's history.
+    """
 
     semantic_context: int
     max_history: int
@@ -29,7 +32,7 @@ class CoarseWindows:
 
     @classmethod
     def from_config(cls, config: ModelConfig, params: SamplingParams | None = None) -> CoarseWindows:
-        """The model's windows, or those that `params` ask for."""
+        """Return the model's windows, with the sizes that `params` set."""
         coarse = config.coarse
         return cls(
             coarse.semantic_context,
@@ -41,11 +44,11 @@ class CoarseWindows:
 
     @property
     def max_semantic_history(self) -> int:
-        """M: semantic tokens a window looks back on."""
+        """M: the semantic tokens before its start that a window reads."""
         return math.floor(self.max_history / self.ratio)
 
     def history_lengths(self, num_semantic: int, num_coarse: int) -> tuple[int, int]:
-        """(H, coarse tokens used before `DROPPED_HISTORY` are cut) of a voice; coarse counted flat."""
+        """Return H and the flat coarse tokens that are used of a voice, before `DROPPED_HISTORY` are cut."""
         num_semantic_used = min(
             self.max_semantic_history,
             num_semantic - num_semantic % 2,
@@ -54,17 +57,17 @@ class CoarseWindows:
         return num_semantic_used, round(num_semantic_used * self.ratio)
 
     def first_semantic(self, first_step: int) -> int:
-        """N_k: the generated semantic token that coarse step `first_step` of a window belongs to."""
+        """Return N_k: the generated semantic token that a window's first coarse step belongs to."""
         return round(first_step / self.ratio)
 
     def semantic_start(self, first_step: int, num_history: int) -> int:
-        """Where the window's slice of (history + generated) semantic tokens begins."""
+        """Return where the window's slice begins in the history followed by the generated semantic tokens."""
         return max(0, num_history + self.first_semantic(first_step) - self.max_semantic_history)
 
     def tokens_needed(self, first_step: int, num_history: int) -> int:
-        """Generated semantic tokens that fill the slice; with fewer only the sentence's end completes it."""
+        """Return how many generated semantic tokens fill the slice; with fewer, only the sentence's end does."""
         return self.semantic_start(first_step, num_history) + self.semantic_context - num_history
 
     def num_steps(self, num_semantic: int) -> int:
-        """Coarse tokens that `num_semantic` generated semantic tokens become: whole frames only."""
+        """Return the number of coarse tokens for `num_semantic` generated semantic tokens: whole frames only."""
         return math.floor(num_semantic * self.ratio / self.num_codebooks) * self.num_codebooks

@@ -1,4 +1,4 @@
-"""The codec stage: codes to sound, with the decoder's state carried from chunk to chunk."""
+"""The codec stage: codes to audio, with the decoder's state carried from chunk to chunk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from streamer.stages.sentence import SentenceWork
 
 
 class CodecStage:
-    """EnCodec's decoder with one row of state per slot; rows of equal shape decode together."""
+    """Runs EnCodec's decoder with one row of state per slot; rows of equal shape decode together."""
 
     name = "codec"
 
@@ -26,7 +26,7 @@ class CodecStage:
         self._model = model
         self._state = state
         self._device = next(model.parameters()).device
-        # The first convolution is padded by reflection, so nothing can be said before its kernel is full.
+        # The first convolution is padded by reflection, so there is no output before its kernel is full.
         self._num_first_frames = model.min_first_frames
 
     @torch.inference_mode()
@@ -44,7 +44,7 @@ class CodecStage:
 
     @torch.inference_mode()
     def step(self, batch: Sequence[SentenceWork]) -> Pending:
-        """Decode all the frames that wait in every row."""
+        """Decode all frames that wait, in every row."""
         by_shape: dict[tuple[int, bool], list[SentenceWork]] = defaultdict(list)
         for work in batch:
             is_first = work.audio.num_frames == 0

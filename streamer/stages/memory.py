@@ -56,6 +56,7 @@ def plan_memory(
     """
     networks = (model.semantic, model.coarse, model.fine, model.codec)
     weights_bytes = sum(weight.nbytes for network in networks for weight in network.parameters())
+    weights_bytes += sum(network.decode_step.nbytes for network in (model.semantic, model.coarse))
     slot_bytes = _slot_bytes(model)
     if free_bytes is None:
         return MemoryPlan(weights_bytes, slot_bytes, CPU_SLOTS if num_slots is None else num_slots)

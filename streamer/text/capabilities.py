@@ -1,26 +1,20 @@
-"""Finds what a text asks for that a model cannot do; the server warns of it, nothing is refused."""
+"""Finds what a text asks for that a model cannot do; the server warns of it and refuses nothing."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
+from streamer.text.scripts import LATIN, base_language, script_of, scripts_of
 from streamer.text.splitting.languages import LANGUAGES
+from streamer.text.tags import SONG, SOUND_TAG
 
-SONG: Final = "♪"
-_TAG: Final = re.compile(r"\[[A-Za-z][A-Za-z' -]{0,38}\](?!\()")
-_SCRIPT_OF: Final = {
-    "ru": "CYRILLIC", "uk": "CYRILLIC", "bg": "CYRILLIC", "sr": "CYRILLIC", "el": "GREEK", "hi": "DEVANAGARI",
-    "mr": "DEVANAGARI", "ar": "ARABIC", "fa": "ARABIC", "ur": "ARABIC", "he": "HEBREW", "th": "THAI",
-    "bn": "BENGALI", "ta": "TAMIL", "ko": "HANGUL", "zh": "CJK", "ja": "CJK", "ka": "GEORGIAN",
-    "hy": "ARMENIAN",
-}  # fmt: skip
+_TAG: Final = re.compile(SOUND_TAG)
 MIN_WORDS: Final = 5
-"""A shorter text is too little to say that it is in another language: it may be a name, or a word that is quoted."""
+"""A shorter text does not show its language: it may be a name, or a quoted word."""
 MIN_FREQUENT_WORDS: Final = 3
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _FREQUENT_WORDS: Final = {
@@ -40,10 +34,7 @@ _FREQUENT_WORDS: Final = {
     "fi": "ja on ei se että hän oli mutta kun niin ovat minä sinä me he tämä joka mitä kuin ole vain nyt myös",
     "id": "yang dan di itu dengan untuk tidak ini dari dalam akan pada juga saya ke karena ada mereka kami bisa",
 }  # fmt: skip
-"""Of those that `languages` knows, what shows no sentence's beginning; and of others that no model here speaks."""
-_MORE_SCRIPTS: Final = {"ja": ("HIRAGANA", "KATAKANA"), "ko": ("CJK",)}
-_LATIN: Final = "LATIN"
-_KNOWN_SCRIPTS: Final = frozenset([_LATIN, *_SCRIPT_OF.values(), "HIRAGANA", "KATAKANA"])
+"""Words that come often: for the languages that `languages` knows, those that its tables lack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +58,12 @@ def find_unsupported(text: str, languages: Collection[str], tags: Collection[str
     found = dict.fromkeys(tag for tag in _TAG.findall(text) if tag.strip("[]").lower() not in known)
     if SONG in text and SONG not in known and "music" not in known:
         found[SONG] = None
-    known_scripts = _scripts(languages)
-    characters = dict.fromkeys(character for character in text if character.isalpha())
-    scripts = dict.fromkeys(filter(None, map(_script, characters)))
-    unknown = tuple(script for script in scripts if script not in known_scripts)
     if not languages:
         return Unsupported(tuple(found))
+    # Names and signs in Latin letters stand in every language's text.
+    known_scripts = {"", LATIN}.union(*map(scripts_of, languages))
+    scripts = dict.fromkeys(map(script_of, dict.fromkeys(text)))
+    unknown = tuple(script for script in scripts if script not in known_scripts)
     return Unsupported(tuple(found), unknown, _foreign_language(text, languages))
 
 
@@ -82,7 +73,7 @@ def _foreign_language(text: str, languages: Collection[str]) -> str | None:
     if len(words) < MIN_WORDS or 2 * sum(word[0].isupper() for word in words) >= len(words):
         return None  # too short, or names
     words = [word.lower() if len(word) > 1 else "" for word in words]  # a letter alone may be anything
-    known = {language.lower().partition("-")[0] for language in languages}
+    known = set(map(base_language, languages))
     counts = {language: sum(map(frequent.__contains__, words)) for language, frequent in _words_of().items()}
     own = max((counts.get(language, 0) for language in known), default=0)
     best = max(counts, key=lambda language: (counts[language], language in known))
@@ -96,19 +87,3 @@ def _words_of() -> dict[str, frozenset[str]]:
     for language, frequent in _FREQUENT_WORDS.items():
         words[language] = words.get(language, frozenset()) | frozenset(frequent.split())
     return words
-
-
-def _scripts(languages: Collection[str]) -> set[str]:
-    scripts: set[str] = set()
-    for language in languages:
-        language = language.lower().partition("-")[0]
-        scripts.add(_SCRIPT_OF.get(language, _LATIN))
-        scripts.update(_MORE_SCRIPTS.get(language, ()))
-    # Names and signs in Latin letters stand in every language's text.
-    return scripts | {_LATIN}
-
-
-def _script(letter: str) -> str:
-    name = unicodedata.name(letter, "")
-    first = name.partition(" ")[0]
-    return first if first in _KNOWN_SCRIPTS else ""

@@ -7,39 +7,32 @@ the text alone. docs/decisions/0014 says how well this works and what it costs.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from streamer.text.splitting.boundaries import SPEAKER
+from streamer.text.scripts import KANA, LATIN, SYLLABIC, script_of, written_in
+from streamer.text.tags import SPEAKER, TAG
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
 AUTO: Final = "auto"
-"""The setting that has the language found."""
+"""The setting by which the language is detected."""
 LATIN_LANGUAGES: Final = frozenset(["en", "de", "es", "fr", "it", "pl", "pt", "tr"])
 """Of those with a table in `languages`, the ones that letters alone do not tell apart."""
 MIN_PROBABILITY: Final = 0.6
-"""Words that are less clear ("Berlin", "ok") are taken to be in the language spoken before them."""
+"""Words that are less clear ("Berlin", "ok") count as the language of the sentence before."""
 MAX_KANJI: Final = 10
-"""A longer text in Chinese signs alone is not Japanese, though what stands before it is."""
+"""A longer text in Chinese signs alone is not Japanese, even behind a Japanese sentence."""
 
-_UNSPOKEN: Final = re.compile(rf"\[[^\[\]\n]{{0,40}}\]|\S+@\S+|https?://\S+|\b{SPEAKER}(?=\s)")
+_UNSPOKEN: Final = re.compile(rf"{TAG}|\S+@\S+|https?://\S+|\b{SPEAKER}(?=\s)")
 _SYLLABLE_LETTERS: Final = 3
-"""A Chinese, Japanese or Korean sign takes as long to say as so many letters."""
-_LANGUAGES_OF: Final = {
-    "DEVANAGARI": ("hi",),
-    "HANGUL": ("ko",),
-    "KANA": ("ja",),
-    "HAN": ("zh", "ja"),
-    "CYRILLIC": ("ru",),
-}
+"""Letters that take as long to say as a sign of Chinese, Japanese or Korean."""
 
 
 class LanguageDetector:
-    """Tells apart `languages`, the tags of a model such as `en`; the first is the one for want of a better."""
+    """Tells apart `languages`, the tags of a model such as `en`; the first is taken where nothing tells another."""
 
     def __init__(self, languages: tuple[str, ...]) -> None:
         self.languages = languages
@@ -48,14 +41,14 @@ class LanguageDetector:
         self._by_words = lru_cache(maxsize=1024)(self._identify)
 
     def find(self, text: str, before: str) -> str:
-        """The language of `text`; that of the sentence `before` it where the text alone does not say."""
+        """The language of `text`; `before`, that of the sentence before, where the text alone does not tell."""
         text = _UNSPOKEN.sub(" ", text)
-        script = _script(text)
-        if script == "LATIN":
+        script = _main_script(text)
+        if script == LATIN:
             if self._latin and before not in self._latin:
                 before = self._latin[0]
             return self._by_words(text) or before
-        known = [language for language in _LANGUAGES_OF.get(script, ()) if language in self.languages]
+        known = written_in(script, self.languages)
         if before == "ja" and len(text) > MAX_KANJI and "zh" in known:
             return "zh"
         return before if before in known or not known else known[0]
@@ -82,27 +75,14 @@ def _load_identifier(languages: tuple[str, ...]) -> LanguageIdentifier:
     return identifier
 
 
-def _script(text: str) -> str:
-    """The script that most of the text's sound is written in: LATIN, HAN, KANA, …; empty without letters."""
+def _main_script(text: str) -> str:
+    """The script that most of the text's sound is written in; empty without letters."""
     counts: Counter[str] = Counter()
     for character, count in Counter(text).items():
-        script = _script_of(character)
-        if script:
-            is_syllable = script in ("HAN", "KANA", "HANGUL")
-            counts[script] += count * (_SYLLABLE_LETTERS if is_syllable else 1)
-    if counts["KANA"]:  # Japanese has most of its words in Chinese signs
-        counts["KANA"] += counts.pop("HAN", 0)
+        if script := script_of(character):
+            counts[script] += count * (_SYLLABLE_LETTERS if script in SYLLABIC else 1)
+    if kana := sum(
+        counts.pop(script, 0) for script in KANA
+    ):  # Japanese has most of its words in Chinese signs
+        counts["HIRAGANA"] = kana + counts.pop("CJK", 0)
     return max(sorted(counts), key=counts.__getitem__) if counts else ""
-
-
-@lru_cache(maxsize=4096)
-def _script_of(character: str) -> str:
-    if character.isascii():
-        return "LATIN" if character.isalpha() else ""
-    if not character.isalpha():
-        return ""
-    name = unicodedata.name(character, "").removeprefix("FULLWIDTH ").removeprefix("HALFWIDTH ")
-    first = name.partition(" ")[0]
-    return {"HIRAGANA": "KANA", "KATAKANA": "KANA", "KATAKANA-HIRAGANA": "KANA", "CJK": "HAN"}.get(
-        first, first
-    )

@@ -1,4 +1,4 @@
-"""How a text is read: what a client may wish, and the splitter that does it; used by `lookahead`."""
+"""How a text is read: what a client may wish, and the splitter that follows it; used by `lookahead`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Final, Literal, get_args
 from streamer.errors import InvalidParameterError
 from streamer.synthesis import ModelInfo
 from streamer.text.language_detection import AUTO, language_detector
+from streamer.text.plain import plain
 from streamer.text.splitting.markdown import ChatSplitter
 from streamer.text.splitting.sentences import SentenceSplitter
 from streamer.text.verbalize.normalize import normalize
@@ -46,25 +47,22 @@ AS_IT_IS: Final = TextOptions()
 
 
 def create_splitter(
-    info: ModelInfo, count_tokens: Callable[[str], int], reading: TextOptions
+    info: ModelInfo, count_tokens: Callable[[str], int], options: TextOptions
 ) -> SentenceSplitter | ChatSplitter:
-    """A splitter for one utterance; raises `InvalidParameterError` as `Reading.check` does."""
-    reading.check(info)
+    """A splitter for one utterance; raises `InvalidParameterError` as `TextOptions.check` does."""
+    options.check(info)
     languages = tuple(info.languages)
-    does_normalize = info.normalizes_text if reading.normalizes is None else reading.normalizes
+    does_normalize = info.normalizes_text if options.normalizes is None else options.normalizes
 
-    def say(text: str, language: str) -> str:
-        return normalize(text, language, keeps_directions=bool(info.tags))
+    def verbalize(text: str, language: str) -> str:
+        text = plain(text)
+        return normalize(text, language, keeps_directions=bool(info.tags)) if does_normalize else text
 
-    language, find_language = reading.language, None
+    language, find_language = options.language, None
     if language == AUTO:
         language = languages[0] if languages else "en"
         find_language = language_detector(languages).find if len(languages) > 1 else None
     splitter = SentenceSplitter(
-        count_tokens,
-        info.max_text_tokens,
-        language,
-        find_language=find_language,
-        say=say if does_normalize else None,
+        count_tokens, info.max_text_tokens, language, find_language=find_language, verbalize=verbalize
     )
-    return ChatSplitter(splitter) if reading.text_format == "chat" else splitter
+    return ChatSplitter(splitter) if options.text_format == "chat" else splitter

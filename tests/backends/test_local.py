@@ -30,7 +30,7 @@ CONFIG = EngineConfig(device="cpu", dtype="float32", num_slots=2, num_threads=1,
 
 @pytest.fixture
 def started(tmp_path):
-    """Opens a warm back end with the given options, and closes it."""
+    """Starts a back end with the given options, and closes it."""
 
     @asynccontextmanager
     async def start(**options):
@@ -66,7 +66,7 @@ async def until(condition):
 
 
 async def test_info_comes_from_the_config_and_the_voices(tmp_path):
-    """Name, rate, voices and limits are known before the start; ready only after the warm-up."""
+    """Name, rate, voices and limits are known before the start; it is ready only after the warm-up."""
     synthesizer = tiny_synthesizer(tmp_path)
     assert synthesizer.info.name == "tiny"
     assert synthesizer.info.sample_rate_hz == 300
@@ -100,7 +100,7 @@ async def test_a_saved_model_speaks_as_the_one_in_memory(tmp_path, monkeypatch):
 
 
 def test_what_does_not_belong_to_the_model_is_refused_at_the_start(tmp_path, monkeypatch):
-    """A tokenizer with more ids than the model knows, and a directory of voices that is not there."""
+    """A tokenizer with more ids than the model has, or a directory of voices that does not exist, is an error."""
     save_model(tiny_model(), tmp_path)
     tokenizer = LettersTokenizer()
     monkeypatch.setattr("streamer.text.tokens.tokenizer.load_tokenizer", lambda *_: tokenizer)
@@ -113,7 +113,7 @@ def test_what_does_not_belong_to_the_model_is_refused_at_the_start(tmp_path, mon
 
 
 async def test_a_sentence_comes_in_chunks_and_ends_once(started):
-    """Sound of finite samples within [-1, 1]; exactly the last chunk is the last."""
+    """The samples are float32 within [-1, 1], and exactly the last chunk has `is_last`."""
     async with started() as synthesizer:
         chunks = await speak(synthesizer, request())
     assert [chunk.is_last for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
@@ -123,8 +123,8 @@ async def test_a_sentence_comes_in_chunks_and_ends_once(started):
     assert np.abs(samples).max() <= 1
 
 
-async def test_sentences_at_once_sound_as_alone(started):
-    """Seven at once over three slots, of which two share a request id: each as if alone."""
+async def test_sentences_at_the_same_time_are_as_alone(started):
+    """Seven sentences on three slots, all with one request id, are each as by themselves."""
     sentences = [request(seed=seed, voice="one" if seed % 2 else "two") for seed in range(7)]
     async with started() as synthesizer:
         alone = [await speak(synthesizer, sentence) for sentence in sentences]
@@ -135,7 +135,7 @@ async def test_sentences_at_once_sound_as_alone(started):
 
 
 async def test_closing_the_iterator_frees_the_slot(started):
-    """After `aclose` in mid-sentence nothing is open any more, and the next sentence is served."""
+    """After `aclose` in mid-sentence nothing is open, and the next sentence is served."""
     async with started(num_slots=1) as synthesizer:
         async with aclosing(synthesizer.synthesize(request())) as chunks:
             async for _ in chunks:
@@ -144,20 +144,20 @@ async def test_closing_the_iterator_frees_the_slot(started):
         await until(lambda: num_open(synthesizer) == 0)
 
 
-async def test_a_reader_who_rests_holds_up_nobody(started):
-    """A sentence whose sound is not fetched is parked; another one goes on and ends."""
+async def test_a_reader_that_pauses_delays_no_other(started):
+    """A sentence whose audio is not consumed is parked; another one ends, and then the first."""
     async with (
         started(num_slots=2, generate_ahead_s=0.1) as synthesizer,
-        aclosing(synthesizer.synthesize(request())) as resting,
+        aclosing(synthesizer.synthesize(request())) as pausing,
     ):
-        await anext(resting)
+        await anext(pausing)
         assert (await speak(synthesizer, request(seed=5)))[-1].is_last
-        rest = [chunk async for chunk in resting]
+        rest = [chunk async for chunk in pausing]
         assert rest[-1].is_last
 
 
 async def test_an_unknown_voice_and_a_long_text_are_refused(started):
-    """Nothing is allocated for a voice that is not there, or for more tokens than the model takes."""
+    """Nothing is allocated for an unknown voice or for more tokens than the model takes."""
     async with started() as synthesizer:
         with pytest.raises(VoiceNotFoundError):
             await speak(synthesizer, request(voice="../one"))
@@ -167,7 +167,7 @@ async def test_an_unknown_voice_and_a_long_text_are_refused(started):
 
 
 async def test_more_than_may_wait_is_refused(started):
-    """Beyond slots and waiting room: overloaded, with a time to come back."""
+    """Beyond the slots and the waiting queue a sentence is refused as overload."""
     async with (
         started(num_slots=1, max_waiting=1, generate_ahead_s=0) as synthesizer,
         aclosing(synthesizer.synthesize(request())) as first,
@@ -182,8 +182,8 @@ async def test_more_than_may_wait_is_refused(started):
         await waiting
 
 
-async def test_a_dead_engine_shows(started):
-    """An exception in a step: the open sentences fail, health says so, later sentences are refused."""
+async def test_a_failed_engine_shows(started):
+    """After an exception in a step the open sentences fail, health says so, and later sentences are refused."""
     fault = Fault()
     async with started(fault=fault) as synthesizer:
 
@@ -203,7 +203,7 @@ async def test_a_dead_engine_shows(started):
 
 
 async def test_a_hanging_engine_shows(started):
-    """A step that never returns: the same, by the watchdog."""
+    """If a step does not return, the watchdog has the same done."""
     gate, fault = threading.Event(), Fault()
     async with started(hang_limit_s=0.2, fault=fault) as synthesizer:
         fault.strike = lambda: gate.wait(20)
@@ -214,7 +214,7 @@ async def test_a_hanging_engine_shows(started):
 
 
 async def test_closing_ends_open_sentences(tmp_path):
-    """Whoever listens when the back end closes hears an error instead of waiting for ever."""
+    """A sentence that is open when the back end closes fails, and no thread is left."""
     synthesizer = tiny_synthesizer(tmp_path, generate_ahead_s=0)
     await synthesizer.start()
     async with aclosing(synthesizer.synthesize(request())) as chunks:
@@ -226,15 +226,15 @@ async def test_closing_ends_open_sentences(tmp_path):
     assert not any(thread.name.startswith("engine") for thread in threading.enumerate())
 
 
-async def test_a_text_with_nothing_to_say_ends_at_once_without_sound(started):
-    """No token, no work: not even a slot is taken."""
+async def test_a_text_with_nothing_to_say_ends_at_once_without_audio(started):
+    """A text without a token does not even take a slot."""
     async with started() as synthesizer:
         (chunk,) = await speak(synthesizer, request(""))
         assert chunk.is_last and not chunk.samples.size and not chunk.truncated
 
 
-async def test_a_sentence_goes_on_from_another_alone_or_behind_the_voice(started):
-    """The same histories give the same sound, and the voice, the other sentence, and both are three sounds."""
+async def test_a_sentence_continues_from_another_alone_or_behind_the_voice(started):
+    """The same history gives the same audio; the voice, the other sentence, and both give three different ones."""
     async with started() as synthesizer:
         last = (await speak(synthesizer, replace(request(), wants_history=True)))[-1].history
         asked = {
@@ -253,8 +253,8 @@ async def test_a_sentence_goes_on_from_another_alone_or_behind_the_voice(started
         assert np.abs(sound[one][:length] - sound[other][:length]).max() > 1e-3
 
 
-async def test_what_would_bring_the_engine_down_is_refused(started):
-    """A history of other tokens, or windows that the model does not hold: an error for who asked, nobody else."""
+async def test_what_would_fail_the_engine_is_refused(started):
+    """A history with unknown tokens, or a window that is too large, is an error of that request alone."""
     async with started() as synthesizer:
         (*_, last) = await speak(synthesizer, replace(request(), wants_history=True))
         wrong = replace(last.history, semantic=last.history.semantic + 10_000)

@@ -28,7 +28,7 @@ class LettersTokenizer:
 
 
 class Fault:
-    """What a test lets happen in every step of the coarse model; nothing until `strike` is set."""
+    """What a test has happen in every prefill of the coarse model; nothing until `strike` is set."""
 
     def __init__(self) -> None:
         self.strike: Callable[[], object] = lambda: None

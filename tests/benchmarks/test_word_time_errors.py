@@ -24,7 +24,7 @@ def test_errors_are_those_of_words_understood():
 def test_every_estimate_has_every_word_of_every_sentence():
     """They are compared on the same words; what the first half does not tell has no name."""
     audio = Audio(np.full(24_000, 0.3, np.float32), 24_000, seed=0)
-    words = word_times.by_letters(Sentence("One two three four.", 0, 19, 0.0), 0, 1000)
+    words = word_times.by_letters(Sentence("One two three four.", 0, 19, 0.0, "One two three four."), 0, 1000)
     events = [
         SentenceStarted(0, "One two three four.", 0, 19, 0),
         WordTimes(0, words),

@@ -25,12 +25,12 @@ Run = Callable[..., tuple[int, str, str]]
 
 SERVE = """
 import sys, threading, time
-sys.path.insert(0, "tests")
+sys.path.insert(0, ".")
 from tests.fakes.synthesizer import FakeSynthesizer
 from streamer import assembly
 from streamer.commands import cli
 fake = FakeSynthesizer()
-assembly.build_synthesizer = lambda _: fake
+assembly.build_synthesizer = lambda *_: fake
 start = fake.start
 async def start_and_perhaps_die():
     await start()
@@ -44,12 +44,12 @@ cli.main(["serve", "--port", "0", "--drain-timeout-s", "1"])
 
 LOAD = """
 import asyncio, sys, time
-sys.path.insert(0, "tests")
+sys.path.insert(0, ".")
 from tests.fakes.synthesizer import FakeSynthesizer
 from streamer import assembly
 from streamer.commands import cli
 fake = FakeSynthesizer()
-def load(_):
+def load(*_):
     if sys.argv[1] == "files":
         print("loading", flush=True)
         time.sleep(60)
@@ -67,7 +67,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     """Runs the command with a fake model: its status, and what it wrote to both outputs."""
     monkeypatch.setattr(api, "_starts", {})
     monkeypatch.setattr(api, "build_synthesizer", lambda _: FakeSynthesizer())
-    monkeypatch.setattr(assembly, "build_synthesizer", lambda _: FakeSynthesizer())
+    monkeypatch.setattr(assembly, "build_synthesizer", lambda *_: FakeSynthesizer())
 
     def run(*arguments: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as exited:

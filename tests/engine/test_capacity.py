@@ -1,4 +1,4 @@
-"""What a machine can carry is learnt from its steps; whoever would be too many is told when to come back."""
+"""How many listeners a machine can supply is learnt from its steps; one too many is told when to try again."""
 
 import random
 
@@ -8,11 +8,11 @@ from streamer.engine.capacity import MIN_LISTENERS, Capacity
 from streamer.errors import OverloadedError
 
 SHARED_S, OWN_S = 0.10, 0.02
-"""Of the machine imitated below: it carries (0.9 - 0.1) / 0.02 = 40 listeners."""
+"""The costs of the machine simulated below, which supplies (0.9 - 0.1) / 0.02 = 40 listeners."""
 
 
 def work(capacity, num_listeners, seconds=10.0, *, noise=None):
-    """So many listeners are served together until each has so much sound."""
+    """Serve the listeners together until each has received `seconds` of audio."""
     for index in range(num_listeners):
         capacity.arrive(str(index), 1, 0.0)
     for _ in range(int(seconds * 10)):
@@ -29,24 +29,24 @@ def fill(capacity, num_listeners):
         capacity.arrive(f"present {index}", 1, 0.0)
 
 
-def test_nobody_is_refused_before_anything_was_measured():
-    """An engine that knows nothing lets in whoever comes."""
+def test_no_listener_is_refused_before_anything_was_measured():
+    """An engine that has learnt nothing admits everybody."""
     capacity = Capacity(0.9)
     for index in range(500):
         capacity.arrive(str(index), 0, 0.0)
     assert capacity.num_listeners is None
 
 
-def test_without_a_limit_nobody_is_ever_refused():
-    """`max_load` None: measured, and let in all the same."""
+def test_without_a_limit_no_listener_is_refused():
+    """With `max_load` None the load is measured, and every listener is admitted."""
     capacity = Capacity(None)
     work(capacity, 4)
     fill(capacity, 1000)
-    capacity.arrive("one more", 0, 0.0)
+    capacity.arrive("one more", 0, 0.0)  # raises nothing
 
 
 def test_the_limit_is_where_shared_and_own_costs_fill_the_time():
-    """From one listener and four the machine's forty are foreseen, and more work at other sizes confirms it."""
+    """Work with one and with four listeners foretells the machine's forty, and work at other sizes confirms it."""
     capacity = Capacity(0.9)
     work(capacity, 1)
     work(capacity, 4)
@@ -58,7 +58,7 @@ def test_the_limit_is_where_shared_and_own_costs_fill_the_time():
 
 
 def test_one_size_alone_does_not_unlearn_the_rest():
-    """Hours of the same load leave the estimate where it was."""
+    """Hours of the same load do not change the estimate much."""
     capacity = Capacity(0.9)
     for num_listeners in (1, 4, 16, 8, 1, 4, 16, 8):
         work(capacity, num_listeners)
@@ -69,7 +69,7 @@ def test_one_size_alone_does_not_unlearn_the_rest():
 
 
 def test_one_too_many_is_refused_with_a_time_and_the_number():
-    """The message names how many are served and how many can be; the time is bounded."""
+    """The message says how many are served and how many can be; the time is bounded."""
     capacity = Capacity(0.9)
     for num_listeners in (1, 4, 16):
         work(capacity, num_listeners)
@@ -83,16 +83,16 @@ def test_one_too_many_is_refused_with_a_time_and_the_number():
 
 
 def test_later_sentences_and_present_listeners_are_never_refused():
-    """An utterance once begun is spoken to its end."""
+    """An utterance that has begun is spoken to its end."""
     capacity = Capacity(0.9)
     work(capacity, 4)
     fill(capacity, capacity.num_listeners)
     capacity.arrive("begun before", 3, 0.0)
-    capacity.arrive("present 0", 0, 0.0)
+    capacity.arrive("present 0", 0, 0.0)  # neither raises
 
 
-def test_however_slow_the_machine_two_are_let_in():
-    """Who interrupts himself has two utterances for a moment."""
+def test_even_a_very_slow_machine_admits_two():
+    """A client that interrupts itself has two utterances for a moment."""
     capacity = Capacity(0.9)
     for _ in range(5):
         capacity.arrive("slow", 0, 0.0)
@@ -104,8 +104,8 @@ def test_however_slow_the_machine_two_are_let_in():
     assert capacity.load(1) == pytest.approx(10.0, rel=0.1)
 
 
-def test_a_hiccup_does_not_close_the_door_for_long():
-    """One step of half a minute counts in one window, and is forgotten within a few."""
+def test_an_outlier_is_forgotten_soon():
+    """One step of half a minute counts in one measurement, and a few others outweigh it."""
     capacity = Capacity(0.9)
     for num_listeners in (1, 4, 16, 8):
         work(capacity, num_listeners)
@@ -118,7 +118,7 @@ def test_a_hiccup_does_not_close_the_door_for_long():
 
 
 def test_noise_does_not_throw_the_estimate_far_off():
-    """Step times that vary by half."""
+    """The estimate holds if step times vary by half."""
     chance = random.Random(0)
     capacity = Capacity(0.9)
     for num_listeners in (1, 4, 16, 8, 32, 2) * 5:
@@ -127,7 +127,7 @@ def test_noise_does_not_throw_the_estimate_far_off():
 
 
 def test_one_window_that_was_held_up_for_long_costs_few_listeners():
-    """However long the hiccup, it counts as one that was a few times as costly."""
+    """However long the interruption was, it counts as a measurement a few times as costly as expected."""
     capacity = Capacity(0.9)
     for num_listeners in (1, 4, 8, 16) * 3:
         work(capacity, num_listeners)

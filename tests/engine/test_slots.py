@@ -1,4 +1,4 @@
-"""The slot pool never has two owners for a slot, and tells when one is lost."""
+"""A slot never has two owners, and a lost one is noticed."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from streamer.engine.slots import SlotPool
 
 
 def test_slots_run_out_and_come_back():
-    """As many slots as there are, then None, then the freed one again."""
+    """The pool hands out every slot, then None, then a slot that was freed."""
     pool = SlotPool(2)
     assert [pool.try_allocate(), pool.try_allocate(), pool.try_allocate()] == [0, 1, None]
     pool.free(1)
@@ -15,7 +15,7 @@ def test_slots_run_out_and_come_back():
 
 @pytest.mark.parametrize("slot", [0, -1, 2])
 def test_freeing_what_is_not_taken_is_an_error(slot):
-    """A slot freed twice, or that never existed, is refused."""
+    """Freeing a slot twice, or one that does not exist, raises an error."""
     with pytest.raises(ValueError, match="not taken"):
         SlotPool(2).free(slot)
 

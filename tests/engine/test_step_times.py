@@ -1,10 +1,10 @@
-"""Steps are counted where they belong."""
+"""Steps are counted by stage and duration."""
 
 from streamer.engine.step_times import STEP_BORDERS_S, StepTimes
 
 
 def test_a_step_is_counted_by_its_duration_with_its_rows():
-    """At a border it belongs below; the longest have a range of their own; stages do not mix."""
+    """A duration at a border belongs to the range below it; the longest have a range of their own."""
     times = StepTimes(("fine", "coarse"))
     for duration_s, num_rows in (
         (0.0001, 1),

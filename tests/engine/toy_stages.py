@@ -98,3 +98,15 @@ def toy_engine(*stages, clock=time.monotonic, num_slots=2, **options) -> Engine:
 
 def toy_request(request_id: str, num_steps: int = 3) -> Request:
     return Request(request_id, ToyWork(num_steps), RecordingOutlet())
+
+
+def run_until_idle(engine) -> None:
+    while engine.step():
+        engine.check_integrity()
+
+
+def wait_for(condition) -> None:
+    deadline_s = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline_s:
+        time.sleep(0.005)
+    assert condition()

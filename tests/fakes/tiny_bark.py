@@ -1,4 +1,4 @@
-"""A tiny Bark with random weights, voices for it, and the means to run its stages to the end."""
+"""A tiny Bark with random weights, voices for it, and functions that run its stages to the end."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ TINY = ModelConfig(
 
 
 def tiny_model(config: ModelConfig = TINY, *, seed: int = 0) -> LoadedModel:
-    """The models of `config` with weights large enough for lively logits."""
+    """Return the models of `config` with weights large enough for logits that differ."""
     torch.manual_seed(seed)
     model = LoadedModel(
         config=config,
@@ -99,7 +99,7 @@ def tiny_model(config: ModelConfig = TINY, *, seed: int = 0) -> LoadedModel:
 
 
 def tiny_voice(num_tokens: int, *, seed: int = 0, config: ModelConfig = TINY) -> Voice:
-    """A random voice; with no tokens the voice without history."""
+    """Return a random voice; with no tokens, the voice without history."""
     if num_tokens == 0:
         return Voice.without_history(config)
     random = np.random.default_rng(seed)
@@ -123,7 +123,7 @@ def tiny_work(
 
 
 class Collector:
-    """An outlet that keeps what it gets."""
+    """An outlet that keeps what it receives."""
 
     def __init__(self) -> None:
         self.chunks = []

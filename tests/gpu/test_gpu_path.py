@@ -1,4 +1,4 @@
-"""On a GPU the stages make what they make on a CPU, recorded or plain, and launch without waiting for it."""
+"""On a GPU the stages make what they make on a CPU, recorded or not, and launch steps without waiting for it."""
 
 from dataclasses import replace
 
@@ -66,7 +66,7 @@ def speak(model, together, *, num_slots=3, is_recorded, join_after=0):
 @RECORDED
 @pytest.mark.parametrize("join_after", [0, 17])
 def test_float32_tokens_are_the_cpus(is_recorded, join_after):
-    """In float32, batched with others who join and leave: the CPU's tokens and codes, and its sound."""
+    """In float32 a batch whose rows join and leave has the CPU's tokens, codes and audio."""
     together, alone = works(), works()
     outlets = speak(model_on_gpu(), together, is_recorded=is_recorded, join_after=join_after)
     cpu = tiny_model()
@@ -80,7 +80,7 @@ def test_float32_tokens_are_the_cpus(is_recorded, join_after):
 
 @RECORDED
 def test_bfloat16_speaks_the_same_twice(is_recorded):
-    """In bfloat16 the same batch gives the same again; how it rounds may depend on the batch's shape."""
+    """In bfloat16 the same batch gives the same result; its rounding may depend on the batch's shape."""
     first, second = works(), works()
     model = model_on_gpu(torch.bfloat16)
     speak(model, first, is_recorded=is_recorded)
@@ -92,7 +92,7 @@ def test_bfloat16_speaks_the_same_twice(is_recorded):
 
 @RECORDED
 def test_no_step_waits_for_the_device(is_recorded):
-    """After warm-up, launching decode steps and fine chunks makes no synchronizing call; only settling does."""
+    """After warm-up, launching decode steps and fine chunks makes no synchronizing call; only finishing them does."""
     model = model_on_gpu()
     stages = recorded_stages(model, 1, is_recorded=is_recorded)
     for repetition in range(2):
@@ -112,7 +112,7 @@ def test_no_step_waits_for_the_device(is_recorded):
 
 
 def test_memory_is_planned_by_what_is_free():
-    """As many slots as fit, no more than are of use, and no exception from the allocator."""
+    """As many slots are planned as fit and are useful, and the allocator raises nothing."""
     model = model_on_gpu()
     free_bytes, total_bytes = free_memory(torch.device("cuda"))
     assert 0 < free_bytes <= total_bytes

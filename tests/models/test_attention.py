@@ -1,4 +1,4 @@
-"""Attention is one function, whichever form computes it."""
+"""Every form of attention computes the same function."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from streamer.models.attention import LONG, attend
 
 def heads(length, dtype):
     torch.manual_seed(length)
-    # As the projection hands them over: views of one tensor.
+    # The projection returns views of one tensor, too.
     return torch.randn(2, length, 3, 3, 16).to(dtype).permute(2, 0, 3, 1, 4).unbind(0)
 
 
@@ -17,7 +17,7 @@ def heads(length, dtype):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("length", [5, LONG - 1, LONG, LONG + 131])
 def test_every_form_is_the_definition(length, dtype, is_causal):
-    """Short and long, whole and causal, at and off a block's border: as in float64."""
+    """Attention equals that in float64: short and long, causal or not, at a block's border or off it."""
     query, key, value = heads(length, dtype)
     exact = functional.scaled_dot_product_attention(
         query.double(), key.double(), value.double(), is_causal=is_causal
@@ -30,7 +30,7 @@ def test_every_form_is_the_definition(length, dtype, is_causal):
 
 
 def test_nan_stays_in_its_row_and_is_seen():
-    """One row's NaN reaches all that attends to it, and nothing of its neighbour."""
+    """NaN reaches every position of its row that attends to it, and none of the neighbouring row."""
     query, key, value = (part.clone() for part in heads(LONG, torch.bfloat16))
     value[0, :, 3] = torch.nan
     with torch.inference_mode():

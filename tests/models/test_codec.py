@@ -1,4 +1,4 @@
-"""The codec: EnCodec's own samples, whole or in chunks."""
+"""The codec decodes to EnCodec's own samples, whole or in chunks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def make_codec(config: CodecConfig = TINY) -> CodecDecoder:
 
 @pytest.mark.parametrize("num_frames", [1, 3, 6, 7, 8, 40])
 def test_samples_equal_the_encodec_package(encodec: types.SimpleNamespace, num_frames: int) -> None:
-    """Whole decoding equals encodec's decoder and quantizer, sentences shorter than a kernel too."""
+    """Whole decoding equals encodec's decoder and quantizer, for sentences shorter than a kernel, too."""
     torch.manual_seed(9)
     decoder = encodec.decoder(dimension=8, n_filters=4, ratios=[4, 2], n_residual_layers=2)
     quantizer = encodec.quantizer(dimension=8, n_q=3, bins=16).eval()
@@ -50,14 +50,14 @@ def test_samples_equal_the_encodec_package(encodec: types.SimpleNamespace, num_f
     slots=st.permutations(range(4)),
 )
 def test_chunks_equal_the_whole(first: int, sizes: list[int], slots: list[int]) -> None:
-    """However a sentence is cut, its chunks are its whole, in any slots and beside a neighbour's chunks."""
+    """A sentence's chunks are its whole for any cut, in any slots, and beside a neighbour's chunks."""
     codec = make_codec()
     sizes = [first, *sizes]
     codes = torch.randint(16, (3, 3, sum(sizes)))
     whole = codec.decode(codes)
     state = codec.initial_state(4)
     pair, neighbour = torch.tensor(slots[:2]), torch.tensor(slots[2:3])
-    codec.decode_chunk(codes[2:, :, :9], state, neighbour, first=True)  # an earlier sentence of the slot's
+    codec.decode_chunk(codes[2:, :, :9], state, neighbour, first=True)  # an earlier sentence in the same slot
     pieces, neighbours, start = [], [], 0
     for size in sizes:
         chunk = codes[:, :, start : start + size]

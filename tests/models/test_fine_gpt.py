@@ -1,4 +1,4 @@
-"""The fine transformer: the same logits as Hugging Face's Bark, with heads and embeddings shared."""
+"""The fine transformer has the logits of Hugging Face's Bark, and shares heads and embeddings."""
 
 from __future__ import annotations
 

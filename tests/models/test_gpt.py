@@ -1,4 +1,4 @@
-"""The causal transformer: the same logits as Hugging Face's Bark, and with its cache the same as without."""
+"""The causal transformer has the logits of Hugging Face's Bark, with its cache as without."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_logits_equal_hugging_face(bark: Any, kind: str) -> None:
 @pytest.mark.parametrize("slots", [[0, 1, 2], [2, 3, 4], [4, 0, 2], [2, 1, 0]])
 @pytest.mark.parametrize("length", [None, 40])
 def test_cached_steps_equal_the_whole(gpt: CausalGpt, slots: list[int], length: int | None) -> None:
-    """Prefill and decode give the logits of a full forward, in any slots, however much cache is read."""
+    """Prefill and decode have the logits of a forward pass, in any slots, for any length of cache that is read."""
     tokens = torch.randint(60, (3, 20))
     whole = gpt(tokens)
     cache, places = KvCache(CONFIG, num_slots=5), torch.tensor(slots)
@@ -63,11 +63,11 @@ def test_cached_steps_equal_the_whole(gpt: CausalGpt, slots: list[int], length: 
 
 
 def test_rows_at_different_positions_do_not_mix(gpt: CausalGpt) -> None:
-    """Rows that began at different times step together, each as if it were alone."""
+    """Rows that began at different times step together, and each has the logits that it has alone."""
     tokens = torch.randint(60, (3, 30))
     whole = gpt(tokens)
     cache = KvCache(CONFIG, num_slots=4)
-    cache.keys.fill_(9.0)  # what an earlier sentence left
+    cache.keys.fill_(9.0)  # An earlier sentence left this.
     cache.values.fill_(9.0)
     starts, slots = torch.tensor([5, 20, 1]), torch.tensor([3, 0, 2])
     for row in range(3):

@@ -16,7 +16,7 @@ from streamer.engine.stage import Pending
 from streamer.models.config import TokenizerConfig
 from streamer.stages.chain import semantic_cap
 from streamer.stages.fine import FineStage
-from streamer.stages.sentence import SentencePrompt, SentenceWork
+from streamer.stages.sentence import SentenceWork
 from streamer.synthesis import Samples, SamplingParams
 from streamer.text.tokens.tokenizer import SPECIAL_TOKENS, Tokenizer, load_tokenizer
 from streamer.voices.voice import Voice
@@ -99,7 +99,7 @@ def speak(judge: SunoBark, tokenizer: Tokenizer, *wanted: Wanted, **fine: Any) -
         )
         tokens = tuple(tokenizer.encode(" ".join(each.text.split())))
         cap = semantic_cap(each.text, config, each.params.max_gen_duration_s)
-        works.append(SentenceWork(SentencePrompt(tokens, voice, each.params, 0, cap), config))
+        works.append(SentenceWork(config, tokens, voice, each.params, max_semantic_tokens=cap))
     windows: dict[SentenceWork, list[Codes]] = defaultdict(list)
     batches: list[Sequence[SentenceWork]] = []
     step, fill = FineStage.step, FineStage.fill

@@ -106,19 +106,50 @@ class Running:
 
     async def http(self, request: bytes) -> tuple[int, bytes, bytes]:
         """Send raw bytes; gives status, head and body of the answer (0 where none came)."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.server.port)
-        try:
+        async with self.line() as (reader, writer):
             writer.write(request)
-            async with asyncio.timeout(5):
-                answer = await reader.read()
-        finally:
-            writer.close()
-            await writer.wait_closed()
-        head, _, body = answer.partition(b"\r\n\r\n")
-        return (int(head.split(b" ")[1]) if head else 0), head, body
+            return await read_answer(reader, has_body=not request.startswith(b"HEAD"))
 
     async def get(self, path: str) -> tuple[int, bytes, bytes]:
         return await self.http(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+
+    @contextlib.asynccontextmanager
+    async def line(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """A bare connection to the server."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.server.port)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+
+async def read_answer(reader: asyncio.StreamReader, *, has_body: bool = True) -> tuple[int, bytes, bytes]:
+    """Read one HTTP answer, written from RFC 9112 alone: status, head and body; status 0 where none came.
+
+    Raises `asyncio.IncompleteReadError` where the body ends too early.
+    """
+    async with asyncio.timeout(5):
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError as error:
+            assert not error.partial
+            return 0, b"", b""
+        fields = dict(line.lower().split(b": ", 1) for line in head.strip().split(b"\r\n")[1:])
+        status, body = int(head.split(b" ")[1]), b""
+        if not has_body or status in (100, 204):
+            pass
+        elif b"content-length" in fields:
+            body = await reader.readexactly(int(fields[b"content-length"]))
+        elif fields.get(b"transfer-encoding") == b"chunked":
+            while size := int(await reader.readuntil(b"\r\n"), 16):
+                body += await reader.readexactly(size)
+                assert await reader.readexactly(2) == b"\r\n"
+            assert await reader.readexactly(2) == b"\r\n"
+        else:
+            body = await reader.read()
+        return status, head, body
 
 
 def configured(

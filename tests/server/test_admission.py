@@ -1,9 +1,11 @@
-"""Keys are compared without telling anything by time; shares are counted and given back."""
+"""Keys are compared without telling anything by time; places and permits are counted and given back."""
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -38,41 +40,75 @@ def test_keys_are_named_by_their_digest(tmp_path: Path) -> None:
 
 
 def test_open_utterances_of_a_key_are_bounded_and_given_back() -> None:
-    """Beyond the limit a start is refused with a time to come back; a turn is given back once."""
+    """Beyond the limit a start is refused with a time to come back; a permit is given back once."""
     admission = Admission(LimitsConfig(max_utterances_per_key=2))
-    with admission.share("k"), admission.share("other"):
-        turns = [admission.admit("k"), admission.admit("k")]
-        with pytest.raises(OverloadedError) as refused:
-            admission.admit("k")
-        assert refused.value.retry_after_s
-        admission.admit("other")
-        turns[0].release()
-        turns[0].release()
+    permits = [admission.admit("k"), admission.admit("k")]
+    with pytest.raises(OverloadedError) as refused:
         admission.admit("k")
-        with pytest.raises(OverloadedError):
-            admission.admit("k")
+    assert refused.value.retry_after_s
+    admission.admit("other")
+    permits[0].release()
+    permits[0].release()
+    admission.admit("k")
+    with pytest.raises(OverloadedError):
+        admission.admit("k")
 
 
 async def test_waiting_starts_are_bounded() -> None:
-    """As many as fit into the longest wait stand in line, the next is refused."""
+    """As many as the rate lets through in the longest wait stand in line, and the next is refused."""
     admission = Admission(LimitsConfig(max_starts_per_s=2, max_start_wait_s=1.0))
-    with admission.share("k"):
-        turns = [admission.admit("k") for _ in range(3)]
-        with pytest.raises(RateLimitedError) as refused:
-            admission.admit("k")
-        assert refused.value.retry_after_s == 1.5
-        await turns[0].wait()
+    permits = [admission.admit("k") for _ in range(3)]
+    with pytest.raises(RateLimitedError) as refused:
         admission.admit("k")
+    assert refused.value.retry_after_s == 1.0
+    await permits[0].wait()
+    admission.admit("k")
+    permits[1].release()
+    admission.admit("k")
 
 
-def test_connections_are_counted_by_address() -> None:
-    """Full is full, for one address and for all, until somebody leaves."""
+async def test_starts_are_as_many_a_second_as_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of a second start at once, and the others when it is over."""
+    now_s = 100.0
+    monkeypatch.setattr("asyncio_throttle.throttler.time", SimpleNamespace(monotonic=lambda: now_s))
+    admission = Admission(LimitsConfig(max_starts_per_s=2))
+    waits = [asyncio.ensure_future(admission.admit("k").wait()) for _ in range(5)]
+    for num_seconds, expected in ((0.0, 2), (0.9, 2), (1.1, 4), (2.2, 5)):
+        now_s = 100.0 + num_seconds
+        await asyncio.sleep(0.1)
+        assert sum(wait.done() for wait in waits) == expected
+
+
+def test_quotas_of_clients_that_are_gone_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys and addresses that come and go take no memory for good; one with an open utterance is remembered."""
+    monkeypatch.setattr("streamer.server.admission._MAX_QUOTAS", 10)
+    admission = Admission(LimitsConfig(max_utterances_per_key=1))
+    admission.admit("open")
+    for number in range(100):
+        admission.admit(str(number)).release()
+    assert len(admission._quotas) <= 10
+    with pytest.raises(OverloadedError):
+        admission.admit("open")
+
+
+def test_places_are_counted_by_address() -> None:
+    """Full is full, for one address and for all, until a connection leaves."""
     admission = Admission(LimitsConfig(max_connections=3, max_connections_per_address=2))
-    admission.connected("a")
-    admission.connected("a")
-    assert admission.refuse_connection("a") == "address_full"
-    assert admission.refuse_connection("b") is None
-    admission.connected("b")
-    assert admission.refuse_connection("c") == "server_full"
-    admission.disconnected("a")
-    assert admission.refuse_connection("a") is None
+    places = [admission.connect(address) for address in "aab"]
+    assert all(place is not None and place.is_claimed for place in places)
+    late, other = admission.connect("a"), admission.connect("c")
+    assert late is not None and other is not None
+    assert (late.claim(), other.claim()) == ("server_full", "server_full")
+    assert places[2] is not None and places[0] is not None
+    places[2].leave()
+    assert (late.claim(), other.claim()) == ("address_full", None)
+    places[0].leave()
+    assert (late.claim(), late.claim(), late.is_claimed) == (None, None, True)
+
+
+def test_the_reserve_is_bounded() -> None:
+    """Beyond the places there are some for probes, few of them for one address, and then none."""
+    admission = Admission(LimitsConfig(max_connections=1))
+    assert admission.connect("first") is not None
+    assert [admission.connect("a") is None for _ in range(6)] == [False] * 4 + [True] * 2
+    assert sum(admission.connect(str(number)) is not None for number in range(100)) == 28

@@ -15,46 +15,12 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from streamer.errors import ConfigError, EngineError
+from streamer.server import app, connection
 from streamer.server.app import Server
 from tests.fakes.synthesizer import FakeSynthesizer
-from tests.server.speaking import configured, eventually, running
+from tests.server.speaking import Running, configured, eventually, running
 
 TEXT = "Hello there. How are you today? I am well, thank you very much."
-
-
-async def test_probes_and_lists_answer_over_http() -> None:
-    """The port answers plain HTTP too, HEAD without a body, and nothing that is not in its table."""
-    async with running() as server:
-        assert (await server.get("/livez"))[0] == 200
-        assert (await server.get("/readyz"))[0] == 200
-        voices = json.loads((await server.get("/v1/voices"))[2])
-        assert voices == {
-            "voices": [
-                {"name": "tone", "default": True, "language": "en"},
-                {"name": "other", "default": False, "language": "en"},
-            ],
-            "default": "tone",
-        }
-        assert json.loads((await server.get("/v1/models"))[2])["default"] == "fake"
-        status, _, body = await server.get("/metrics")
-        assert status == 200 and b"tts_connections" in body
-        assert (await server.get("/v1/stream"))[0] == 426
-        for path in ("/nothing", "/player/../app.py", "/player/%2e%2e/app.py", "//etc/passwd"):
-            assert (await server.get(path))[0] == 404
-        status, _, body = await server.http(b"HEAD /livez HTTP/1.1\r\nHost: test\r\n\r\n")
-        assert (status, body) == (200, b"")
-
-
-async def test_voices_are_listed_with_the_language_their_names_tell() -> None:
-    """Null where a model of several languages has a voice whose name tells none."""
-    synthesizer = FakeSynthesizer(languages=("en", "de"), voices=("announcer", "v2/de_speaker_3", "marie"))
-    async with running(synthesizer=synthesizer) as server:
-        listed = json.loads((await server.get("/v1/voices"))[2])["voices"]
-    assert [(voice["name"], voice["language"]) for voice in listed] == [
-        ("announcer", "en"),
-        ("v2/de_speaker_3", "de"),
-        ("marie", None),
-    ]
 
 
 async def test_the_port_listens_before_the_model_is_warm() -> None:
@@ -62,13 +28,9 @@ async def test_the_port_listens_before_the_model_is_warm() -> None:
     synthesizer = FakeSynthesizer(warm_up_s=30)
     server = Server(configured(), synthesizer)
     starting = asyncio.ensure_future(server.start())
-    await eventually(lambda: server._listener is not None)
+    await eventually(lambda: server.is_listening)
     for path, expected in (("/livez", 200), ("/readyz", 503), ("/v1/voices", 503)):
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
-        assert int((await reader.read()).split()[1]) == expected
-        writer.close()
-        await writer.wait_closed()
+        assert (await Running(server, synthesizer, []).get(path))[0] == expected
     with pytest.raises(InvalidStatus) as refused:
         await connect(f"ws://127.0.0.1:{server.port}/v1/stream", proxy=None).__aenter__()
     assert refused.value.response.status_code == 503
@@ -236,6 +198,7 @@ async def test_connections_are_capped() -> None:
     async with running(configured(max_connections_per_address=1)) as server:
         async with server.client():
             assert await _refused_status(server.address) == 429
+        await eventually(lambda: not server.server.num_connections)
         async with server.client():
             pass
     async with running(configured(max_connections=1)) as server, server.client():
@@ -261,9 +224,11 @@ async def test_sigterm_is_a_stop() -> None:
     assert not server.failures
 
 
-async def test_unread_answers_to_pings_do_not_pile_up() -> None:
+async def test_unread_answers_to_pings_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection whose unsent bytes exceed the limit is cut."""
-    async with running(configured(max_write_buffer_bytes=65_536, send_buffer_bytes=4096)) as server:
+    monkeypatch.setattr(connection, "SEND_BUFFER_BYTES", 4096)
+    monkeypatch.setattr(app, "MAX_UNSENT_BYTES", 65_536)
+    async with running() as server:
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.connect(("127.0.0.1", server.server.port))

@@ -1,4 +1,4 @@
-"""Who takes nothing harms only himself: a client that never reads, beside others, over a real engine."""
+"""A client that takes nothing harms no other: one that never reads, beside others, over a real engine."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import socket
 import time
 from pathlib import Path
 
+import pytest
+
 from streamer.backends.local import LocalSynthesizer
 from streamer.config import EngineConfig
+from streamer.server import connection
 from tests.fakes.speaking_model import save_speaking_model
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.server.speaking import configured, connected, eventually, figure, running, serving
@@ -17,9 +20,12 @@ SENTENCE = "deaf bead. "
 """0.4 s of sound."""
 
 
-async def test_a_client_that_never_reads_holds_nobody_up_and_is_dropped(tmp_path: Path) -> None:
-    """While its writes are stuck another hears his utterance at its own pace; then it is cut and its slots are free."""
-    config = configured(write_timeout_s=STUCK_S, send_buffer_bytes=4096)
+async def test_a_client_that_never_reads_delays_no_other_and_is_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While its writes are stuck another hears an utterance at its pace; then it is cut and its slots are free."""
+    monkeypatch.setattr(connection, "SEND_BUFFER_BYTES", 4096)
+    config = configured(write_timeout_s=STUCK_S)
     engine = EngineConfig(device="cpu", dtype="float32", num_slots=3, max_load=None)
     synthesizer = LocalSynthesizer.load(save_speaking_model(tmp_path), engine)
     async with serving(synthesizer, config) as server:
@@ -43,14 +49,13 @@ async def test_a_client_that_never_reads_holds_nobody_up_and_is_dropped(tmp_path
             await eventually(
                 lambda: not figure(server, "tts_slots_used") and not figure(server, "tts_listeners")
             )
-            unread.connection.transport.abort()  # who does not read does not see the end either
+            unread.connection.transport.abort()  # a client that does not read does not see the end either
 
 
-async def test_a_client_that_reads_nothing_is_dropped() -> None:
+async def test_a_client_that_reads_nothing_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Writes that stall for too long cut the connection."""
-    config = configured(
-        write_timeout_s=0.2, send_buffer_bytes=4096, max_audio_s=3600.0, speech={"lead_ms": None}
-    )
+    monkeypatch.setattr(connection, "SEND_BUFFER_BYTES", 4096)
+    config = configured(write_timeout_s=0.2, max_audio_s=3600.0, speech={"lead_ms": None})
     async with running(config, FakeSynthesizer(ms_per_char=2000.0, chunk_ms=2000)) as server:
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -231,6 +231,46 @@ async def test_a_pausing_writer_hears_every_word() -> None:
     assert spoken == ["Let me", "check", "it for you."]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "spoken"),
+    [
+        ("The tea costs $3", ".50 today.", ["The tea costs", "$3.50 today."]),
+        ("It begins at 3", ":30 sharp.", ["It begins at", "3:30 sharp."]),
+        ("There were 1", ",000 guests.", ["There were", "1,000 guests."]),
+        ("We owe them €", "5 in all.", ["We owe them", "€5 in all."]),
+        ("They owe us $3 ", "million in all.", ["They owe us", "$3 million in all."]),
+    ],
+)
+async def test_a_writer_who_pauses_in_a_number_hears_it_whole(
+    before: str, after: str, spoken: list[str]
+) -> None:
+    """Neither the pause that ends words nor the one that ends the last word cuts a price, a time or a number."""
+    feed, texts = TextFeed(), []
+    feed.append(before)
+    async with contextlib.aclosing(speak(feed, FakeSynthesizer(), _settings(max_buffer_ms=100))) as events:
+        async for event in events:
+            if isinstance(event, SentenceStarted):
+                texts.append(event.text)
+                if len(texts) == 1:
+                    await asyncio.sleep(0.5)  # more than four of the pauses, less than fourteen
+                    feed.append(after)
+                    feed.end()
+    assert texts == spoken
+
+
+async def test_a_number_at_the_end_is_spoken_at_last() -> None:
+    """After the longest pause, though nothing has shown that it is whole."""
+    feed, texts = TextFeed(), []
+    feed.append("The answer is 42")
+    async with contextlib.aclosing(speak(feed, FakeSynthesizer(), _settings(max_buffer_ms=20))) as events:
+        async for event in events:
+            if isinstance(event, SentenceStarted):
+                texts.append(event.text)
+                if len(texts) == 2:
+                    feed.end()
+    assert texts == ["The answer is", "42"]
+
+
 def test_a_model_of_another_rate_is_refused_beforehand() -> None:
     """Its sound would be played too fast or too slowly."""
 

@@ -26,7 +26,7 @@ def _sound(*lengths_ms: int) -> Samples:
 
 
 def _spoken(text: str, *pieces: Samples) -> SpokenWords:
-    words = SpokenWords(Sentence(text, 5, 5 + len(text), 0.25), START_MS, RATE_HZ)
+    words = SpokenWords(Sentence(text, 5, 5 + len(text), 0.25, text), START_MS, RATE_HZ)
     for piece in pieces:
         words.add(piece)
     return words

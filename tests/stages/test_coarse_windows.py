@@ -1,4 +1,4 @@
-"""The look-ahead rule: a window may start exactly when all it will ever read exists."""
+"""A window may start exactly when everything that it will read exists."""
 
 import numpy as np
 import pytest
@@ -11,14 +11,14 @@ OTHER = CoarseWindows(semantic_context=64, max_history=120, window=30, num_codeb
 
 
 def reference_slice(windows, semantic, history, first_step):
-    """The slice as the reference takes it from the finished sentence, pads as -1."""
+    """Return the slice as the reference takes it from the finished sentence, with -1 for padding."""
     index = len(history) + round(first_step / windows.ratio)
     joined = [*history, *semantic][max(0, index - windows.max_semantic_history) :][: windows.semantic_context]
     return joined + [-1] * (windows.semantic_context - len(joined))
 
 
 def test_barks_numbers():
-    """The figures of Bark with a full history: M = 209, 626 coarse tokens, windows at 47, 67, 87, …"""
+    """With a full history Bark has M = 209, 626 coarse tokens, and windows at 47, 67, 87 and so on."""
     assert BARK.max_semantic_history == 209
     assert BARK.history_lengths(346, 1038) == (209, 628)
     assert [BARK.tokens_needed(60 * k, 209) for k in range(5)] == [47, 67, 87, 107, 127]
@@ -29,7 +29,7 @@ def test_barks_numbers():
 @pytest.mark.parametrize("windows", [BARK, OTHER], ids=["bark", "other"])
 @pytest.mark.parametrize("share_of_history", [0.0, 0.3, 0.95, 1.0])
 def test_a_window_reads_the_same_early_as_late_and_no_earlier(windows, share_of_history):
-    """With `tokens_needed` tokens the slice is the finished sentence's; with one less it is not."""
+    """With `tokens_needed` tokens the slice is that of the finished sentence; with one fewer it is not."""
     num_history = int(windows.max_semantic_history * share_of_history)
     history = list(range(10_000, 10_000 + num_history))
     semantic = list(range(1, 700))

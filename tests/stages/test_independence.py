@@ -1,4 +1,4 @@
-"""A sentence is the same whoever else is in the batch and whenever its stages run."""
+"""A sentence is the same whatever else is in the batch and whenever its stages run."""
 
 from dataclasses import replace
 
@@ -10,6 +10,7 @@ from streamer.engine.request import Request
 from streamer.errors import ModelNumericError
 from streamer.models.gpt import CausalGpt
 from streamer.sampling import SamplingParams
+from streamer.stages.chain import build_stages
 from tests.fakes.tiny_bark import Collector, run, tiny_engine, tiny_model, tiny_voice, tiny_work
 
 SAMPLED = SamplingParams(
@@ -23,7 +24,7 @@ def model():
 
 
 def works():
-    """Three sentences that differ in voice, length, text and parameters."""
+    """Return three sentences that differ in voice, length, text and parameters."""
     return [
         tiny_work(tiny_voice(40), SAMPLED),
         tiny_work(tiny_voice(5, seed=1), replace(SAMPLED, seed=12, top_k=None), text=(7, 7), max_tokens=23),
@@ -40,13 +41,13 @@ def assert_same(work, outlet, other, other_outlet):
 
 @pytest.fixture(scope="module")
 def alone(model):
-    """Each of the three sentences by itself."""
+    """Each of the three sentences, run by itself."""
     return [(work, run(model, work)[0]) for work in works()]
 
 
 @pytest.mark.parametrize("join_after", [0, 1, 17, 50])
 def test_batched_is_alone(model, alone, join_after):
-    """Rows that join and leave at any step make the tokens and the sound they make by themselves."""
+    """Rows that join and leave at any step make the same tokens and audio as by themselves."""
     together = works()
     outlets = run(model, *together, join_after=join_after)
     for (work, outlet), other, other_outlet in zip(alone, together, outlets, strict=True):
@@ -54,7 +55,7 @@ def test_batched_is_alone(model, alone, join_after):
 
 
 def test_one_step_serves_several_sentences(model):
-    """The three advance in common steps: fewer in all than one after the other."""
+    """Together the three take fewer steps than one after another."""
 
     def count_steps(*group):
         engine = tiny_engine(model)
@@ -69,13 +70,13 @@ def test_one_step_serves_several_sentences(model):
 
 
 def test_early_is_late(model, alone):
-    """Stages run one after the other, each to its end, make what the overlapped run makes."""
+    """Stages that run one after another, each to its end, make what overlapping stages make."""
     work, outlet = works()[0], Collector()
-    engine = tiny_engine(model, num_slots=1)
+    stages = build_stages(model, num_slots=1)
     work.slot = 0
-    for stage in engine._stages:
+    for stage in stages:
         stage.begin(work)
-    for stage in engine._stages:
+    for stage in stages:
         while stage.is_ready(work):
             if (pending := stage.step([work])) is not None:
                 pending.finish()
@@ -83,15 +84,15 @@ def test_early_is_late(model, alone):
     assert_same(*alone[0], work, outlet)
 
 
-def test_a_slots_past_is_forgotten(model, alone):
-    """A sentence sounds the same in a slot that another used before."""
+def test_a_slot_keeps_nothing_of_its_last_sentence(model, alone):
+    """A sentence is the same in a slot that another one used before."""
     first, second = works()[1], works()[0]
     outlets = run(model, first, second, num_slots=1)
     assert_same(*alone[0], second, outlets[1])
 
 
-def test_the_seed_and_the_sentences_place_change_the_result(model, alone):
-    """Another seed gives other tokens."""
+def test_another_seed_changes_the_result(model, alone):
+    """The same sentence with another seed has other tokens."""
     other = tiny_work(tiny_voice(40), replace(SAMPLED, seed=99))
     run(model, other)
     assert other.semantic.tokens != alone[0][0].semantic.tokens
@@ -101,7 +102,7 @@ def test_the_seed_and_the_sentences_place_change_the_result(model, alone):
     ("stage_name", "num_rows"), [("semantic", 3), ("coarse", 3), ("fine", 1), ("codec", 1)]
 )
 def test_nan_fails_only_its_own_sentence(model, alone, stage_name, num_rows, monkeypatch):
-    """NaN in one row of any stage ends that request with a numeric error; the others are untouched."""
+    """NaN in one row of any stage ends that request with a numeric error and changes no other."""
     together = works()
     method = {"fine": "forward", "codec": "decode_chunk"}.get(stage_name, "decode")
     owner = type(getattr(model, stage_name))

@@ -1,11 +1,20 @@
-"""Memory is planned before it is taken, and what does not fit is refused with a remedy."""
+"""Memory is planned before it is allocated, and what does not fit is refused with a remedy."""
+
+from dataclasses import replace
 
 import pytest
 import torch
 
 from streamer.errors import ConfigError
 from streamer.stages.chain import build_stages
-from streamer.stages.memory import CPU_SLOTS, MAX_SLOTS, free_memory, plan_memory
+from streamer.stages.memory import (
+    CPU_SLOTS,
+    MAX_SLOTS,
+    MemoryPlan,
+    free_memory,
+    max_resident_bytes,
+    plan_memory,
+)
 from tests.fakes.tiny_bark import tiny_model
 
 
@@ -15,7 +24,7 @@ def model():
 
 
 def test_the_plan_counts_what_the_stages_hold(model):
-    """The bytes of a slot are those of caches, codec state and codes that one slot more would bring."""
+    """The bytes of a slot are those of the caches, the codec's state and the codes that one more slot needs."""
     semantic, coarse, _, codec = build_stages(model, num_slots=1)
     held = sum(
         cache.keys.nbytes + cache.values.nbytes for cache in (semantic._steps._cache, coarse._steps._cache)
@@ -27,8 +36,8 @@ def test_the_plan_counts_what_the_stages_hold(model):
     assert f"{plan.num_slots} slots" in str(plan)
 
 
-def test_as_many_slots_as_fit_are_taken(model):
-    """On a GPU a part stays spare, one slot is for padding, and there is a most; on a CPU it is a fixed number."""
+def test_as_many_slots_as_fit_are_planned(model):
+    """On a GPU a part stays free, one slot is for padding, and there is a maximum; a CPU has a fixed number."""
     slot_bytes = plan_memory(model, 1, free_bytes=None).slot_bytes
     total = 100 * slot_bytes
     assert plan_memory(model, None, free_bytes=50 * slot_bytes, total_bytes=total).num_slots == 34
@@ -38,7 +47,7 @@ def test_as_many_slots_as_fit_are_taken(model):
 
 
 def test_slots_that_do_not_fit_are_refused_with_the_number_that_does(model):
-    """The message names what was asked for and what to set."""
+    """The message names the number asked for and what to set."""
     slot_bytes = plan_memory(model, 1, free_bytes=None).slot_bytes
     with pytest.raises(ConfigError, match=r"35 slots.*lower num_slots to 34 or less"):
         plan_memory(model, 35, free_bytes=50 * slot_bytes, total_bytes=100 * slot_bytes)
@@ -47,5 +56,15 @@ def test_slots_that_do_not_fit_are_refused_with_the_number_that_does(model):
 
 
 def test_a_cpu_is_not_planned():
-    """Its memory is the operating system's to give."""
+    """The operating system manages its memory."""
     assert free_memory(torch.device("cpu")) == (None, 0)
+
+
+def test_the_process_needs_more_than_the_plan():
+    """The interpreter and the libraries count, and all slots on a CPU; a GPU has memory of its own for them."""
+    before = max_resident_bytes()
+    assert before > 50e6
+    plan = MemoryPlan(weights_bytes=1, slot_bytes=10**9, num_slots=8)
+    on_gpu = replace(plan, is_on_gpu=True)
+    assert float(plan.process_needs().split(" GB")[0]) >= 8
+    assert "MB" in on_gpu.process_needs() or float(on_gpu.process_needs().split(" GB")[0]) < 8

@@ -1,4 +1,4 @@
-"""Recorded steps, and results that arrive late, change nothing of a sentence."""
+"""Recorded steps and late results change nothing in a sentence."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ def model():
 
 
 def works():
-    """Five sentences that differ in voice, length, text and parameters; one has filters; most end by themselves."""
+    """Return five different sentences, of which one has filters and most end by themselves."""
     return [
         tiny_work(tiny_voice(40), SAMPLED),
         tiny_work(tiny_voice(5, seed=1), replace(SAMPLED, seed=12, top_k=20), text=(7, 7), max_tokens=23),
@@ -38,7 +38,7 @@ def alone(model):
 
 
 class LateReadback(Readback):
-    """Arrives after it was asked for three times, as from a device that is behind."""
+    """Arrives only after it was polled three times, as from a device that is behind."""
 
     def __init__(self, tensor) -> None:
         super().__init__(tensor.clone())
@@ -72,7 +72,7 @@ def run_recorded(model, together, *, join_after=0):
 @pytest.mark.parametrize("is_late", [False, True], ids=["at once", "late"])
 @pytest.mark.parametrize("join_after", [0, 17])
 def test_recorded_and_late_is_plain_and_alone(model, alone, is_late, join_after, monkeypatch):
-    """Padded batches, replayed steps and ends that are known some steps late: the same tokens, codes and sound."""
+    """Padded batches, replayed steps and ends that are known late give the same tokens, codes and audio."""
     if is_late:
         for module in (token_steps, fine, codec):
             monkeypatch.setattr(module, "Readback", LateReadback)
@@ -88,8 +88,8 @@ def test_recorded_and_late_is_plain_and_alone(model, alone, is_late, join_after,
     assert any(not work.is_truncated for work, _ in alone)
 
 
-def test_sentences_cancelled_while_their_steps_are_under_way_disturb_nobody(model, alone, monkeypatch):
-    """The slot goes to the next sentence at once, and late results of the one before do not reach it."""
+def test_sentences_cancelled_while_their_steps_are_in_flight_disturb_no_other(model, alone, monkeypatch):
+    """The slot goes to the next sentence at once, which late results of the one before do not reach."""
     for module in (token_steps, fine, codec):
         monkeypatch.setattr(module, "Readback", LateReadback)
     stages = build_stages(model, num_slots=2)
@@ -102,12 +102,12 @@ def test_sentences_cancelled_while_their_steps_are_under_way_disturb_nobody(mode
         for _ in range(num_steps):
             engine.step()
         engine.cancel(request)
-        num_heard = len(dropped.chunks)
+        num_chunks = len(dropped.chunks)
         if num_steps == 30:
             for index, (work, outlet) in enumerate(zip(together, outlets, strict=True)):
                 engine.submit(Request(str(index), work, outlet))
         engine.step()
-        assert len(dropped.chunks) == num_heard
+        assert len(dropped.chunks) == num_chunks
     while engine.step():
         pass
     engine.check_integrity()

@@ -12,7 +12,7 @@ from tests.text.sentences import LANGUAGES, SENTENCES
 
 
 def test_sentences_of_13_languages() -> None:
-    """At most one in a hundred is taken for another, with nothing said before it."""
+    """At most one in a hundred is taken for another language, with no sentence before it."""
     detector = language_detector(LANGUAGES)
     wrong = [text for language, text in SENTENCES if detector.find(text, "") != language]
     assert len(wrong) <= 2, wrong

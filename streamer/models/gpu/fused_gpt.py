@@ -1,4 +1,4 @@
-"""Causal transformers for a GPU: a decode step of a few large launches a layer instead of twenty small ones."""
+"""A causal transformer's decode step on a GPU, in a few large launches per layer instead of twenty small ones."""
 
 from __future__ import annotations
 
@@ -6,90 +6,82 @@ import importlib.util
 import logging
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from streamer.models.gpt import CausalGpt
+from streamer.models.gpt import CausalGpt, DecodeStep, PlainDecodeStep, Rows, blocks_of
 from streamer.models.kv_cache import KvCache
 
 logger = logging.getLogger(__name__)
 
 CHECKED_ROWS, CHECKED_LENGTH = 3, 150
+"""The rows and the positions of the steps by which a fused step is compared with the plain one."""
 TOLERANCE = 0.05
-"""Root mean square of the logits' differences, relative to their spread, that rounding may make in bfloat16."""
+"""The largest root mean square of the logits' differences, relative to their spread, that bfloat16 explains."""
 
 
-class FusedGpt(CausalGpt):
-    """`CausalGpt` whose `decode` runs in Triton's kernels and the library's products; takes over another's weights."""
+class FusedDecodeStep:
+    """The `DecodeStep` in Triton's kernels and the library's products; no row reads past its own position."""
 
-    def __init__(self, gpt: CausalGpt) -> None:
-        nn.Module.__init__(self)
-        self.config = gpt.config
-        self.dropout = 0.0
-        self.transformer, self.lm_head, self.blocks = gpt.transformer, gpt.lm_head, gpt.blocks
+    cache_dtype = None
+    nbytes = 0
 
-    @torch.no_grad()
-    def decode(
-        self,
-        tokens: Tensor,
-        positions: Tensor,
-        cache: KvCache,
-        slots: Tensor,
-        *,
-        length: int | None = None,  # noqa: ARG002
-    ) -> Tensor:
-        """As `CausalGpt.decode`; `length` changes nothing, no row ever reads past its own position."""
-        # Here, because the library is there only where torch was built for a GPU.
+    def __call__(self, gpt: CausalGpt, rows: Rows, cache: KvCache, _length: int | None) -> Tensor:
+        # Imported here, because triton is installed only with a torch that was built for a GPU.
         from streamer.models.gpu.triton_kernels import add_and_norm, attend
 
-        dtype = self.lm_head.weight.dtype
-        x = (self.embed(tokens) + self.transformer.wpe(positions)).float()  # [rows, width]
+        tokens, positions, slots = rows
+        dtype = gpt.lm_head.weight.dtype
+        x = (gpt.embed(tokens) + gpt.transformer.wpe(positions)).float()  # [rows, width]
         added: Tensor | None = None
-        for layer, block in enumerate(self.blocks):
+        for layer, block in enumerate(blocks_of(gpt.transformer.h)):
             fused = block.attn.c_attn(add_and_norm(x, added, block.ln_1.weight, dtype))
             added = block.attn.c_proj(attend(fused, cache, layer, slots, positions))
-            wide = block.mlp.c_fc(add_and_norm(x, added, block.ln_2.weight, dtype))
-            added = block.mlp.c_proj(functional.gelu(wide))
-        logits: Tensor = self.lm_head(add_and_norm(x, added, self.transformer.ln_f.weight, dtype))
+            widened = block.mlp.c_fc(add_and_norm(x, added, block.ln_2.weight, dtype))
+            added = block.mlp.c_proj(functional.gelu(widened))
+        logits: Tensor = gpt.lm_head(add_and_norm(x, added, gpt.transformer.ln_f.weight, dtype))
         return logits.float()
 
 
-def fused_where_it_agrees(gpt: CausalGpt) -> CausalGpt:
-    """`gpt` with fused steps if its device runs them and they make what `gpt` itself makes; else `gpt`."""
+def fuse_if_it_agrees(gpt: CausalGpt) -> None:
+    """Give `gpt` the fused step if its device runs it with the plain step's results; else log why not."""
     if importlib.util.find_spec("triton") is None:
-        return gpt
-    fused = FusedGpt(gpt)
+        return
+    fused = FusedDecodeStep()
     try:
         difference = _difference(gpt, fused)
-    except Exception as error:  # a compiler may fail in any way, and the plain step is there
+    except Exception as error:  # A compiler may fail in any way, and the plain step is there.
         logger.warning(
             "fused decode steps do not run here; plain ones are used", extra={"reason": repr(error)}
         )
-        return gpt
-    if not difference <= TOLERANCE:
+        return
+    if difference <= TOLERANCE:
+        gpt.decode_step = fused
+    else:  # NaN comes here, too.
         logger.warning("fused decode steps differ; plain ones are used", extra={"difference": difference})
-        return gpt
-    return fused
 
 
 @torch.inference_mode()
-def _difference(gpt: CausalGpt, fused: FusedGpt) -> float:
-    """How much the logits of two decode steps after a prefill differ, relative to their spread."""
+def _difference(gpt: CausalGpt, fused: DecodeStep) -> float:
+    """Return how much the logits of two decode steps after a prefill differ, relative to their spread."""
     device = gpt.lm_head.weight.device
     length = min(CHECKED_LENGTH, gpt.config.block_size - 2)
     vocabulary = min(gpt.config.input_vocab_size, gpt.config.output_vocab_size)
     tokens = torch.arange(CHECKED_ROWS * (length + 2), device=device).view(CHECKED_ROWS, -1) * 7 % vocabulary
     slots = torch.arange(CHECKED_ROWS, device=device).flip(0)
-    largest = 0.0
-    caches = [KvCache(gpt.config, CHECKED_ROWS, network.cache_dtype, device) for network in (gpt, fused)]
-    for cache in caches:
+    steps: list[tuple[DecodeStep, KvCache]] = [
+        (step, KvCache(gpt.config, CHECKED_ROWS, gpt.cache_dtype, device))
+        for step in (PlainDecodeStep(), fused)
+    ]
+    for _, cache in steps:
         gpt.prefill(gpt.embed(tokens[:, :length]), cache, slots)
-    for step in range(2):
-        # Rows at different places: the prefill's last positions are written anew by some.
-        positions = length + step - torch.arange(CHECKED_ROWS, device=device) * (length // CHECKED_ROWS)
+    differences = []
+    for number in range(2):
+        # The rows are at different positions: some overwrite the prefill's last ones.
+        positions = length + number - torch.arange(CHECKED_ROWS, device=device) * (length // CHECKED_ROWS)
         plain, other = (
-            network.decode(tokens[:, length + step], positions, cache, slots, length=length + 2)
-            for network, cache in zip((gpt, fused), caches, strict=True)
+            step(gpt, (tokens[:, length + number], positions, slots), cache, length + 2)
+            for step, cache in steps
         )
-        largest = max(largest, float((plain - other).square().mean().sqrt() / plain.std()))
-    return largest
+        differences.append((plain - other).square().mean().sqrt() / plain.std())
+    return float(torch.stack(differences).max())  # NaN if any is

@@ -1,6 +1,6 @@
-"""What a GPU's decode step does between its matrix products, in one kernel each; `fused_gpt` strings them together.
+"""The parts of a GPU's decode step between its matrix products, one kernel each; `fused_gpt` calls them in order.
 
-Attention reads keys and values where they lie, by slot: nothing is gathered, and no row reads past its own position.
+Attention reads keys and values in place, by slot: nothing is gathered, and no row reads past its own position.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from torch import Tensor
 from streamer.models.kv_cache import KvCache
 
 PART = 128
-"""Positions per program: several share a row's head, so that a few rows keep the whole GPU busy."""
+"""The positions per program: several programs share a row's head, so that a few rows keep the whole GPU busy."""
 EPSILON = 1e-5
+"""The number that a layer norm adds to the variance, as in Bark."""
 
 
 def attend(fused: Tensor, cache: KvCache, layer: int, slots: Tensor, positions: Tensor) -> Tensor:
-    """Append one key and value per row to its slot, and attend over what is there.
+    """Append one key and value per row to its slot, and attend over all up to it; returns [rows, width].
 
-    `fused` [rows, 3 * width]: query, key, value; `slots` and `positions` int64 [rows]. To [rows, width].
+    `fused` [rows, 3 * width]: query, key, value; `slots` and `positions` int64 [rows].
     """
     keys, values = cache.keys[layer], cache.values[layer]  # [slots, heads, block, head_dim]
     _, num_heads, block, head_dim = keys.shape
@@ -92,7 +93,7 @@ def _attend_part(
     NUM_PARTS: tl.constexpr,
     PART: tl.constexpr,
 ):
-    """Softmax numerators over a part of a head's positions; the newest one's part stores its key and value, too."""
+    """Sum up values by softmax's numerators over a part of a head's positions; store the newest key and value."""
     row, head, part = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     position = tl.load(positions + row)
     first = part * PART
@@ -136,7 +137,7 @@ def _join_parts(
     PART: tl.constexpr,
     PADDED_PARTS: tl.constexpr,
 ):
-    """One head's parts to its output."""
+    """Join the parts of one head of one row to its output."""
     row, head = tl.program_id(0), tl.program_id(1)
     parts, dims = tl.arange(0, PADDED_PARTS), tl.arange(0, HEAD_DIM)
     is_used = parts * PART <= tl.load(positions + row)
@@ -160,7 +161,7 @@ def _add_and_norm(
     PADDED_WIDTH: tl.constexpr,
     EPSILON: tl.constexpr,
 ):
-    """A row's sum and its layer norm without a bias."""
+    """Add to one row, and compute its layer norm without a bias."""
     row = tl.program_id(0)
     columns = tl.arange(0, PADDED_WIDTH)
     is_inside = columns < WIDTH

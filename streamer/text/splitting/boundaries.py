@@ -1,27 +1,35 @@
-"""Finds where a text may be cut, from paragraphs down to words; `sentences` chooses among these borders.
+"""Finds where a text may be cut, from paragraphs down to words; `sentences` chooses among these boundaries.
 
-Every verdict is a function of the text alone: it waits (`Strength.UNDECIDED`) until all that it depends on
-has arrived, and depends on a bounded stretch only.
+Every decision is a function of the text alone. It waits (`Strength.UNDECIDED`) until all the text that it depends on
+has arrived, which is a bounded stretch.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+from streamer.text.splitting.glued_stops import find_glued_stop
 from streamer.text.splitting.punkt import SentenceEndClassifier
+from streamer.text.splitting.signs import (
+    CLOSERS,
+    MAX_RUN_CHARS,
+    NARROW_STOPS,
+    STOPS,
+    WIDE_STOPS,
+    WORD,
+    is_symbol,
+    last_token,
+)
+from streamer.text.tags import MAX_TAG_CHARS, NOTES, SPEAKER, TAG
 
-MAX_TAG_CHARS: Final = 40
 MAX_SONG_CHARS: Final = 400
-MAX_RUN_CHARS: Final = 64
-"""White space or signs in a row that are taken as one."""
-MAX_WORD_CHARS: Final = 64
+"""From a song's first note to its last; a longer one is cut like other text."""
 LOOKAHEAD_CHARS: Final = 160
-"""How far the next words are looked for behind a stop, tags and the like between them."""
+"""How far behind a stop the next word is looked for, with tags and quotes between them."""
 
 SENTENCE_PAUSE_S: Final = 0.25
 PARAGRAPH_PAUSE_S: Final = 0.5
@@ -30,7 +38,7 @@ COMMA_PAUSE_S: Final = 0.1
 
 
 class Strength(IntEnum):
-    """How good a place is to cut at; UNDECIDED says to wait for more text."""
+    """How well a place is suited for a cut; UNDECIDED means that more text is needed."""
 
     UNDECIDED = -1
     WORD = 0
@@ -43,54 +51,55 @@ class Strength(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Boundary:
-    """A place to cut: what stands before `position` is the sentence, `pause_s` the silence behind it."""
+    """A place to cut: the sentence ends before `position`, and `pause_s` is the silence behind it."""
 
     position: int
     strength: Strength
     pause_s: float = 0.0
 
 
-_NOTES: Final = "♪♫♩♬🎵🎶"
-OPENING_SIGNS: Final = "[" + _NOTES
-"""What a tag or a song begins with."""
-_WIDE_STOPS: Final = "。！？｡؟۔।॥"
-"""Stops that need no space after them."""
-_STOPS: Final = ".?!…‥‽⁇⁈⁉‼" + _WIDE_STOPS
-_CLOSERS: Final = "\"'”’»›)]}*_~`」』】》〉）］｝"
-_TAG: Final = rf"\[[^\[\]\n]{{1,{MAX_TAG_CHARS}}}\]"
+OPENING_SIGNS: Final = "[" + NOTES
+"""The signs that tags and songs begin with."""
 _EVENT: Final = re.compile(
-    rf"(?P<tag>{_TAG})|(?P<open>\[)|(?P<song>[{_NOTES}]+)"
-    rf"|(?P<wide_stop>[{_WIDE_STOPS}][{_STOPS}{re.escape(_CLOSERS)}]{{0,{MAX_RUN_CHARS - 1}}})"
+    rf"(?P<tag>{TAG})|(?P<open>\[)|(?P<song>[{NOTES}]+)"
+    rf"|(?P<wide_stop>[{WIDE_STOPS}][{STOPS}{re.escape(CLOSERS)}]{{0,{MAX_RUN_CHARS - 1}}})"
+    rf"|(?P<stop>[{NARROW_STOPS}]{{1,{MAX_RUN_CHARS}}}+(?=\S))"
     rf"|(?P<wide_comma>[、，；：—]{{1,{MAX_RUN_CHARS}}})|(?P<gap>\s{{1,{MAX_RUN_CHARS}}})"
 )
-_LAST_TAGS: Final = re.compile(rf"(?:\s{_TAG})+\Z")
+_LAST_TAGS: Final = re.compile(rf"(?:\s?{TAG})+\Z")
 _OPEN_TAG: Final = re.compile(rf"\[[^\[\]\n]{{0,{MAX_TAG_CHARS}}}")
-_STOP_RUN: Final = re.compile(rf"[{_STOPS}]{{1,{MAX_RUN_CHARS}}}")
-_SONG_MARK: Final = re.compile(rf"[{_NOTES}]+")
-_SILENT: Final = re.compile(rf"(?:{_TAG}|[^\w\[{_NOTES}]++|_)*+")
+_STOP_RUN: Final = re.compile(rf"[{STOPS}]{{1,{MAX_RUN_CHARS}}}")
+_SONG_MARK: Final = re.compile(rf"[{NOTES}]+")
+_SILENT: Final = re.compile(rf"(?:{TAG}|[^\w\[{NOTES}]++|_)*+")
 """What may stand between a stop and the next sentence's first word: tags, quotes, emoji, dashes."""
-_SPEAKABLE: Final = re.compile(rf"[^\W_]|[{_NOTES}]")
-_WORD: Final = re.compile(rf"[^\W_][\w'’]{{0,{MAX_WORD_CHARS}}}")
-_UPPER: Final = "A-ZÀ-ÖØ-ÞĄĆĘŁŃŚŹŻĞİŞА-ЯЁ"
-SPEAKER: Final = rf"[{_UPPER}][{_UPPER}0-9 .'-]{{0,20}}:"
-"""A label such as `MAN:` or `OLD WOMAN 2:`, after which that one speaks."""
+_SPEAKABLE: Final = re.compile(rf"[^\W_]|[{NOTES}]")
 _MARKER: Final = re.compile(rf"(?:[-*+•–—‣◦]|\(?\d{{1,3}}[.)]|#{{1,6}}|{SPEAKER})(?=\s)")
 _MARKER_BEGUN: Final = re.compile(rf"[-*+•–—‣◦]|\(?\d{{0,3}}[.)]?|#{{1,6}}|{SPEAKER}?")
+MIN_RULE_SIGNS, MAX_RULE_SIGNS = 3, 20
+_RULE_SIGN: Final = "-=_*~#+·•.–—\u2500-\u259f"
+_RULE: Final = re.compile(
+    rf"[ \t]{{0,16}}([{_RULE_SIGN}])(?:[ \t]{{0,4}}\1){{{MIN_RULE_SIGNS - 1},{MAX_RULE_SIGNS}}}+"
+    r"[ \t]{0,16}+(?=[\r\n]|\Z|\1)"
+)
+"""A line of one sign repeated, or a longer one's beginning."""
+_RULE_BEGUN: Final = re.compile(
+    rf"[ \t]{{0,16}}(?:([{_RULE_SIGN}])(?:[ \t]{{0,4}}\1){{0,{MAX_RULE_SIGNS}}}[ \t]{{0,16}})?"
+)
 _LABEL_ALONE: Final = re.compile(rf"\s*{SPEAKER}\s*")
 _TAGS_AT_LINE_END: Final = re.compile(
-    rf"(?:{_TAG}[ \t]{{0,{MAX_RUN_CHARS}}}){{1,8}}(?=[\r\n\u2028\u2029\x0b\f])"
+    rf"(?:{TAG}[ \t]{{0,{MAX_RUN_CHARS}}}){{1,8}}(?=[\r\n\u2028\u2029\x0b\f])"
 )
 _NUMBERED: Final = re.compile(r"\(?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{1,4})")
 _LABEL: Final = re.compile(r"[^\W\d_a-z]{2,20}:")
 _LINE_ENDS: Final = re.compile(r"\r\n?|[\n\u2028\x0b]")
 
 
-JudgeFor = Callable[[str], SentenceEndClassifier]
-"""Gives the judge for a stop by the text before it, from its sentence's beginning on."""
+ClassifierOf = Callable[[str], SentenceEndClassifier]
+"""Gives the classifier for a stop by the text before it, from its sentence's beginning on."""
 
 
-def find_borders(text: str, judge_for: JudgeFor, *, is_whole: bool) -> Iterator[Boundary]:
-    """The borders of `text`, which begins a sentence, in order; with `is_whole` nothing will follow it."""
+def find_boundaries(text: str, classifier_of: ClassifierOf, *, is_whole: bool) -> Iterator[Boundary]:
+    """The boundaries of `text`, which begins a sentence, in order; with `is_whole` nothing will follow it."""
     position = song_end = 0
     while event := _EVENT.search(text, position):
         start, position = event.span()
@@ -110,13 +119,16 @@ def find_borders(text: str, judge_for: JudgeFor, *, is_whole: bool) -> Iterator[
             elif len(text) < start + MAX_SONG_CHARS and not is_whole:
                 yield Boundary(start, Strength.UNDECIDED)
             continue
+        if event.lastgroup == "stop":
+            yield from _glued_stop(text, start, position, classifier_of, is_whole)
+            continue
         if position == len(text) and position - start < MAX_RUN_CHARS:
             if not is_whole:
                 yield Boundary(start, Strength.UNDECIDED)
         elif event.lastgroup == "gap" and start == song_end:
             yield _after_song(text, start, position, is_whole)
         elif event.lastgroup == "gap":
-            yield _gap(text, start, position, judge_for, is_whole)
+            yield _gap(text, start, position, classifier_of, is_whole)
         elif event.lastgroup == "wide_comma":
             yield _wide_comma(text[start], position)
         elif (
@@ -127,54 +139,69 @@ def find_borders(text: str, judge_for: JudgeFor, *, is_whole: bool) -> Iterator[
             )
 
 
+def _glued_stop(
+    text: str, start: int, end: int, classifier_of: ClassifierOf, is_whole: bool
+) -> Iterator[Boundary]:
+    """The boundary at stops with no space behind them, if they end a sentence."""
+    stop = find_glued_stop(text, start, end, classifier_of, is_whole)
+    if stop is None or _TAGS_AT_LINE_END.match(text, stop.position):
+        return
+    if stop.is_open:
+        yield Boundary(stop.position, Strength.UNDECIDED)
+    else:
+        yield Boundary(stop.position, Strength.SENTENCE, SENTENCE_PAUSE_S)
+
+
 def is_speakable(text: str) -> bool:
     """Whether there is anything to say in the text: a letter, a digit, or a note to sing."""
     return _SPEAKABLE.search(text) is not None
 
 
 def _wide_comma(mark: str, position: int) -> Boundary:
-    if mark == "—":  # who hesitates has not ended: a cut only where the sentence is too long
+    if mark == "—":  # a hesitation: a cut only where the sentence is too long
         return Boundary(position, Strength.CONJUNCTION, CLAUSE_PAUSE_S)
     if mark in "；：":
         return Boundary(position, Strength.CLAUSE, CLAUSE_PAUSE_S)
     return Boundary(position, Strength.COMMA, COMMA_PAUSE_S)
 
 
-def _gap(text: str, start: int, end: int, judge_for: JudgeFor, is_whole: bool) -> Boundary:
-    """The border at white space: what it is depends on the word before, the lines, and the word after."""
+def _gap(text: str, start: int, end: int, classifier_of: ClassifierOf, is_whole: bool) -> Boundary:
+    """The boundary at white space: what it is depends on the word before, the lines, and the word after."""
     gap = text[start:end]
     num_lines = len(_LINE_ENDS.findall(gap))
     if num_lines > 1 or "\u2029" in gap or "\f" in gap or len(gap) == MAX_RUN_CHARS:
         return _before_words(Boundary(start, Strength.PARAGRAPH, PARAGRAPH_PAUSE_S), text, end, is_whole)
     if num_lines:
-        line_border = Boundary(start, _line_border(text, start, end, is_whole), SENTENCE_PAUSE_S)
-        if line_border.strength is Strength.PARAGRAPH:
-            return _before_words(line_border, text, end, is_whole)
-        if line_border.strength is Strength.UNDECIDED:
-            return line_border
-    token = _last_token(text, _before_tags(text, start) if num_lines else start)
-    return _stop_border(text, start, end, token, judge_for, is_whole) or _clause_border(
+        line_boundary = Boundary(start, _line_boundary(text, start, end, is_whole), SENTENCE_PAUSE_S)
+        if line_boundary.strength is Strength.PARAGRAPH:
+            return _before_words(line_boundary, text, end, is_whole)
+        if line_boundary.strength is Strength.UNDECIDED:
+            return line_boundary
+    token = last_token(text, _before_tags(text, start) if num_lines else start)
+    return _stop_boundary(text, start, end, token, classifier_of, is_whole) or _clause_boundary(
         text, start, end, token
     )
 
 
 def _after_song(text: str, start: int, end: int, is_whole: bool) -> Boundary:
-    """The border behind a song's last note: an end, unless the sentence around the song goes on."""
-    border = _before_words(Boundary(start, Strength.SENTENCE, SENTENCE_PAUSE_S), text, end, is_whole)
+    """The boundary behind a song's last note: an end, unless the sentence around the song continues."""
+    boundary = _before_words(Boundary(start, Strength.SENTENCE, SENTENCE_PAUSE_S), text, end, is_whole)
     first = text[_silence(text, end) :][:1]
     is_inside = first.islower() or first.isdigit()
-    return Boundary(start, Strength.WORD) if border.strength is Strength.SENTENCE and is_inside else border
+    return (
+        Boundary(start, Strength.WORD) if boundary.strength is Strength.SENTENCE and is_inside else boundary
+    )
 
 
 def _before_tags(text: str, end: int) -> int:
-    """Where the tags begin that stand before `end`: their sentence's stop is before them."""
+    """Where the tags before `end` begin: the stop of their sentence stands before them."""
     first = max(0, end - 2 * MAX_TAG_CHARS)
     tags = _LAST_TAGS.search(text[first:end])
     return first + tags.start() if tags else end
 
 
-def _line_border(text: str, start: int, end: int, is_whole: bool) -> Strength:
-    """Whether a single line end ends a sentence: PARAGRAPH, WORD where it is but wrapped, or UNDECIDED."""
+def _line_boundary(text: str, start: int, end: int, is_whole: bool) -> Strength:
+    """Whether a single line end ends a sentence: PARAGRAPH, UNDECIDED, or WORD where the line is only wrapped."""
     line = text[max(text.rfind("\n", 0, start), text.rfind("\r", 0, start)) + 1 : start]
     if _LABEL_ALONE.fullmatch(line):
         return Strength.WORD
@@ -183,19 +210,19 @@ def _line_border(text: str, start: int, end: int, is_whole: bool) -> Strength:
         return Strength.PARAGRAPH
     if _MARKER.match(text, end):
         return Strength.PARAGRAPH
-    if not is_whole and _MARKER_BEGUN.fullmatch(text, end):
+    if not is_whole and (_MARKER_BEGUN.fullmatch(text, end) or _RULE_BEGUN.fullmatch(text, end)):
         return Strength.UNDECIDED
-    return Strength.WORD
+    return Strength.PARAGRAPH if _RULE.match(text, end) else Strength.WORD
 
 
-def _stop_border(
-    text: str, start: int, end: int, token: str, judge_for: JudgeFor, is_whole: bool
+def _stop_boundary(
+    text: str, start: int, end: int, token: str, classifier_of: ClassifierOf, is_whole: bool
 ) -> Boundary | None:
-    """The border behind a word with a stop, or None where it has none or goes on after it."""
+    """The boundary behind a word with a stop, or None where the word has none or the sentence continues."""
     closed = token
-    while closed and (closed[-1] in _CLOSERS or _is_symbol(closed[-1])):
+    while closed and (closed[-1] in CLOSERS or is_symbol(closed[-1])):
         closed = closed[:-1]
-    word = closed.rstrip(_STOPS)
+    word = closed.rstrip(STOPS)
     stops = closed[len(word) :]
     if not stops or _is_list_number(text, start, token, word, stops):
         return None
@@ -206,26 +233,28 @@ def _stop_border(
             return None
     if not word and stops == "." and _before(text, start - len(token)).endswith("."):
         stops = "..."
-    border = _before_words(Boundary(start, Strength.SENTENCE, SENTENCE_PAUSE_S), text, end, is_whole)
-    if border.strength is not Strength.SENTENCE:
-        return border
+    boundary = _before_words(Boundary(start, Strength.SENTENCE, SENTENCE_PAUSE_S), text, end, is_whole)
+    if boundary.strength is not Strength.SENTENCE:
+        return boundary
     if _TAGS_AT_LINE_END.match(text, end):
         return None  # "Well then. [sighs]" and a new line: the sigh is this sentence's
     silent = _silence(text, end)
-    next_word = _WORD.match(text, silent) if silent < end + LOOKAHEAD_CHARS else None
+    next_word = WORD.match(text, silent) if silent < end + LOOKAHEAD_CHARS else None
     if next_word is None:  # a song, or nothing but signs
-        return border
-    judge = judge_for(text[:start])
-    if not is_whole and next_word.end() == len(text) and judge.needs_next_word(word, stops):
+        return boundary
+    classifier = classifier_of(text[:start])
+    if len(word) == 1:
+        word = f"{last_token(text[: start - len(token)].rstrip(), start)} {word}"
+    if not is_whole and next_word.end() == len(text) and classifier.needs_next_word(word, stops):
         return Boundary(start, Strength.UNDECIDED)
-    has_quote = len(closed) < len(token) and not _is_symbol(token[-1])
+    has_quote = len(closed) < len(token) and not is_symbol(token[-1])
     if has_quote and silent == end and next_word.group()[0].islower():
         return None  # "Really?" she asked.
-    return border if judge.ends(word, stops, next_word.group()) else None
+    return boundary if classifier.ends(word, stops, next_word.group()) else None
 
 
-def _clause_border(text: str, start: int, end: int, token: str) -> Boundary:
-    mark = token.rstrip(_CLOSERS)[-1:]
+def _clause_boundary(text: str, start: int, end: int, token: str) -> Boundary:
+    mark = token.rstrip(CLOSERS)[-1:]
     if mark == "–":
         return Boundary(start, Strength.CONJUNCTION, CLAUSE_PAUSE_S)
     if mark in (";", ":", "؛") and not _LABEL.fullmatch(token):
@@ -236,14 +265,14 @@ def _clause_border(text: str, start: int, end: int, token: str) -> Boundary:
     return Boundary(start, Strength.WORD)
 
 
-def _before_words(border: Boundary, text: str, end: int, is_whole: bool) -> Boundary:
-    """`border` if words follow `end`; UNDECIDED while that is open, WORD where none do."""
+def _before_words(boundary: Boundary, text: str, end: int, is_whole: bool) -> Boundary:
+    """`boundary` if words follow `end`, WORD if none do, and UNDECIDED until that is known."""
     position = _silence(text, end)
     if position == end + LOOKAHEAD_CHARS or (position < len(text) and text[position] != "["):
-        return border
+        return boundary
     if position < len(text) and (is_whole or not _OPEN_TAG.fullmatch(text, position)):
-        return border  # a bracket that begins no tag
-    return Boundary(border.position, Strength.WORD if is_whole else Strength.UNDECIDED)
+        return boundary  # a bracket that begins no tag
+    return Boundary(boundary.position, Strength.WORD if is_whole else Strength.UNDECIDED)
 
 
 def _silence(text: str, start: int) -> int:
@@ -262,13 +291,3 @@ def _is_list_number(text: str, start: int, token: str, word: str, stops: str) ->
 def _before(text: str, end: int) -> str:
     """The nearest characters before `end`, but for spaces."""
     return text[max(0, end - MAX_RUN_CHARS) : end].rstrip(" \t")
-
-
-def _last_token(text: str, end: int) -> str:
-    words = text[max(0, end - MAX_WORD_CHARS) : end].split()
-    return words[-1] if words else ""
-
-
-def _is_symbol(character: str) -> bool:
-    """Whether it is an emoji or a part of one."""
-    return character > "\u200a" and unicodedata.category(character) in ("So", "Sk", "Mn", "Cf")

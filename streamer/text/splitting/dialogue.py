@@ -1,4 +1,4 @@
-"""Finds who speaks what: `[voice: name]` and labels such as `Alice:` begin a turn. Stands before `sentences`."""
+"""Finds who speaks: `[voice: name]` and labels such as `Alice:` begin a turn. Stands before the other splitters."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ TURN_PAUSE_S: Final = 0.5
 """Silence between two turns, as in Bark's guide to dialogues."""
 MAX_SPEAKERS: Final = 32
 LABEL: Final = r"[^\s\[\]:：](?:[^\r\n\[\]:：]{0,38}[^\s\[\]:：])?"
-"""What a label may be: on one line, without colons and brackets, at most 40 characters."""
+"""A label stands on one line, has no colons and brackets, and has at most 40 characters."""
 MAX_NAME_CHARS: Final = 128
 CONTEXT_CHARS: Final = 64
-"""How far back it is looked whether a label begins a line or follows a sentence."""
+"""How far back the splitter looks to see whether a label begins a line or follows a sentence."""
 
 _BLANK: Final = " \t\u00a0\u3000"
 _DIRECTIVE: Final = rf"\[ ?(?i:voice) ?: {{0,4}}(?P<name>[^\s\[\]][^\[\]\r\n]{{0,{MAX_NAME_CHARS - 1}}})\]"
@@ -30,13 +30,13 @@ _SENTENCE_END: Final = re.compile(r"(?:[.?!…♪][\"'”’»)*]{0,4}|\])\Z")
 
 @dataclass(frozen=True, slots=True)
 class UnknownVoice:
-    """A `[voice: name]` that names no voice: told once for each name, and the voice before goes on."""
+    """A `[voice: name]` that names no voice. Each name is reported once, and the voice before continues."""
 
     name: str
 
 
 class DialogueSplitter:
-    """A splitter whose sentences know their voice, where the text says who speaks.
+    """A splitter whose sentences have a voice where the text says who speaks.
 
     `[voice: name]` anywhere, and `Label:` for the labels of `speakers` at the beginning of a turn or a line, or (in
     capitals only) behind a sentence or a tag, end a turn and are not spoken. However the text is cut into pieces,
@@ -77,15 +77,22 @@ class DialogueSplitter:
         return found
 
     def flush(self) -> list[Sentence | UnknownVoice]:
-        """Give out everything, mid-sentence too. The utterance may go on."""
+        """Give out everything, mid-sentence too. More text may follow."""
         return [*self._take(is_whole=True), *self._spoken(self._splitter.flush())]
 
-    def flush_words(self, *, is_last_whole: bool = False) -> list[Sentence | UnknownVoice]:
+    def flush_words(
+        self, *, is_last_whole: bool = False, is_number_whole: bool = False
+    ) -> list[Sentence | UnknownVoice]:
         """Give out whole words for a writer who pauses; see `SentenceSplitter.flush_words`."""
         found: list[Sentence | UnknownVoice] = []
         if is_last_whole and not self._ahead.startswith("["):
             found += self._take(is_whole=True)
-        return [*found, *self._spoken(self._splitter.flush_words(is_last_whole=is_last_whole))]
+        return [
+            *found,
+            *self._spoken(
+                self._splitter.flush_words(is_last_whole=is_last_whole, is_number_whole=is_number_whole)
+            ),
+        ]
 
     def end(self) -> list[Sentence | UnknownVoice]:
         """Give out everything; no text follows."""

@@ -1,6 +1,6 @@
-"""What Punkt has to know of each language: our own short tables, for nltk carries no Punkt data.
+"""What Punkt has to know of each language, in our own short tables, because nltk ships no data for it.
 
-Words are lower case and without their final stop, as in Punkt's `PunktParameters`.
+Words are in lower case and without their final stop, as in Punkt's `PunktParameters`.
 """
 
 from __future__ import annotations
@@ -8,17 +8,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from streamer.text.scripts import base_language
+
 
 @dataclass(frozen=True, slots=True)
 class LanguageTable:
-    """One language. `punkt_name` is its name in nltk's `punkt_tab`, used where the user has that."""
+    """One language."""
 
-    punkt_name: str
     titles: frozenset[str]
     """Abbreviations that stand before a name and so never end a sentence."""
     abbreviations: frozenset[str]
     before_numbers: frozenset[str]
     """Words that are abbreviations only before a number: `No. 5`."""
+    before_letters: frozenset[str]
+    """Words after which a single letter is a name and no initial: `vitamin C`."""
     starters: frozenset[str]
     """Frequent words whose capital shows that a sentence begins."""
     conjunctions: frozenset[str]
@@ -28,20 +31,20 @@ class LanguageTable:
 
 
 def _table(
-    punkt_name: str,
     *,
     titles: str = "",
     abbreviations: str = "",
     before_numbers: str = "",
+    before_letters: str = "",
     starters: str = "",
     conjunctions: str = "",
     has_ordinal_stops: bool = False,
 ) -> LanguageTable:
     return LanguageTable(
-        punkt_name,
         titles=frozenset(titles.split()),
         abbreviations=frozenset(abbreviations.split()),
         before_numbers=frozenset(before_numbers.split()),
+        before_letters=frozenset(before_letters.split()),
         starters=frozenset(starters.split()),
         conjunctions=frozenset(conjunctions.split()),
         has_ordinal_stops=has_ordinal_stops,
@@ -49,7 +52,6 @@ def _table(
 
 
 ENGLISH: Final = _table(
-    "english",
     titles=(
         "mr mrs ms dr prof rev gen col capt lt sgt cmdr adm maj sen rep gov pres hon mx messrs mme mlle fr"
     ),
@@ -61,6 +63,10 @@ ENGLISH: Final = _table(
         "ca calif mass fla ariz conn ill mich minn okla tex wash eq ed eds esp incl oz lb lbs hr hrs mph w/o"
     ),
     before_numbers="no nos vol vols fig figs p pp ch sec art para pt op mar sat sun v",
+    before_letters=(
+        "vitamin plan option type grade class group section part team hepatitis appendix point step gate terminal "
+        "drive letter exhibit schedule size block building platform answer choice column row track bus channel model"
+    ),
     starters=(
         "the a an this that these those there here he she it we you they his her its our your their my "
         "what when where who whom whose why how which while if although though because since after before "
@@ -74,7 +80,6 @@ ENGLISH: Final = _table(
     ),
 )
 GERMAN: Final = _table(
-    "german",
     titles="hr fr frl dr prof dipl ing med phil st sr jun sen",
     abbreviations=(
         "z.b d.h u.a u.s.w usw bzw ca etc evtl ggf inkl exkl vgl z.t z.zt o.ä u.ä i.d.r s.o s.u v.a m.e "
@@ -92,7 +97,6 @@ GERMAN: Final = _table(
     has_ordinal_stops=True,
 )
 SPANISH: Final = _table(
-    "spanish",
     titles="sr sra srta sres dr dra d dña prof profa lic ing arq gral cap tte sto sta excmo",
     abbreviations=(
         "etc ej p.ej ee.uu s.a s.l a.m p.m a.c d.c aprox art avda av c/ cía tel ud uds vd vds ene "
@@ -108,7 +112,6 @@ SPANISH: Final = _table(
     conjunctions="y e o u pero sino porque aunque cuando que si mientras donde como",
 )
 FRENCH: Final = _table(
-    "french",
     titles="m mm mme mmes mlle mlles dr pr me mgr st ste",
     abbreviations=(
         "etc p.ex c.-à-d cf env av apr j.-c s.a janv févr avr juil sept oct nov déc tél bd éd hab max min ap"
@@ -124,7 +127,6 @@ FRENCH: Final = _table(
     conjunctions="et ou mais donc car ni que qui quand si comme lorsque puisque tandis où",
 )
 ITALIAN: Final = _table(
-    "italian",
     titles="sig sigg sig.ra sig.na dott dott.ssa dr prof prof.ssa ing avv arch on rag geom mons",
     abbreviations=(
         "ecc es p.es a.c d.c s.p.a s.r.l c.a tel ca gen feb mar apr mag giu lug ago sett ott nov dic "
@@ -139,7 +141,6 @@ ITALIAN: Final = _table(
     conjunctions="e ed o ma però perché che quando se mentre dove come anche",
 )
 PORTUGUESE: Final = _table(
-    "portuguese",
     titles="sr sra srta dr dra prof profa eng exmo exma d",
     abbreviations="etc ex p.ex a.c d.c s.a ltda av tel aprox jan fev mar abr mai jun jul ago set out nov dez",
     before_numbers="n nº núm p pp pág vol cap fig art",
@@ -150,7 +151,6 @@ PORTUGUESE: Final = _table(
     conjunctions="e ou mas porque que quando se enquanto onde como embora",
 )
 POLISH: Final = _table(
-    "polish",
     titles="dr mgr inż prof hab ks św płk gen",
     abbreviations="np itd itp tzn tj m.in ok ul al pl godz min max tel r w wg zob por im ang niem łac tzw pn",
     before_numbers="nr s str t rozdz",
@@ -163,7 +163,6 @@ POLISH: Final = _table(
     has_ordinal_stops=True,
 )
 RUSSIAN: Final = _table(
-    "russian",
     titles="г-н г-жа гр акад проф доц им ген",
     abbreviations=(
         "т.е т.к т.д т.п т.н и.о н.э др пр см ср напр гл обл ул пер пл руб коп тыс млн млрд мин сек гг вв "
@@ -178,7 +177,6 @@ RUSSIAN: Final = _table(
     conjunctions="и а но или что чтобы если когда потому который которая которые где как",
 )
 TURKISH: Final = _table(
-    "turkish",
     titles="dr prof doç av sn yrd öğr",
     abbreviations="vb vs örn bkz yy tel cad sok mah apt yak a.ş ltd şti",
     before_numbers="no s sf c",
@@ -190,7 +188,7 @@ TURKISH: Final = _table(
     conjunctions="ve veya ama fakat çünkü ancak ki eğer",
     has_ordinal_stops=True,
 )
-OTHER: Final = _table("", abbreviations="etc dr", starters="")
+OTHER: Final = _table(abbreviations="etc dr", starters="")
 
 LANGUAGES: Final = {
     "en": ENGLISH,
@@ -207,4 +205,4 @@ LANGUAGES: Final = {
 
 def language_table(language: str) -> LanguageTable:
     """The table of a language tag such as `en` or `en-GB`; unknown languages share a nearly empty one."""
-    return LANGUAGES.get(language.lower().replace("_", "-").split("-")[0], OTHER)
+    return LANGUAGES.get(base_language(language), OTHER)

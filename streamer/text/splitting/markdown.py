@@ -1,7 +1,7 @@
-"""Reads the Markdown of chats as a person would, while it is being written; stands before `sentences`.
+"""Reads the Markdown of chats aloud as a person would, while it is being written; stands before `sentences`.
 
 Emphasis is not read, a link is its text, a code block is passed over, and headings, list items and the rows of a
-table are sentences of their own. No parser of whole documents would do: this one decides as the text arrives.
+table are sentences of their own. It decides as the text arrives, which no parser of whole documents can.
 """
 
 from __future__ import annotations
@@ -10,32 +10,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from streamer.text.splitting import markdown_patterns as patterns
 from streamer.text.splitting.boundaries import PARAGRAPH_PAUSE_S, SENTENCE_PAUSE_S
-from streamer.text.splitting.markdown_patterns import (
-    ADDRESS_ENDS,
-    BACKTICKS,
-    CELL,
-    CODE_SIGNS,
-    FENCE,
-    HEADING,
-    INDENT,
-    ITEM,
-    MAX_HELD_CHARS,
-    OPEN_BLOCK,
-    OPEN_SIGN,
-    QUOTE,
-    ROW,
-    RULE,
-    RULE_CELL,
-    SIGN,
-    WORD_SIGNS,
-)
 from streamer.text.splitting.sentences import BITE_CHARS, Sentence, SentenceSplitter
-from streamer.text.verbalize.normalize import tidy
+from streamer.text.splitting.written_text import WrittenText
 
 
 class ChatSplitter:
-    """A `SentenceSplitter` for Markdown: `text` of its sentences is what was written, `spoken` what is said.
+    """A `SentenceSplitter` for Markdown, whose sentences have no signs in their `spoken_text`.
 
     However the text is cut into pieces, the sentences are the same.
     """
@@ -43,22 +25,23 @@ class ChatSplitter:
     def __init__(self, splitter: SentenceSplitter) -> None:
         self._splitter = splitter
         self._source = ""  # not read yet
-        self._num_read = 0  # characters of the source before that
-        self._kept = ""  # what was read and not given out
-        self._said: list[str] = []  # not fed to the splitter yet
-        self._spans: list[tuple[int, int]] = []  # in the source, of what was said and not given out
-        self._num_given = 0  # characters said before those
-        self._opening: int | None = None  # where signs begin that belong to the next character
-        self._before = " "
+        self._written = WrittenText()  # read, and not given out yet
+        self._spoken: list[str] = []  # not fed to the splitter yet
+        self._before = " "  # the last character that was read
         self._is_line_start = True
         self._block_pause_s: float | None = None  # behind this line, where it is a sentence of its own
-        self._code = 0  # length of the backticks before it
-        self._fence = ""
+        self._num_backticks = 0  # those before the code that is being read
+        self._fence = ""  # what the code block that is being read began with
 
     @property
     def pending(self) -> str:
         """The text that was fed and not yet given out."""
         return self._splitter.pending + self._source
+
+    @property
+    def num_kept_chars(self) -> int:
+        """Characters of the source that are in memory."""
+        return len(self._source) + self._written.num_kept_chars
 
     def feed(self, text: str) -> list[Sentence]:
         """Append a piece; returns the sentences that are now certain."""
@@ -69,14 +52,19 @@ class ChatSplitter:
         return sentences
 
     def flush(self) -> list[Sentence]:
-        """Give out everything, mid-sentence too. The utterance may go on."""
+        """Give out everything, mid-sentence too. More text may follow."""
         return [*self._read(is_whole=True), *self._given(self._splitter.flush())]
 
-    def flush_words(self, *, is_last_whole: bool = False) -> list[Sentence]:
+    def flush_words(self, *, is_last_whole: bool = False, is_number_whole: bool = False) -> list[Sentence]:
         """Give out whole words for a writer who pauses; see `SentenceSplitter.flush_words`."""
         is_open = self._source.startswith(("[", "![", "<", "|", "`"))
         sentences = list(self._read(is_whole=True)) if is_last_whole and not is_open else []
-        return [*sentences, *self._given(self._splitter.flush_words(is_last_whole=is_last_whole))]
+        return [
+            *sentences,
+            *self._given(
+                self._splitter.flush_words(is_last_whole=is_last_whole, is_number_whole=is_number_whole)
+            ),
+        ]
 
     def end(self) -> list[Sentence]:
         """Give out everything; no text follows."""
@@ -84,13 +72,13 @@ class ChatSplitter:
 
     def skip(self, num_chars: int) -> None:
         """Count characters of the source that are not to be spoken; behind a `flush`."""
-        self._num_read += num_chars
+        self._written.num_read += num_chars
 
     def _read(self, *, is_whole: bool) -> Iterator[Sentence]:
-        """Have all that is certain said."""
+        """Speak all that is certain."""
         state: tuple[int, bool] | None = None
-        while self._source and state != (self._num_read, self._is_line_start):
-            state = (self._num_read, self._is_line_start)
+        while self._source and state != (self._written.num_read, self._is_line_start):
+            state = (self._written.num_read, self._is_line_start)
             if self._fence:
                 self._pass_code(is_whole)
             elif self._is_line_start:
@@ -100,45 +88,45 @@ class ChatSplitter:
 
     def _begin_line(self, is_whole: bool) -> Iterator[Sentence]:
         source = self._source
-        if not is_whole and OPEN_BLOCK.fullmatch(source):
+        if not is_whole and patterns.OPEN_BLOCK.fullmatch(source):
             return
-        if fence := FENCE.match(source):
+        if fence := patterns.FENCE.match(source):
             yield from self._end_block(PARAGRAPH_PAUSE_S)
             self._fence = fence["fence"]
             self._take(fence.end())
             self._is_line_start = self._before == "\n"
-        elif rule := RULE.match(source):
+        elif rule := patterns.RULE.match(source):
             yield from self._end_block(PARAGRAPH_PAUSE_S)
             self._take(rule.end())
-        elif row := ROW.match(source):
+        elif row := patterns.ROW.match(source):
             yield from self._end_block(SENTENCE_PAUSE_S)
-            self._say_row(row)
+            self._speak_row(row)
             self._take(row.end())
             yield from self._end_block(SENTENCE_PAUSE_S)
-        elif quote := QUOTE.match(source):
+        elif quote := patterns.QUOTE.match(source):
             self._take(quote.end())
         else:
-            heading, item = HEADING.match(source), ITEM.match(source)
+            heading, item = patterns.HEADING.match(source), patterns.ITEM.match(source)
             self._is_line_start = False
             self._block_pause_s = PARAGRAPH_PAUSE_S if heading else SENTENCE_PAUSE_S if item else None
             if block := heading or item:
                 yield from self._end_block(SENTENCE_PAUSE_S)
-                self._opening = self._num_read + len(source) - len(source.lstrip())
+                self._open(len(source) - len(source.lstrip()))
                 self._take(block.end())
             self._before = " "
 
     def _read_line(self, is_whole: bool) -> Iterator[Sentence]:
-        """Say the line up to its end, or up to what may still become a sign."""
+        """Speak the line up to its end, or up to what may still become a sign."""
         source = self._source
         line_end = source.find("\n")
         limit = end = line_end if line_end >= 0 else len(source)
         if line_end < 0 and not is_whole:
             end = _first_open(source)
-        end = self._say_line(0, end, limit)
+        end = self._speak_line(0, end, limit)
         if end == line_end:
-            self._is_line_start, self._code = True, 0
+            self._is_line_start, self._num_backticks = True, 0
             if self._block_pause_s is None:
-                self._say("\n", end)
+                self._speak("\n", end)
             self._take(end + 1)
             if self._block_pause_s is not None:
                 yield from self._end_block(self._block_pause_s)
@@ -146,68 +134,70 @@ class ChatSplitter:
             self._take(end)
         yield from self._given(self._feed())
 
-    def _say_row(self, row: re.Match[str]) -> None:
-        """The cells with commas between, unless the row is the rule below a table's head."""
-        cells = list(CELL.finditer(self._source, row.start("cells"), row.end("cells")))
-        if all(RULE_CELL.fullmatch(cell.group()) for cell in cells):
+    def _speak_row(self, row: re.Match[str]) -> None:
+        """Speak the cells with commas between, unless the row is the rule below a table's head."""
+        cells = list(patterns.CELL.finditer(self._source, row.start("cells"), row.end("cells")))
+        if all(patterns.RULE_CELL.fullmatch(cell.group()) for cell in cells):
             return
         is_first = True
         for cell in cells:
             if word := cell.group().strip():
                 if not is_first:
-                    self._say(", ", cell.start() - 1)
+                    self._speak(", ", cell.start() - 1)
                 start = self._source.index(word, cell.start())
-                self._say_line(start, start + len(word), start + len(word))
-                self._code, is_first = 0, False
+                self._speak_line(start, start + len(word), start + len(word))
+                self._num_backticks, is_first = 0, False
 
-    def _say_line(self, position: int, end: int, limit: int) -> int:
-        """Say what begins before `end`, signs up to `limit` included; returns up to where that was."""
+    def _speak_line(self, position: int, end: int, limit: int) -> int:
+        """Speak what begins before `end`, signs up to `limit` included; returns where that ends."""
         source = self._source
         while position < end:
-            sign = (BACKTICKS if self._code else SIGN).search(source, position, limit)
+            sign = (patterns.BACKTICKS if self._num_backticks else patterns.SIGN).search(
+                source, position, limit
+            )
             if sign and sign.start() >= end:
                 sign = None
             text = source[position : sign.start() if sign else end]
-            self._say(text.translate(CODE_SIGNS) if self._code else text, position)
+            self._speak(text.translate(patterns.CODE_SIGNS) if self._num_backticks else text, position)
             if sign is None:
                 return end
-            position = self._end_code(sign) if self._code else self._say_sign(sign)
+            position = self._end_code(sign) if self._num_backticks else self._speak_sign(sign)
         return position
 
     def _end_code(self, ticks: re.Match[str]) -> int:
-        if len(ticks.group()) == self._code:
-            self._code = 0
+        if len(ticks.group()) == self._num_backticks:
+            self._num_backticks = 0
             self._close(ticks.end())
         return ticks.end()
 
-    def _say_sign(self, sign: re.Match[str]) -> int:
-        """Say what the sign stands for; returns where it ends."""
+    def _speak_sign(self, sign: re.Match[str]) -> int:
+        """Speak what the sign stands for; returns where the sign ends."""
         source, (start, end), kind = self._source, sign.span(), sign.lastgroup
         before = source[start - 1] if start else self._before
         if kind == "emphasis":
             after = source[end : end + 1] or " "
             is_word = sign.group()[0] == "_" and before.isalnum() and after.isalnum()
             if is_word or (before.isspace() and after.isspace()):
-                self._say(sign.group(), start)
+                self._speak(sign.group(), start)
                 return end
         is_pair = kind in ("link", "address")
         if is_pair or kind in ("escaped", "code") or (kind != "note" and before.isspace()):
             self._open(start)
         if kind == "escaped":
-            self._say(source[end - 1], end - 1)
+            self._speak(source[end - 1], end - 1)
         elif kind == "code":
-            self._code = end - start
+            self._num_backticks = end - start
         elif kind == "link":
             for position in range(*sign.span("text")):
                 if source[position] not in "*`":
-                    self._say(source[position], position)
+                    self._speak(source[position], position)
         elif kind == "address":
             host = sign["host"].removeprefix("www.")
             if not sign.group().startswith("<"):  # a stop behind it ends the sentence, not the address
-                end = start + len(sign.group().rstrip(ADDRESS_ENDS))
-            self._say(host, sign.end("host") - len(host))
+                end = start + len(sign.group().rstrip(patterns.ADDRESS_ENDS))
+            self._speak(host, sign.end("host") - len(host))
         elif kind == "tag" and sign.group().lower().startswith(("<br", "<p", "</p", "<li")):
-            self._say(" ", start)
+            self._speak(" ", start)
         if is_pair or kind == "note" or (kind in ("emphasis", "tag") and not before.isspace()):
             self._close(end)
         return end
@@ -220,76 +210,53 @@ class ChatSplitter:
             if (
                 line_end < 0
                 and not is_whole
-                and re.fullmatch(rf"{INDENT}{sign}{{0,99}}[ \t]{{0,99}}", self._source)
+                and re.fullmatch(rf"{patterns.INDENT}{sign}{{0,99}}[ \t]{{0,99}}", self._source)
             ):
                 return
-            close = re.compile(rf"{INDENT}{sign}{{{len(self._fence)},}}[ \t]*(?:\n|\Z)")
+            close = re.compile(rf"{patterns.INDENT}{sign}{{{len(self._fence)},}}[ \t]*(?:\n|\Z)")
             if close.match(self._source):
                 self._fence = ""
         self._is_line_start = line_end >= 0
         self._take(line_end + 1 or len(self._source))
-        self._kept = ""
+        self._written.forget_code()
 
-    def _say(self, text: str, position: int) -> None:
+    def _speak(self, text: str, position: int) -> None:
         """Have `text` spoken, each of its characters for one of the source from `position` on."""
-        for start in range(self._num_read + position, self._num_read + position + len(text)):
-            self._spans.append((start if self._opening is None else self._opening, start + 1))
-            self._opening = None
-        self._said.append(text)
+        self._written.speak(len(text), self._written.num_read + position)
+        self._spoken.append(text)
 
     def _open(self, position: int) -> None:
-        if self._opening is None:
-            self._opening = self._num_read + position
+        self._written.open(self._written.num_read + position)
 
     def _close(self, position: int) -> None:
-        """Let the signs before `position` belong to the character that was said last."""
-        if self._spans and self._opening is None:
-            self._spans[-1] = (self._spans[-1][0], self._num_read + position)
-        self._opening = None  # there was nothing between the signs
+        self._written.close(self._written.num_read + position)
 
     def _take(self, num_chars: int) -> None:
         taken, self._source = self._source[:num_chars], self._source[num_chars:]
-        self._kept = self._kept + taken if self._spans or self._opening is not None else ""
         self._before = taken[-1:] or self._before
-        self._num_read += num_chars
+        self._written.read(taken)
 
     def _feed(self) -> list[Sentence]:
-        said, self._said = "".join(self._said), []
-        return self._splitter.feed(said)
+        spoken, self._spoken = "".join(self._spoken), []
+        return self._splitter.feed(spoken)
 
     def _end_block(self, pause_s: float) -> list[Sentence]:
-        """What was said until here is a sentence or several, whatever follows."""
+        """End the sentence here, whatever follows."""
         sentences = [*self._feed(), *self._splitter.flush()]
-        self._opening = None
+        self._written.end_block()
         if sentences:
             sentences[-1] = replace(sentences[-1], pause_s=pause_s)
         return self._given(sentences)
 
     def _given(self, sentences: list[Sentence]) -> list[Sentence]:
-        """The splitter's sentences with what was written for them."""
-        found: list[Sentence] = []
-        for sentence in sentences:
-            first, last = sentence.char_start - self._num_given, sentence.char_end - self._num_given
-            start, end = self._spans[first][0], self._spans[last - 1][1]
-            kept_start = self._num_read - len(self._kept)
-            text = self._kept[start - kept_start : end - kept_start]
-            spoken = None if sentence.said == text else tidy(sentence.said)
-            found.append(replace(sentence, text=text, char_start=start, char_end=end, spoken=spoken))
-            del self._spans[:last]
-            self._num_given += last
-            self._kept = self._kept[end - kept_start :]
-        if not self._splitter.pending:
-            self._num_given += len(self._spans)
-            self._spans.clear()
-            self._kept = self._kept[-(self._num_read - self._opening) :] if self._opening is not None else ""
-        return found
+        return self._written.take(sentences, is_all=not self._splitter.pending)
 
 
 def _first_open(source: str) -> int:
-    """Where that begins at the end of an unfinished line which may go on: a link, a tag, or a word with its signs."""
-    end = max(len(source.rstrip(WORD_SIGNS)), len(source) - MAX_HELD_CHARS)
+    """Where the unfinished part of a line begins: a link, a tag, or a word with its signs that may be continued."""
+    end = max(len(source.rstrip(patterns.WORD_SIGNS)), len(source) - patterns.MAX_HELD_CHARS)
     for sign in "[<":
         start = source.rfind(sign)
-        if start >= 0 and OPEN_SIGN.fullmatch(source, start):
+        if start >= 0 and patterns.OPEN_SIGN.fullmatch(source, start):
             end = min(end, start - source[:start].endswith("!"))
     return end

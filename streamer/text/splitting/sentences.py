@@ -1,6 +1,6 @@
-"""Cuts a text that is still being written into sentences a model can speak; feeds `pipeline`.
+"""Cuts a text that is still being written into sentences that a model can speak; `lookahead` feeds it.
 
-Where `borders` finds places to cut, this module chooses: sentences end where sentences end; what is too
+Where `boundaries` finds places to cut, this module chooses: sentences end where sentences end; what is too
 short goes with the next, what is too long is cut at its best place, and the first piece is cut early, so
 that it can be heard early. However the text is cut into pieces on its way here, the sentences are the same.
 """
@@ -8,7 +8,6 @@ that it can be heard early. However the text is cut into pieces on its way here,
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -18,46 +17,47 @@ from streamer.text.splitting.boundaries import (
     SENTENCE_PAUSE_S,
     Boundary,
     Strength,
-    find_borders,
+    find_boundaries,
     is_speakable,
 )
 from streamer.text.splitting.languages import language_table
 from streamer.text.splitting.punkt import SentenceEndClassifier, sentence_end_classifier
+from streamer.text.splitting.signs import CLOSERS, STOPS
+from streamer.text.splitting.speech_units import (
+    MAX_CLUSTER_CHARS,
+    cluster_start,
+    is_at_least,
+    speech_limit,
+)
 
-MAX_SPEECH_UNITS: Final = 200
-"""The longest sentence: some 13 s of speech, beyond which Bark loses the text. A unit is a letter's time."""
 MIN_SPEECH_UNITS: Final = 10
-"""A shorter sentence ("Yes.") is joined with the next of its paragraph: alone it is spoken badly."""
+"""A shorter sentence ("Yes.") is joined with the next one of its paragraph, because models speak it badly alone."""
 FIRST_CLAUSE_UNITS: Final = 30
 """An utterance's first sentence is cut at the first clause of at least this length."""
 BITE_CHARS: Final = 1024
-"""Text is taken in bites of this size, so that what is pending stays small whatever is fed."""
-MAX_CLUSTER_CHARS: Final = 32
-"""How far back a cut looks for the beginning of a character that is composed of several."""
+"""Text is read in pieces of this size, so that little is pending however much is fed at once."""
 
-_FINISHED_WORD: Final = re.compile(r"[^\W\d_]{2}[.,;:!?…]+[\"'”’»)]*$")
+_FINISHED_WORD: Final = re.compile(r"[^\W\d_]{2}[.,;:!?…。！？｡؟۔।॥]+[\"'”’»)]*$")
+_OPEN_NUMBER: Final = re.compile(r"(?<!\S)\S*?(?:\d(?:\s*|[.,:/'’°–-])|[$€£¥₽₹#№])\Z")
+"""A number at the end of the text, which more digits, a fraction, or a unit may continue."""
+MAX_NUMBER_CHARS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
     """A piece to be spoken. `text` is `source[char_start:char_end]` of the utterance's whole text.
 
-    `pause_s`: the natural silence after it, if another follows. `spoken`: how it is said, where that is not
-    as it is written. `voice` None: the utterance's own.
+    `pause_s`: the natural silence after it, if another follows. `spoken_text`: what the synthesizer is given.
+    `voice` None: the utterance's own.
     """
 
     text: str
     char_start: int
     char_end: int
     pause_s: float
-    spoken: str | None = None
+    spoken_text: str
     language: str = "en"
     voice: str | None = None
-
-    @property
-    def said(self) -> str:
-        """What the synthesizer is given."""
-        return self.text if self.spoken is None else self.spoken
 
 
 FindLanguage = Callable[[str, str], str]
@@ -82,17 +82,17 @@ class SentenceSplitter:
         language: str = "en",
         *,
         find_language: FindLanguage | None = None,
-        say: Callable[[str, str], str] | None = None,
+        verbalize: Callable[[str, str], str] | None = None,
     ) -> None:
         """`language` is the first sentence's, as far as `find_language` does not tell.
 
-        `say(text, language)`: how a sentence is spoken; it is that which must not have too many tokens.
+        `verbalize(text, language)`: how a sentence is spoken; it is that which must not have too many tokens.
         """
         self._count_tokens = count_tokens
         self._max_tokens = max_tokens
         self._language = language  # of the sentence before
         self._find_language = find_language or _same_language
-        self._say = say
+        self._verbalize = verbalize
         self._pending = ""
         self._num_given = 0  # characters of the source before the pending ones
         self._is_first = True
@@ -111,15 +111,16 @@ class SentenceSplitter:
         return sentences
 
     def flush(self) -> list[Sentence]:
-        """Give out everything, mid-sentence too. The utterance may go on."""
+        """Give out everything, mid-sentence too. More text may follow."""
         return self._take_sentences(is_whole=True)
 
-    def flush_words(self, *, is_last_whole: bool = False) -> list[Sentence]:
+    def flush_words(self, *, is_last_whole: bool = False, is_number_whole: bool = False) -> list[Sentence]:
         """Give out what ends with a whole word, for a writer who pauses; never a part of a tag or a song.
 
-        `is_last_whole`: the last word counts as whole though nothing follows it.
+        `is_last_whole`: the last word counts as whole though nothing follows it, and with `is_number_whole` a number
+        does, too.
         """
-        end = self._end_of_words(is_last_whole)
+        end = self._end_of_words(is_last_whole, is_number_whole)
         if not is_speakable(self._pending[:end]):
             return []
         rest, self._pending = self._pending[end:], self._pending[:end]
@@ -143,12 +144,8 @@ class SentenceSplitter:
             text = self._pending[: cut.position].rstrip()
             start = self._num_given
             self._language = language = self._find_language(text, self._language)
-            spoken = self._say(text, language) if self._say else text
-            sentences.append(
-                Sentence(
-                    text, start, start + len(text), cut.pause_s, None if spoken == text else spoken, language
-                )
-            )
+            spoken_text = self._verbalize(text, language) if self._verbalize else text
+            sentences.append(Sentence(text, start, start + len(text), cut.pause_s, spoken_text, language))
             self._drop(cut.position)
             self._skip_space()
             self._is_first = False
@@ -158,31 +155,32 @@ class SentenceSplitter:
         """The end of the sentence that the pending text begins with, or None while that is open."""
         if not self._pending:
             return None
-        limit = _speech_limit(self._pending)
+        limit = speech_limit(self._pending)
         passed: list[Boundary] = []
-        for border in find_borders(self._pending, self._judge_for, is_whole=is_whole):
-            if border.position > limit:
+        for boundary in find_boundaries(self._pending, self._classifier_of, is_whole=is_whole):
+            if boundary.position > limit:
                 break
-            if border.strength is Strength.UNDECIDED:
+            if boundary.strength is Strength.UNDECIDED:
                 return None
-            if self._is_wanted(border):
-                return self._within_tokens(border, passed)
-            if border.position > 0:
-                passed.append(border)
+            if self._is_wanted(boundary):
+                return self._within_tokens(boundary, passed)
+            if boundary.position > 0:
+                passed.append(boundary)
         if limit < len(self._pending):
             return self._within_tokens(self._best_cut(limit, passed), passed)
         if is_whole:
             return self._within_tokens(Boundary(limit, Strength.SENTENCE, SENTENCE_PAUSE_S), passed)
         return None
 
-    def _is_wanted(self, border: Boundary) -> bool:
+    def _is_wanted(self, boundary: Boundary) -> bool:
         """Whether to cut here though the sentence could be longer."""
-        if border.strength < Strength.COMMA:
+        if boundary.strength < Strength.COMMA:
             return False
-        before = self._pending[: border.position]
-        if border.strength < Strength.SENTENCE:
-            return self._is_first and _is_at_least(before, FIRST_CLAUSE_UNITS)
-        is_long_enough = border.strength is Strength.PARAGRAPH or _is_at_least(before, MIN_SPEECH_UNITS)
+        before = self._pending[: boundary.position]
+        if boundary.strength < Strength.SENTENCE:
+            return self._is_first and is_at_least(before, FIRST_CLAUSE_UNITS)
+        words = before.rstrip(STOPS + CLOSERS)  # a run of stops makes no sentence longer; one of them counts
+        is_long_enough = boundary.strength is Strength.PARAGRAPH or is_at_least(words, MIN_SPEECH_UNITS - 1)
         return is_long_enough and is_speakable(before)
 
     def _within_tokens(self, cut: Boundary, passed: Sequence[Boundary]) -> Boundary:
@@ -200,46 +198,54 @@ class SentenceSplitter:
 
     def _fits(self, position: int) -> bool:
         text = self._pending[:position].rstrip()
-        if self._say:
-            text = self._say(text, self._find_language(text, self._language))
+        if self._verbalize:
+            text = self._verbalize(text, self._find_language(text, self._language))
         return self._count_tokens(text) <= self._max_tokens
 
-    def _judge_for(self, text: str) -> SentenceEndClassifier:
+    def _classifier_of(self, text: str) -> SentenceEndClassifier:
         return sentence_end_classifier(self._find_language(text, self._language))
 
     def _best_cut(self, limit: int, passed: Sequence[Boundary]) -> Boundary:
-        """The strongest border up to `limit` that is not very early; else between words, or characters."""
+        """The strongest boundary up to `limit` that is not very early; else between words, or characters."""
         language = self._find_language(self._pending[:limit], self._language)
         conjunctions = language_table(language).conjunctions
-        borders = [
-            self._as_conjunction(border, limit, conjunctions) for border in passed if border.position <= limit
+        boundaries = [
+            self._as_conjunction(boundary, limit, conjunctions)
+            for boundary in passed
+            if boundary.position <= limit
         ]
-        late = [border for border in borders if border.position >= limit // 3]
-        if late or borders:
-            return max(late or borders, key=lambda border: (border.strength, border.position))
+        late = [boundary for boundary in boundaries if boundary.position >= limit // 3]
+        if late or boundaries:
+            return max(late or boundaries, key=lambda boundary: (boundary.strength, boundary.position))
         text = self._pending
         space = next((index for index in range(limit, 0, -1) if text[index : index + 1].isspace()), 0)
-        return Boundary(space or _cluster_start(text, limit), Strength.WORD)
+        return Boundary(space or cluster_start(text, limit), Strength.WORD)
 
-    def _as_conjunction(self, border: Boundary, limit: int, conjunctions: Collection[str]) -> Boundary:
-        """A border between words, raised if a conjunction stands whole between it and `limit`."""
-        if border.strength is not Strength.WORD:
-            return border
-        first, space, _ = self._pending[border.position : limit].lstrip().partition(" ")
+    def _as_conjunction(self, boundary: Boundary, limit: int, conjunctions: Collection[str]) -> Boundary:
+        """A boundary between words, raised if a conjunction stands whole between it and `limit`."""
+        if boundary.strength is not Strength.WORD:
+            return boundary
+        first, space, _ = self._pending[boundary.position : limit].lstrip().partition(" ")
         is_conjunction = bool(space) and first.lower() in conjunctions
-        return replace(border, strength=Strength.CONJUNCTION) if is_conjunction else border
+        return replace(boundary, strength=Strength.CONJUNCTION) if is_conjunction else boundary
 
-    def _end_of_words(self, is_last_whole: bool) -> int:
+    def _end_of_words(self, is_last_whole: bool, is_number_whole: bool) -> int:
         """Where the pending text's last whole word ends, outside of tags and songs."""
         text = self._pending
         end = 0
-        for border in find_borders(text, self._judge_for, is_whole=False):
-            if border.strength is Strength.UNDECIDED and text[border.position] in OPENING_SIGNS:
-                return end
-            end = border.position
-        if is_last_whole or _FINISHED_WORD.search(text, max(0, len(text) - MAX_CLUSTER_CHARS)):
-            return len(text)
-        return end
+        is_inside = False  # a tag or a song
+        for boundary in find_boundaries(text, self._classifier_of, is_whole=False):
+            if boundary.strength is Strength.UNDECIDED and text[boundary.position] in STOPS:
+                continue
+            if boundary.strength is Strength.UNDECIDED and text[boundary.position] in OPENING_SIGNS:
+                is_inside = True
+                break
+            end = boundary.position
+        if not is_inside and (
+            is_last_whole or _FINISHED_WORD.search(text, max(0, len(text) - MAX_CLUSTER_CHARS))
+        ):
+            end = len(text)
+        return end if is_number_whole else _before_open_numbers(text, end)
 
     def _skip_space(self) -> None:
         self._drop(len(self._pending) - len(self._pending.lstrip()))
@@ -249,44 +255,11 @@ class SentenceSplitter:
         self._num_given += num_chars
 
 
-def _is_at_least(text: str, units: int) -> bool:
-    """Whether saying the text takes as long as `units` letters; signs of a syllable and digits count threefold."""
-    return len(text) >= units or len(text) + 2 * sum(map(_is_long, text)) >= units
-
-
-def _speech_limit(text: str) -> int:
-    """How many characters fit into the longest sentence."""
-    if 3 * len(text) <= MAX_SPEECH_UNITS:
-        return len(text)
-    units = 0
-    for position, character in enumerate(text):
-        units += 3 if _is_long(character) else 1
-        if units > MAX_SPEECH_UNITS:
-            return position
-    return len(text)
-
-
-def _is_long(character: str) -> bool:
-    return "0" <= character <= "9" or "\u3040" <= character <= "\u9fff" or "\uac00" <= character <= "\ud7a3"
-
-
-def _cluster_start(text: str, position: int) -> int:
-    """The last place up to `position` that is not inside a composed character."""
-    for start in range(position, max(0, position - MAX_CLUSTER_CHARS), -1):
-        if not _continues(text, start):
-            return start
-    return max(1, position)
-
-
-def _continues(text: str, position: int) -> bool:
-    """Whether the character at `position` belongs to the one before."""
-    if position >= len(text):
-        return False
-    character = text[position]
-    return (
-        character == "\u200d"
-        or text[position - 1] == "\u200d"
-        or unicodedata.category(character) in ("Mn", "Me", "Mc")
-        or "\U0001f3fb" <= character <= "\U0001f3ff"
-        or ("\U0001f1e6" <= character <= "\U0001f1ff" and "\U0001f1e6" <= text[position - 1] <= "\U0001f1ff")
-    )
+def _before_open_numbers(text: str, end: int) -> int:
+    """The end of the words before `end`, numbers that may not be whole left out."""
+    while True:
+        after = end + text[end : end + 1].isspace()  # "2019. " is whole, "2019." may become "2019.5"
+        number = _OPEN_NUMBER.search(text[:after], max(0, end - MAX_NUMBER_CHARS))
+        if number is None:
+            return end
+        end = number.start()

@@ -28,7 +28,7 @@ _ENDINGS: Final = (
 _BEGINNINGS: Final = (("un", "AH2 N"), ("re", "R IY0"))
 _MIN_STEM, _MIN_PART = 3, 4
 _MAX_PARTS: Final = 4
-"""Of a word: un-truth-ful-ly. More are nobody's word, and would take long to look up."""
+"""The most parts of a word, as in un-truth-ful-ly. Words with more do not exist, and would take long to look up."""
 
 
 def derived(word: str, lexicon: Mapping[str, str], max_parts: int = _MAX_PARTS) -> str | None:
@@ -49,7 +49,7 @@ def derived(word: str, lexicon: Mapping[str, str], max_parts: int = _MAX_PARTS) 
 
 
 def _splits(word: str) -> Iterator[tuple[str, str, str]]:
-    """Every (stem, phones of a beginning, phones of an ending) that the spelling allows, the likeliest first."""
+    """Each (stem, phones of a beginning, phones of an ending) that the spelling allows, the likeliest first."""
     for ending, losses, phones in _ENDINGS:
         stem = word.removesuffix(ending)
         if stem == word or len(stem) < _MIN_STEM or (ending == "s" and stem[-1] == "s"):
@@ -69,7 +69,7 @@ def _splits(word: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _joined(beginning: str, stem: str, ending: str) -> str:
-    """The plural's and the past's sounds follow that of the stem's end; two equal consonants are one ("finally")."""
+    """Join the parts: plural and past sound as the end of the stem asks; two equal consonants are one ("finally")."""
     phones = [*beginning.split(), *stem.split()]
     last = phones[-1]
     if ending == "plural":

@@ -1,7 +1,6 @@
 """Turns a sentence into a model's text tokens: Bark's word pieces, or phones from a lexicon.
 
-Which of the two belongs to a model is said by its `TokenizerConfig`; `load_tokenizer` reads it from the
-model's directory.
+The `TokenizerConfig` of a model names one of the two; `load_tokenizer` reads it from the model's directory.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ BROKEN_CHARACTER: Final = "\N{REPLACEMENT CHARACTER}"
 _LONE_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _WORD_OR_CHARACTER: Final = re.compile(r"[a-z']+|.", re.DOTALL)
 _INNER_STOP: Final = re.compile(r"[.?!]+(?=.*[^\W\d_])", re.DOTALL)
+_LETTER_RUN: Final = re.compile(r"(.)\1{2,}")
 _ASCII_FOR: Final = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "–": "-", "—": "-"})
 
 
@@ -37,7 +37,7 @@ class Tokenizer(Protocol):
 
     @property
     def num_ids(self) -> int:
-        """All ids are below this."""
+        """An upper bound: all ids are below it."""
         ...
 
     def encode(self, text: str) -> list[int]:
@@ -45,7 +45,7 @@ class Tokenizer(Protocol):
         ...
 
     def unsupported(self, text: str) -> tuple[str, ...]:
-        """The words and characters of the text that these ids cannot say, each once, in order."""
+        """The words and characters of the text that these ids cannot express, each once, in order."""
         ...
 
 
@@ -71,14 +71,14 @@ class PhonemeTokenizer:
         return max(self._id_of.values(), default=-1) + 1
 
     def encode(self, text: str) -> list[int]:
-        """None for a text without a word that can be said: of stops and commas alone a model makes babble."""
+        """The text's ids; none for a text without a word, because a model babbles on stops and commas alone."""
         has_word = any(
             _is_word(piece) and self._word(piece) for piece in _WORD_OR_CHARACTER.findall(_folded(text))
         )
         return self.encode_part(text) if has_word else []
 
     def encode_part(self, text: str) -> list[int]:
-        """Part of a text, which may be a comma alone."""
+        """The ids of a part of a text, which may be a comma alone."""
         ids: list[int] = []
         after_word = False  # the last id belongs to a word
         is_parted = False  # something stood after it
@@ -207,9 +207,16 @@ def _from_vocabulary(path: Path) -> tokenizers.Tokenizer:
 
 
 def word_phones(word: str, lexicon: Mapping[str, str]) -> str | None:
-    """A lower-case word's phones with spaces between, if the lexicon has it or the words that it is made of."""
+    """A lower-case word's phones with spaces between, if the lexicon has it or the words that it is made of.
+
+    A drawn-out word ("nooo", "goood") is read as the word it stands for.
+    """
     bare = word.strip("'")
-    return lexicon.get(word) or lexicon.get(bare) or derived(bare, lexicon)
+    phones = lexicon.get(word) or lexicon.get(bare) or derived(bare, lexicon)
+    if phones or not _LETTER_RUN.search(bare):
+        return phones
+    twice, once = _LETTER_RUN.sub(r"\1\1", bare), _LETTER_RUN.sub(r"\1", bare)
+    return lexicon.get(twice) or lexicon.get(once) or derived(twice, lexicon) or derived(once, lexicon)
 
 
 def inner_stops_as_commas(text: str) -> str:

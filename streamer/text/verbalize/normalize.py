@@ -1,4 +1,4 @@
-"""Makes text clean (`sanitize`, for all that comes in) and speakable (`normalize`, for models that need it).
+"""Makes text speakable for models that need it, and for clients that wish it.
 
 Bark reads numbers and signs itself; the built-in model knows words only, so the sentences for it pass through
 `normalize` on their way to the synthesizer, and others where a client wishes it. What listeners are shown stays
@@ -12,16 +12,11 @@ import unicodedata
 from collections.abc import Callable
 from typing import Final
 
-from streamer.text.splitting.boundaries import SPEAKER
+from streamer.text.clean import sanitize, tidy
+from streamer.text.tags import BARK_DIRECTION, DIRECTION
 from streamer.text.verbalize.english import digits, write_numbers
 from streamer.text.verbalize.numbers import WORDS, write_numbers_in
 
-MAX_COMBINING: Final = 8
-"""Marks on one character; more are an attack on whoever composes or draws them."""
-
-_CONTROL: Final = re.compile(
-    r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff\ufeff\u202a-\u202e\u2066-\u2069]"
-)
 _ABBREVIATIONS: Final = {
     "dr": "doctor", "mr": "mister", "mrs": "missus", "ms": "miz", "prof": "professor", "st": "saint",
     "jr": "junior", "sr": "senior", "gen": "general", "capt": "captain", "sgt": "sergeant", "lt": "lieutenant",
@@ -45,13 +40,6 @@ _ACRONYMS: Final = frozenset(
         "UX", "VIP", "VPN", "EV", "AC", "DC", "HR", "AM", "PM",
     ]
 )  # fmt: skip
-_TAG: Final = re.compile(
-    r"\[(?:laughter|laughs|sighs|music|gasps|clears throat|man|woman)\]|^\s*(?:MAN|WOMAN):|[♪♫♩♬🎵🎶]",
-    re.IGNORECASE | re.MULTILINE,
-)
-_DIRECTION: Final = re.compile(rf"\[[^\[\]\n]{{1,40}}\](?!\()|[♪♫♩♬🎵🎶]|^\s*{SPEAKER}(?=\s)", re.MULTILINE)
-"""What tells a model how to speak, not what to say: tags, notes, and labels such as `MAN:`."""
-_SPACE_BEFORE_MARK: Final = re.compile(r"\s+(?=[,.?!;:…])")
 _LINK: Final = re.compile(r"!?\[([^\[\]\n]{1,200})\]\([^()\s]{1,400}\)")
 _MARKUP: Final = re.compile(
     r"```\w*|^[ \t]*(?:#{1,6}|[-*+•]|>)[ \t]+|[*_]{1,3}(?=\S)|(?<=\S)[*_]{1,3}|[`|~]", re.MULTILINE
@@ -72,23 +60,6 @@ _NUMERO: Final = re.compile(r"\b[Nn]o\. ?(?=\d)|#(?=\d)|№ ?")
 _CAPITALS: Final = re.compile(r"\b([A-Z]{2,5})(s?)\b")
 
 
-def sanitize(text: str) -> str:
-    """The text without control characters, lone surrogates and towers of marks, in composed form (NFC).
-
-    Linear in its length. Line ends, tabs and joiners stay.
-    """
-    text = _CONTROL.sub("", text)
-    if text.isascii():
-        return text
-    kept: list[str] = []
-    num_marks = 0
-    for character in text:
-        num_marks = num_marks + 1 if unicodedata.combining(character) else 0
-        if num_marks <= MAX_COMBINING:
-            kept.append(character)
-    return unicodedata.normalize("NFC", "".join(kept))
-
-
 def normalize(text: str, language: str = "en", *, keeps_directions: bool = False) -> str:
     """The text as it is said, in words and plain punctuation.
 
@@ -98,19 +69,14 @@ def normalize(text: str, language: str = "en", *, keeps_directions: bool = False
     """
     text = sanitize(text)
     if not keeps_directions:
-        return _in_words(_TAG.sub(" ", text), language)
+        return _in_words(BARK_DIRECTION.sub(" ", text), language)
     pieces: list[str] = []
     end = 0
-    for match in _DIRECTION.finditer(text):
+    for match in DIRECTION.finditer(text):
         pieces += [_in_words(text[end : match.start()], language), match.group().strip()]
         end = match.end()
     pieces.append(_in_words(text[end:], language))
     return tidy(" ".join(filter(None, pieces)))
-
-
-def tidy(text: str) -> str:
-    """The text with single spaces, and none before a stop or a comma."""
-    return _SPACE_BEFORE_MARK.sub("", " ".join(text.split()))
 
 
 def _in_words(text: str, language: str) -> str:

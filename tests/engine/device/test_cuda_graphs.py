@@ -1,4 +1,4 @@
-"""A recorded step gives what the plain one gives, whatever the batch; the recorder here replays by running again."""
+"""A recorded step gives what the step itself gives, for any batch; the recorder here replays by running it again."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ SHAPES = [StepShape(rows, length) for rows in (1, 2, 4) for length in (8, 16)] +
 
 
 class Counter:
-    """A step with state of its own: adds each row's number to its place, and says what stands there then."""
+    """A step with a state: adds each row's number to a total, and returns the total."""
 
     def __init__(self) -> None:
         self.totals = torch.zeros(5, dtype=torch.long)
@@ -30,13 +30,13 @@ def recorded():
 
 
 def test_recording_harms_no_row():
-    """What is run to record a step touches the padding's place only."""
+    """The runs that record a step change only the total of the padding row."""
     step, _ = recorded()
     assert step.totals[:4].tolist() == [0] * 4
 
 
-def test_a_batch_is_padded_to_the_next_recorded_shape_and_gives_the_plain_results():
-    """Batches of any size, after larger and smaller ones: as the plain step, and rows of the past do not return."""
+def test_a_padded_batch_gives_the_results_of_the_step_itself():
+    """That holds for batches of any size, after larger and smaller ones, without any rows of earlier batches."""
     step, graphed = recorded()
     plain = Counter()
     for places in ([0, 1, 2], [3], [0, 3], [1, 2, 3, 0], [2]):
@@ -51,14 +51,14 @@ def test_a_batch_is_padded_to_the_next_recorded_shape_and_gives_the_plain_result
     [(1, 8, False, (1, 8)), (3, 9, False, (4, 16)), (2, 16, False, (2, 16)), (1, 3, True, (4, 16))],
 )
 def test_the_smallest_shape_that_holds_the_batch_is_replayed(num_rows, length, is_filtered, expected):
-    """Rows and length are rounded up to what was recorded."""
+    """Rows and length are rounded up to a recorded shape."""
     step, graphed = recorded()
     graphed(torch.zeros(num_rows, 2, dtype=torch.long), length=length, is_filtered=is_filtered)
     assert step.shapes[-1] == (*expected, is_filtered)
 
 
-def test_a_batch_beyond_all_shapes_is_run_plainly():
-    """Never truncated, never run at a wrong shape."""
+def test_a_batch_beyond_all_shapes_runs_the_step_itself():
+    """It is neither truncated nor run at a wrong shape."""
     step, graphed = recorded()
     results = graphed(torch.tensor([[0, 1]] * 5), length=3, is_filtered=False)
     assert step.shapes[-1] == (5, 3, False)
@@ -67,5 +67,5 @@ def test_a_batch_beyond_all_shapes_is_run_plainly():
 
 @pytest.mark.parametrize(("most", "counts"), [(1, [1]), (6, [1, 2, 4, 6]), (64, [1, 2, 4, 8, 16, 32, 64])])
 def test_row_counts_double(most, counts):
-    """Few shapes, none more than twice what is needed."""
+    """There are few shapes, and none has more than twice the rows that are needed."""
     assert row_counts(most) == counts

@@ -1,4 +1,4 @@
-"""Noise is a function of its key and the step, and of nothing else."""
+"""Noise is a function of its key and the step alone."""
 
 import torch
 
@@ -8,7 +8,7 @@ M64 = (1 << 64) - 1
 
 
 def splitmix64(state: int, index: int) -> int:
-    """The generator as its authors write it, in Python's integers."""
+    """Return the generator's next output as its authors define it, in Python's integers."""
     value = (state + (index + 1) * 0x9E3779B97F4A7C15) & M64
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & M64
     value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & M64
@@ -25,7 +25,7 @@ def test_the_numbers_are_splitmix64s():
 
 
 def test_a_row_is_the_same_beside_any_others():
-    """Rows drawn singly, in any order and of any width begin with the same numbers."""
+    """Rows that are drawn singly, in any order and of any width begin with the same numbers."""
     keys = torch.tensor([noise_key(seed) for seed in range(4)])
     steps = torch.tensor([0, 7, 7, 700])
     together = exponential(keys, steps, 40)
@@ -42,7 +42,7 @@ def test_other_keys_give_other_numbers():
 
 
 def test_noise_is_exponential():
-    """Above zero, with mean and variance one, and not related from one number to the next or one step to the next."""
+    """It is above zero with mean and variance one, without correlation between numbers or steps."""
     keys = torch.full((512,), noise_key("any"))
     rows = exponential(keys, torch.arange(512), 512).double()
     assert rows.min() > 0

@@ -1,4 +1,4 @@
-"""The filter chain and the draw, against the reference's arithmetic written out plainly in numpy."""
+"""The filters and the draw agree with the reference's arithmetic, written out in numpy."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ BOTH = pytest.mark.parametrize("draw_from", [sample, sample_plainly], ids=["comp
 
 
 def sampling(*rows, seed=0):
-    """Parameters of rows given as (temperature, top_k, top_p), each with noise of its own."""
+    """Return the parameters of rows given as (temperature, top_k, top_p), each with its own noise."""
     return Sampling(
         torch.arange(len(rows)) + 1000 * seed,
         torch.arange(len(rows)) * 3,
@@ -26,7 +26,7 @@ def normal(*shape, seed=0):
 
 
 def reference_probabilities(logits, temperature, top_k, top_p):
-    """The reference's chain: top-p on the plain logits, top-k keeping ties, temperature, softmax."""
+    """Apply the reference's order: top-p on the unscaled logits, top-k keeping ties, temperature, softmax."""
     logits = logits.astype(np.float64).copy()
 
     def softmax(values):
@@ -49,9 +49,9 @@ def reference_probabilities(logits, temperature, top_k, top_p):
     ("temperature", "top_k", "top_p"), [(0.7, None, None), (1.3, 5, None), (0.5, None, 0.6), (0.9, 4, 0.8)]
 )
 def test_draws_and_probabilities_are_the_references(draw_from, temperature, top_k, top_p):
-    """Top-p sees the logits before the temperature, top-k comes second, whatever the neighbours' filters.
+    """Top-p sees the logits before the temperature and top-k comes second, whatever filters other rows have.
 
-    The token is the largest of probability over noise, and the probability told is the one of the token asked for.
+    The token has the largest ratio of probability to noise, and the probability is that of the given end token.
     """
     logits = normal(3, 40, seed=3) * 2
     expected = reference_probabilities(logits[1].numpy(), temperature, top_k, top_p)
@@ -65,8 +65,8 @@ def test_draws_and_probabilities_are_the_references(draw_from, temperature, top_
 
 
 @BOTH
-def test_a_caller_who_knows_that_nothing_is_filtered_gets_the_same(draw_from):
-    """`is_filtered` False is only quicker."""
+def test_a_caller_that_knows_that_nothing_is_filtered_gets_the_same(draw_from):
+    """`is_filtered` False is only faster."""
     rows, logits = sampling(*[(0.8, None, None)] * 50), normal(50, 300) * 3
     filtered = draw_from(logits, rows, end=7)
     plain = draw_from(logits, rows, is_filtered=False, end=7)
@@ -76,7 +76,7 @@ def test_a_caller_who_knows_that_nothing_is_filtered_gets_the_same(draw_from):
 
 @pytest.mark.parametrize("scale", [0.1, 3.0, 30.0])
 def test_the_compiled_draw_is_the_plain_one(scale):
-    """Over flat and steep distributions, cold and hot: the same tokens and probabilities."""
+    """For flat and steep distributions and any temperature the tokens and probabilities are the same."""
     rows = sampling(*[(temperature, None, None) for temperature in (0.0, 0.05, 0.7, 1.0, 3.0) * 40])
     logits = normal(200, 500) * scale
     compiled = sample(logits, rows, is_filtered=False, end=3)
@@ -86,7 +86,7 @@ def test_the_compiled_draw_is_the_plain_one(scale):
 
 
 def test_ties_at_the_top_k_border_are_kept():
-    """Two equal logits at the k-th place both stay possible."""
+    """Two equal logits at the k-th place both remain possible."""
     kept = filter_logits(torch.tensor([[3.0, 1.0, 2.0, 2.0]]), sampling((1.0, 2, None)))
     assert torch.isfinite(kept).tolist() == [[True, False, True, True]]
 
@@ -99,7 +99,7 @@ def test_top_p_never_removes_everything():
 
 @BOTH
 def test_temperature_zero_is_the_best_token_with_all_the_probability(draw_from):
-    """Temperature 0 is the argmax beside rows that are drawn."""
+    """Temperature 0 takes the argmax, also beside rows that are drawn."""
     logits = torch.tensor([[0.1, 0.3, 0.2]]).repeat(60, 1)
     rows = sampling((0.0, None, None), *[(1.0, None, None)] * 59)
     draw = draw_from(logits, rows, end=1)
@@ -113,7 +113,7 @@ def test_temperature_zero_is_the_best_token_with_all_the_probability(draw_from):
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 @pytest.mark.parametrize("is_filtered", [False, True])
 def test_a_row_that_is_not_finite_is_named_and_harms_no_other(draw_from, bad, is_filtered):
-    """NaN in one row leaves the neighbour's draw as it is alone."""
+    """NaN in one row does not change the draw of another."""
     logits, rows = normal(2, 12), sampling(*[(0.8, None, None)] * 2)
     alone = draw_from(logits.clone(), rows, is_filtered=is_filtered)
     logits[0, 5] = bad
@@ -125,7 +125,7 @@ def test_a_row_that_is_not_finite_is_named_and_harms_no_other(draw_from, bad, is
 
 @BOTH
 def test_draws_follow_the_distribution(draw_from):
-    """The share of every token over many keyed draws is its probability."""
+    """The frequency of every token over many draws is its probability."""
     logits = torch.log(torch.tensor([0.5, 0.3, 0.2])).repeat(4000, 1)
     draw = draw_from(logits, sampling(*[(1.0, None, None)] * 4000))
     shares = torch.bincount(draw.tokens, minlength=3) / 4000

@@ -1,8 +1,6 @@
-"""Whole passes in int8: what the float model computes, each position by itself, on any number of threads."""
+"""Forward passes in int8 compute what the float model does, each position by itself, on any number of threads."""
 
 from __future__ import annotations
-
-import copy
 
 import pytest
 import torch
@@ -10,27 +8,28 @@ from torch import Tensor
 
 from streamer.models.config import TransformerConfig
 from streamer.models.cpu import forward_kernels, int8_forward
-from streamer.models.cpu.int8_forward import Int8Block, fastest_blocks
-from streamer.models.cpu.int8_gpt import Int8Gpt
+from streamer.models.cpu.int8_forward import Int8Block, fastest_forward_dtype, use_fastest_forward
+from streamer.models.cpu.int8_gpt import use_int8
 from streamer.models.fine_gpt import FineGpt
-from streamer.models.gpt import Block, CausalGpt, set_dtype
+from streamer.models.gpt import Block, CausalGpt, run_layer
 from streamer.models.kv_cache import KvCache
 
 CONFIG = TransformerConfig(2, 2, 64, 640, 50, 40)
 SLOTS = torch.arange(2)
-LENGTH = 600  # more than go through a layer together, and no multiple of that
+LENGTH = 600
+"""More positions than go through a layer together, and no multiple of that number."""
 
 
 @pytest.fixture(autouse=True)
 def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Int8 on any CPU and for any width."""
+    """Use int8 on any CPU and for any width."""
     monkeypatch.setattr(int8_forward, "MIN_WIDTH", 1)
     monkeypatch.setattr(int8_forward, "has_fast_int8", lambda: True)
 
 
 @pytest.fixture(params=[False, True])
 def block(request: pytest.FixtureRequest) -> Block:
-    """Weights large enough that attention and GELU bend, with and without a bias in the norms."""
+    """A layer with weights so large that attention and GELU bend, with and without a bias in the norms."""
     torch.manual_seed(0)
     block = Block(CONFIG, norm_bias=request.param, dropout=0.0).eval().requires_grad_(False)
     for parameter in block.parameters():
@@ -49,63 +48,64 @@ def x() -> Tensor:
 def test_a_layer_is_near_the_float_layer(
     block: Block, x: Tensor, is_causal: bool, forward_dtype: torch.dtype
 ) -> None:
-    """What the layer adds is off by what rounding to 127 steps costs."""
-    expected = block.attend_all(x, is_causal=is_causal) - x
-    made = Int8Block(block, forward_dtype, 2).attend_all(x, is_causal=is_causal) - x
+    """What an int8 layer adds to the residual differs from the float layer's by the rounding to 127 steps alone."""
+    expected = run_layer(block, x, is_causal=is_causal) - x
+    made = run_layer(Int8Block(block, forward_dtype, 2), x, is_causal=is_causal) - x
     assert (made - expected).std() < 0.03 * expected.std()
 
 
 def test_the_past_does_not_see_the_future(block: Block, x: Tensor) -> None:
-    """In a causal layer a position's result is the same whatever follows it."""
+    """In a causal layer a position's result does not depend on what follows it."""
     layer = Int8Block(block, torch.bfloat16, 1)
     changed = x.clone()
     changed[:, 300:] *= -3
-    before, after = (layer.attend_all(each, is_causal=True) for each in (x, changed))
+    before, after = (run_layer(layer, each, is_causal=True) for each in (x, changed))
     assert torch.equal(before[:, :300], after[:, :300])
     assert not torch.equal(before[:, 300:], after[:, 300:])
 
 
 @pytest.mark.parametrize("num_rows", [2, 3])
 def test_a_row_is_the_same_alone_and_beside_loud_rows(block: Block, x: Tensor, num_rows: int) -> None:
-    """To the last bit: a position has a scale of its own, and sums of integers are exact."""
+    """A row's result is equal to the last bit: positions have scales of their own, and sums of integers are exact."""
     layer = Int8Block(block, torch.bfloat16, 2)
     rows = torch.cat([torch.randn(num_rows - 1, LENGTH, CONFIG.width) * 1000, x])
-    alone = layer.attend_all(x, is_causal=True)
-    assert torch.equal(layer.attend_all(rows, is_causal=True)[-1:], alone)
+    alone = run_layer(layer, x, is_causal=True)
+    assert torch.equal(run_layer(layer, rows, is_causal=True)[-1:], alone)
 
 
 @pytest.mark.parametrize("num_threads", [2, 3, 16])
 def test_threads_do_not_change_the_result(block: Block, x: Tensor, num_threads: int) -> None:
-    """However a layer is shared out, and torch's own number of threads stays what it was."""
+    """A layer's result does not depend on the number of threads, and torch's own number of threads stays the same."""
     usual = torch.get_num_threads()
     made, alone = (
-        Int8Block(block, torch.bfloat16, number).attend_all(x, is_causal=False) for number in (num_threads, 1)
+        run_layer(Int8Block(block, torch.bfloat16, number), x, is_causal=False) for number in (num_threads, 1)
     )
     assert torch.equal(made, alone)
     assert torch.get_num_threads() == usual
 
 
 def test_only_what_is_asked_for_is_computed(block: Block, x: Tensor) -> None:
-    """From `first` on, the results are those of the whole layer."""
+    """The results from `first` on are those of the whole layer."""
     layer = Int8Block(block, torch.bfloat16, 2)
-    whole, part = (layer.attend_all(x, is_causal=False, first=first) for first in (0, 250))
+    whole, part = (run_layer(layer, x, is_causal=False, first=first) for first in (0, 250))
     assert part.shape == (1, LENGTH - 250, CONFIG.width)
     assert (part - whole[:, 250:]).abs().max() < 0.01 * whole.abs().max()
 
 
 def test_what_is_not_a_number_stays_so_and_stays_in_its_row(block: Block, x: Tensor) -> None:
-    """Every position that sees it shows it; no other row does."""
+    """NaN in a position reaches every position that attends to it, and no other row."""
     layer = Int8Block(block, torch.bfloat16, 2)
     rows = torch.cat([x, x])
     rows[0, 3] = torch.nan
-    made = layer.attend_all(rows, is_causal=True)
+    made = run_layer(layer, rows, is_causal=True)
     assert made[0, 3:].isnan().all() and made[1].isfinite().all()
 
 
 def test_a_prefill_by_rows_equals_each_alone() -> None:
-    """Logits and cache, to the last bit."""
+    """The logits and the cache of a row prefilled beside another are its own to the last bit."""
     torch.manual_seed(2)
-    gpt = Int8Gpt(CausalGpt(CONFIG), forward_dtype=torch.bfloat16).eval()
+    gpt = CausalGpt(CONFIG).eval()
+    use_int8(gpt, torch.bfloat16)
     assert isinstance(gpt.blocks[0], Int8Block)
     tokens = torch.randint(50, (2, LENGTH))
 
@@ -118,13 +118,13 @@ def test_a_prefill_by_rows_equals_each_alone() -> None:
         assert torch.equal(together, alone)
 
 
-def test_a_warm_up_compiles_all_that_passes_call() -> None:
-    """No later pass, causal or not, waits for a compiler."""
+def test_conversion_compiles_all_that_passes_call() -> None:
+    """No later pass of a converted network, causal or not, waits for a compiler."""
     torch.manual_seed(4)
-    gpt = Int8Gpt(CausalGpt(CONFIG), forward_dtype=torch.bfloat16).eval()
-    gpt.warm_up()
+    gpt = CausalGpt(CONFIG).eval()
+    use_int8(gpt, torch.bfloat16)
     kernels = [
-        forward_kernels.soften,
+        forward_kernels.exponentiate,
         forward_kernels.divide,
         forward_kernels.quantize_norms,
         forward_kernels.add_scaled,
@@ -134,29 +134,53 @@ def test_a_warm_up_compiles_all_that_passes_call() -> None:
     gpt.prefill(
         gpt.embed(torch.zeros(2, LENGTH, dtype=torch.long)), KvCache(CONFIG, 2, gpt.cache_dtype), SLOTS
     )
-    gpt.blocks[0].attend_all(torch.randn(1, 20, CONFIG.width), is_causal=False, first=7)
+    run_layer(gpt.blocks[0], torch.randn(1, 20, CONFIG.width), is_causal=False, first=7)
     assert [list(kernel.signatures) for kernel in kernels] == compiled
 
 
 def test_a_fine_pass_is_near_the_float_pass() -> None:
-    """And from `first_column` on it is the rest of the whole one."""
+    """A fine pass in int8 is near the float one, and one from `first_column` on is the rest of the whole one."""
     torch.manual_seed(3)
     fine = FineGpt(TransformerConfig(2, 2, 64, 128, 100, 100), 4).eval().requires_grad_(False)
     codes = torch.randint(100, (2, 4, 128))
     exact = fine(2, codes)
-    rounded = copy.deepcopy(fine)
-    rounded.blocks = fastest_blocks(fine.blocks, torch.bfloat16)
-    set_dtype(rounded, torch.bfloat16)
-    logits, last = rounded(2, codes), rounded(2, codes, first_column=100)
+    use_fastest_forward(fine, torch.bfloat16)
+    logits, last = fine(2, codes), fine(2, codes, first_column=100)
     assert (logits - exact).std() < 0.05 * exact.std()
     assert (last - logits[:, 100:]).abs().max() < 0.02 * exact.abs().max()
 
 
+@pytest.mark.parametrize("network_type", [CausalGpt, FineGpt])
+def test_int8_layers_replace_the_float_ones(network_type: type[CausalGpt | FineGpt]) -> None:
+    """A converted network keeps one byte per weight of its layers, and refuses to be saved without their floats."""
+    network = network_type(CONFIG)
+    num_weights = sum(weight.numel() for weight in network.transformer.h.parameters() if weight.dim() == 2)
+    use_fastest_forward(network, torch.bfloat16)
+    assert sum(weight.nbytes for weight in network.transformer.h.parameters()) == num_weights
+    assert network.blocks == list(network.transformer.h)
+    with pytest.raises(RuntimeError, match="int8 cannot be saved"):
+        network.state_dict()
+
+
 @pytest.mark.parametrize(("has_int8", "min_width"), [(False, 1), (True, CONFIG.width + 1)])
 def test_elsewhere_layers_stay_as_they_are(
-    block: Block, has_int8: bool, min_width: int, monkeypatch: pytest.MonkeyPatch
+    has_int8: bool, min_width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a CPU without integer instructions, and in models too small to gain."""
+    """On a CPU without integer instructions, and in models too small to gain, layers stay float and can be saved."""
     monkeypatch.setattr(int8_forward, "has_fast_int8", lambda: has_int8)
     monkeypatch.setattr(int8_forward, "MIN_WIDTH", min_width)
-    assert fastest_blocks([block], torch.float32) == [block]
+    gpt = CausalGpt(CONFIG)
+    before = list(gpt.blocks)
+    use_fastest_forward(gpt, torch.bfloat16)
+    assert gpt.blocks == before
+    assert gpt.state_dict()["transformer.h.0.attn.c_attn.weight"].dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(("is_native", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_the_forward_dtype_is_one_that_this_cpu_has(
+    is_native: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forward passes use bfloat16 only if the CPU multiplies it natively."""
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: is_native)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert fastest_forward_dtype() == expected

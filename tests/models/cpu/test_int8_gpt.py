@@ -1,28 +1,28 @@
-"""Int8 weights: the compiled step computes what the float model with the same weights does, row by row."""
+"""The compiled decode step computes what the float model with the same int8 weights does, row by row."""
 
 from __future__ import annotations
 
 import copy
 from concurrent.futures import ThreadPoolExecutor
 
-import numba
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from streamer.models.config import TransformerConfig
-from streamer.models.cpu.int8_gpt import LARGEST, Int8Gpt, fastest_wide_dtype
-from streamer.models.gpt import CausalGpt
+from streamer.models.cpu.int8_gpt import use_int8
+from streamer.models.cpu.quantization import LARGEST
+from streamer.models.gpt import CausalGpt, PlainDecodeStep, prefill
 from streamer.models.kv_cache import KvCache
 
 CONFIG = TransformerConfig(2, 2, 32, 24, 50, 40)
 NUM_SLOTS = 5
+plain_step = torch.no_grad()(PlainDecodeStep())
 
 
 @pytest.fixture
 def model() -> CausalGpt:
-    """Weights large enough that attention and GELU bend."""
+    """A network with weights so large that attention and GELU bend."""
     torch.manual_seed(0)
     gpt = CausalGpt(CONFIG).eval()
     for name, parameter in gpt.named_parameters():
@@ -36,12 +36,14 @@ def filled(gpt: CausalGpt, slots: Tensor, prompt: Tensor) -> KvCache:
     return cache
 
 
-def int8(gpt: CausalGpt) -> Int8Gpt:
-    return Int8Gpt(copy.deepcopy(gpt), forward_dtype=torch.float32).eval()
+def int8(gpt: CausalGpt, forward_dtype: torch.dtype = torch.float32) -> CausalGpt:
+    converted = copy.deepcopy(gpt)
+    use_int8(converted, forward_dtype)
+    return converted
 
 
 def test_each_weight_is_within_half_a_step_of_the_original(model: CausalGpt) -> None:
-    """And what whole passes multiply with is the rounded weight, so that they agree with the steps."""
+    """Weights are rounded to the nearest of 255 steps, for forward passes, too, so that they agree with decoding."""
     quantized = int8(model)
     for before, after in zip(model.modules(), quantized.modules(), strict=True):
         if isinstance(before, nn.Linear) and isinstance(after, nn.Linear):
@@ -51,21 +53,21 @@ def test_each_weight_is_within_half_a_step_of_the_original(model: CausalGpt) -> 
 
 
 def test_decoding_equals_the_float_model_with_the_same_weights(model: CausalGpt) -> None:
-    """Over several steps of rows at different positions, slots in any order."""
+    """Logits agree over several steps of rows at different positions, with slots in any order."""
     quantized = int8(model)
     slots, prompt = torch.tensor([3, 0, 4]), torch.randint(50, (3, 6))
     cache, expected_cache = filled(quantized, slots, prompt), KvCache(CONFIG, NUM_SLOTS, torch.bfloat16)
-    CausalGpt.prefill(quantized, quantized.embed(prompt), expected_cache, slots)
+    prefill(quantized, quantized.embed(prompt), expected_cache, slots)
     for step in range(4):
         tokens, positions = torch.randint(50, (3,)), torch.tensor([6, 4, 2]) + step
         logits = quantized.decode(tokens, positions, cache, slots)
-        expected = CausalGpt.decode(quantized, tokens, positions, expected_cache, slots)
+        expected = plain_step(quantized, (tokens, positions, slots), expected_cache, None)
         # The float model's softmax weights are bfloat16 here, as its cache is.
         assert (logits - expected).abs().max() < 0.02 * expected.abs().max()
 
 
 def test_decoding_continues_what_a_whole_pass_computes(model: CausalGpt) -> None:
-    """The next token's logits are those of a pass over all tokens, but for the cache's bfloat16."""
+    """The next token's logits are those of a pass over all tokens, except for the cache's bfloat16."""
     quantized = int8(model)
     tokens = torch.randint(50, (1, 9))
     cache = filled(quantized, torch.tensor([1]), tokens[:, :5])
@@ -77,8 +79,8 @@ def test_decoding_continues_what_a_whole_pass_computes(model: CausalGpt) -> None
 
 @pytest.mark.parametrize("forward_dtype", [torch.float32, torch.bfloat16])
 def test_a_row_is_the_same_alone_and_beside_loud_rows(model: CausalGpt, forward_dtype: torch.dtype) -> None:
-    """Prefill and steps, whatever the number of rows."""
-    quantized = Int8Gpt(model, forward_dtype=forward_dtype).eval()
+    """A row's prefill and its step are equal to the last bit for any number of rows."""
+    quantized = int8(model, forward_dtype)
     prompt, tokens = torch.randint(50, (NUM_SLOTS, 6)), torch.randint(50, (NUM_SLOTS,))
 
     def last_row(rows: int) -> tuple[Tensor, Tensor]:
@@ -96,20 +98,20 @@ def test_a_row_is_the_same_alone_and_beside_loud_rows(model: CausalGpt, forward_
 
 
 def test_threads_do_not_change_the_result(model: CausalGpt) -> None:
-    """A product shared out to threads has the same sums."""
+    """A product that threads share has the same sums, with more threads than the machine has, too."""
     quantized = int8(model)
     step = (torch.tensor([5, 7]), torch.tensor([6, 6]))
     slots, prompt = torch.tensor([0, 1]), torch.randint(50, (2, 6))
     alone = quantized.decode(*step, filled(quantized, slots, prompt), slots)
-    for num_threads in (2, 1000):  # the machine has fewer
-        quantized.num_threads = num_threads
+    for num_threads in (2, 1000):
+        quantized.decode_step.num_threads = num_threads
         assert torch.equal(quantized.decode(*step, filled(quantized, slots, prompt), slots), alone)
 
 
 def test_two_models_may_decode_at_the_same_time(model: CausalGpt) -> None:
-    """Two engines in one process, each on its thread, take turns at the compiler's threads."""
+    """Two engines in one process, each on a thread of its own, take turns at the compiler's threads."""
     quantized = int8(model)
-    quantized.num_threads = 2
+    quantized.decode_step.num_threads = 2
     slots = torch.tensor([0])
 
     def speak() -> list[float]:
@@ -125,7 +127,7 @@ def test_two_models_may_decode_at_the_same_time(model: CausalGpt) -> None:
 
 
 def test_what_is_not_a_number_stays_so_and_stays_in_its_row(model: CausalGpt) -> None:
-    """The sampler can tell which sentence went wrong."""
+    """NaN reaches the logits of its row and of no other, so that the sampler can tell which sentence went wrong."""
     quantized = int8(model)
     quantized.transformer.wte.weight.data[7] = torch.nan
     slots, prompt = torch.tensor([0, 1]), torch.randint(7, (2, 6))
@@ -135,39 +137,9 @@ def test_what_is_not_a_number_stays_so_and_stays_in_its_row(model: CausalGpt) ->
     assert logits[0].isnan().any() and logits[1].isfinite().all()
 
 
-def test_exp_and_gelu_are_exact_to_float_rounding() -> None:
-    """The compiled approximations, beside the libraries'."""
-    from streamer.models.cpu import numba_math
-
-    x = -np.linspace(0, 80, 999, dtype=np.float32)
-
-    @numba.njit
-    def exp_all(values, out):
-        for index in range(len(values)):
-            out[index] = numba_math.exp(values[index])
-
-    made = np.empty_like(x)
-    exp_all(x, made)
-    np.testing.assert_allclose(made, np.exp(x), rtol=1e-5)
-    x = np.linspace(-9, 9, 999, dtype=np.float32)
-    made = x.copy()
-    numba_math.gelu(made)
-    np.testing.assert_allclose(made, nn.functional.gelu(torch.from_numpy(x)).numpy(), atol=3e-6)
-
-
-@pytest.mark.parametrize(("native", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_the_wide_type_is_one_that_this_cpu_has(
-    native: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """bfloat16 only where it is native."""
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    assert fastest_wide_dtype() == expected
-
-
 @pytest.mark.parametrize(("width", "num_heads"), [(128, 2), (96, 3), (72, 3), (130, 1)])
 def test_any_shape_is_computed_whole(width: int, num_heads: int) -> None:
-    """Widths and heads that fill vectors and that do not, positions beyond several of their blocks, 1 to 9 rows."""
+    """Logits agree for widths and heads that fill vectors or do not, positions in several blocks, and 1 to 9 rows."""
     torch.manual_seed(1)
     gpt = CausalGpt(TransformerConfig(2, num_heads, width, 60, 50, 37)).eval()
     for parameter in gpt.parameters():
@@ -180,6 +152,6 @@ def test_any_shape_is_computed_whole(width: int, num_heads: int) -> None:
         for cache in caches:
             quantized.prefill(quantized.embed(prompt), cache, slots)
         made = quantized.decode(prompt[:, 0], positions, caches[0], slots)
-        expected = CausalGpt.decode(quantized, prompt[:, 0], positions, caches[1], slots)
+        expected = plain_step(quantized, (prompt[:, 0], positions, slots), caches[1], None)
         assert made.shape == (num_rows, 37)
         torch.testing.assert_close(made, expected, rtol=0, atol=0.02 * float(expected.std()))

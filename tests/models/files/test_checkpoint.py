@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from streamer.errors import CheckpointError
-from streamer.models.cpu import decode_step
-from streamer.models.cpu.int8_gpt import Int8Gpt
+from streamer.models.cpu import int8_gpt
+from streamer.models.cpu.int8_gpt import Int8DecodeStep
 from streamer.models.files.checkpoint import LoadedModel, load_model, save_model
 from tests.fakes.bark_files import save_suno_stage
 
@@ -110,11 +110,12 @@ def test_dtype_is_that_of_the_transformers_only(own: Path) -> None:
 
 def test_int8_is_compiled_when_it_is_loaded(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first step of a sentence does not wait for the compiler; the fine model and the codec stay floats."""
-    compiled, step = [], decode_step.decode_step
-    monkeypatch.setattr(decode_step, "decode_step", lambda *given: compiled.append(given) or step(*given))
+    compiled, step = [], int8_gpt.decode_step
+    monkeypatch.setattr(int8_gpt, "decode_step", lambda *given: compiled.append(given) or step(*given))
     model = load_model(own, dtype="int8")
     assert len(compiled) == 2
-    assert isinstance(model.semantic, Int8Gpt) and isinstance(model.coarse, Int8Gpt)
+    for network in (model.semantic, model.coarse):
+        assert isinstance(network.decode_step, Int8DecodeStep)
     assert model.codec.codebooks.dtype == torch.float32
 
 

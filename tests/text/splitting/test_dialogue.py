@@ -100,7 +100,7 @@ def test_sentences_point_into_the_source(text: str) -> None:
 @settings(max_examples=100, deadline=None)
 @given(text=TEXTS)
 def test_without_directives_it_is_the_plain_splitter(text: str) -> None:
-    """A text without turns, and without mapped labels, is cut as ever."""
+    """A text without turns, and without mapped labels, is cut as by the plain splitter."""
     text = text.replace("[", "(")
     plain = SentenceSplitter(len, 256)
     assert split(text, None, {}) == [*plain.feed(text), *plain.end()]
@@ -158,8 +158,8 @@ def test_turns_are_parted_by_half_a_second() -> None:
     assert pauses[:3] == [SENTENCE_PAUSE_S, TURN_PAUSE_S, SENTENCE_PAUSE_S]
 
 
-def test_an_unknown_voice_is_told_once_and_the_one_before_goes_on() -> None:
-    """It comes where it stands in the text; so many names are told and no more."""
+def test_an_unknown_voice_is_reported_once_and_the_one_before_continues() -> None:
+    """It is reported where it stands in the text; at most 32 names are."""
     found = split("[voice: anna] Hello. [voice: nobody] Here I am. [voice: nobody] And again.")
     assert found[1] == UnknownVoice("nobody")
     assert [item.voice for item in found if isinstance(item, Sentence)] == ["anna"] * 3
@@ -169,7 +169,7 @@ def test_an_unknown_voice_is_told_once_and_the_one_before_goes_on() -> None:
 
 
 def test_a_pausing_writer_waits_no_longer_for_a_label() -> None:
-    """What may still become a label or a directive is held, and given out as text when he pauses for long."""
+    """What may still become a label or a directive is held, and is given out as text after a long pause."""
     splitter = DialogueSplitter(SentenceSplitter(len, 256), VOICES, SPEAKERS)
     assert splitter.feed("Hello there.\nAlice") == [] and splitter.pending.endswith("Alice")
     first = splitter.flush_words()

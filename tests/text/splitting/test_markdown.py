@@ -47,8 +47,8 @@ def read(text: str, cuts: list[int] | None = None, max_tokens: int = 256) -> lis
     return [sentence for piece in pieces for sentence in splitter.feed(piece)] + splitter.end()
 
 
-def said(text: str) -> list[str]:
-    return [sentence.said for sentence in read(text)]
+def spoken_texts(text: str) -> list[str]:
+    return [sentence.spoken_text for sentence in read(text)]
 
 
 @settings(max_examples=250, deadline=None)
@@ -61,7 +61,7 @@ def test_pieces_do_not_matter(text: str, max_tokens: int, data: st.DataObject) -
     assert read(text, list(range(len(text))), max_tokens) == whole
     assert all(text[s.char_start : s.char_end] == s.text for s in whole)
     assert all(before.char_end <= after.char_start for before, after in pairwise(whole))
-    assert all(len(s.said) <= max_tokens for s in whole)
+    assert all(len(s.spoken_text) <= max_tokens for s in whole)
 
 
 @settings(max_examples=250, deadline=None)
@@ -73,7 +73,7 @@ def test_pieces_do_not_matter(text: str, max_tokens: int, data: st.DataObject) -
 def test_no_word_is_lost(text: str) -> None:
     """Without code, links, tags and tables every letter is spoken, in order."""
     letters = "".join(filter(str.isalnum, text))
-    assert "".join(filter(str.isalnum, "".join(said(text)))) == letters
+    assert "".join(filter(str.isalnum, "".join(spoken_texts(text)))) == letters
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_no_word_is_lost(text: str) -> None:
 )
 def test_signs_are_not_read(written: str, spoken: str) -> None:
     """Emphasis is dropped, a link is its text or its host, code its words; what Bark knows stays."""
-    assert said(written) == [spoken]
+    assert spoken_texts(written) == [spoken]
 
 
 def test_blocks_are_sentences_of_their_own() -> None:
@@ -102,7 +102,7 @@ def test_blocks_are_sentences_of_their_own() -> None:
         "# Making *tea*\nFor it you need:\n- water\n* [x] a `tea_pot`\n  1. and milk\n\n```sh\nmake tea. Now.\n```\n"
         "| Name | Price |\n|:-----|------:|\n| Earl *Grey* | $5 |\n---\n> Drink it\n> quite soon.\n"
     )
-    assert said(text) == [
+    assert spoken_texts(text) == [
         *("Making tea", "For it you need:", "water", "a tea pot", "1. and milk"),
         *("Name, Price", "Earl Grey, $5", "Drink it quite soon."),
     ]
@@ -122,7 +122,7 @@ def test_what_stands_before_code_does_not_wait_for_its_end() -> None:
     assert [sentence.text for sentence in sentences] == ["This is how:"]
     for _ in range(200):
         assert splitter.feed("print('a. b. c')\n" * 100 + "x" * 500) == []
-        assert len(splitter.pending) + len(splitter._kept) <= 2 * BITE_CHARS
+        assert len(splitter.pending) + splitter.num_kept_chars <= 2 * BITE_CHARS
     [sentence] = [*splitter.feed("\n```\nThat was it."), *splitter.end()]
     assert (sentence.text, sentence.char_start) == ("That was it.", 19 + 200 * (1700 + 500) + 5)
 
@@ -135,23 +135,23 @@ def test_little_is_kept_of_an_endless_text(unit: str) -> None:
     splitter = ChatSplitter(SentenceSplitter(len, 100))
     for _ in range(8):
         splitter.feed(unit * 1000)
-        assert len(splitter.pending) + len(splitter._kept) <= 2 * (MAX_HELD_CHARS + BITE_CHARS)
+        assert len(splitter.pending) + splitter.num_kept_chars <= 2 * (MAX_HELD_CHARS + BITE_CHARS)
 
 
 def test_a_pause_of_the_writer_has_whole_words_spoken() -> None:
     """Words are given out, what may still become a link is not; a long pause ends the last word."""
     splitter = ChatSplitter(SentenceSplitter(len, 256))
     splitter.feed("Let me **check** [the do")
-    assert [s.spoken for s in splitter.flush_words()] == ["Let me check"]
+    assert [s.spoken_text for s in splitter.flush_words()] == ["Let me check"]
     assert splitter.flush_words(is_last_whole=True) == []
-    assert [s.spoken for s in [*splitter.feed("cs](http://a.b) no*w*"), *splitter.flush_words()]] == [
+    assert [s.spoken_text for s in [*splitter.feed("cs](http://a.b) no*w*"), *splitter.flush_words()]] == [
         "the docs"
     ]
-    assert [s.spoken for s in splitter.flush_words(is_last_whole=True)] == ["now"]
+    assert [s.spoken_text for s in splitter.flush_words(is_last_whole=True)] == ["now"]
 
 
 def test_positions_count_what_was_skipped() -> None:
-    """Behind `skip` they go on by as much."""
+    """Positions behind a `skip` are larger by as much."""
     splitter = ChatSplitter(SentenceSplitter(len, 256))
     splitter.feed("**One.**")
     assert [(s.text, s.char_start, s.char_end) for s in splitter.flush()] == [("**One.**", 0, 8)]

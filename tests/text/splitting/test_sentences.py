@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.text.splitting.boundaries import LOOKAHEAD_CHARS, MAX_SONG_CHARS
-from streamer.text.splitting.sentences import BITE_CHARS, MAX_SPEECH_UNITS, Sentence, SentenceSplitter
+from streamer.text.splitting.sentences import BITE_CHARS, Sentence, SentenceSplitter
+from streamer.text.splitting.speech_units import MAX_SPEECH_UNITS
 
 FRAGMENTS = [
     *"AIb1.?!…,;:—–-()[]\"'”♪。！，字।؟😀_*# \n\t\r\f",
@@ -32,6 +33,20 @@ FRAGMENTS = [
     ),
     *("[laughter]", "[clears throat] ", "♪ la la. ♪", "MAN: ", "- ", "1. ", "\n\n", " — ", ", ", "www.a.com"),
     *("OLD MAN:\n", " [laughs]\n", "! [sighs]\n\n", " – "),
+    *(
+        "word.Next",
+        "you?I ",
+        '."The',
+        "bold.**So",
+        "ok!😊Let",
+        "a.m.",
+        "foo.Bar(",
+        "x.y.Z ",
+        "2019.The ",
+        "%.",
+        "°F.",
+    ),
+    *("-----", "\n---\n", "\n====", "- - -", "___", "────", "안녕.하세요", "да.Нет "),
     *("e\u0301", "\u200d", "x" * 120, "字" * 40, " " * 70, "。" * 70),
 ]
 TEXTS = st.lists(st.sampled_from(FRAGMENTS), max_size=40).map("".join)
@@ -96,8 +111,98 @@ def test_stops_that_end_no_sentence(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("language", "sentences"),
+    [
+        (
+            "en",
+            [
+                *("Let me check that for you.", "The weather in Paris is sunny today."),
+                *("You should take a hat with you.", "Have a nice walk!"),
+            ],
+        ),
+        ("en", ["And then came the fourth one!", "Is it over then?", "Yes."]),
+        ("en", ["Do you like some tea?", "I like it very much.", "We drink it daily."]),
+        ("en", ['"Go home right now."', "Then he left."]),
+        ("en", ["It was very late.", '"Go home" he said.']),
+        ("en", ["“Go home right now.”", "“No,” she said."]),
+        ("en", ["Great, well done!😊", "Let us begin now."]),
+        ("en", ["Great, well done!👍🏽🎉", "Let us begin now."]),
+        ("en", ["This is **bold text.**", "Next comes more of it."]),
+        ("en", ["That is really nice.", "[laughs] Tell me more."]),
+        ("en", ["What an evening that was.", "♪ La la la ♪"]),
+        ("en", ["He left (at last, I think).", "Then it was quiet."]),
+        ("en", ["I am done here...", "Then we left the room."]),
+        ("en", ["It happened in 2019.", "Then we left home."]),
+        ("en", ["It costs you $5.", "The next one was cheaper."]),
+        ("en", ["It rose by over 5%.", "The rest fell down."]),
+        ("en", ["It was about 98.6°F.", "The doctor left."]),
+        ("en", ["We met them at NASA.", "They were nice people."]),
+        ("en", ["Visit example.com.", "Then go to bed now."]),
+        ("en", ["I watch it on YouTube.", "It is free of charge."]),
+        ("ru", ["Это очень хорошая мысль.", "Теперь пойдём дальше."]),
+        ("el", ["Αυτό είναι καλό πράγμα.", "Τώρα πάμε παρακάτω."]),
+        ("ko", ["안녕하세요 여러분.", "반갑습니다 여러분!", "좋습니다."]),
+        ("es", ["¿Cómo estás hoy amigo?", "Muy bien gracias.", "¿Y tú?"]),
+        ("hi", ["यह एक अच्छा वाक्य है!", "यह दूसरा है।"]),
+        ("de", ["Das ist sehr gut gelaufen.", "Jetzt gehen wir heim."]),
+        ("pl", ["To jest bardzo dobre.", "Żaba skacze do wody."]),
+    ],
+)
+def test_sentences_end_without_a_space_behind_them(language: str, sentences: list[str]) -> None:
+    """A stop behind a word and directly before a capital, a quote, an emoji or a tag ends its sentence."""
+    assert texts("".join(sentences), language=language) == sentences
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Pi is 3.14 in file.txt at 192.168.0.1 on 3.14.2 of Node.js.",
+        "The U.S.Senate has Ph.D. holders e.g.Smith or a Ph.D.Student.",
+        "He reads U.S.A.Today at 5 a.m.Then he leaves.",
+        "Call foo.Bar() or System.Out.Println now or later.",
+        "Write to john.Smith@example.com or docs.Google.com please.",
+        "See report.PDF and data.CSV or ASP.Net and VB.Net here.",
+        "Look at https://a.com/b.The?C=d!E and read_me.The file.",
+        "Use java.util.List or myObj.Foo or std.Vector::New today.",
+        "Dr.Smith met Mr.Brown and Mrs.White and Prof.Green here.",
+        "J.Smith and J.R.R.Tolkien met G.W.Bush there.",
+        "1.First this thing and 2.Then that thing.",
+        "Is it so?yes it is!and more.then on.",
+    ],
+)
+def test_stops_inside_of_words_end_no_sentence(text: str) -> None:
+    """Numbers, files, hosts, addresses, abbreviations, initials and identifiers are not cut."""
+    assert texts(text) == [text]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("Let me check that for you.The ", "Let me check that for you."),
+        ("Do you like some tea?I", "Do you like some tea?"),
+        ("Great, well done!😊L", "Great, well done!😊"),
+        ("안녕하세요 여러분.반", "안녕하세요 여러분."),
+        ('"Go home right now!"T', '"Go home right now!"'),
+        ("It is all done.Then,", "It is all done."),
+    ],
+)
+def test_a_glued_end_is_given_out_once_it_is_certain(text: str, sentence: str) -> None:
+    """The next letter suffices behind a question; behind a full stop the next word has to show that it is whole."""
+    splitter = SentenceSplitter(len, 256)
+    for character in text[:-1]:
+        assert splitter.feed(character) == []
+    assert [found.text for found in splitter.feed(text[-1])] == [sentence]
+
+
+@pytest.mark.parametrize(
     "sentences",
     [
+        ["It was 98.6°F.", "Fine, said the doctor."],
+        ["It was 20 °C.", "Bring a warm coat."],
+        ["We walked 5 m.", "Run the last bit."],
+        ["It weighs about 5 kg.", "Mary carried it."],
+        ["There is vitamin C.", "Fruit has much of it."],
+        ["So we took plan B.", "Then it all went well."],
         ["Hello there.", "How are you?", "I am very well!"],
         ["He lives in the U.S.", "She does not live there."],
         ['He said "Stop it."', "Then he left (at last).", "That was it."],
@@ -211,12 +316,12 @@ def test_an_end_is_given_out_once_it_is_certain() -> None:
 
 
 def test_flush_speaks_everything() -> None:
-    """A flush gives out the unfinished sentence, and positions go on counting."""
+    """A flush gives out the unfinished sentence, and later positions count on from there."""
     splitter = SentenceSplitter(len, 256)
     assert splitter.feed("Let me che") == []
     assert [sentence.text for sentence in splitter.flush()] == ["Let me che"]
     splitter.feed("ck it.")
-    assert splitter.end() == [Sentence("ck it.", 10, 16, 0.25)]
+    assert splitter.end() == [Sentence("ck it.", 10, 16, 0.25, "ck it.")]
 
 
 @pytest.mark.parametrize(
@@ -226,6 +331,15 @@ def test_flush_speaks_everything() -> None:
         ("Let me check ", "Let me check", ""),
         ("Let me check…", "Let me check…", ""),
         ("It is 3.", "It is", "3."),
+        ("It costs $3", "It costs", "$3"),
+        ("It costs $3 ", "It costs", "$3 "),
+        ("It costs €", "It costs", "€"),
+        ("Come at 3:30 p", "Come at", "3:30 p"),
+        ("I owe you 10 000 ", "I owe you", "10 000 "),
+        ("That was in 2019. ", "That was in 2019.", ""),
+        ("That was 5%. ", "That was 5%.", ""),
+        ("这是一个非常好的句子。", "这是一个非常好的句子。", ""),
+        ("I am done here.", "I am done here.", ""),
         ("I say [clears thr", "I say", "[clears thr"),
         ("And now ♪ la la ", "And now", "♪ la la "),
         ("word", "", "word"),
@@ -267,12 +381,51 @@ def test_endless_text_is_cut_in_linear_time(unit: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "spoken", "rest"),
-    [("Let me check", "Let me check", ""), ("I say [clears thr", "I say", "[clears thr")],
+    [
+        ("Let me check", "Let me check", ""),
+        ("I say [clears thr", "I say", "[clears thr"),
+        ("It costs $3", "It costs", "$3"),
+        ("It costs $1,", "It costs", "$1,"),
+        ("Come at 3:", "Come at", "3:"),
+        ("On 12/25/", "On", "12/25/"),
+        ("Pi is 3.", "Pi is", "3."),
+        ("I owe you 10 ", "I owe you", "10 "),
+        ("It weighs 5 kg", "It weighs 5 kg", ""),
+    ],
 )
-def test_a_long_pause_ends_the_last_word_but_no_tag(text: str, spoken: str, rest: str) -> None:
-    """A word that nothing follows is given out when it counts as whole."""
+def test_a_long_pause_ends_the_last_word_but_no_tag_or_number(text: str, spoken: str, rest: str) -> None:
+    """A word that nothing follows is given out when it counts as whole; a number might still be continued."""
     splitter = SentenceSplitter(len, 256)
     splitter.feed(text)
     given = splitter.flush_words(is_last_whole=True)
     assert " ".join(sentence.text for sentence in given) == spoken
     assert splitter.pending == rest
+    rest_given = splitter.flush_words(is_last_whole=True, is_number_whole=True)
+    assert [sentence.text for sentence in rest_given] == (
+        [rest.strip()] if rest[-1:] not in ("", "r") else []
+    )
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "-" * 72,
+        "---",
+        "=====",
+        "- - - -",
+        "***",
+        "~~~~",
+        "______",
+        "━" * 30,
+        "— — —",
+        "·····",
+        "#" * 300,
+        "=" * 3,
+    ],
+)
+def test_a_rule_on_its_own_line_parts_paragraphs(rule: str) -> None:
+    """What stands above it is a sentence of its own, and the rule goes with what follows."""
+    sentences = split(f"A title\n{rule}\nThe text begins.")
+    assert sentences[0].text == "A title" and sentences[0].pause_s > 0
+    assert sentences[-1].text.endswith("The text begins.")
+    assert len(sentences) == (2 if len(rule) < MAX_SPEECH_UNITS else 3)

@@ -1,4 +1,4 @@
-"""Words that the lexicon lacks are said by their parts."""
+"""Words that the lexicon lacks are pronounced by their parts."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ LEXICON = {
         ("untruthfully", "AH2 N T R UW1 TH F AH0 L IY0"),
     ],
 )
-def test_a_word_is_said_by_its_parts(word: str, phones: str) -> None:
+def test_a_word_is_pronounced_by_its_parts(word: str, phones: str) -> None:
     """Endings sound as the stem's end asks; spelling's doubled and lost letters are seen through."""
     assert derived(word, LEXICON) == phones
 

@@ -59,6 +59,21 @@ def test_a_word_of_known_parts_becomes_their_phones() -> None:
     assert phonemes("worlds") == list("worlds")  # this model has no Z
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("Hellooo", "hello"),
+        ("helllo", "hello"),
+        ("hhhello", "hello"),
+        ("worldddd", "world"),
+        ("'wooorld'", "world"),
+    ],
+)
+def test_a_drawn_out_word_is_read_as_the_word(written: str, read: str) -> None:
+    """Three equal letters in a row stand for two or for one."""
+    assert phonemes(written) == phonemes(read) != list(read)
+
+
 def test_unknown_words_are_spelled() -> None:
     """One symbol for each letter, without accents."""
     assert phonemes("Héllo xy") == ["HH", "AH", "L", "OW", " ", "x", "y"]

@@ -1,0 +1,26 @@
+"""Symmetric int8 weights with one scale per output; decode steps and forward passes on a CPU share them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+LARGEST = 127
+"""The largest magnitude of a quantized weight, and of a forward pass's quantized input."""
+_SMALLEST_SCALE = 1e-12
+"""The lower bound of a scale, so that an output whose weights are all zero divides by something."""
+
+
+def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Quantize `weight` [outputs, inputs] of any float type.
+
+    Returns int8 weights [outputs, inputs] and float32 scales [outputs]; `dequantize` multiplies them again.
+    """
+    weight = weight.detach().float()
+    scales = (weight.abs().amax(dim=1) / LARGEST).clamp(min=_SMALLEST_SCALE)
+    return (weight / scales[:, None]).round().clamp(-LARGEST, LARGEST).to(torch.int8), scales
+
+
+def dequantize(quantized: Tensor, scales: Tensor) -> Tensor:
+    """Return the float32 weights [outputs, inputs] that `quantize`'s result is worth."""
+    return quantized * scales[:, None]

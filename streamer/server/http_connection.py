@@ -1,0 +1,253 @@
+"""The requests of one connection, one after another: read by h11, checked, and given to their routes.
+
+A handshake for a WebSocket ends the HTTP; from then on the connection is a `WebSocket`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from typing import Final, Literal
+
+import h11
+from websockets.datastructures import Headers
+
+from streamer.errors import InternalError, StreamerError
+from streamer.server import websocket
+from streamer.server.access import Credentials, check_key, check_origin
+from streamer.server.admission import Place
+from streamer.server.connection import ClientGoneError, Connection
+from streamer.server.http import Answer, Exchange, Fields, RefusedError, Request, error_answer, refusal
+from streamer.server.request_reader import RequestReader
+from streamer.server.routing import HttpRoute, Routes, WebSocketRoute
+from streamer.server.service import Service
+from streamer.server.upgrade import Upgrade
+from streamer.server.websocket import WebSocket
+
+logger = logging.getLogger(__name__)
+MAX_PIPELINED_BYTES: Final = 65_536
+"""The most bytes read of later requests while one is being answered."""
+KEEP_ALIVE_S: Final = 75.0
+"""How long a connection may stay without a request after an answer: longer than proxies keep theirs."""
+MESSAGE_EXCESS: Final = 4
+"""A WebSocket message up to this many times too large is still read, so that the answer can name its utterance."""
+RETRY_AFTER_S: Final = 5.0
+"""When a client that found the server full is to come back."""
+_ALLOWED_HEADERS: Final = "Authorization, Content-Type, X-API-Key"
+_PREFLIGHT_MAX_AGE_S: Final = "600"
+_FINAL: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+"""Statuses after which a body is not read further."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What a connection needs of the server."""
+
+    service: Service
+    routes: Routes
+    is_ready: Callable[[], bool]
+    is_stopping: Callable[[], bool]
+    serve_websocket: Callable[[WebSocket, Upgrade, WebSocketRoute], Awaitable[None]]
+
+
+class HttpConnection:
+    """Serves one connection from its first byte."""
+
+    def __init__(self, connection: Connection, place: Place, host: Host) -> None:
+        self.state: Literal["idle", "exchange", "websocket"] = "idle"
+        """What is done now: nothing but waiting for a request, answering one, or serving a WebSocket."""
+        self._connection = connection
+        self._place = place
+        self._host = host
+        self._limits = host.service.config.limits
+        self._reader = RequestReader(connection, self._limits)
+        self._http = self._reader.http
+        self._fields: Fields = ()  # of every answer to the request that is being read
+
+    async def serve(self) -> None:
+        """Answer requests until either side has had enough. Cancelling it leaves an answer without its end."""
+        try:
+            idle_s = self._limits.auth_timeout_s
+            while await self._serve_next(idle_s) and not self._host.is_stopping():
+                self._http.start_next_cycle()
+                idle_s = KEEP_ALIVE_S
+            await self._connection.close()
+        except ClientGoneError:
+            pass
+        finally:
+            self._connection.abort()
+
+    async def _serve_next(self, idle_s: float) -> bool:
+        """Serve a request; returns whether another may follow."""
+        self._fields = ()
+        request = None
+        try:
+            request = await self._reader.read_head(idle_s)
+            if request is None:
+                return False
+            self.state = "exchange"
+            if _is_handshake(request) and (found := self._host.routes.find_websocket(request.path)):
+                await self._upgrade(replace(request, parameters=found[1]), found[0])
+                return False
+            await self._answer(request)
+        except RefusedError as refused:
+            await self._refuse(request, refused)
+        finally:
+            self.state = "idle"
+        return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+
+    async def _answer(self, request: Request) -> None:
+        """Have a plain request answered, unless something is wrong with it: then raise `RefusedError`."""
+        if request.method == "OPTIONS":
+            await self._preflight(request)
+            return
+        route, parameters = self._host.routes.find(request.method, request.path)
+        if route.access == "key":
+            key_name = self._check(request, route.credentials, is_key_needed=True)
+            request = replace(request, key_name=key_name)
+        elif route.access == "public":
+            with contextlib.suppress(RefusedError):  # the page is not told, but everybody else is
+                self._check_origin(request)
+            self._claim_place()
+        request = replace(request, body=await self._reader.read_body(request), parameters=parameters)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                watching = tasks.create_task(self._watch_client())
+                await self._run(route, self._exchange(request))
+                watching.cancel()
+        except* ClientGoneError:
+            raise ClientGoneError from None
+
+    async def _run(self, route: HttpRoute, exchange: Exchange) -> None:
+        """Have the route answer. A failure after the status was sent cuts the connection, before the body's end."""
+        try:
+            await route.handle(exchange)
+            await exchange.end()
+            return
+        except ClientGoneError:
+            raise
+        except StreamerError as failure:
+            error = failure
+        except Exception:
+            logger.exception("an unexpected error", extra={"path": exchange.request.path})
+            error = InternalError("the request failed; the server's log says why")
+        self._host.service.metrics.errors.labels(error.code).inc()
+        if exchange.is_started:
+            about = {"path": exchange.request.path, "code": error.code, "reason": error.message}
+            logger.warning("an answer failed", extra=about)
+            raise ClientGoneError  # now that nothing more may be said to it
+        await exchange.answer(error_answer(error))
+        await exchange.end()
+
+    async def _watch_client(self) -> None:
+        """Raise `ClientGoneError` when the client closes the connection; what it sends meanwhile waits its turn."""
+        num_bytes = 0
+        while num_bytes < MAX_PIPELINED_BYTES:
+            data = await self._connection.read()
+            if not data:
+                raise ClientGoneError
+            self._http.receive_data(data)
+            num_bytes += len(data)
+
+    async def _preflight(self, request: Request) -> None:
+        """Answer OPTIONS: what a browser asks before a page of another origin may send a request with a key."""
+        allowed = self._host.routes.allowed(request.path)
+        origin = self._check_origin(request)
+        self._claim_place()
+        await self._reader.read_body(request)
+        fields: Fields = (("Allow", allowed),)
+        if origin is not None:
+            fields += (
+                ("Access-Control-Allow-Methods", allowed),
+                ("Access-Control-Allow-Headers", _ALLOWED_HEADERS),
+                ("Access-Control-Max-Age", _PREFLIGHT_MAX_AGE_S),
+            )
+        exchange = self._exchange(request)
+        await exchange.answer(Answer(HTTPStatus.NO_CONTENT, headers=fields))
+        await exchange.end()
+
+    async def _upgrade(self, request: Request, route: WebSocketRoute) -> None:
+        """Let a WebSocket in and serve it, or raise `RefusedError`."""
+        key_name = self._check(request, route.credentials, is_key_needed=not route.key_may_follow)
+        await self._reader.read_body(request)
+        answer = websocket.handshake(request.path, request.headers, route.subprotocols)
+        if answer.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            fields = tuple(
+                (name, answer.headers[name]) for name in ("Allow", "Upgrade") if name in answer.headers
+            )
+            refused = Answer(HTTPStatus(answer.status_code), bytes(answer.body or b""), headers=fields)
+            raise RefusedError(refused, "handshake")
+        self.state = "websocket"
+        answer.headers["Server"] = "streamer"
+        self._connection.write(answer.serialize())
+        socket = WebSocket(
+            self._connection,
+            self._http.trailing_data[0],
+            max_size=MESSAGE_EXCESS * self._limits.max_message_bytes,
+            ping_interval_s=self._limits.ping_interval_s,
+        )
+        upgrade = Upgrade(
+            request.path, request.query, request.headers, request.address, key_name, request.parameters
+        )
+        await socket.serve(lambda opened: self._host.serve_websocket(opened, upgrade, route))
+
+    def _check(self, request: Request, credentials: Credentials, *, is_key_needed: bool) -> str | None:
+        """Return the name of the request's key; raises `RefusedError` where its client may not come in."""
+        if not self._host.is_ready():
+            answer = refusal(
+                HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "the server is not ready", retry_after_s=1.0
+            )
+            raise RefusedError(answer, "not_ready")
+        self._check_origin(request)
+        key_name = check_key(request, self._host.service.keys, credentials, is_needed=is_key_needed)
+        self._claim_place()
+        return key_name
+
+    def _check_origin(self, request: Request) -> str | None:
+        origin = check_origin(request, self._host.service.config.server.allowed_origins)
+        if origin is not None:
+            self._fields = (("Access-Control-Allow-Origin", origin), ("Vary", "Origin"))
+        return origin
+
+    def _claim_place(self) -> None:
+        reason = self._place.claim()
+        if reason == "server_full":
+            status, code, message = HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "the server is full"
+        elif reason == "address_full":
+            status, code = HTTPStatus.TOO_MANY_REQUESTS, "rate_limited"
+            message = "too many connections from this address"
+        else:
+            return
+        raise RefusedError(refusal(status, code, message, retry_after_s=RETRY_AFTER_S), reason)
+
+    async def _refuse(self, request: Request | None, refused: RefusedError) -> None:
+        """Answer a request that is not served, or None for what was none; without its end, the connection ends."""
+        if refused.reason is not None:
+            self._host.service.metrics.connections_rejected.labels(refused.reason).inc()
+        is_waiting = self._http.they_are_waiting_for_100_continue
+        is_final = is_waiting or refused.answer.status in _FINAL
+        if request is not None and not self._reader.is_at_end and not is_final:
+            with contextlib.suppress(RefusedError):
+                await self._reader.read_body(request)
+        if not self._reader.is_at_end:
+            self._fields = (*self._fields, ("Connection", "close"))
+        exchange = self._exchange(request or Request("GET", "", "", Headers(), self._connection.address))
+        await exchange.answer(refused.answer)
+        await exchange.end()
+        if not self._reader.is_at_end:
+            await self._connection.linger()
+
+    def _exchange(self, request: Request) -> Exchange:
+        fields = self._fields
+        if self._host.is_stopping() or not self._place.is_claimed:
+            fields = (*fields, ("Connection", "close"))
+        return Exchange(request, self._http, self._connection, fields)
+
+
+def _is_handshake(request: Request) -> bool:
+    protocols = ",".join(request.headers.get_all("Upgrade")).lower().split(",")
+    return request.method == "GET" and "websocket" in (protocol.strip() for protocol in protocols)

@@ -1,0 +1,106 @@
+"""The sockets that a server listens on, and the address under which a browser finds them."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import socket
+from collections.abc import Sequence
+from typing import Final
+
+from streamer.errors import ConfigError
+
+BACKLOG: Final = 512
+"""Connections that the kernel holds until they are accepted."""
+_NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+_ANY: Final = {"0.0.0.0": "localhost", "::": "localhost", "127.0.0.1": "localhost"}
+
+
+def open_sockets(host: str, port: int) -> list[socket.socket]:
+    """Open a listening socket for each address of `host`, all on one port; `::` is every address, IPv4's too.
+
+    An IPv6 address may have its brackets. Raises `ConfigError` naming the option that has to change.
+    """
+    sockets: list[socket.socket] = []
+    unavailable: OSError | None = None
+    for family, address in _addresses(host):
+        if sockets:
+            port = sockets[0].getsockname()[1]  # where any free one was asked for
+        try:
+            sockets.append(_open(family, address, port))
+        except OSError as error:
+            if error.errno in _NOT_HERE:  # such as ::1, which `localhost` is too, without IPv6
+                unavailable = error
+                continue
+            for opened in sockets:
+                opened.close()
+            raise _explained(error, host, port) from None
+    if not sockets:
+        assert unavailable is not None, "a name without addresses is not resolved"
+        raise _explained(unavailable, host, port) from None
+    return sockets
+
+
+def shown_url(host: str, sockets: Sequence[socket.socket], *, is_tls: bool) -> str:
+    """Return an address that opens the server in a browser on this machine."""
+    host, port = _without_brackets(host), sockets[0].getsockname()[1]
+    is_ipv6_only = host == "::" and not _is_dual(sockets[0])
+    shown = "::1" if is_ipv6_only else _ANY.get(host, host)
+    if ":" in shown:
+        shown = f"[{shown.replace('%', '%25')}]"  # RFC 6874 has a zone's `%` encoded
+    return f"{'https' if is_tls else 'http'}://{shown}:{port}/"
+
+
+def _addresses(host: str) -> list[tuple[socket.AddressFamily, str]]:
+    try:
+        found = socket.getaddrinfo(
+            _without_brackets(host), None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (socket.gaierror, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, socket.gaierror) else "it is no name"
+        message = f"host {host!r} cannot be resolved ({reason}): name an address of this machine, or 0.0.0.0 for all"
+        raise ConfigError(message, param="host") from None
+    addresses: list[tuple[socket.AddressFamily, str]] = []
+    for family, _, _, _, place in found:
+        address = (
+            str(place[0])
+            if len(place) < 4 or not place[3]
+            else f"{str(place[0]).partition('%')[0]}%{place[3]}"
+        )
+        if (family, address) not in addresses:
+            addresses.append((family, address))
+    return addresses
+
+
+def _open(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+    is_dual = address == "::" and socket.has_dualstack_ipv6()
+    name, _, scope = address.partition("%")
+    place = (name, port, 0, int(scope)) if scope else (address, port)
+    return socket.create_server(place, family=family, backlog=BACKLOG, dualstack_ipv6=is_dual)
+
+
+def _explained(error: OSError, host: str, port: int) -> ConfigError:
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    if error.errno == errno.EADDRINUSE:
+        message = f"port {port}: another program listens on it already; stop it, or set another port"
+        return ConfigError(message, param="port")
+    if error.errno == errno.EACCES:
+        message = f"port {port}: {reason}; ports below 1024 need a privilege, set another port"
+        return ConfigError(message, param="port")
+    message = f"host {host!r}: {reason}; name an address of this machine, or 0.0.0.0 for all"
+    return ConfigError(message, param="host")
+
+
+def _is_dual(opened: socket.socket) -> bool:
+    return not opened.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+
+
+def _without_brackets(host: str) -> str:
+    if host.startswith("[") and host.endswith("]"):
+        try:
+            ipaddress.IPv6Address(host[1:-1])
+        except ValueError:
+            return host
+        return host[1:-1]
+    return host

@@ -1,0 +1,108 @@
+"""What the server answers over plain HTTP beside speech: the player, probes, figures, and lists of what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from importlib import resources
+from typing import Final
+
+from streamer.errors import OverloadedError
+from streamer.server.http import Answer, Exchange, json_answer
+from streamer.server.routing import Access, Routes
+from streamer.server.service import Service
+from streamer.telemetry.metrics import CONTENT_TYPE
+from streamer.voices.presets import language_of
+
+_CONTENT_TYPES: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".wasm": "application/wasm",
+}
+_PAGE_HEADERS: Final = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    (
+        "Content-Security-Policy",
+        "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; "
+        "media-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
+        "script-src 'self' 'wasm-unsafe-eval' blob:; worker-src 'self' blob:; frame-ancestors 'none'",
+    ),
+)
+
+
+def add_player(routes: Routes) -> None:
+    """Add the page's files, read once: `/` is index.html, the others are below `/player/`."""
+    _add(routes, "/favicon.ico", lambda: Answer(HTTPStatus.NO_CONTENT))
+    folder = resources.files("streamer.server") / "player"
+    if not folder.is_dir():
+        return
+    for file in folder.iterdir():
+        suffix = "." + file.name.rpartition(".")[2]
+        if file.is_file() and suffix in _CONTENT_TYPES:
+            page = Answer(HTTPStatus.OK, file.read_bytes(), _CONTENT_TYPES[suffix], _PAGE_HEADERS)
+            path = "/" if file.name == "index.html" else f"/player/{file.name}"
+            _add(routes, path, lambda page=page: page)  # type: ignore[misc]
+
+
+def add_probes(routes: Routes, service: Service, is_ready: Callable[[], bool]) -> None:
+    """Add `/livez`, `/readyz` and `/metrics`, which a full server answers too."""
+
+    def probe(is_well: bool) -> Answer:
+        status = HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE
+        reason = service.synthesizer.health().reason
+        return Answer(status, b"ok\n" if is_well else f"{reason or 'not ready'}\n".encode())
+
+    _add(routes, "/livez", lambda: probe(service.synthesizer.health().alive), "probe")
+    _add(routes, "/readyz", lambda: probe(is_ready()), "probe")
+    metrics = service.metrics
+    _add(routes, "/metrics", lambda: Answer(HTTPStatus.OK, metrics.render(), CONTENT_TYPE), "probe")
+
+
+def add_lists(routes: Routes, service: Service, is_warm: Callable[[], bool]) -> None:
+    """Add `/v1/voices` and `/v1/models`."""
+
+    def unless_loading(answer: Callable[[Service], Answer]) -> Callable[[], Answer]:
+        def checked() -> Answer:
+            if not is_warm():
+                raise OverloadedError("the model is loading", retry_after_s=1.0)
+            return answer(service)
+
+        return checked
+
+    _add(routes, "/v1/voices", unless_loading(_voices))
+    _add(routes, "/v1/models", unless_loading(_models))
+
+
+def _voices(service: Service) -> Answer:
+    info = service.synthesizer.info
+    default = service.config.speech.voice or info.default_voice
+    voices = [
+        {"name": name, "default": name == default, "language": language_of(name, info.languages)}
+        for name in info.voices
+    ]
+    return json_answer(HTTPStatus.OK, {"voices": voices, "default": default})
+
+
+def _models(service: Service) -> Answer:
+    info = service.synthesizer.info
+    model = {
+        "id": info.name,
+        "sample_rate": info.sample_rate_hz,
+        "languages": list(info.languages),
+        "tags": list(info.tags),
+        "default_voice": info.default_voice,
+        "max_text_tokens": info.max_text_tokens,
+        "note": info.note,
+    }
+    return json_answer(HTTPStatus.OK, {"models": [model], "default": info.name})
+
+
+def _add(routes: Routes, path: str, answer: Callable[[], Answer], access: Access = "public") -> None:
+    async def handle(exchange: Exchange) -> None:
+        await exchange.answer(answer())
+
+    routes.add("GET", path, handle, access=access)

@@ -1,0 +1,142 @@
+"""The table from paths to what answers there, filled by `routes` and the adapters, asked by `http_connection`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final, Literal
+from urllib.parse import unquote
+
+from streamer.server.access import Credentials, read_bearer
+from streamer.server.client_protocol import CreateProtocol
+from streamer.server.http import Exchange, RefusedError, refusal
+
+Handle = Callable[[Exchange], Awaitable[None]]
+Access = Literal["key", "public", "probe"]
+"""Who is answered: clients with a key, where keys are required; everybody; or everybody, even by a full server."""
+_PARAMETER: Final = re.compile(r"\{(\w+)(:path)?\}")
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRoute:
+    """What answers a plain HTTP request."""
+
+    handle: Handle
+    credentials: Credentials
+    access: Access
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketRoute:
+    """What is spoken over a WebSocket. `key_may_follow`: the protocol has a message for the key."""
+
+    create_protocol: CreateProtocol
+    credentials: Credentials
+    subprotocols: tuple[str, ...]
+    key_may_follow: bool
+
+
+@dataclass(slots=True)
+class _Place:
+    """A path pattern and what is there."""
+
+    pattern: re.Pattern[str]
+    methods: dict[str, HttpRoute] = field(default_factory=dict)
+    websocket: WebSocketRoute | None = None
+
+    @property
+    def allowed(self) -> str:
+        """The value of an `Allow` header."""
+        methods = sorted({*self.methods, "OPTIONS"} | ({"GET"} if self.websocket else set()))
+        return ", ".join(methods)
+
+
+class Routes:
+    """A fixed table. Nothing that a client sends ever becomes the name of a file.
+
+    A path pattern is a path in which `{name}` stands for one segment and `{name:path}` for one or more; patterns are
+    tried in the order in which they were added.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[str, _Place] = {}
+
+    def add(
+        self,
+        method: str,
+        path_pattern: str,
+        handle: Handle,
+        *,
+        credentials: Credentials = read_bearer,
+        access: Access = "key",
+    ) -> None:
+        """Have `handle` answer `method`, and HEAD where that is GET."""
+        route = HttpRoute(handle, credentials, access)
+        methods = self._place(path_pattern).methods
+        methods[method] = route
+        if method == "GET":
+            methods["HEAD"] = route
+
+    def websocket(
+        self,
+        path_pattern: str,
+        create_protocol: CreateProtocol,
+        *,
+        credentials: Credentials = read_bearer,
+        subprotocols: tuple[str, ...] = (),
+        key_may_follow: bool = False,
+    ) -> None:
+        """Have WebSockets speak the protocol that `create_protocol` makes."""
+        self._place(path_pattern).websocket = WebSocketRoute(
+            create_protocol, credentials, subprotocols, key_may_follow
+        )
+
+    def find_websocket(self, path: str) -> tuple[WebSocketRoute, Mapping[str, str]] | None:
+        """Return what is spoken at this path and the path's parameters; None where no WebSocket is."""
+        for place in self._places.values():
+            if place.websocket is not None and (match := place.pattern.fullmatch(path)):
+                return place.websocket, _parameters(match)
+        return None
+
+    def find(self, method: str, path: str) -> tuple[HttpRoute, Mapping[str, str]]:
+        """Return what answers a request and the path's parameters. Raises `RefusedError`: 404, 405 or 426."""
+        place, parameters = self._find_any(path)
+        if (route := place.methods.get(method)) is not None:
+            return route, parameters
+        allow = ("Allow", place.allowed)
+        if place.websocket is not None and method in ("GET", "HEAD"):
+            status, code = HTTPStatus.UPGRADE_REQUIRED, "upgrade_required"
+            message = "this address speaks WebSocket; connect with a WebSocket client"
+            raise RefusedError(refusal(status, code, message, headers=(("Upgrade", "websocket"), allow)))
+        status, code = HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed"
+        message = f"{method[:16]} is not allowed at this address, only {place.allowed}"
+        raise RefusedError(refusal(status, code, message, headers=(allow,)))
+
+    def allowed(self, path: str) -> str:
+        """Return the methods of a path for an `Allow` header. Raises `RefusedError`: 404."""
+        return self._find_any(path)[0].allowed
+
+    def _place(self, path_pattern: str) -> _Place:
+        return self._places.setdefault(path_pattern, _Place(_compiled(path_pattern)))
+
+    def _find_any(self, path: str) -> tuple[_Place, Mapping[str, str]]:
+        for place in self._places.values():
+            if match := place.pattern.fullmatch(path):
+                return place, _parameters(match)
+        message = "there is nothing at this address"
+        raise RefusedError(refusal(HTTPStatus.NOT_FOUND, "not_found", message))
+
+
+def _parameters(match: re.Match[str]) -> Mapping[str, str]:
+    return {name: unquote(value) for name, value in match.groupdict().items()}
+
+
+def _compiled(path_pattern: str) -> re.Pattern[str]:
+    pieces, end = [], 0
+    for parameter in _PARAMETER.finditer(path_pattern):
+        pieces.append(re.escape(path_pattern[end : parameter.start()]))
+        pieces.append(f"(?P<{parameter[1]}>{'.+' if parameter[2] else '[^/]+'})")
+        end = parameter.end()
+    return re.compile("".join(pieces) + re.escape(path_pattern[end:]))

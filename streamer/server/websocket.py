@@ -1,0 +1,213 @@
+"""A WebSocket on an accepted connection: the protocol is `websockets`' sans-I/O one, the reading and writing ours.
+
+`http_connection` reads the handshake and calls `handshake`; `session` receives and sends messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from websockets.datastructures import Headers
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from streamer.server.connection import ClientGoneError, Connection
+
+logger = logging.getLogger(__name__)
+PING_TIMEOUT_S: Final = 20.0
+"""The time that a client has to answer a ping."""
+CLOSE_TIMEOUT_S: Final = 3.0
+"""The time that a client has to answer a close."""
+MAX_MESSAGES: Final = 8
+"""Received messages beyond which no more are read."""
+MAX_FRAGMENTS: Final = 1024
+"""The most frames that may make up one message: empty ones cost no bytes."""
+
+
+def handshake(path: str, headers: Headers, subprotocols: Sequence[str]) -> Response:
+    """Answer a handshake: status 101, or an answer of another status that says what is wrong with it.
+
+    The first of `subprotocols` that the client offers is agreed on; a client that offers none of them is welcome, too.
+    """
+
+    def select(_protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+        return next((Subprotocol(name) for name in subprotocols if name in offered), None)
+
+    protocol = ServerProtocol(
+        subprotocols=[Subprotocol(name) for name in subprotocols] or None, select_subprotocol=select
+    )
+    return protocol.accept(Request(path, headers))
+
+
+class WebSocket:
+    """An open WebSocket, from the end of its handshake to the end of the connection."""
+
+    def __init__(
+        self, connection: Connection, first_bytes: bytes, *, max_size: int, ping_interval_s: float
+    ) -> None:
+        self._connection = connection
+        self._first_bytes = first_bytes
+        self._ping_interval_s = ping_interval_s
+        self._protocol = ServerProtocol(state=State.OPEN, max_size=(max_size, max_size))
+        self._fragments: list[bytes] = []
+        self._is_text = False
+        self._has_failed = False
+        self._messages: deque[str | bytes] = deque()
+        self._arrived, self._has_room, self._closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._ping = b""
+        self._answered = asyncio.Event()
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The transport, to abort it."""
+        return self._connection.transport
+
+    @property
+    def close_code(self) -> int | None:
+        """The code of the close; None before the connection has ended."""
+        return self._protocol.close_code
+
+    async def serve(self, handle: Callable[[WebSocket], Awaitable[None]]) -> None:
+        """Run `handle`, reading and pinging beside it, and close."""
+        async with asyncio.TaskGroup() as tasks:
+            beside = [tasks.create_task(self._read()), tasks.create_task(self._ping_regularly())]
+            try:
+                await handle(self)
+                await self.close()
+            except Exception:
+                logger.exception("an unexpected error")
+                await self.close(CloseCode.INTERNAL_ERROR)
+            for task in beside:
+                task.cancel()
+
+    async def recv(self) -> str | bytes:
+        """Return the next message; raises `websockets.exceptions.ConnectionClosed`. Cancelling it loses nothing."""
+        while not self._messages:
+            if self._closed.is_set():
+                raise self._protocol.close_exc
+            self._arrived.clear()
+            await self._arrived.wait()
+        self._has_room.set()
+        return self._messages.popleft()
+
+    def try_send_all(self, messages: Sequence[str | bytes]) -> bool:
+        """Send several messages if that needs no waiting; returns whether they were sent."""
+        if self._connection.is_congested or self._protocol.state is not State.OPEN:
+            return False
+        self._write_messages(messages)
+        return True
+
+    async def send_all(self, messages: Sequence[str | bytes]) -> None:
+        """Send several messages, and wait for room once. Raises `websockets.exceptions.ConnectionClosed`."""
+        if self._protocol.state is State.OPEN:
+            self._write_messages(messages)
+            try:
+                return await self._connection.drain()
+            except ClientGoneError:
+                pass
+        await self._closed.wait()
+        raise self._protocol.close_exc
+
+    async def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Close with this code, unless closing has begun, and wait for the end of the connection."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(code, reason)
+            self._write()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._closed.wait()
+        except TimeoutError:
+            self._connection.abort()
+            await self._closed.wait()
+
+    def _write_messages(self, messages: Sequence[str | bytes]) -> None:
+        for message in messages:
+            if isinstance(message, str):
+                self._protocol.send_text(message.encode())
+            else:
+                self._protocol.send_binary(message)
+        self._write()
+
+    def _write(self) -> None:
+        """Write what the protocol has to send, in one piece."""
+        pieces = self._protocol.data_to_send()
+        if data := b"".join(pieces):
+            self._connection.write(data)
+        if b"" in pieces:  # so the library says that nothing will follow
+            self._connection.write_eof()
+            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._connection.abort)
+
+    async def _read(self) -> None:
+        """Take frames from the connection until its end."""
+        try:
+            data = self._first_bytes or await self._connection.read()
+            while data:
+                self._protocol.receive_data(data)
+                self._take(self._protocol.events_received())
+                self._write()
+                while len(self._messages) >= MAX_MESSAGES:
+                    self._has_room.clear()
+                    await self._has_room.wait()
+                data = await self._connection.read()
+        finally:
+            self._protocol.receive_eof()
+            self._closed.set()
+            self._arrived.set()
+
+    def _take(self, frames: Sequence[object]) -> None:
+        for frame in frames:
+            assert isinstance(frame, Frame)
+            if self._has_failed:
+                return
+            if frame.opcode is Opcode.PONG and bytes(frame.data) == self._ping:
+                self._answered.set()
+            elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+                self._take_fragment(frame)
+
+    def _take_fragment(self, frame: Frame) -> None:
+        if frame.opcode is not Opcode.CONT:
+            self._is_text = frame.opcode is Opcode.TEXT
+        self._fragments.append(bytes(frame.data))
+        if len(self._fragments) > MAX_FRAGMENTS:
+            self._fail(CloseCode.MESSAGE_TOO_BIG, "too many fragments")
+            return
+        if not frame.fin:
+            return
+        message = b"".join(self._fragments)
+        self._fragments.clear()
+        try:
+            self._messages.append(message.decode() if self._is_text else message)
+        except UnicodeDecodeError as error:
+            self._fail(CloseCode.INVALID_DATA, f"{error.reason} at position {error.start}")
+            return
+        self._arrived.set()
+
+    async def _ping_regularly(self) -> None:
+        """Ping the client, and fail the connection where no answer comes."""
+        while True:
+            await asyncio.sleep(self._ping_interval_s)
+            if self._protocol.state is not State.OPEN:
+                return
+            self._ping = secrets.token_bytes(4)
+            self._answered.clear()
+            self._protocol.send_ping(self._ping)
+            self._write()
+            try:
+                async with asyncio.timeout(PING_TIMEOUT_S):
+                    await self._answered.wait()
+            except TimeoutError:
+                self._fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
+                return
+
+    def _fail(self, code: CloseCode, reason: str) -> None:
+        self._has_failed = True
+        self._protocol.fail(code, reason)
+        self._write()

@@ -1,0 +1,69 @@
+"""Makes a clean text plain for any model, before it is written out or cut into tokens; `reading` applies it.
+
+Runs of signs make a model invent speech or swallow words: a rule of dashes becomes a pause, `!!!!` becomes `!`. What
+a client is shown stays as it was written.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+from streamer.text.tags import NOTES
+
+MAX_LETTERS_IN_A_ROW: Final = 3
+MAX_WORD_LETTERS: Final = 100
+"""Longer words are unknown to a tokenizer of word pieces, and take the word before with them."""
+PAUSE: Final = ", "
+
+_STOPS: Final = ".?!…‥‽⁇⁈⁉‼。！？｡؟۔।॥"
+_MARKS: Final = "?!‽⁇⁈⁉‼！？؟"
+_PAUSES: Final = _STOPS + ",;:،؛、，；：—–-"
+_CLOSERS: Final = "\"'”’»)"
+_FRAME: Final = "\\u2500-\\u259f"
+"""Signs that boxes and bars are drawn with."""
+_MARK_RUN: Final = re.compile(rf"[{_MARKS}](?:[ \t]{{0,3}}[{_MARKS}]){{2,}}")
+_DOT_RUN: Final = re.compile(r"\.(?:[ \t]{0,3}\.){2,}")
+_STOP_RUN: Final = re.compile(r"([…‥。｡۔।॥])(?:[ \t]{0,3}\1){2,}")
+_SIGN: Final = rf"(?:(?![{_STOPS}{NOTES}])[^\w\s\[\]]|_)"
+_SAME_SIGNS: Final = rf"(?P<sign>{_SIGN})(?:(?P=sign)|[ \t]{{1,3}}(?P=sign)(?![\d.$€£])){{2,}}"
+_RULE: Final = re.compile(
+    rf"[ \t]*+(?P<rule>(?:[ \t]*(?:[|:+]{{0,3}}{_SAME_SIGNS}[|:+]{{0,3}}|[{_FRAME}]+"
+    r"|(?<!\S)\|(?!\S)|(?<!\S)==(?=[ \t]*$)|^==(?!\S)))+)[ \t]*",
+    re.MULTILINE,
+)
+"""The same sign three times or more, with what a table adds to it; lone pipes, and the signs around `== a title ==`."""
+_PAUSE_RUN: Final = re.compile(r"\s*+,(?:\s*+,)*+")
+_LETTER_RUN: Final = re.compile(rf"([^\W\d_])\1{{{MAX_LETTERS_IN_A_ROW},}}")
+_LONG_WORD: Final = re.compile(rf"([^\W_]{{{MAX_WORD_LETTERS}}})(?=[^\W_])")
+
+
+def plain(text: str) -> str:
+    """The text in composed form, with pauses for rules, and runs of stops and letters shortened."""
+    if not text.isascii():
+        composed = unicodedata.normalize("NFC", text)
+        text = "".join(character for character in composed if unicodedata.category(character) != "Cn")
+    text = _MARK_RUN.sub(lambda run: "".join(dict.fromkeys("".join(run.group().split()))), text)
+    text = _STOP_RUN.sub(r"\1", _DOT_RUN.sub("...", text))
+    text, num_rules = _RULE.subn(_pause, text)
+    if num_rules:
+        text = _PAUSE_RUN.sub(",", text).strip(", \t\r\n")
+    text = _LETTER_RUN.sub(lambda run: run[1] * MAX_LETTERS_IN_A_ROW, text)
+    return _LONG_WORD.sub(r"\1 ", text).strip()
+
+
+def _pause(rule: re.Match[str]) -> str:
+    """A comma where words are on both sides of the rule, and no other sign of a pause; else a space."""
+    signs, text = rule["rule"], rule.string
+    if any(unicodedata.category(sign)[0] == "M" for sign in signs):
+        return rule.group()  # marks of letters are no signs
+    before, after = text[: rule.start()], text[rule.end() :]
+    if signs[0] in "*_~`":  # emphasis, where it touches a word on one side alone
+        is_behind_word = before[-1:].isalnum() and text[rule.start("rule") - 1].isalnum()
+        is_before_word = after[:1].isalnum() and text[rule.end("rule")].isalnum()
+        if is_behind_word != is_before_word:
+            return rule.group().replace(signs, "")
+    before, after = before.rstrip().rstrip(_CLOSERS), after.lstrip()
+    has_pause = not before or not after or before[-1] in _PAUSES or after[0] in _PAUSES
+    return " " if has_pause else PAUSE

@@ -1,0 +1,54 @@
+"""What is answered beside speech: the page's files, with headers that keep foreign scripts out, probes and lists."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+
+from tests.fakes.synthesizer import FakeSynthesizer
+from tests.server.speaking import running
+
+
+async def test_the_player_is_served_as_it_is_packaged() -> None:
+    """`/` is the page, each of its files has an address and a type, and nothing may frame it."""
+    folder = resources.files("streamer.server") / "player"
+    async with running() as server:
+        for file in folder.iterdir():
+            if file.name.rpartition(".")[2] in ("js", "css"):
+                status, head, body = await server.get(f"/player/{file.name}?version=1")
+                assert status == 200 and body == file.read_bytes()
+                assert b"frame-ancestors 'none'" in head
+        assert (await server.get("/"))[2] == (folder / "index.html").read_bytes()
+
+
+async def test_probes_and_lists_are_answered() -> None:
+    """They need no key, and HEAD is answered without a body."""
+    async with running() as server:
+        assert (await server.get("/livez"))[0] == 200
+        assert (await server.get("/readyz"))[0] == 200
+        voices = json.loads((await server.get("/v1/voices"))[2])
+        assert voices == {
+            "voices": [
+                {"name": "tone", "default": True, "language": "en"},
+                {"name": "other", "default": False, "language": "en"},
+            ],
+            "default": "tone",
+        }
+        assert json.loads((await server.get("/v1/models"))[2])["default"] == "fake"
+        status, _, body = await server.get("/metrics")
+        assert status == 200 and b"tts_connections" in body
+        assert (await server.get("/v1/stream"))[0] == 426
+        for path in ("/nothing", "/player/../app.py", "/player/%2e%2e/app.py", "//etc/passwd", "/player/"):
+            assert (await server.get(path))[0] == 404
+
+
+async def test_voices_are_listed_with_the_language_their_names_tell() -> None:
+    """Null where a model of several languages has a voice whose name tells none."""
+    synthesizer = FakeSynthesizer(languages=("en", "de"), voices=("announcer", "v2/de_speaker_3", "marie"))
+    async with running(synthesizer=synthesizer) as server:
+        listed = json.loads((await server.get("/v1/voices"))[2])["voices"]
+    assert [(voice["name"], voice["language"]) for voice in listed] == [
+        ("announcer", "en"),
+        ("v2/de_speaker_3", "de"),
+        ("marie", None),
+    ]

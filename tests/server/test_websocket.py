@@ -1,0 +1,141 @@
+"""A WebSocket of ours: messages whole whatever their frames, bounds on what comes, and an end in each case."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import Close, Frame, Opcode
+
+from streamer.server import websocket
+from tests.server.speaking import Running, configured, eventually, running
+
+PING = json.dumps({"type": "ping", "t": "é"}).encode()
+
+
+@contextlib.asynccontextmanager
+async def _connected(server: Running, **options: object) -> AsyncIterator[ClientConnection]:
+    async with connect(server.address, proxy=None, **options) as connection:  # type: ignore[arg-type]
+        assert json.loads(await connection.recv())["type"] == "session"
+        yield connection
+
+
+def _send(connection: ClientConnection, opcode: Opcode, data: bytes, fin: bool = True) -> None:
+    connection.transport.write(Frame(opcode, data, fin).serialize(mask=True))
+
+
+async def _close_code(connection: ClientConnection) -> int | None:
+    with pytest.raises(ConnectionClosed):
+        async with asyncio.timeout(5):
+            while True:
+                await connection.recv()
+    return connection.close_code
+
+
+async def test_a_message_may_come_in_fragments() -> None:
+    """Borders may lie inside of a character, and pings between the fragments."""
+    async with running() as server, _connected(server) as connection:
+        for position in range(1, len(PING)):
+            _send(connection, Opcode.TEXT, PING[:position], fin=False)
+            _send(connection, Opcode.PING, b"now")
+            _send(connection, Opcode.CONT, b"", fin=False)
+            _send(connection, Opcode.CONT, PING[position:])
+            assert json.loads(await connection.recv())["t"] == "é"
+
+
+@pytest.mark.parametrize(
+    ("frames", "code"),
+    [
+        ([(Opcode.TEXT, b"\xff", True)], 1007),
+        ([(Opcode.TEXT, "é".encode()[:1], False), (Opcode.CONT, b"", True)], 1007),
+        ([(Opcode.TEXT, b"x" * 300_000, True)], 1009),
+        ([(Opcode.TEXT, b"x" * 200_000, False), (Opcode.CONT, b"x" * 200_000, True)], 1009),
+        ([(Opcode.TEXT, b"", False)] + [(Opcode.CONT, b"", False)] * 2000, 1009),
+        ([(Opcode.CONT, b"x", True)], 1002),
+        ([(Opcode.TEXT, b"x", False), (Opcode.TEXT, b"x", True)], 1002),
+        ([(Opcode.CLOSE, b"\x03\xe8bye", True)], 1000),
+        ([(Opcode.CLOSE, b"", True)], 1005),
+    ],
+)
+async def test_what_breaks_the_protocol_closes_with_its_code(
+    frames: list[tuple[Opcode, bytes, bool]], code: int
+) -> None:
+    """Text that is no UTF-8, messages too large in bytes or frames, frames out of order, and a client's close."""
+    async with running() as server, _connected(server) as connection:
+        for opcode, data, fin in frames:
+            _send(connection, opcode, data, fin)
+        assert await _close_code(connection) == code
+        await eventually(lambda: not server.server.num_connections)
+
+
+async def test_many_messages_in_one_packet_are_all_heard() -> None:
+    """Reading stops while as many wait as may, and none is lost."""
+    async with running() as server, _connected(server) as connection:
+        for number in range(100):
+            _send(connection, Opcode.TEXT, json.dumps({"type": "ping", "t": number}).encode())
+        assert [json.loads(await connection.recv())["t"] for _ in range(100)] == list(range(100))
+
+
+async def test_messages_sent_with_the_handshake_are_heard() -> None:
+    """A client need not wait for the answer to its handshake."""
+    async with running() as server, server.line() as (reader, writer):
+        fields = (
+            "Host: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        )
+        request = f"GET /v1/stream HTTP/1.1\r\n{fields}\r\n".encode()
+        writer.write(request + Frame(Opcode.TEXT, PING).serialize(mask=True))
+        assert b"101 Switching" in await reader.readuntil(b"\r\n\r\n")
+        await reader.readuntil(b'"pong"')
+
+
+async def test_a_client_that_answers_no_ping_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told so with 1011, and the connection ends even if nothing is read any more."""
+    monkeypatch.setattr(websocket, "PING_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(websocket, "CLOSE_TIMEOUT_S", 0.2)
+    async with running(configured(ping_interval_s=0.1)) as server, server.line() as (reader, writer):
+        fields = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nHost: test\r\n"
+        key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        writer.write(f"GET /v1/stream HTTP/1.1\r\n{fields}{key}\r\n".encode())
+        assert (await reader.read()).endswith(
+            Frame(Opcode.CLOSE, Close(1011, "keepalive ping timeout").serialize()).serialize(mask=False)
+        )
+        await eventually(lambda: not server.server.num_connections)
+
+
+async def test_a_client_that_answers_pings_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it is pinged."""
+    monkeypatch.setattr(websocket, "PING_TIMEOUT_S", 0.3)
+    async with running(configured(ping_interval_s=0.05)) as server, _connected(server) as connection:
+        await asyncio.sleep(0.5)
+        await connection.send(PING.decode())
+        assert json.loads(await connection.recv())["type"] == "pong"
+
+
+async def test_a_client_that_does_not_answer_the_close_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that ends does not wait for it for long."""
+    monkeypatch.setattr(websocket, "CLOSE_TIMEOUT_S", 0.1)
+    async with running(configured(session_timeout_s=0.2)) as server, _connected(server) as connection:
+        connection.transport.pause_reading()
+        await eventually(lambda: not server.server.num_connections)
+        connection.transport.abort()
+
+
+async def test_a_bug_in_a_session_closes_it_with_1011(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client is told, and the server serves others."""
+
+    async def broken(_session: object) -> None:
+        raise RuntimeError("a bug")
+
+    async with running() as server:
+        with monkeypatch.context() as patch:
+            patch.setattr("streamer.server.session.Session.run", broken)
+            async with connect(server.address, proxy=None) as connection:
+                assert await _close_code(connection) == 1011
+        async with _connected(server):
+            pass
