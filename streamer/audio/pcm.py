@@ -13,7 +13,7 @@ from streamer.errors import AudioEncodeError
 SILENCE_PEAK: Final = 0.002
 """What is quieter than this (-54 dB) is silence, whatever came before."""
 _SILENCE_BELOW_PEAK: Final = 0.01
-"""What is 40 dB below the loudest moment of the sentence so far is silence, too: the model's hiss after the last word."""
+"""What is 40 dB below the loudest moment of the sentence so far is silence, too: the model's hiss behind a word."""
 _HISS_PEAK: Final = 0.012
 _HISS_S: Final = 0.1
 """In an utterance's first moments sound up to -38 dB is silence: the model's hiss, which would delay the first word. It
