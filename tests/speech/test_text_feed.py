@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import AsyncGenerator
 
 import pytest
 
+from streamer.audio.formats import AudioFormat
+from streamer.audio.packets import create_encoder
 from streamer.sampling import SamplingParams
-from streamer.speech.events import SentenceStarted
+from streamer.speech.events import SentenceStarted, SpeechEvent
 from streamer.speech.pipeline import speak
 from streamer.speech.settings import SpeechSettings
 from streamer.speech.text_feed import TextEnd, TextFeed, TextFlush
@@ -15,9 +18,13 @@ from tests.fakes.synthesizer import FakeSynthesizer
 
 
 def settings(max_buffer_ms: int | None = None) -> SpeechSettings:
-    return SpeechSettings(
-        voice="tone", params=SamplingParams(seed=1), encoding="pcm_s16le", max_buffer_ms=max_buffer_ms
-    )
+    return SpeechSettings(voice="tone", params=SamplingParams(seed=1), max_buffer_ms=max_buffer_ms)
+
+
+def events_of(
+    feed: TextFeed, synthesizer: FakeSynthesizer, settings: SpeechSettings
+) -> AsyncGenerator[SpeechEvent, None]:
+    return speak(feed, synthesizer, settings, create_encoder(AudioFormat("pcm_s16le")), "u")
 
 
 async def spoken(pieces: list[str]) -> tuple[list[str], list[tuple[int, int]], int]:
@@ -26,7 +33,7 @@ async def spoken(pieces: list[str]) -> tuple[list[str], list[tuple[int, int]], i
     for piece in pieces:
         feed.append(piece)
     feed.end()
-    events = [event async for event in speak(feed, synthesizer, settings())]
+    events = [event async for event in events_of(feed, synthesizer, settings())]
     places = [(event.char_start, event.char_end) for event in events if isinstance(event, SentenceStarted)]
     return [request.text for request in synthesizer.requests], places, feed.num_chars
 
@@ -66,7 +73,7 @@ async def test_a_pausing_writer_hears_a_word_of_one_letter() -> None:
     """A letter that is held back for its mark is spoken as any last word when nothing follows it."""
     feed, texts = TextFeed(), []
     feed.append("I")
-    async with contextlib.aclosing(speak(feed, FakeSynthesizer(), settings(max_buffer_ms=20))) as events:
+    async with contextlib.aclosing(events_of(feed, FakeSynthesizer(), settings(max_buffer_ms=20))) as events:
         async for event in events:
             if isinstance(event, SentenceStarted):
                 texts.append(event.text)

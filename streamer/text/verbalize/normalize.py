@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from streamer.text.clean import sanitize, tidy
 from streamer.text.tags import BARK_DIRECTION, DIRECTION
-from streamer.text.verbalize.english import digits, write_numbers
-from streamer.text.verbalize.numbers import WORDS, write_numbers_in
+from streamer.text.verbalize.languages import WORDS
+from streamer.text.verbalize.numbers import write_numbers
+from streamer.text.verbalize.spelling import speller
 
 _ABBREVIATIONS: Final = {
     "dr": "doctor", "mr": "mister", "mrs": "missus", "ms": "miz", "prof": "professor", "st": "saint",
@@ -30,14 +32,20 @@ _ABBREVIATIONS: Final = {
 _SYMBOLS: Final = {
     "&": "and", "@": "at", "+": "plus", "=": "equals", "%": "percent", "€": "euros", "£": "pounds",
     "$": "dollars", "×": "times", "÷": "divided by", "°": "degrees", "<": "less than", ">": "greater than",
-    "→": "to", "≈": "about", "±": "plus or minus", "©": "copyright", "™": "", "®": "",
+    "→": "to", "->": "to", "<=": "less than or equal to", "≤": "less than or equal to",
+    ">=": "greater than or equal to", "≥": "greater than or equal to", "≠": "is not equal to",
+    "!=": "is not equal to", "==": "equals", "√": "square root of",
+    "∞": "infinity", "π": "pi", "§": "section", "−": "minus", "‰": "per mille",
+    "¢": "cents", "¥": "yen", "₹": "rupees",
+    "≈": "about", "±": "plus or minus", "©": "copyright", "™": "", "®": "",
 }  # fmt: skip
+_SYMBOL: Final = re.compile("|".join(map(re.escape, sorted(_SYMBOLS, key=len, reverse=True))))
 _ACRONYMS: Final = frozenset(
     [
         "AI", "API", "ATM", "CEO", "CFO", "CIA", "CPU", "CTO", "DIY", "DNA", "EU", "FAQ", "FBI", "GPU", "HIV",
         "HQ", "IBM", "ID", "IO", "IP", "IQ", "IRS", "ISP", "LA", "LLM", "MIT", "MRI", "NBA", "NFL", "NYC",
         "OS", "RNA", "ROI", "SUV", "UAE", "UFO", "UI", "UK", "UN", "UPS", "URI", "URL", "US", "USA", "USB",
-        "UX", "VIP", "VPN", "EV", "AC", "DC", "HR", "AM", "PM",
+        "UX", "VIP", "VPN", "EV", "AC", "DC", "HR", "AM", "PM", "EST", "EDT", "CET", "UTC", "USD",
     ]
 )  # fmt: skip
 _LINK: Final = re.compile(r"!?\[([^\[\]\n]{1,200})\]\([^()\s]{1,400}\)")
@@ -52,20 +60,29 @@ _ADDRESS: Final = re.compile(
 _ADDRESS_SIGNS: Final = {".": "dot", "/": "slash", "@": "at", "-": "dash", "_": "underscore", ":": "colon"}
 _DOTTED: Final = re.compile(r"\b(?:[A-Za-z]\.){2,}(?:[A-Za-z]\b)?")
 _ABBREVIATION: Final = re.compile(
-    rf"\b({'|'.join(sorted(map(re.escape, _ABBREVIATIONS), key=len, reverse=True))})\.(?=[\s,;:)]|$)(\s+[A-Z])?",
+    rf"\b({'|'.join(sorted(map(re.escape, _ABBREVIATIONS), key=len, reverse=True))})\.(?=[\s,;:)]|$)(?=(\s+[A-Z])?)",
     re.IGNORECASE,
 )
 _STREET: Final = re.compile(r"(?<=[a-z] )(St|Dr)\.(?=\s*(?:$|[,.;a-z]))")
-_NUMERO: Final = re.compile(r"\b[Nn]o\. ?(?=\d)|#(?=\d)|№ ?")
+_NUMERO: Final = re.compile(r"\b[Nn]o(s?)\. ?(?=[0-9])|(?<![^\W_])# ?(?=[0-9])|№ ?")
+_PAGES: Final = re.compile(r"\b(pp?|[Cc]h)\. ?(?=[0-9])")
+_PAGE_WORDS: Final = {"p": "page ", "pp": "pages ", "ch": "chapter ", "Ch": "Chapter "}
+_BEFORE_FEET: Final = re.compile(r"(?:[0-9]|\b(?:sq|cu)\.?) ?\Z")
+_WITH: Final = re.compile(r"\b[Ww]/(o\b)? ?(?=\w)")
+_SLASH: Final = re.compile(r"(?<=[^\W\d_])/(?=[^\W\d_])")
+_BLANKS: Final = re.compile(r"[ \t\r\n]+")
+_BETWEEN_NUMBERS: Final = re.compile(r"(?<=[0-9)])(\*{1,2})(?=[0-9(.])|~(?=[$€£]?\.?[0-9])")
+"""These signs stand before and between numbers; elsewhere they are Markdown."""
+_PLAIN_SIGNS: Final = {"*": "×", "**": "^"}
 _CAPITALS: Final = re.compile(r"\b([A-Z]{2,5})(s?)\b")
 
 
 def normalize(text: str, language: str = "en", *, keeps_directions: bool = False) -> str:
-    """The text as it is said, in words and plain punctuation.
+    """Return the text as it is said, in words and plain punctuation.
 
-    English in full; of the languages of `numbers_by_language` numbers, amounts and times; others keep theirs.
-    `keeps_directions`: tags, notes and speakers' labels stay, for a model that knows them; else they are left
-    out, because a model that needs all in words cannot laugh or sing.
+    English is written out in full; in the other languages of `WORDS` only numbers are; all others keep theirs.
+    `keeps_directions` keeps tags, notes and speakers' labels for a model that knows them; otherwise they are
+    left out, because a model that needs everything in words cannot laugh or sing.
     """
     text = sanitize(text)
     if not keeps_directions:
@@ -81,12 +98,15 @@ def normalize(text: str, language: str = "en", *, keeps_directions: bool = False
 
 def _in_words(text: str, language: str) -> str:
     language = language.lower().partition("-")[0]
-    text = _MARKUP.sub(" ", _LINK.sub(r"\1", text))
+    text = _MARKUP.sub(
+        " ", _LINK.sub(r"\1", _BETWEEN_NUMBERS.sub(lambda match: _PLAIN_SIGNS.get(match[1], "≈"), text))
+    )
+    text = _BLANKS.sub(" ", text)
     if language == "en":
         for rewrite in _REWRITES:
             text = rewrite(text)
     elif language in WORDS:
-        text = write_numbers_in(text, language)
+        text = write_numbers(text, language)
     text = "".join(" " if _is_unspoken(character) else character for character in text)
     return tidy(text)
 
@@ -98,18 +118,24 @@ def _write_addresses(text: str) -> str:
 def _address(address: str) -> str:
     address = re.sub(r"^https?://|^www\.|(?<=//)www\.", "", address).removeprefix("www.").rstrip("/")
     parts = re.findall(r"[^\W\d_]+|\d+|.", address)
-    words = (digits(part) if part.isdecimal() else _ADDRESS_SIGNS.get(part, part) for part in parts)
+    words = (
+        speller("en").digits(part) if part.isdecimal() else _ADDRESS_SIGNS.get(part, part) for part in parts
+    )
     return " ".join(words)
 
 
 def _write_abbreviations(text: str) -> str:
     streets = {"St": "street", "Dr": "drive"}
     text = _STREET.sub(lambda match: streets[match[1]], text)
-    text = _NUMERO.sub("number ", text)
+    text = _NUMERO.sub(lambda match: "numbers " if match[1] else "number ", text)
+    text = _PAGES.sub(lambda match: _PAGE_WORDS[match[1]], text)
+    text = _WITH.sub(lambda match: "without " if match[1] else "with ", text)
     return _ABBREVIATION.sub(_abbreviation, text)
 
 
 def _abbreviation(match: re.Match[str]) -> str:
+    if match[1] == "ft" and _BEFORE_FEET.search(match.string[max(0, match.start() - 8) : match.start()]):
+        return match[1]  # feet, not a fort
     word = _ABBREVIATIONS[match[1].lower()]
     if match[1][0].isupper():
         word = word[0].upper() + word[1:]
@@ -117,11 +143,11 @@ def _abbreviation(match: re.Match[str]) -> str:
     is_end = match.end() == len(match.string) or (
         match[2] and match[1].lower() in ("etc", "inc", "ltd", "corp")
     )
-    return word + ("." if is_end else "") + (match[2] or "")
+    return word + ("." if is_end else "")
 
 
 def _write_letters(text: str) -> str:
-    """Acronyms letter by letter: dotted ones, known ones, and those that nobody could pronounce."""
+    """Spell acronyms: dotted ones, known ones, and those without a vowel."""
     text = _DOTTED.sub(lambda match: spell(match.group().replace(".", "")) + _stop_after(match), text)
     is_shouted = text.isupper() and " " in text.strip()
 
@@ -138,16 +164,17 @@ def _stop_after(match: re.Match[str]) -> str:
 
 
 def spell(letters: str) -> str:
-    """The letters' names; `a` is written `ay`, because alone it is an article."""
+    """Return the letters' names; `a` becomes `ay`, because alone it is an article."""
     return " ".join("ay" if letter in "aA" else letter.lower() for letter in letters)
 
 
 def _write_symbols(text: str) -> str:
-    return re.sub("|".join(map(re.escape, _SYMBOLS)), lambda match: f" {_SYMBOLS[match.group()]} ", text)
+    text = _SLASH.sub(" ", text)
+    return _SYMBOL.sub(lambda match: f" {_SYMBOLS[match.group()]} ", text)
 
 
 def _is_unspoken(character: str) -> bool:
-    """Whether it is an emoji, a part of one, or another sign without a sound."""
+    """Return whether it is an emoji, a part of one, or another sign without a sound."""
     return (
         character in '[]{}()^\\"“”«»'
         or (character > "\x7f" and unicodedata.category(character) in ("So", "Sk", "Cf", "Cn", "Co", "Me"))
@@ -158,7 +185,7 @@ def _is_unspoken(character: str) -> bool:
 _REWRITES: Final[tuple[Callable[[str], str], ...]] = (
     _write_addresses,
     _write_abbreviations,
-    write_numbers,
+    partial(write_numbers, language="en"),
     _write_letters,
     _write_symbols,
 )

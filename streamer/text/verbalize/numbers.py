@@ -1,264 +1,227 @@
-"""Writes amounts, times and numbers out in twelve languages; part of `normalize` (English has `numbers`).
+"""Writes numbers out in words, in thirteen languages; part of `normalize`.
 
-Counting is Unicode's (CLDR's spell-out rules, by `unicode_rbnf`); what stands around a number is in the short
-tables here. Genders and cases are those that usually fit, not those that the sentence asks for.
+One table of kinds, in order: what is written like this is read by that. One pass over the text: at each place the
+first kind that fits is read, and nothing is read twice. English and the other languages share the kinds and differ by
+data (`languages`); what only English has is in `english`. What is said is the usual form of a number, not the one that
+the sentence's grammar asks for.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
-from unicode_rbnf import FormatPurpose, RbnfEngine
+from streamer.text.verbalize.codes import code_kinds, english_code_kinds
+from streamer.text.verbalize.dates import date_kinds, time_kinds
+from streamer.text.verbalize.english import english_date_kinds, english_measure_kinds
+from streamer.text.verbalize.fractions import fraction_kind
+from streamer.text.verbalize.kinds import MINUS, Kind
+from streamer.text.verbalize.languages import MASCULINE, NATIVE_KOREAN
+from streamer.text.verbalize.quantities import quantity_kinds
+from streamer.text.verbalize.roman import roman_kinds
+from streamer.text.verbalize.signs import sign_kinds
+from streamer.text.verbalize.spelling import NARROW_SPACES, Speller, speller
 
-MAX_COUNTED_DIGITS: Final = 15
-"""Longer numbers are read digit by digit."""
-_NO_SPACES: Final = ("ja", "ko", "zh")
-_COMMA_GROUPS: Final = ("hi", "ja", "ko", "zh")
-"""Who writes 1,250.5 as in English; the others write 1.250,5."""
-_SPACE_GROUPS: Final = ("fr", "pl", "ru")
-"""Who writes 1 250,5 with a plain space too."""
-_DIGIT: Final = re.compile(r"\d")
-_DATE: Final = re.compile(r"(?<!\d)(\d{1,2}|\d{4})([./-])(\d{1,2})\2(\d{4}|\d{1,2})(?!\d)")
-_NUMBERING: Final = "spellout-numbering"
-_MASCULINE: Final = "spellout-cardinal-masculine"
-_FEMININE: Final = "spellout-cardinal-feminine"
-_KOREAN: Final = "spellout-cardinal-native-attributive"
-_ROMANCE_ORDINALS: Final = (
-    (r"(?P<n>\d{1,3})\.?º", "spellout-ordinal-masculine"),
-    (r"(?P<n>\d{1,3})\.?ª", "spellout-ordinal-feminine"),
+_SIGNS: Final = rf"[-−–—./+÷*×xX⁄^:,; %‰'’(${NARROW_SPACES}€£¥￥₹₩₽₺₴₪₫₱฿₦]"
+_START: Final = re.compile(
+    rf"[0-9]|{_SIGNS}(?=[A-Z]{{0,2}}{_SIGNS}{{0,3}}[0-9])|/(?=\w)|\^(?=[a-z({{])"
+    r"|(?<![^\W_])[^\W\d_]++[$.]?[ -]?(?=[0-9A-Z])"
+    r"|(?<![^\W_])(?:M[CDILMVX]{3}|[IVX]++(?:st|nd|rd|th)?(?=[ -](?:cent|Olym)))"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class NumberWords:
-    """What a language puts around its numbers. Forms of a name: `one|many`, or `one|few|many`.
-
-    `time`, `hour`: how 7:45 and 7:00 are said. `currencies`: sign to forms, `*` where they are feminine.
-    `small`: between an amount and its hundredths; None where these are read as decimals.
-    """
-
-    point: str
-    time: str
-    hour: str
-    percent: str
-    degrees: str
-    currencies: str
-    small: str | None = " "
-    hours: str = ""
-    hour_rules: str = _NUMBERING
-    time_marks: str = ":"
-    after_time: str = ""
-    ordinals: tuple[tuple[str, str], ...] = ()
-    """Patterns with the number `n`, and the name of the rules that say it."""
-
-
-WORDS: Final = {
-    "de": NumberWords(
-        "Komma", "{h} Uhr {m}", "{h} Uhr", "{} Prozent", "{} Grad",
-        "€ Euro|Euro $ Dollar|Dollar £ Pfund|Pfund ¥ Yen|Yen", after_time=" ?Uhr", hour_rules=_MASCULINE,
-        ordinals=(
-            (r"\b(?P<before>(?:[Aa]m|[Vv]om|[Zz]um|[Ii]m|[Bb]is|[Aa]b|de[mns]|\w{2,}e[mnrs]) )"
-             r"(?P<n>\d{1,3})\.(?= \w)", "spellout-ordinal-n"),
-            (r"\b(?P<before>(?:[Dd]er|[Dd]ie|[Dd]as) )(?P<n>\d{1,3})\.(?= \w)", "spellout-ordinal"),
-            (r"\b(?P<n>\d{1,2})\.(?= (?:Jan|Feb|März|Apr|Mai|Jun|Jul|Aug|Sep|Okt|Nov|Dez))", "spellout-ordinal-n"),
-        ),
-    ),
-    "es": NumberWords(
-        "coma", "{h} {m}", "{h} {hours}", "{} por ciento", "{} grados",
-        "€ euro|euros $ dólar|dólares £ *libra|libras ¥ yen|yenes",
-        small=" con ", hours="hora|horas", hour_rules=_FEMININE,
-        ordinals=_ROMANCE_ORDINALS,
-    ),
-    "fr": NumberWords(
-        "virgule", "{h} {hours} {m}", "{h} {hours}", "{} pour cent", "{} degrés",
-        "€ euro|euros $ dollar|dollars £ *livre|livres ¥ yen|yens",
-        hours="heure|heures", hour_rules=_FEMININE, time_marks="[:h]|[ \u00a0\u202f]h[ \u00a0\u202f]",
-        ordinals=((r"(?P<n>\d{1,3})(?:er|e|ème)\b", "spellout-ordinal-masculine"),
-                  (r"(?P<n>\d{1,3})re\b", "spellout-ordinal-feminine")),
-    ),
-    "hi": NumberWords(
-        "दशमलव", "{h} {m}", "{h}", "{} प्रतिशत", "{} डिग्री",
-        "€ यूरो|यूरो $ डॉलर|डॉलर £ पाउंड|पाउंड ¥ येन|येन ₹ रुपया|रुपये",
-    ),
-    "it": NumberWords(
-        "virgola", "{h} e {m}", "{h}", "{} per cento", "{} gradi",
-        "€ euro|euro $ dollaro|dollari £ *sterlina|sterline ¥ yen|yen",
-        small=" e ",
-        ordinals=_ROMANCE_ORDINALS,
-    ),
-    "ja": NumberWords(
-        "点", "{h}時{m}分", "{h}時", "{}パーセント", "{}度",
-        "€ ユーロ|ユーロ $ ドル|ドル £ ポンド|ポンド ¥ 円|円", small=None,
-    ),
-    "ko": NumberWords(
-        "점", "{h} 시 {m} 분", "{h} 시", "{} 퍼센트", "{} 도",
-        "€ 유로|유로 $ 달러|달러 £ 파운드|파운드 ¥ 엔|엔 ₩ 원|원", small=None,
-    ),
-    "pl": NumberWords(
-        "przecinek", "{h} {m}", "{h}", "{} procent", "{} stopni",
-        "€ euro|euro $ dolar|dolary|dolarów £ funt|funty|funtów ¥ jen|jeny|jenów zł złoty|złote|złotych",
-    ),
-    "pt": NumberWords(
-        "vírgula", "{h} e {m}", "{h} {hours}", "{} por cento", "{} graus",
-        "R$ real|reais € euro|euros $ dólar|dólares £ *libra|libras ¥ iene|ienes",
-        small=" e ", hours="hora|horas", hour_rules=_FEMININE,
-        ordinals=_ROMANCE_ORDINALS,
-    ),
-    "ru": NumberWords(
-        "запятая", "{h} {m}", "{h} {hours}", "{} процентов", "{} градусов",
-        "€ евро|евро $ доллар|доллара|долларов £ фунт|фунта|фунтов ¥ *иена|иены|иен ₽ рубль|рубля|рублей",
-        hours="час|часа|часов",
-    ),
-    "tr": NumberWords(
-        "virgül", "{h} {m}", "{h}", "yüzde {}", "{} derece",
-        "€ euro|euro $ dolar|dolar £ sterlin|sterlin ¥ yen|yen ₺ lira|lira",
-        ordinals=((r"\b(?P<n>\d{1,3})\.(?= [a-zçğıöşü])", "spellout-ordinal"),),
-    ),
-    "zh": NumberWords(
-        "点", "{h}点{m}分", "{h}点", "百分之{}", "{}度",
-        "€ 欧元|欧元 $ 美元|美元 £ 英镑|英镑 ¥ 元|元", small=None,
+"""A pattern for where a number can begin: a digit, or a sign or a word before one or before a Roman numeral."""
+_NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]")
+_SUPERSCRIPTS: Final = re.compile("[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_POWER_BASE: Final = re.compile(r"(?:[0-9)]|(?<![^\W\d_])(?:[^\W\d_]|[b-df-hj-np-tv-z]{2}|[ксдм]м|in|mi))\Z")
+_GERMAN_NOUN: Final = re.compile(" [A-ZÄÖÜ]")
+_KOREAN_COUNTERS: Final = "시간|시|살|명|개|마리|권|병|잔|장|사람"
+_YEARS_BY_WORD: Final = {
+    "pl": (("(?<=[Ww] )", "roku", "locative"), ("", "roku", "genitive"), ("", "rok", "nominative")),
+    "ru": (
+        ("", "году", "spellout-ordinal-masculine-locative"), ("", "года", "spellout-ordinal-masculine-genitive"),
+        ("", "год", "spellout-ordinal-masculine"),
     ),
 }  # fmt: skip
+"""Patterns of what stands before and behind a year, and the rules that count it then."""
 
 
-def write_numbers_in(text: str, language: str) -> str:
-    """The text with its numbers in words of `language`, a key of `WORDS`; all else is left as it is."""
-    text = _DIGIT.sub(lambda match: str(unicodedata.decimal(match.group())), text)
-    text = _DATE.sub(r"\1 \3 \4", text)
-    for pattern, in_words in _rules(language):
-        text = pattern.sub(in_words, text)
-    return text
+def write_numbers(text: str, language: str) -> str:
+    """Return the text with its numbers in words of `language`, a key of `WORDS`; all else is left as it is."""
+    return _writer(language).write(plain_digits(text))
+
+
+def plain_digits(text: str) -> str:
+    """Return the text with ASCII digits instead of other ones, `1/2` for ½, `^2` for ², and letters for Roman signs."""
+    if text.isascii():
+        return text
+    return _NOT_ASCII.sub(_plain_character, _SUPERSCRIPTS.sub(_power, text))
+
+
+def _power(match: re.Match[str]) -> str:
+    """Return `^2` behind a number, a variable or a unit; elsewhere (in a footnote's mark) it stands alone."""
+    digits = unicodedata.normalize("NFKC", match.group()).replace("−", "-")
+    is_power = _POWER_BASE.search(match.string[max(0, match.start() - 4) : match.start()])
+    return f"^{digits}" if is_power else f" {digits} "
+
+
+def _plain_character(match: re.Match[str]) -> str:
+    plain = _plain_digit(match.group())
+    is_behind_word = match.start() > 0 and match.string[match.start() - 1].isalnum()
+    return f" {plain}" if "/" in plain and is_behind_word else plain
+
+
+@lru_cache(maxsize=4096)
+def _plain_digit(character: str) -> str:
+    category = unicodedata.category(character)
+    if category == "Nd":
+        return str(unicodedata.decimal(character))
+    if character in "℃℉":
+        return unicodedata.normalize("NFKC", character)
+    plain = unicodedata.normalize("NFKC", character)
+    if category == "No" and "\u2044" in plain:
+        return plain.replace("\u2044", "/")
+    return plain if category in ("No", "Nl") and plain.isascii() and plain.isalnum() else character
 
 
 class _Writer:
-    """Says the numbers of one language."""
+    """A `_Writer` finds and reads the numbers of one language."""
 
     def __init__(self, language: str) -> None:
-        self._language = language
-        self._words = WORDS[language]
-        self._engine = RbnfEngine.for_language(language)
-        self._gap = "" if language in _NO_SPACES else " "
-        self._minus = self._engine.format_number(-1).text.removesuffix(self._count(1))
-        self._currencies: dict[str, tuple[bool, list[str]]] = {}
-        for sign, forms in re.findall(r"(\S+) (\S+)", self._words.currencies):
-            self._currencies[sign] = (forms.startswith("*"), forms.lstrip("*").split("|"))
-        space = " " if language in _SPACE_GROUPS else ""
-        group = "," if language in _COMMA_GROUPS else rf"[.{space}\u00a0\u202f]"
-        grouped = rf"\d{{1,3}}(?:{group}\d{{{2 if language == 'hi' else 3},3}})+(?!\d)"
-        self._parts = re.compile(rf"({grouped}|\d+)(?:[.,](\d+))?")
+        self._speller = speller(language)
+        self._kinds = _kinds(self._speller)
+        nameless = (re.sub(r"\(\?P<\w+>", "(?:", kind.pattern) for kind in self._kinds)
+        self._any = re.compile("|".join(f"(?P<k{index}>{pattern})" for index, pattern in enumerate(nameless)))
 
-    def rules(self) -> list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]]:
-        """What to look for, in order, and how it is said."""
-        words = self._words
-        number = rf"(?P<number>(?<!\d){self._parts.pattern})"
-        space = "[ \u00a0\u202f]?"
-        sign = f"(?P<sign>{'|'.join(map(re.escape, self._currencies))})"
-        minus = r"(?P<minus>(?<![\w.)])[-−])?"
-        rules: list[tuple[str, Callable[[re.Match[str]], str]]] = [
-            (
-                rf"(?<![\d:.,])(?P<hour>[01]?\d|2[0-4])(?:{words.time_marks})(?P<minute>[0-5]\d)"
-                rf"(?::[0-5]\d)?(?![\d:])(?:{words.after_time})?",
-                self._time,
-            ),
-            (rf"{number}{space}{sign}(?!\w)", self._amount),
-            (rf"{sign}{space}{number}", self._amount),
-            (rf"{minus}{number}{space}(?P<unit>%|℃|°C?)", self._measure),
-            *((pattern, self._ordinal(name)) for pattern, name in words.ordinals),
-        ]
-        if self._language == "zh":  # a year is read by its digits
-            rules.append((r"(?<!\d)\d{4}(?=年)", lambda match: self._digits(match.group())))
-        if self._language == "ko":
-            rules.append(
-                (r"(?<!\d)(?:1[0-2]|[1-9])(?= ?시)", lambda match: self._count(int(match.group()), _KOREAN))
-            )
-        if self._language == "tr":
-            rules.append((rf"%{number}", lambda match: words.percent.format(self._number(match["number"]))))
-        rules.append((rf"{minus}{number}", self._plain))
-        return [(re.compile(pattern), in_words) for pattern, in_words in rules]
+    def write(self, text: str) -> str:
+        """Return the text with its numbers in words."""
+        written: list[str] = []
+        end = position = 0
+        amount_end = -1
+        while start := _START.search(text, position):
+            position = start.start() + 1
+            found = self._any.match(text, start.start())
+            if found is None:
+                continue
+            first = int((found.lastgroup or "k0")[1:])
+            read = self._read(text, found.start(), first, is_behind_amount=found.start() == amount_end)
+            if read is None:
+                continue
+            match, words, is_amount = read
+            words = self._parted(text, match.start(), match.end(), words)
+            if match.start() == end and written and written[-1][-1:].isalnum() and words[:1].isalnum():
+                words = self._speller.gap + words
+            written += (text[end : match.start()], words)
+            position = end = match.end()
+            amount_end = end if is_amount else -1
+        return "".join((*written, text[end:]))
 
-    def _time(self, match: re.Match[str]) -> str:
-        hour, minute = int(match["hour"]), int(match["minute"])
-        rules = _KOREAN if self._language == "ko" and hour <= 12 else self._words.hour_rules
-        template = self._words.time if minute else self._words.hour
-        hours = self._name(self._words.hours.split("|"), hour)
-        words = template.format(h=self._count(hour, rules), m=self._count(minute), hours=hours)
-        return self._spaced(match, words)
+    def _read(
+        self, text: str, start: int, first: int, *, is_behind_amount: bool
+    ) -> tuple[re.Match[str], str, bool] | None:
+        """Return what the first kind that fits at `start` says, from the row `first` on; None where none does."""
+        for kind in self._kinds[first:]:
+            if kind.needs_amount and not is_behind_amount:
+                continue
+            if match := kind.regex.match(text, start):
+                return match, kind.read(match), kind.is_amount
+        return None
 
-    def _amount(self, match: re.Match[str]) -> str:
-        is_feminine, forms = self._currencies[match["sign"]]
-        whole, decimals = self._split(match["number"])
-        if len(decimals) > 2 or (decimals and self._words.small is None):
-            return self._spaced(match, f"{self._number(match['number'])}{self._gap}{forms[-1]}")
-        words = self._count_digits(whole, _FEMININE if is_feminine else _MASCULINE)
-        words += self._gap + self._name(forms, int(whole[-MAX_COUNTED_DIGITS:]))
-        if decimals.strip("0"):
-            words += f"{self._words.small}{self._count(int(decimals.ljust(2, '0')))}"
-        return self._spaced(match, words)
-
-    def _measure(self, match: re.Match[str]) -> str:
-        template = self._words.percent if match["unit"] == "%" else self._words.degrees
-        return self._spaced(match, template.format(self._number(match["number"], match["minus"])))
-
-    def _plain(self, match: re.Match[str]) -> str:
-        return self._spaced(match, self._number(match["number"], match["minus"]))
-
-    def _ordinal(self, rules: str) -> Callable[[re.Match[str]], str]:
-        def say(match: re.Match[str]) -> str:
-            said = self._engine.format_number(int(match["n"]), FormatPurpose.ORDINAL).text_by_ruleset
-            return match.groupdict().get("before", "") + said[rules]
-
-        return say
-
-    def _number(self, number: str, minus: str | None = None) -> str:
-        whole, decimals = self._split(number)
-        words = self._count_digits(whole)
-        if self._language == "de" and re.fullmatch(r"1[1-9]\d\d", number):
-            words = self._engine.format_number(int(whole), FormatPurpose.YEAR).text
-        if decimals:
-            words += f"{self._gap}{self._words.point}{self._gap}{self._digits(decimals)}"
-        return self._minus + words if minus else words
-
-    def _split(self, number: str) -> tuple[str, str]:
-        """Digits before the decimal point and behind it."""
-        parts = self._parts.fullmatch(number)
-        return (re.sub(r"\D", "", parts[1]), parts[2] or "") if parts else (number, "")
-
-    def _name(self, forms: list[str], number: int) -> str:
-        return _form(forms, number, is_again_one=self._language == "ru")
-
-    def _count_digits(self, digits: str, rules: str = _NUMBERING) -> str:
-        if len(digits) > MAX_COUNTED_DIGITS or (len(digits) > 1 and digits[0] == "0"):
-            return self._digits(digits)
-        return self._count(int(digits), rules)
-
-    def _digits(self, digits: str) -> str:
-        return self._gap.join(self._count(int(digit)) for digit in digits)
-
-    def _count(self, number: int, rules: str = _NUMBERING) -> str:
-        result = self._engine.format_number(number)
-        return result.text_by_ruleset.get(rules, result.text)
-
-    def _spaced(self, match: re.Match[str], words: str) -> str:
-        """Words parted from letters that touched the number, where the language parts words."""
-        text, start, end = match.string, match.start(), match.end()
-        before = self._gap if text[max(0, start - 1) : start].isalpha() else ""
-        return before + words + (self._gap if text[end : end + 1].isalpha() else "")
+    def _parted(self, text: str, start: int, end: int, words: str) -> str:
+        """Part the words from letters and digits that touched the number, where the language parts words."""
+        before = " " if start and (text[start - 1].isalnum()) and words[:1].isalnum() else ""
+        after = " " if text[end : end + 1].isalnum() and words[-1:].isalnum() else ""
+        return before + words + after if self._speller.gap else words
 
 
 @lru_cache(maxsize=16)
-def _rules(language: str) -> list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]]:
-    return _Writer(language).rules()
+def _writer(language: str) -> _Writer:
+    return _Writer(language)
 
 
-def _form(forms: list[str], number: int, *, is_again_one: bool = False) -> str:
-    """The form of a name behind `number`; three forms are Slavic. `is_again_one`: 21 takes the form of 1."""
-    if number == 1 or (is_again_one and number % 10 == 1 and number % 100 != 11):
-        return forms[0]
-    if len(forms) == 3 and number % 10 in (2, 3, 4) and number % 100 not in (12, 13, 14):
-        return forms[1]
-    return forms[-1]
+def _kinds(speller: Speller) -> list[Kind]:
+    """Return the table; the first kind that fits is taken."""
+    is_english = speller.language == "en"
+    return [
+        *sign_kinds(speller),
+        *date_kinds(speller),
+        *(
+            english_date_kinds(speller) + roman_kinds(speller) + english_measure_kinds(speller)
+            if is_english
+            else []
+        ),
+        *time_kinds(speller),
+        *code_kinds(speller),
+        *(english_code_kinds(speller) if is_english else []),
+        fraction_kind(speller),
+        *quantity_kinds(speller),
+        *plain_kinds(speller),
+    ]
+
+
+def plain_kinds(speller: Speller) -> list[Kind]:
+    """Return the kinds of ratios, ordinals and years, and of numbers that are nothing else."""
+    number = speller.number
+
+    def ratio(match: re.Match[str]) -> str:
+        # Two digits behind the colon are said side by side, as in fifty fifty or Psalm 90:12.
+        is_pair = speller.language == "en" and len(match["below"]) == 2
+        joint = "" if is_pair else speller.words.ratio
+        return speller.gap.join(
+            filter(None, (speller.whole(match["above"]), joint, speller.say(match["below"])))
+        )
+
+    def ratios(match: re.Match[str]) -> str:
+        joint = f"{speller.gap}{speller.words.ratio}{speller.gap if speller.words.ratio else ''}"
+        return joint.join(map(speller.whole, match.group().split(":")))
+
+    def ordinal(match: re.Match[str], rules: str) -> str:
+        return match.groupdict().get("before", "") + speller.ordinal(int(match["n"].replace(",", "")), rules)
+
+    def plain(match: re.Match[str]) -> str:
+        minus = speller.minus if match["minus"] else ""
+        if speller.language == "de":
+            if re.fullmatch("1[1-9][0-9]{2}", match["number"]):
+                return minus + speller.year(match["number"])
+            if _GERMAN_NOUN.match(match.string, match.end()):  # ein Tag, not eins Tag
+                return minus + speller.say(match["number"], MASCULINE)
+        return minus + speller.say(match["number"])
+
+    years = [
+        Kind(
+            r"(?<![0-9,.])(?:1[1-9]|20)[0-9]{2}(?![0-9]|[.,][0-9])", lambda match: speller.year(match.group())
+        )
+    ]
+    return [
+        Kind(r"(?<![\w:.,])[0-9]{1,3}(?::[0-9]{1,3}){2,4}(?![\w:])", ratios),
+        Kind(rf"(?<![\w:.,])(?P<above>[0-9]{{1,3}}):(?P<below>{number})(?![\w:])", ratio),
+        *(Kind(pattern, partial(ordinal, rules=rules)) for pattern, rules in speller.words.ordinals),
+        *(years if speller.language == "en" else _language_kinds(speller)),
+        Kind(rf"{MINUS}(?P<number>{number})", plain),
+        Kind(r"(?<=[0-9])[,;](?=[0-9])", lambda match: match.group() + " "),
+        Kind(r"(?<=[^\W\d_])-(?=[0-9])", lambda _: speller.gap),
+    ]
+
+
+def _language_kinds(speller: Speller) -> list[Kind]:
+    """Return the kinds of numbers whose form depends on the next word, for the languages where we know it."""
+    match speller.language:
+        case "zh":  # a year is read by its digits
+            return [Kind("(?<![0-9])[0-9]{4}(?=年)", lambda match: speller.digits(match.group()))]
+        case "ko":
+            return [
+                Kind("(?<![0-9])(?:6|10)(?=월)", lambda match: {"6": "유", "10": "시"}[match.group()]),
+                Kind(
+                    rf"(?<![0-9.,:제])[1-9][0-9]?(?= ?(?:{_KOREAN_COUNTERS}))",
+                    lambda match: speller.cardinal(int(match.group()), NATIVE_KOREAN),
+                ),
+            ]
+        case "pl" | "ru":
+            return [
+                Kind(
+                    rf"{before}(?<![0-9.,])[12][0-9]{{3}}(?= {after}\b)",
+                    partial(lambda match, rules: speller.ordinal(int(match.group()), rules), rules=rules),
+                )
+                for before, after, rules in _YEARS_BY_WORD[speller.language]
+            ]
+    return []

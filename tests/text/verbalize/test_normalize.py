@@ -50,7 +50,7 @@ def test_english_is_written_out(written: str, said: str) -> None:
     ],
 )
 def test_other_languages(language: str, written: str, said: str) -> None:
-    """Their numbers are written out where there are rules for them, and emoji go."""
+    """The numbers of other languages are written out where there are rules for them, and emoji go."""
     assert normalize(written, language) == said
 
 
@@ -81,7 +81,7 @@ def test_long_numbers_are_read_by_digits() -> None:
 
 @pytest.mark.parametrize("digit", ["²", "①", "٣", "१", "Ⅷ", "½"])
 def test_digits_of_every_kind_are_taken(digit: str) -> None:
-    """None makes an error, in an address neither."""
+    """No digit makes an error, not even in an address."""
     for text in (
         digit,
         f"http://a.com/{digit}",
