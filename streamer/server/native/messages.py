@@ -242,7 +242,7 @@ class Error(ServerMessage, kw_only=True, tag="error"):
     retry_after_s: float | None = None
 
 
-class Warning(ServerMessage, kw_only=True, tag="warning"):
+class WarningMessage(ServerMessage, kw_only=True, tag="warning"):
     code: str
     message: str
     param: str | None = None

@@ -1,4 +1,4 @@
-"""What a server must survive: each bad message gets one typed answer, and its neighbours go on."""
+"""What a server must survive: each bad message gets one typed answer, and its neighbours continue."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def test_each_bad_frame_gets_one_typed_error_and_nothing_ends() -> None:
         assert len(client.messages("done")) == 1 and len(client.messages("started")) == 1
 
 
-async def test_misused_utterances_are_told_and_go_on() -> None:
+async def test_misused_utterances_are_told_and_continue() -> None:
     """A second start with an open id, and text after the end, are errors that harm nothing."""
     async with running() as server, server.client() as client:
         await client.say("start", id="a")
@@ -231,7 +231,7 @@ async def test_starts_beyond_the_rate_wait_or_are_refused() -> None:
 
 
 async def test_a_message_that_is_too_large_is_one_error() -> None:
-    """It names the utterance, and the session goes on."""
+    """It names the utterance, and the session continues."""
     async with running(configured(max_message_bytes=2048)) as server, server.client() as client:
         await client.say("speak", id="a", text="e" * 3000)
         (error,) = await client.pong()

@@ -13,7 +13,7 @@ TEXT = "Hello there. How are you today?"
 
 
 async def test_a_failed_sentence_ends_its_utterance_only() -> None:
-    """`done failed` carries the error; the session and the neighbour go on."""
+    """`done failed` carries the error; the session and the neighbour continue."""
     synthesizer = FakeSynthesizer()
     synthesizer.fail_on["Boom"] = EngineError("this one failed")
     async with running(synthesizer=synthesizer) as server, server.client() as client:
