@@ -52,7 +52,7 @@ class Clocks:
 
         def watched_submit(request: Any) -> None:
             if self.is_watching and self.work is None:
-                self.work, self.submitted_s = request.work, time.perf_counter()
+                self.work, self.submitted_s = request.work, time.monotonic()
             submit(request)
 
         engine.submit = watched_submit  # type: ignore[method-assign]
@@ -62,20 +62,20 @@ class Clocks:
 
         async def watched_put(outbox: Outbox, frame: str | bytes) -> None:
             if isinstance(frame, bytes) and self.sounded_s is not None and self.packed_s is None:
-                self.packed_s = time.perf_counter()
+                self.packed_s = time.monotonic()
             await put(outbox, frame)
 
         Outbox.put = watched_put  # type: ignore[method-assign]
 
     def _watched(self, name: str, step: Any) -> Any:
         def watched(batch: Sequence[Any]) -> Any:
-            begin_s = time.perf_counter()
+            begin_s = time.monotonic()
             pending = step(batch)
             if self.work is not None and self.sounded_s is None and any(work is self.work for work in batch):
                 if pending is not None:
                     pending.finish()
                     pending = None
-                end_s = time.perf_counter()
+                end_s = time.monotonic()
                 self.begun_s = self.begun_s or begin_s
                 self.spent_s[name] = self.spent_s.get(name, 0.0) + end_s - begin_s
                 if name == "codec":
@@ -128,17 +128,16 @@ async def measure(config: Config, concurrency: Sequence[int], repeats: int) -> l
 
 async def _probe(clocks: Clocks, url: str, text: str, seed: int) -> dict[str, float]:
     clocks.begin()
-    begin_s = time.perf_counter()
-    spoken = await speak(url, text, params={"seed": seed})
+    recording = await speak(url, text, seed=seed)
     clocks.is_watching = False
-    sent_s = spoken.sent_s or begin_s
-    return clocks.parts_ms(sent_s, sent_s + spoken.first_packet_s)
+    assert recording.sent_s is not None
+    return clocks.parts_ms(recording.sent_s, recording.frames[0][0])
 
 
 async def _keep_speaking(url: str, seed: int) -> None:
     while True:
         for text in SENTENCES[1:]:
-            await speak(url, text, params={"seed": seed}, lead_ms=1000)
+            await speak(url, text, seed=seed, lead_ms=1000)
 
 
 def show(rows: list[dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""How soon does the built-in voice answer, and does it keep up? First packet and real-time factor at the socket."""
+"""Measures the time to the first packet and the real-time factor of the built-in voice, at the socket."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.speaking import Spoken, running_server, speak
+from benchmarks.speaking import running_server, speak
+from streamer.loadtest.client import Recording
 from streamer.loadtest.environment import environment, write_result
 
 SENTENCES = (
@@ -23,26 +24,32 @@ SENTENCES = (
 
 
 async def measure(repeats: int, flags: list[str]) -> dict[str, Any]:
-    """Speak every sentence `repeats` times, one after the other."""
+    """Speak each sentence `repeats` times, one after the other."""
+    recordings: dict[str, list[Recording]] = {text: [] for text in SENTENCES}
     async with running_server(*flags) as (url, ready_s):
-        spoken: list[Spoken] = []
         for repeat in range(repeats):
             for text in SENTENCES:
-                spoken.append(await speak(url, text, params={"seed": repeat}))
-    rows = []
-    for text in SENTENCES:
-        same = [item for item in spoken if item.text == text]
-        factors = [factor for item in same if (factor := item.real_time_factor) is not None]
-        rows.append(
-            {
-                "text": text,
-                "audio_s": float(np.median([item.audio_s for item in same])),
-                "first_packet_ms": 1000 * float(np.median([item.first_packet_s for item in same])),
-                "worst_first_packet_ms": 1000 * max(item.first_packet_s for item in same),
-                "real_time_factor": float(np.median(factors)) if factors else None,
-            }
-        )
+                recordings[text].append(await speak(url, text, seed=repeat))
+    rows = [figures(text, same) for text, same in recordings.items()]
     return {"benchmark": "first_packet", **environment(), "flags": flags, "ready_s": ready_s, "rows": rows}
+
+
+def figures(text: str, recordings: list[Recording]) -> dict[str, Any]:
+    """Return the medians over recordings of one text; the real-time factor is None if nothing was said."""
+    firsts_ms, audio_s, factors = [], [], []
+    for recording in recordings:
+        assert recording.sent_s is not None and recording.ended_s is not None
+        firsts_ms.append(1000 * (recording.frames[0][0] - recording.sent_s))
+        audio_s.append(recording.done["audio_ms"] / 1000)
+        if audio_s[-1]:
+            factors.append((recording.ended_s - recording.sent_s) / audio_s[-1])
+    return {
+        "text": text,
+        "audio_s": float(np.median(audio_s)),
+        "first_packet_ms": float(np.median(firsts_ms)),
+        "worst_first_packet_ms": max(firsts_ms),
+        "real_time_factor": float(np.median(factors)) if factors else None,
+    }
 
 
 def show(result: dict[str, Any]) -> None:

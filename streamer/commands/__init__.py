@@ -1,1 +1,1 @@
-"""What can be asked for from a shell."""
+"""The command `streamer`: flags, output for people, and exit statuses; above everything else in the package."""

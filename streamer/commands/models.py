@@ -1,4 +1,4 @@
-"""The commands `streamer models …`: what the operator installs, and what is there; added to `cli`'s."""
+"""The commands `streamer models …`: list, pull, convert, describe and verify models; `cli` adds them to its own."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamer.commands.flags import add_options, read_settings
-from streamer.config import Config, default_models_directory
 from streamer.errors import StoreError
 from streamer.store.catalogue import KNOWN
-from streamer.store.installed import find_model, installed_models
+from streamer.store.installed import find_model, installed_models, models_directory
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -22,65 +21,59 @@ STAGES = ("semantic", "coarse", "fine")
 
 
 def add_models_commands(commands: Commands) -> None:
-    """Add `models` with its own commands."""
+    """Add `models` and its actions."""
     models = commands.add_parser("models", help="list, pull, convert and verify models")
     actions = models.add_subparsers(required=True, metavar="action")
 
-    listing = actions.add_parser("list", help="the models that are installed, and those that are known")
+    listing = actions.add_parser("list", help="list the installed models, and those that can be pulled")
     add_options(listing, PLACE_OPTIONS)
     listing.set_defaults(run=_list)
 
     pull = actions.add_parser("pull", help="install a model from Hugging Face")
-    pull.add_argument("name", help="suno/bark, suno/bark-small, or any repository of Bark's")
-    pull.add_argument("--revision", help="branch, tag or commit of it")
+    pull.add_argument("name", help="suno/bark, suno/bark-small, or another repository with Bark's files")
+    pull.add_argument("--revision", help="branch, tag or commit of the repository")
     pull.add_argument(
         "--original", choices=("large", "small"), help="Suno's own files instead, from suno/bark"
     )
-    pull.add_argument("--force", action="store_true", help="fetch also what is installed")
+    pull.add_argument("--force", action="store_true", help="download it even if it is installed")
     add_options(pull, PLACE_OPTIONS)
     pull.set_defaults(run=_pull)
 
-    convert = actions.add_parser("convert", help="write a model as plain safetensors, in one number format")
+    convert = actions.add_parser("convert", help="write a model as plain safetensors, in one dtype")
     convert.add_argument("source", type=Path, help="an installed model's name, or a directory")
-    convert.add_argument("-o", "--output", type=Path, help="directory to make; none: in its own place")
+    convert.add_argument("-o", "--output", type=Path, help="directory to create (default: replace the model)")
     convert.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     for stage in STAGES:
         convert.add_argument(
-            f"--{stage}", type=Path, metavar="MODEL", help=f"take the {stage} stage from this one"
+            f"--{stage}", type=Path, metavar="MODEL", help=f"take the {stage} stage from this model"
         )
     add_options(convert, PLACE_OPTIONS)
     convert.set_defaults(run=_convert)
 
-    info = actions.add_parser("info", help="what a model is, has and needs")
-    info.add_argument("name", type=Path, nargs="?", help="name or directory; none: the built-in voice")
+    info = actions.add_parser("info", help="describe a model: sizes, languages, tags, origin")
+    info.add_argument("name", type=Path, nargs="?", help="name or directory (default: the built-in voice)")
     add_options(info, PLACE_OPTIONS)
     info.set_defaults(run=_info)
 
-    verify = actions.add_parser("verify", help="whether a model is whole, and says what was published of it")
+    verify = actions.add_parser(
+        "verify", help="check that a model is complete, and generates what was published"
+    )
     verify.add_argument("name", type=Path, help="name or directory")
     add_options(verify, ("models_directory", "device"))
     verify.set_defaults(run=_verify)
 
 
-def _directory(config: Config) -> Path:
-    directory = config.engine.models_directory or default_models_directory()
-    if directory is None:
-        raise StoreError("there is no home directory: say where models are to be, with --models-directory")
-    return directory
-
-
 def _list(parsed: argparse.Namespace) -> int:
     from streamer.store.hub import megabytes
 
-    directory = _directory(read_settings(parsed))
+    directory = models_directory(read_settings(parsed).engine)
     installed = installed_models(directory)
     for name, path in installed.items():
-        size_bytes = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-        print(f"{name:24}  installed, {megabytes(size_bytes)}, in {path}")
+        print(f"{name:24}  installed, {megabytes(_size_bytes(path))}, in {path}")
     for name, known in KNOWN.items():
         if name not in installed:
             print(
-                f"{name:24}  to be pulled, {megabytes(known.download_bytes)}, {known.licence}: {known.description}"
+                f"{name:24}  available, {megabytes(known.download_bytes)}, {known.licence}: {known.description}"
             )
     return 0
 
@@ -92,11 +85,11 @@ def _pull(parsed: argparse.Namespace) -> int:
     from streamer.store.hub import check_space, look_up, megabytes
     from streamer.store.models import check_name, files_of, installed_name, pull
 
-    directory = _directory(read_settings(parsed))
+    directory = models_directory(read_settings(parsed).engine)
     repository = look_up(check_name(parsed.name), revision=parsed.revision)
     name = installed_name(repository, parsed.original)
     if name in installed_models(directory) and not parsed.force:
-        raise StoreError(f"{name} is installed already: give --force to fetch it again")
+        raise StoreError(f"{name} is installed already: give --force to download it again")
     size_bytes = repository.size_bytes(files_of(repository, parsed.original))
     known = KNOWN.get(repository.name)
     print(f"{repository.name} {repository.commit[:12]}, licence: {repository.licence or 'not stated'}")
@@ -108,7 +101,7 @@ def _pull(parsed: argparse.Namespace) -> int:
     columns = (*Progress.get_default_columns()[:1], BarColumn(), DownloadColumn(), TransferSpeedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("fetching", total=size_bytes)
+        task = progress.add_task("downloading", total=size_bytes)
         path = pull(
             repository,
             directory,
@@ -124,7 +117,7 @@ def _convert(parsed: argparse.Namespace) -> int:
 
     from streamer.store.models import convert
 
-    directory = _directory(read_settings(parsed))
+    directory = models_directory(read_settings(parsed).engine)
     source = find_model(parsed.source, directory)
     parts = {
         stage: find_model(given, directory)
@@ -132,10 +125,10 @@ def _convert(parsed: argparse.Namespace) -> int:
         if (given := getattr(parsed, stage)) is not None
     }
     if parsed.output is not None and parsed.output.exists():
-        raise StoreError(f"{str(parsed.output)!r} exists: name a directory that is to be made")
+        raise StoreError(f"{str(parsed.output)!r} exists: name a directory that does not exist yet")
     if parsed.output is None and source not in installed_models(directory).values():
         raise StoreError(
-            f"{str(source)!r} is not installed: say with --output where the converted model is to be"
+            f"{str(source)!r} is not an installed model: say with --output where to write the converted one"
         )
     with Console(stderr=True).status("converting"):
         path = convert(source, parsed.output or source, dtype=parsed.dtype, parts=parts)
@@ -150,13 +143,11 @@ def _info(parsed: argparse.Namespace) -> int:
     from streamer.store.models import read_manifest
     from streamer.voices.library import VoiceLibrary, voice_directories
 
-    path = (
-        BUILTIN_MODEL if parsed.name is None else find_model(parsed.name, _directory(read_settings(parsed)))
-    )
+    engine = read_settings(parsed).engine
+    path = BUILTIN_MODEL if parsed.name is None else find_model(parsed.name, models_directory(engine))
     config = read_model_config(path)
     voices = VoiceLibrary(voice_directories(path, None), config)
-    size_bytes = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    about = f"{config.codec.sample_rate_hz} Hz, {len(voices.names)} voice(s), {megabytes(size_bytes)}"
+    about = f"{config.codec.sample_rate_hz} Hz, {len(voices.names)} voice(s), {megabytes(_size_bytes(path))}"
     print(f"{config.name}: {about}, in {path}")
     for stage in STAGES:
         sizes = getattr(config, stage).transformer
@@ -171,9 +162,20 @@ def _info(parsed: argparse.Namespace) -> int:
 
 def _verify(parsed: argparse.Namespace) -> int:
     from streamer.assembly import choose_device
-    from streamer.store.verify import check_all, verify
+    from streamer.store.verify import verify
 
     config = read_settings(parsed)
-    path = find_model(parsed.name, _directory(config))
-    check_all(verify(path, device=choose_device(config.engine.device)))
+    path = find_model(parsed.name, models_directory(config.engine))
+    bad = []
+    for check in verify(path, device=choose_device(config.engine.device)):
+        mark = {True: "good", False: "BAD", None: "-"}[check.is_good]
+        print(f"{mark:4}  {check.name}: {check.found}", flush=True)
+        if check.is_good is False:
+            bad.append(check)
+    if bad:
+        raise StoreError(f"{bad[0].name}: {bad[0].found}")
     return 0
+
+
+def _size_bytes(directory: Path) -> int:
+    return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())

@@ -1,1 +1,1 @@
-"""What the operator has installed, models and voices, by name: found on a hub, fetched, checked, kept."""
+"""Models and voices that the operator installs by name: finding, downloading, checking and keeping them."""

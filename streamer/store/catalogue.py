@@ -1,4 +1,4 @@
-"""What is known of Bark's weights before any is fetched: where they are, what they weigh, on what terms."""
+"""What is known about Bark's weights before they are downloaded: their addresses, sizes and licences."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from typing import Final
 CODEC_FILE: Final = "encodec_24khz-d7cc33bc.th"
 CODEC_ADDRESS: Final = f"https://dl.fbaipublicfiles.com/encodec/v0/{CODEC_FILE}"
 CODEC_SHA256_PREFIX: Final = "d7cc33bc"
-"""The official EnCodec checkpoint, whose name tells its checksum's beginning; Suno's files carry no codec."""
+"""The beginning of the SHA-256 of EnCodec's official checkpoint, also in its name. Suno's files contain no codec."""
 ORIGINAL_FILES: Final = {
     "large": ("text_2.pt", "coarse_2.pt", "fine_2.pt"),
     "small": ("text.pt", "coarse.pt", "fine.pt"),
 }
 VOICES: Final = ("en_speaker_6", "v2/en_speaker_6")
-"""Those that come with a model: its default, and the one its published tokens were made with."""
+"""The voices that are installed with a model: its default, and the one that its published tokens were made with."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownModel:
-    """`download_bytes`: about, of Hugging Face's weights. `memory_bytes`: about, to run it in bfloat16 for one."""
+    """A model that `models list` shows before it is installed.
+
+    `download_bytes` is the approximate size of Hugging Face's weights, and `memory_bytes` what the model needs in
+    bfloat16 for one sentence at a time.
+    """
 
     download_bytes: int
     memory_bytes: int

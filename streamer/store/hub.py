@@ -1,7 +1,8 @@
-"""Brings files of a Hugging Face repository, or of a plain address, into a directory: resumed, and checked.
+"""Downloads files of a Hugging Face repository, or of a plain address: resumable, and checked; below `models`.
 
-The hub is `HF_ENDPOINT`'s; with `HF_HUB_OFFLINE` only what Hugging Face's cache holds is found. Both, and the token for
-private repositories, are read by `huggingface_hub`.
+The hub is the one that `HF_ENDPOINT` names; with `HF_HUB_OFFLINE` only files in Hugging Face's cache are found.
+`huggingface_hub` reads both, and the token for private repositories. Its own `hf_hub_download` is not used because it
+deletes what has arrived when a download breaks off, and a model is one file of several gigabytes.
 """
 
 from __future__ import annotations
@@ -12,36 +13,50 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Final
 
 import httpx2
-from huggingface_hub import HfApi, constants, hf_hub_url, try_to_load_from_cache
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
+from huggingface_hub import (
+    HfApi,
+    constants,
+    errors,
+    get_session,
+    get_token,
+    hf_hub_url,
+    hf_raise_for_status,
+    try_to_load_from_cache,
 )
-from huggingface_hub.file_download import http_get
-from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
 from streamer.errors import StoreError
 
-REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+REPOSITORY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 """`owner/name`, as the hub allows it."""
-_BLOCK_BYTES = 1 << 20
-_SPARE_BYTES = 64 << 20
-"""Room left beside what is written, so that a disk is never filled to its last byte."""
+SPARE_BYTES: Final = 64 << 20
+"""Free space to leave on a disk beside what is written to it."""
+_REASONS: Final[Mapping[type[Exception], str]] = {
+    errors.OfflineModeIsEnabled: "HF_HUB_OFFLINE forbids the network",
+    errors.GatedRepoError: "its owner must grant you access: ask for it on {hub}, and set HF_TOKEN",
+    errors.RepositoryNotFoundError: "{hub} has no such repository, or your HF_TOKEN gives no access to it",
+    errors.RevisionNotFoundError: "there is no such revision",
+    errors.HFValidationError: "{error}",
+    errors.HfHubHTTPError: "{error}; try again later",
+    httpx2.HTTPError: "the network cannot be reached ({error}). What has arrived is kept: run this again, or copy the "
+    "files here and use their directory",
+    httpx2.InvalidURL: "{error}; check HF_ENDPOINT",
+    OSError: "{error}; run this again",
+}
+"""What to say about an error: the first entry that it is an instance of counts."""
+_NO_SUCH_RANGE: Final = (HTTPStatus.OK, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
+"""The statuses with which a server ignores a range, or has fewer bytes."""
 Progress = Callable[[int], None]
-"""Is told how many more bytes are there."""
+"""Called with the number of bytes that have been added."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A file as the hub describes it; `sha256` of large files, `git_blob` (git's SHA-1) of all others."""
+    """A file as the hub describes it: large ones have a `sha256`, all others a `git_blob` (git's SHA-1)."""
 
     size_bytes: int
     sha256: str | None = None
@@ -50,7 +65,7 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A repository at one commit; `files` by their paths in it."""
+    """A repository at one commit. The keys of `files` are paths in it."""
 
     name: str
     commit: str
@@ -62,15 +77,17 @@ class Repository:
 
 
 def look_up(name: str, *, revision: str | None = None) -> Repository:
-    """The files of repository `name` at `revision` (a branch, tag or commit; None: the main branch).
+    """Return the files of repository `name` at `revision` (a branch, tag or commit; None: the main branch).
 
-    Raises `StoreError` where there is no such repository or revision, or no way to the hub.
+    Raises `StoreError` if there is no such repository or revision, or the hub cannot be reached.
     """
     if not REPOSITORY.fullmatch(name):
-        raise StoreError(f"{name[:200]!r} is no repository's name: owner/name, as suno/bark")
+        raise StoreError(
+            f"{name[:200]!r} is not the name of a repository: give owner/name, such as suno/bark"
+        )
     if constants.is_offline_mode():
         return _look_up_in_cache(name, revision)
-    with _clear_errors(f"{name} cannot be looked up"):
+    with _one_line_errors(f"{name} cannot be looked up"):
         api = HfApi(endpoint=constants.ENDPOINT)
         found = api.model_info(
             name, revision=revision, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT
@@ -92,10 +109,10 @@ def fetch(
     *,
     on_progress: Progress = lambda _: None,
 ) -> dict[str, str]:
-    """Bring the files `names` of `repository` below `destination`; returns the SHA-256 of each.
+    """Download the files `names` of `repository` into `destination`, and return the SHA-256 of each.
 
-    What lies there already is kept if it is whole, and gone on with if it is half. Files in Hugging Face's cache are
-    copied. Raises `StoreError` where the network fails (run again, it goes on) or a file is not what the hub said.
+    Whole files that are there already are kept, and the download of a partial file continues. Files in Hugging Face's
+    cache are copied. Raises `StoreError` if the network fails (another run continues) or a checksum is wrong.
     """
     digests = {}
     for name in names:
@@ -112,39 +129,42 @@ def fetch(
             on_progress(remote.size_bytes)
         else:
             url = hf_hub_url(repository.name, name, revision=repository.commit, endpoint=constants.ENDPOINT)
-            _download(url, path, build_hf_headers(), remote.size_bytes or None, on_progress)
+            _download(url, path, remote.size_bytes, get_token(), on_progress)
         digests[name] = _checked(path, remote, f"{name} of {repository.name}")
     return digests
 
 
 def fetch_address(url: str, path: Path, *, sha256_prefix: str, on_progress: Progress = lambda _: None) -> str:
-    """Bring what lies at `url` to `path`; returns its SHA-256, which must begin with `sha256_prefix`."""
+    """Download `url` to `path`, and return its SHA-256, which must begin with `sha256_prefix`.
+
+    Raises `StoreError` if the network fails (another run continues) or another file arrives.
+    """
     if path.is_file():
         on_progress(path.stat().st_size)
     elif constants.is_offline_mode():
         raise StoreError(f"{url} is needed, but HF_HUB_OFFLINE forbids the network: put it at {path}")
     else:
-        _download(url, path, {}, None, on_progress)
+        _download(url, path, None, None, on_progress)
     digest = sha256(path)
     if not digest.startswith(sha256_prefix):
         path.unlink()
-        raise StoreError(f"{url} brought another file than expected: its SHA-256 is {digest}; try again")
+        raise StoreError(f"{url} is not the expected file: its SHA-256 is {digest}; try again")
     return digest
 
 
 def check_space(directory: Path, needed_bytes: int) -> None:
-    """Raise `StoreError` where the disk of `directory`, which need not exist yet, lacks room."""
+    """Raise `StoreError` if the disk of `directory`, which need not exist yet, has too little space."""
     existing = next(parent for parent in (directory, *directory.absolute().parents) if parent.exists())
     free = shutil.disk_usage(existing).free
-    if needed_bytes + _SPARE_BYTES > free:
+    if needed_bytes + SPARE_BYTES > free:
         raise StoreError(
             f"{directory}: {megabytes(needed_bytes)} are needed there, but {megabytes(free)} are free: "
-            "make room, or choose another place"
+            "free some space, or choose another directory"
         )
 
 
 def megabytes(size_bytes: float) -> str:
-    """`1,234 MB`, as people read sizes."""
+    """Return a size as people read it, such as `1,234 MB`."""
     return f"{size_bytes / 1e6:,.0f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e6:.1f} MB"
 
 
@@ -153,70 +173,58 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _download(
-    url: str, path: Path, headers: dict[str, str], size_bytes: int | None, on_progress: Progress
-) -> None:
-    """Download to a neighbour of `path`, going on with what an earlier run left there, and rename."""
-    half = path.with_name(path.name + ".incomplete")
-    with _clear_errors(f"{path.name} was not fetched"), half.open("ab") as file:
-        if size_bytes is not None and file.tell() > size_bytes:
-            file.truncate(0)
-        http_get(
-            url,
-            file,
-            resume_size=file.tell(),
-            headers=headers,
-            expected_size=size_bytes,
-            displayed_filename=path.name,
-            tqdm_class=_bar(on_progress),
-        )
-    half.rename(path)
-
-
-def _bar(on_progress: Progress) -> Any:
-    """`huggingface_hub` reports to something that looks like tqdm's class."""
-
-    class Bar(contextlib.AbstractContextManager["Bar"]):
-        def __init__(self, *_arguments: object, initial: int = 0, **_options: object) -> None:
-            on_progress(initial)
-
-        def update(self, num_bytes: int) -> None:
-            on_progress(num_bytes)
-
-        def __exit__(self, *_error: object) -> None:
-            pass
-
-    return Bar
+def _download(url: str, path: Path, size_bytes: int | None, token: str | None, on_progress: Progress) -> None:
+    """Download to a neighbour of `path`, from where an earlier run broke off, and rename it once it is whole."""
+    incomplete = path.with_name(path.name + ".incomplete")
+    headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    timeout_s = constants.HF_HUB_DOWNLOAD_TIMEOUT
+    with _one_line_errors(f"{path.name} was not downloaded"), incomplete.open("ab") as file:
+        on_progress(file.tell())
+        while size_bytes is None or file.tell() < size_bytes:
+            begin = file.tell()
+            wanted = headers | ({"Range": f"bytes={begin}-"} if begin else {})
+            try:
+                with get_session().stream("GET", url, headers=wanted, timeout=timeout_s) as response:
+                    if begin and response.status_code in _NO_SUCH_RANGE:  # start over
+                        on_progress(-begin)
+                        file.truncate(0)
+                        file.seek(0)
+                    hf_raise_for_status(response)
+                    for chunk in response.iter_bytes():
+                        file.write(chunk)
+                        on_progress(len(chunk))
+                break
+            except httpx2.TransportError:
+                if file.tell() <= begin:
+                    raise
+    incomplete.rename(path)
 
 
 def _checked(path: Path, remote: RemoteFile, what: str) -> str:
-    """The SHA-256 of the file; removed and `StoreError` where it is not the one that the hub described."""
+    """Return the SHA-256 of the file. Deletes it and raises `StoreError` if its checksum is not the hub's."""
     digest = sha256(path)
-    expected, found = remote.sha256, digest
-    if expected is None and remote.git_blob is not None:
-        expected, found = remote.git_blob, _git_blob(path)
-    if expected is not None and found != expected:
+    expected, found = (
+        (remote.sha256, digest) if remote.sha256 else (remote.git_blob, remote.git_blob and _git_blob(path))
+    )
+    if expected not in (None, found):
         path.unlink()
         raise StoreError(f"{what} is damaged: its checksum is {found}, not {expected}; run this again")
     return digest
 
 
 def _git_blob(path: Path) -> str:
-    digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+    content = path.read_bytes()  # some megabytes at most: the hub has a SHA-256 of larger files
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def is_inside(name: str) -> bool:
-    """Whether a path that a repository gives stays below the directory it is put in."""
+    """Tell whether a path that a repository names stays inside the directory that it is put in."""
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts and "\\" not in name
 
 
 def _in_cache(repository: str, name: str, revision: str) -> Path | None:
-    """A file of Hugging Face's cache, which other programs fill too."""
+    """Find a file in Hugging Face's cache, which other programs fill too."""
     found = try_to_load_from_cache(repository, name, revision=revision)
     return Path(found) if isinstance(found, str) else None
 
@@ -225,8 +233,8 @@ def _look_up_in_cache(name: str, revision: str | None) -> Repository:
     config = _in_cache(name, "config.json", revision or constants.DEFAULT_REVISION)
     if config is None:
         raise StoreError(
-            f"{name} cannot be looked up: HF_HUB_OFFLINE forbids the network, and Hugging Face's cache does not "
-            "hold it; bring its files here and use their directory"
+            f"{name} cannot be looked up: HF_HUB_OFFLINE forbids the network, and it is not in Hugging Face's "
+            "cache; copy its files here and use their directory"
         )
     snapshot = config.parent
     files = {
@@ -238,31 +246,11 @@ def _look_up_in_cache(name: str, revision: str | None) -> Repository:
 
 
 @contextlib.contextmanager
-def _clear_errors(what: str) -> Iterator[None]:
-    """Turn whatever goes wrong on the way to a hub into one line."""
-    hub = constants.ENDPOINT
+def _one_line_errors(what: str) -> Iterator[None]:
+    """Turn each error on the way to a hub into a `StoreError` of one line that names the remedy."""
     try:
         yield
-    except OfflineModeIsEnabled as error:
-        raise StoreError(f"{what}: HF_HUB_OFFLINE forbids the network") from error
-    except GatedRepoError as error:
-        raise StoreError(f"{what}: its owner must let you in; ask on {hub}, and set HF_TOKEN") from error
-    except RepositoryNotFoundError as error:
-        raise StoreError(f"{what}: {hub} has no such repository, or HF_TOKEN may not see it") from error
-    except RevisionNotFoundError as error:
-        raise StoreError(f"{what}: there is no such revision") from error
-    except HFValidationError as error:
-        raise StoreError(f"{what}: {_first_line(error)}") from error
-    except HfHubHTTPError as error:
-        raise StoreError(f"{what}: {hub} answered {error.response.status_code}; try again later") from error
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise StoreError(
-            f"{what}: no way to the network ({_first_line(error)}). What has arrived is kept; run this again, "
-            "or bring the files here and use their directory"
-        ) from error
-    except OSError as error:
-        raise StoreError(f"{what}: {_first_line(error)}; run this again") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    except tuple(_REASONS) as error:
+        reason = next(text for kind, text in _REASONS.items() if isinstance(error, kind))
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise StoreError(f"{what}: {reason.format(error=first_line, hub=constants.ENDPOINT)}") from error

@@ -1,4 +1,4 @@
-"""Models that are installed under a name: what `--model` takes besides a directory. A name never becomes a path."""
+"""Models that are installed under a name, which `--model` takes besides a directory. A name never becomes a path."""
 
 from __future__ import annotations
 
@@ -6,15 +6,23 @@ import re
 from pathlib import Path
 from typing import Final
 
-from streamer.errors import CheckpointError
+from streamer.config import EngineConfig, default_models_directory
+from streamer.errors import CheckpointError, StoreError
 from streamer.options import suggestion
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 """`owner/name` as on a hub, or a name alone."""
 
 
+def models_directory(config: EngineConfig) -> Path:
+    """Return where models are installed; it need not exist yet. Raises `StoreError` for a user without a home."""
+    if directory := config.models_directory or default_models_directory():
+        return directory
+    raise StoreError("there is no home directory to keep models in: name a place with --models-directory")
+
+
 def installed_models(directory: Path | None) -> dict[str, Path]:
-    """The model directories one or two levels below `directory`, by their names there."""
+    """Return the model directories one or two levels below `directory`, by their names there."""
     if directory is None:
         return {}
     found = {}
@@ -27,9 +35,9 @@ def installed_models(directory: Path | None) -> dict[str, Path]:
 
 
 def find_model(model: Path, directory: Path | None) -> Path:
-    """The directory `model`, or else that of the model installed below `directory` under this name.
+    """Return the directory `model`, or that of the model which is installed below `directory` under this name.
 
-    Raises `CheckpointError` where there is neither.
+    Raises `CheckpointError` if there is neither.
     """
     if model.is_dir():
         return model

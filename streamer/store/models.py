@@ -1,4 +1,4 @@
-"""Installs models: fetched from a hub file by file, or converted from other layouts; whole, or not at all."""
+"""Installs models, downloaded from a hub or converted from other layouts: each one completely, or not at all."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SHARD: Final = re.compile(r"(model|pytorch_model)-\d{5}-of-\d{5}\.(safetensors|
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Where a model came from, and the SHA-256 of each of its files, by path."""
+    """Records where a model came from, and the SHA-256 of each of its files by path."""
 
     repository: str | None
     revision: str | None
@@ -40,7 +40,7 @@ class Manifest:
 
 
 def read_manifest(directory: Path) -> Manifest | None:
-    """The manifest of a model, None where it has none. Raises `StoreError` for one that is broken."""
+    """Return the manifest of a model, or None if it has none. Raises `StoreError` for a broken one."""
     path = directory / MANIFEST
     if not path.is_file():
         return None
@@ -48,22 +48,22 @@ def read_manifest(directory: Path) -> Manifest | None:
         manifest = Manifest(**json.loads(path.read_bytes()))
         texts = [*manifest.files, *manifest.files.values()]
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise StoreError(f"{path} is no manifest: {error}") from error
+        raise StoreError(f"{path} is not a manifest: {error}") from error
     if not all(isinstance(text, str) for text in texts):
-        raise StoreError(f"{path} is no manifest: files are not named with their checksums")
+        raise StoreError(f"{path} is not a manifest: `files` must be checksums by path")
     return manifest
 
 
 def installed_name(repository: Repository, original: str | None) -> str:
-    """What a model is called once it is installed; Suno's own files beside Hugging Face's are another model."""
+    """Return the name that a model is installed under; Suno's own files are another model than Hugging Face's."""
     return repository.name if original is None else f"{repository.name}-{original}-original"
 
 
 def files_of(repository: Repository, original: str | None) -> tuple[str, ...]:
-    """The files that are needed: weights, sizes, vocabulary and two voices.
+    """Return the paths of the files that are needed: weights, config, vocabulary and two voices.
 
-    `original`: "large" or "small" of Suno's own files instead of Hugging Face's weights. Raises `StoreError` where
-    the repository lacks what cannot be done without.
+    `original` selects Suno's own files, "large" or "small", instead of Hugging Face's weights. Raises `StoreError` if
+    the repository lacks a file that a model cannot do without.
     """
     there = repository.files
     tokenizer = next((name for name in _TOKENIZERS if name in there), None)
@@ -71,7 +71,7 @@ def files_of(repository: Repository, original: str | None) -> tuple[str, ...]:
     config = ("config.json",) if original is None else ()
     needed = (*config, *weights, tokenizer or _TOKENIZERS[0])
     if missing := [name for name in needed if name not in there]:
-        raise StoreError(f"{repository.name} has no {missing[0]}: it is no repository of Bark's")
+        raise StoreError(f"{repository.name} has no {missing[0]}: it is not a repository of Bark")
     voices = [f"speaker_embeddings/{voice}_{key}.npy" for voice in VOICES for key in PROMPT_KEYS]
     return (*needed, *(name for name in voices if name in there))
 
@@ -83,10 +83,10 @@ def pull(
     original: str | None = None,
     on_progress: Progress = lambda _: None,
 ) -> Path:
-    """Fetch a model into `directory`; returns where it is. A run that broke off is gone on with.
+    """Install a model below `directory`, and return where it is. A run that broke off is continued.
 
-    Raises `StoreError`, and leaves nothing that looks like a model, where the network fails; `CheckpointError` where
-    the files are none of Bark's.
+    Raises `StoreError` if the network fails, and `CheckpointError` if the files are not Bark's; neither leaves
+    anything that looks like a model.
     """
     name = installed_name(repository, original)
     partial = directory / _PARTIAL / name.replace("/", "--")
@@ -99,17 +99,17 @@ def pull(
     try:
         _check(partial)
     except CheckpointError:
-        shutil.rmtree(partial)  # it is as the hub has it: fetching on would change nothing
+        shutil.rmtree(partial)  # The hub has it so: another run would change nothing.
         raise
     Manifest(repository.name, repository.commit, repository.licence, digests).write(partial)
     return _install(partial, directory / name)
 
 
 def convert(source: Path, target: Path, *, dtype: str, parts: Mapping[str, Path]) -> Path:
-    """Write the model in `source` as a directory of ours, vocabulary and voices included; returns `target`.
+    """Write the model in `source` in our layout, with its vocabulary and voices, and return `target`.
 
-    `parts`: other models, by the stage (semantic, coarse, fine) that is taken from each. Raises `CheckpointError`,
-    and leaves nothing at `target`, where a file is broken or the parts do not go together.
+    `parts` are the models that single stages (semantic, coarse, fine) are taken from. Raises `CheckpointError`, and
+    leaves nothing at `target`, if a file is broken or the parts do not fit together.
     """
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -119,8 +119,7 @@ def convert(source: Path, target: Path, *, dtype: str, parts: Mapping[str, Path]
         for folder in MODEL_DIRECTORIES:
             if (source / folder).is_dir():
                 shutil.copytree(source / folder, partial / folder, ignore=_all_but_voices)
-        origin = read_manifest(source)
-        origin = origin or Manifest(None, None, None, {})
+        origin = read_manifest(source) or Manifest(None, None, None, {})
         files = sorted(path for path in partial.rglob("*") if path.is_file())
         digests = {path.relative_to(partial).as_posix(): sha256(path) for path in files}
         Manifest(origin.repository, origin.revision, origin.licence, digests).write(partial)
@@ -130,14 +129,14 @@ def convert(source: Path, target: Path, *, dtype: str, parts: Mapping[str, Path]
 
 
 def check_name(name: str) -> str:
-    """`name`; raises `StoreError` where no model can be called so."""
+    """Return `name`. Raises `StoreError` if it cannot be the name of a model."""
     if NAME.fullmatch(name):
         return name
-    raise StoreError(f"{name[:200]!r} is no model's name: give owner/name, as suno/bark")
+    raise StoreError(f"{name[:200]!r} is not the name of a model: give owner/name, such as suno/bark")
 
 
 def _check(directory: Path) -> None:
-    """Raise `CheckpointError` where the files are none of Bark's, or do not go together."""
+    """Raise `CheckpointError` if the files are not Bark's, or do not fit together."""
     load_model_tokenizer(read_model_config(directory), directory)
 
 
@@ -153,11 +152,11 @@ def _weights(repository: Repository) -> tuple[str, ...]:
                 f"{name}.index.json",
                 *(file for file in shards if file.startswith(stem) and file.endswith(suffix)),
             )
-    raise StoreError(f"{repository.name} has no {' or '.join(_WHOLE_WEIGHTS)}: it holds no weights of Bark's")
+    raise StoreError(f"{repository.name} has no {' or '.join(_WHOLE_WEIGHTS)}: it has no weights of Bark's")
 
 
 def _install(partial: Path, target: Path) -> Path:
-    """Put the finished directory in its place, in one step; what was there before goes."""
+    """Move the finished directory to its place in one step, and delete the one that was there before."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
         old = target.with_name(f".{target.name}.old")
@@ -171,7 +170,7 @@ def _install(partial: Path, target: Path) -> Path:
 
 
 def _all_but_voices(folder: str, names: list[str]) -> list[str]:
-    """Of a voices' folder only voices are copied, and no links."""
+    """Ignore all files of a folder of voices but the voices themselves, and all links."""
     paths = [Path(folder, name) for name in names]
     return [
         path.name

@@ -1,4 +1,4 @@
-"""Says whether an installed model is whole, and whether our engine makes of Suno's weights what was published."""
+"""Checks that an installed model is complete, and that the engine generates from Suno's weights what was published."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Final
 from streamer.config import EngineConfig
 from streamer.engine.engine import Engine
 from streamer.engine.request import Request
-from streamer.errors import CheckpointError, StoreError, StreamerError
+from streamer.errors import CheckpointError, StreamerError
 from streamer.models.files.checkpoint import LoadedModel, load_model
 from streamer.sampling import SamplingParams
 from streamer.stages.chain import build_stages
@@ -29,7 +29,7 @@ GREEDY: Final = SamplingParams(seed=0, text_temp=0.0, waveform_temp=0.0, fine_te
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at: `is_good` None where there was nothing to look at."""
+    """The result of one check; `is_good` is None if there was nothing to check."""
 
     name: str
     is_good: bool | None
@@ -37,7 +37,7 @@ class Check:
 
 
 def verify(directory: Path, *, device: str = "cpu") -> Iterator[Check]:
-    """Look at a model's files, weights, vocabulary, voices, and what it says; each check as it is done."""
+    """Check a model's files, weights, vocabulary, voices, and what it generates; yields each check as it is done."""
     yield _checksums(directory)
     try:
         model = load_model(directory, device=device)
@@ -56,7 +56,7 @@ def verify(directory: Path, *, device: str = "cpu") -> Iterator[Check]:
 
 
 def published_tokens(golden: dict[str, Any], model: LoadedModel, voices: VoiceLibrary) -> Iterator[Check]:
-    """Speak the text that the tokens were published for, always taking the likeliest; compare stage by stage."""
+    """Speak the text that tokens were published for, always with the likeliest token, and compare stage by stage."""
     config = model.config
     # The whole sentence in one chunk, as the reference runs its fine model.
     fine = replace(config.fine, chunk_frames=(config.fine.context - config.fine.history,))
@@ -79,11 +79,11 @@ def published_tokens(golden: dict[str, Any], model: LoadedModel, voices: VoiceLi
     if isinstance(error := outputs[-1], StreamerError):
         yield Check("published tokens", False, error.message)
         return
-    yield _compared("semantic", work.semantic.tokens, golden["semantic"])
-    yield _compared("coarse", work.coarse.tokens, golden["coarse"])
+    yield _compare("semantic", work.semantic.tokens, golden["semantic"])
+    yield _compare("coarse", work.coarse.tokens, golden["coarse"])
     num_frames = len(golden["fine"][0])
     codes = work.fine.codes[: len(golden["fine"]), :num_frames].T.flatten().tolist()
-    yield _compared("fine", codes, [code for frame in zip(*golden["fine"], strict=True) for code in frame])
+    yield _compare("fine", codes, [code for frame in zip(*golden["fine"], strict=True) for code in frame])
 
 
 def _checksums(directory: Path) -> Check:
@@ -95,15 +95,15 @@ def _checksums(directory: Path) -> Check:
         if not path.is_relative_to(directory.resolve()) or not path.is_file():
             return Check("checksums", False, f"{name} is missing")
         if sha256(path) != digest:
-            return Check("checksums", False, f"{name} is not what was installed")
+            return Check("checksums", False, f"{name} has changed since it was installed")
     origin = (
         f"{manifest.repository} {(manifest.revision or '')[:12]}" if manifest.repository else "another place"
     )
-    return Check("checksums", True, f"{len(manifest.files)} files as they came from {origin}")
+    return Check("checksums", True, f"{len(manifest.files)} files are as they came from {origin}")
 
 
 def _why_not(golden: dict[str, Any], model: LoadedModel, voices: VoiceLibrary, directory: Path) -> str | None:
-    """Why the published tokens say nothing of this model, or None where they do."""
+    """Return why this model cannot be compared with the published tokens, or None if it can."""
     manifest = read_manifest(directory)
     sizes = model.config.semantic.transformer
     if any(getattr(sizes, name) != value for name, value in golden["sizes"].items()):
@@ -115,22 +115,11 @@ def _why_not(golden: dict[str, Any], model: LoadedModel, voices: VoiceLibrary, d
     return None
 
 
-def _compared(stage: str, made: list[int], published: list[int]) -> Check:
+def _compare(stage: str, generated: list[int], published: list[int]) -> Check:
     num_same = sum(
-        1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(made, published, strict=False))
+        1
+        for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(generated, published, strict=False))
     )
     return Check(
         "published tokens", num_same == len(published), f"{num_same} of {len(published)} {stage} tokens"
     )
-
-
-def check_all(checks: Iterator[Check]) -> None:
-    """Print each check; raises `StoreError` at the end where one was bad."""
-    bad = []
-    for check in checks:
-        mark = {True: "good", False: "BAD", None: "-"}[check.is_good]
-        print(f"{mark:4}  {check.name}: {check.found}", flush=True)
-        if check.is_good is False:
-            bad.append(check)
-    if bad:
-        raise StoreError(f"{bad[0].name}: {bad[0].found}")

@@ -1,4 +1,4 @@
-"""Brings Bark's voices from a Hugging Face repository, in either of the layouts there are; used by `voices pull`."""
+"""Downloads Bark's voices from a Hugging Face repository, in either of their two layouts; used by `voices pull`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from streamer.voices.presets import PRESETS, language_of
 from streamer.voices.voice import LARGEST_BYTES, PROMPT_KEYS, Voice
 
 INDEX: Final = "speaker_embeddings_path.json"
-"""Says in which three files a voice is, in repositories that have one `.npy` for each array."""
+"""The index of repositories with one `.npy` for each array: the three files of each voice."""
 FOLDERS: Final = ("", "speaker_embeddings/", "voices/", "bark/assets/prompts/")
-"""Where the `.npz` files are, in repositories that have those."""
+"""The folders that `.npz` files are looked for in, in repositories that have those."""
 MAX_INDEX_BYTES: Final = 4 << 20
 
 Files = tuple[str, ...]
@@ -28,11 +28,11 @@ Files = tuple[str, ...]
 
 
 def presets(names: Sequence[str], language: str | None = None) -> tuple[str, ...]:
-    """The named ones of Bark's voices, or those of a language, or all. Raises `StoreError` for what is none of them."""
+    """Return the named ones of Bark's voices, or those of a language, or all. Raises `StoreError` for unknown names."""
     for name in names:
         if name not in PRESETS:
             raise StoreError(
-                f"{name[:100]!r} is none of Bark's voices, v2/en_speaker_6{suggestion(name, PRESETS)}"
+                f"{name[:100]!r} is not one of Bark's voices, such as v2/en_speaker_6{suggestion(name, PRESETS)}"
             )
     if language is not None and language not in SMALL.languages:
         raise StoreError(
@@ -44,7 +44,7 @@ def presets(names: Sequence[str], language: str | None = None) -> tuple[str, ...
 
 
 def find(repository: Repository) -> dict[str, Files]:
-    """Bark's voices in the repository, each with its files. Raises `StoreError` for an index that leads elsewhere."""
+    """Return Bark's voices in the repository, each with its files. Raises `StoreError` for a wrong index."""
     found: dict[str, Files] = {
         name: (path,)
         for name in PRESETS
@@ -58,9 +58,9 @@ def find(repository: Repository) -> dict[str, Files]:
 
 
 def pull(repository: Repository, name: str, files: Files, directory: Path, on_progress: Progress) -> None:
-    """Fetch a voice, check it by Bark's numbers, and install it into `directory`.
+    """Download a voice, check that Bark can use it, and install it in `directory`.
 
-    Raises `StoreError`, and installs nothing, where the network fails or the files are no voice.
+    Raises `StoreError`, and installs nothing, if the network fails or the files are not a voice.
     """
     if repository.size_bytes(files) > LARGEST_BYTES:
         raise StoreError(f"{name} of {repository.name} is too large for a voice")
@@ -87,14 +87,14 @@ def _read_index(repository: Repository) -> Mapping[str, Any]:
         try:
             index = json.loads(Path(folder, INDEX).read_bytes())
         except (ValueError, RecursionError) as error:
-            raise StoreError(f"{INDEX} of {repository.name} is no JSON: {error}") from error
+            raise StoreError(f"{INDEX} of {repository.name} is not JSON: {error}") from error
     if not isinstance(index, dict):
         raise StoreError(f"{INDEX} of {repository.name} names no voices")
     return index
 
 
 def _indexed(entry: object, name: str, repository: Repository) -> Files:
-    """The files that the index names for a voice, in the order of `PROMPT_KEYS`."""
+    """Return the files that the index names for a voice, in the order of `PROMPT_KEYS`."""
     paths = [entry.get(key) if isinstance(entry, dict) else None for key in PROMPT_KEYS]
     files = tuple(path for path in paths if isinstance(path, str))
     if len(files) < len(PROMPT_KEYS):

@@ -1,4 +1,4 @@
-"""A stand-in for Hugging Face's hub on this machine: repositories out of memory, with commits, checksums and ranges."""
+"""A stand-in for Hugging Face's hub on this machine: repositories in memory, with commits, checksums and ranges."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import pytest
 from huggingface_hub import constants
 
 LARGE_BYTES = 10_000
-"""Files of this size are kept as the hub keeps large ones: with their SHA-256 (LFS)."""
+"""Files from this size on are described as the hub describes large ones: by their SHA-256 (LFS)."""
 
 
 @dataclass
 class FakeHub:
     """`repositories[name][revision]` is a commit, `commits[commit]` its files; `plain` are other addresses.
 
-    `cut_after`: the next answer breaks off after so many bytes, and all that come later are status 503.
-    `requests` are the GETs: (path, range asked for).
+    `cut_after`: the next longer answer breaks off after that number of bytes; with `is_down_after_cut` all later ones
+    are status 503. `requests` are the GETs: (path, requested range), and `authorizations` their headers of that name.
     """
 
     licence: str = "mit"
@@ -31,20 +31,23 @@ class FakeHub:
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     plain: dict[str, bytes] = field(default_factory=dict)
     requests: list[tuple[str, str | None]] = field(default_factory=list)
+    authorizations: list[str | None] = field(default_factory=list)
     cut_after: int | None = None
+    is_down_after_cut: bool = False
+    knows_ranges: bool = True
     is_down: bool = False
     spoils: str | None = None
     address: str = ""
 
     def add(self, name: str, files: dict[str, bytes], revision: str = "main") -> str:
-        """Make a commit of these files and let `revision` and the commit's own name lead to it."""
+        """Make a commit of these files, to which `revision` and the commit's own name lead."""
         commit = hashlib.sha1(repr((name, sorted(files.items()))).encode()).hexdigest()
         self.commits[commit] = files
         self.repositories.setdefault(name, {}).update({revision: commit, commit: commit})
         return commit
 
     def answer(self, path: str) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers, and body of a GET."""
+        """Return the status, headers, and body for a GET."""
         if path in self.plain:
             return 200, {}, self.plain[path]
         is_listing = path.startswith("/api/models/")
@@ -95,8 +98,9 @@ def _answering(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
             path = urlsplit(self.path).path
             asked = self.headers.get("Range")
             hub.requests.append((path, asked))
+            hub.authorizations.append(self.headers.get("Authorization"))
             status, headers, body = (503, {}, b"") if hub.is_down else hub.answer(path)
-            if status == 200 and asked:
+            if status == 200 and asked and hub.knows_ranges:
                 begin = int(asked.removeprefix("bytes=").partition("-")[0])
                 headers |= {"Content-Range": f"bytes {begin}-{len(body) - 1}/{len(body)}"}
                 status, body = 206, body[begin:]
@@ -106,7 +110,8 @@ def _answering(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             if hub.cut_after is not None and len(body) > hub.cut_after:
-                body, hub.is_down = body[: hub.cut_after], True
+                body, hub.cut_after = body[: hub.cut_after], None
+                hub.is_down = hub.is_down_after_cut
                 self.close_connection = True
             self.wfile.write(body)
 
@@ -118,7 +123,7 @@ def _answering(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
 
 @contextlib.contextmanager
 def running_hub() -> Iterator[FakeHub]:
-    """The hub, answering on a port of its own at `address`."""
+    """Run the hub on a port of its own, at `address`."""
     hub = FakeHub()
     with ThreadingHTTPServer(("127.0.0.1", 0), _answering(hub)) as server:
         hub.address = f"http://127.0.0.1:{server.server_port}"
@@ -132,7 +137,7 @@ def running_hub() -> Iterator[FakeHub]:
 
 
 def use_hub(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
-    """What `HF_ENDPOINT` does, for a process that has imported huggingface_hub already."""
+    """Do what `HF_ENDPOINT` does, in a process that has imported huggingface_hub already."""
     monkeypatch.setattr(constants, "ENDPOINT", address)
     monkeypatch.setattr(
         constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}"

@@ -147,16 +147,16 @@ def test_stages_of_several_models_are_mixed(hugging_face_directory: Path, tmp_pa
     assert not any("wrong" in path.name for path in tmp_path.iterdir())
 
 
-def test_a_run_that_broke_off_is_gone_on_with(
+def test_the_next_run_continues_one_that_broke_off(
     hub: FakeHub, hub_files: dict[str, bytes], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Half a model is none: it is not listed, and the next run fetches only what is missing."""
+    """Half a model is not listed, and the next run fetches only what is missing."""
     hub.add(NAME, hub_files)
-    hub.cut_after = 25_000_000  # written in pieces of ten million
+    hub.cut_after, hub.is_down_after_cut = 25_000_000, True
     status, _, err = streamer(capsys, "models", "pull", NAME)
     assert status == 2 and err.count("\n") == 1
     assert installed_models(home) == {}
-    hub.cut_after, hub.is_down = None, False
+    hub.is_down = False
     status, _, err = streamer(capsys, "models", "pull", NAME)
     assert status == 0, err
     assert any(asked and asked != "bytes=0-" for _, asked in hub.requests)
@@ -224,8 +224,8 @@ def test_broken_files_install_nothing(
     hub: FakeHub, hub_files: dict[str, bytes], home: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     """One line that says what is wrong, status 2, and no model."""
-    mark_poisoned, message = BROKEN[name]
-    hub.add(NAME, mark_poisoned(hub_files))
+    break_files, message = BROKEN[name]
+    hub.add(NAME, break_files(hub_files))
     status, _, err = streamer(capsys, "models", "pull", NAME)
     assert status == 2 and message in err and err.count("\n") == 1
     assert "weights_only" not in err, "no advice to run the file"
@@ -241,13 +241,13 @@ def test_a_changed_file_is_noticed(
     assert streamer(capsys, "models", "pull", NAME)[0] == 0
     (home / NAME / "vocab.txt").write_text("[UNK]\n")
     status, out, err = streamer(capsys, "models", "verify", NAME)
-    assert status == 2 and "vocab.txt is not what was installed" in err and "BAD" in out
+    assert status == 2 and "vocab.txt has changed since it was installed" in err and "BAD" in out
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("models", "pull", "../../etc"), "no model's name"),
+        (("models", "pull", "../../etc"), "not the name of a model"),
         (("models", "pull", "nobody/nothing"), "nobody/nothing"),
         (("models", "verify", "suno/bark-smal"), "neither a directory nor an installed model"),
         (("models", "convert", "nothing"), "neither a directory nor an installed model"),

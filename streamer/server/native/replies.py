@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from streamer.audio.formats import ENCODINGS, SAMPLE_RATES_HZ
 from streamer.config import Config
 from streamer.errors import StreamerError
 from streamer.server.native import messages
+from streamer.server.service import package_version
 from streamer.server.utterance import Utterance
 from streamer.synthesis import ModelInfo
 
@@ -47,14 +47,6 @@ def greeting(session_id: str, info: ModelInfo, config: Config) -> messages.Sessi
         ),
         limits={name: getattr(config.limits, name) for name in ANNOUNCED_LIMITS},
     )
-
-
-def package_version() -> str:
-    """The version of the installed distribution."""
-    try:
-        return version("bark-streamer")
-    except PackageNotFoundError:
-        return "0"
 
 
 def started(utterance: Utterance, stream: int, ref: str | None) -> messages.Started:

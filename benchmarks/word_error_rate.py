@@ -1,6 +1,6 @@
-"""How well is the built-in voice understood? The whole way: server, Opus over the socket, decoded, judged.
+"""Measures how well the built-in voice is understood, through the server and Opus, as a word error rate.
 
-Speaks `eval_sentences.txt`, which no training has seen, with one seed a sentence; alone, or several at once.
+It speaks `eval_sentences.txt`, which no training has seen, each sentence with its own seed, alone or several at once.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from benchmarks.speaking import running_server, speak
 from streamer.loadtest.environment import environment, write_result
+from streamer.loadtest.playout import packets_of
 from training.judge import heard, word_error_rate, words
 from training.sentences import EVALUATION
 
@@ -23,30 +24,30 @@ OPUS_HZ = 48_000
 
 
 def decoded(ogg: bytes) -> npt.NDArray[np.float32]:
-    """The sound of an Ogg Opus file, [samples] at 48 kHz."""
+    """Decode an Ogg Opus file to [num_samples] at 48 kHz."""
     with av.open(io.BytesIO(ogg)) as container:
         frames = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
     return np.concatenate(frames).astype(np.float32) if frames else np.zeros(0, np.float32)
 
 
 async def speak_all(texts: list[str], flags: list[str], at_once: int) -> list[bytes]:
-    """Every sentence as an Ogg Opus file, `at_once` of them in progress all the time."""
+    """Return each sentence as an Ogg Opus file; `at_once` of them are spoken at any time."""
     spoken: list[bytes] = [b""] * len(texts)
     waiting = iter(enumerate(texts))
 
-    async def listener(url: str) -> None:
+    async def client(url: str) -> None:
         for number, text in waiting:
-            answer = await speak(url, text, encoding="ogg_opus", params={"seed": number})
-            spoken[number] = b"".join(answer.packets)
+            recording = await speak(url, text, seed=number, encoding="ogg_opus")
+            spoken[number] = b"".join(packet.payload for packet in packets_of(recording))
 
     async with running_server(*flags) as (url, _), asyncio.TaskGroup() as tasks:
         for _ in range(at_once):
-            tasks.create_task(listener(url))
+            tasks.create_task(client(url))
     return spoken
 
 
 def judged(texts: list[str], files: list[bytes]) -> list[tuple[str, str]]:
-    """(text, heard) of every sentence, each on a line."""
+    """Print each sentence with what the judge heard, and return these pairs."""
     pairs = []
     for text, ogg in zip(texts, files, strict=True):
         pairs.append((text, heard(decoded(ogg), OPUS_HZ)))
@@ -58,9 +59,9 @@ def judged(texts: list[str], files: list[bytes]) -> list[tuple[str, str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, help="JSON file to write")
-    parser.add_argument("--save", type=Path, help="folder for the sound")
+    parser.add_argument("--save", type=Path, help="folder for the audio files")
     parser.add_argument("--sentences", type=Path, default=EVALUATION)
-    parser.add_argument("--at-once", type=int, default=1, help="listeners at the same time")
+    parser.add_argument("--at-once", type=int, default=1, help="clients at the same time")
     arguments, flags = parser.parse_known_args()
     texts = arguments.sentences.read_text().splitlines()
     files = asyncio.run(speak_all(texts, flags, arguments.at_once))
@@ -73,7 +74,7 @@ def main() -> None:
     print(f"word error rate {rate:.3f} on {len(pairs)} sentences")
     if arguments.output:
         result = {
-            "evaluation": "word_error_rate",
+            "benchmark": "word_error_rate",
             **environment(),
             "at_once": arguments.at_once,
             "word_error_rate": rate,
