@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from tests.fakes.synthesizer import FakeSynthesizer
 from tests.server.speaking import configured, running
 
 BAD_FRAMES: list[tuple[str | bytes, str, str | None]] = [
@@ -142,7 +141,7 @@ async def test_a_writer_far_ahead_loses_nothing() -> None:
     """Thousands of single letters that wait are one text; only flushes are counted, and never `end`."""
     text = "Word by word. " * 400
     config = configured(max_bytes_per_s=16_777_216)
-    async with running(config, FakeSynthesizer(ms_per_char=0.5)) as server, server.client() as client:
+    async with running(config) as server, server.client() as client:
         await client.say("start", id="first")
         await client.say("start", id="a", after="first", lead_ms=None)
         for letter in text:
