@@ -71,7 +71,7 @@ def make_weights(size: str, directory: Path) -> None:
 def make_voice(directory: Path) -> None:
     """The voice of `history` as the model's only one, for a server of these weights."""
     (directory / "voices").mkdir()
-    np.savez(directory / "voices" / "random.npz", **history())  # type: ignore[arg-type]
+    np.savez(directory / "voices" / "prompt.npz", **history())  # type: ignore[arg-type]
 
 
 def run_transformers(directory: Path, dtype: str, device: str, num_semantic: int) -> dict[str, float]:

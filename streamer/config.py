@@ -120,7 +120,7 @@ class SpeechConfig:
     )
     start: str = option(
         "early",
-        "early: the first packet leaves at once; safe: when play can go on unbroken",
+        "early: the first packet leaves at once; safe: when playback can continue unbroken",
         choices=("early", "safe"),
     )
     bitrate: int = option(32_000, "bits per second of Opus", minimum=6_000, maximum=256_000)
@@ -190,7 +190,7 @@ SECTIONS: dict[str, type[Any]] = {
 
 
 def options() -> tuple[Option, ...]:
-    """Every option, in the order of declaration."""
+    """Return every option, in the order of declaration."""
     return _OPTIONS
 
 
@@ -240,12 +240,12 @@ def load_config(
 
 
 def default_models_directory(environ: Mapping[str, str] | None = None) -> Path | None:
-    """Where this user's models are, unless `models_directory` names a place; as `default_voices_directory`."""
+    """Return where this user's models are, as `default_voices_directory`; `models_directory` overrides it."""
     return _user_directory("models", environ)
 
 
 def default_voices_directory(environ: Mapping[str, str] | None = None) -> Path | None:
-    """Where this user's voices are, unless `voices_directory` names a place; None for a user without a home.
+    """Return where this user's voices are, None for a user without a home; `voices_directory` overrides it.
 
     After the XDG base directory specification; the directory need not exist. `environ`: the process environment
     where None.

@@ -71,13 +71,13 @@ def declared(section: str, declaration: Field[Any], hint: Any) -> Option:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return a hint at the closest known name, or nothing."""
+    """Return a hint at the nearest known name, or nothing."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
 
 
 def convert(option: Option, value: object) -> object:
-    """Check one value from any source, and parse text. Raises `ValueError` that says what is expected."""
+    """Check and return one value from any source; text is parsed. Raises `ValueError` naming what is expected."""
     if option.optional and (value is None or (isinstance(value, str) and value.lower() in ("none", ""))):
         return None
     if option.is_list:

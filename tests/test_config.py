@@ -71,7 +71,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     "text", ["[server", "port = 1", "[server]\nport = [1]", "[server]\nhost = 5", '[server]\nhost=""']
 )
 def test_a_broken_file_is_a_configuration_error(tmp_path: Path, text: str) -> None:
-    """Neither a traceback nor a guess."""
+    """It is neither guessed at nor a traceback."""
     with pytest.raises(ConfigError):
         load_config(_toml(tmp_path, text), {})
 

@@ -84,9 +84,10 @@ def _list(parsed: argparse.Namespace) -> int:
     width = max(map(len, library.names))
     for name in library.names:
         length_s = library.get(name).fine.shape[1] / model.codec.frame_rate_hz
+        length = f"{length_s:4.1f} s" if length_s else "made up by the model"
         default = "  default" if name == library.default else ""
         language = language_of(name, model.languages) or "-"
-        print(f"{name:{width}}  {language:2}  {length_s:4.1f} s{default}")
+        print(f"{name:{width}}  {language:2}  {length}{default}")
     if library.passed_over:
         print(f"{len(library.passed_over)} more, installed, do not fit the model {model.name!r}")
     return 0

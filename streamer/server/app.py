@@ -16,16 +16,14 @@ from typing import Final
 
 from streamer.config import Config
 from streamer.errors import ConfigError, EngineError
+from streamer.server.adapters import add_adapters
 from streamer.server.admission import Admission, ApiKeys, Place
 from streamer.server.connection import MAX_UNSENT_BYTES, READ_BYTES, Connection
 from streamer.server.http_connection import Host, HttpConnection
 from streamer.server.listening import open_sockets, shown_url
-from streamer.server.native.messages import PROTOCOL
-from streamer.server.native.protocol import create_protocol
-from streamer.server.native.replies import package_version
 from streamer.server.routes import add_lists, add_player, add_probes
 from streamer.server.routing import Routes, WebSocketRoute
-from streamer.server.service import Service
+from streamer.server.service import Service, package_version
 from streamer.server.session import CloseRequest, Session
 from streamer.server.tls import Certificate
 from streamer.server.upgrade import Upgrade
@@ -35,7 +33,6 @@ from streamer.synthesis import Synthesizer
 from streamer.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
-STREAM_PATH: Final = "/v1/stream"
 WATCH_INTERVAL_S: Final = 0.25
 LAST_WORDS_S: Final = 3.0
 """How long connections, and then the synthesizer, may take to end after their time is up."""
@@ -281,5 +278,5 @@ class Server:
         add_player(routes)
         add_probes(routes, self._service, lambda: self.is_ready)
         add_lists(routes, self._service, lambda: self._is_warm)
-        routes.websocket(STREAM_PATH, create_protocol, subprotocols=(PROTOCOL,), key_may_follow=True)
+        add_adapters(routes, self._service)
         return routes

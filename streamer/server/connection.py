@@ -125,7 +125,8 @@ class Connection:
             async with asyncio.timeout(self._write_timeout_s):
                 await self._writer.wait_closed()
         except TimeoutError:
-            self._count_slow_client()
+            if self.num_unsent_bytes:
+                self._count_slow_client()
         except OSError:
             pass
         finally:

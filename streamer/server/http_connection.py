@@ -110,7 +110,7 @@ class HttpConnection:
             key_name = self._check(request, route.credentials, is_key_needed=True)
             request = replace(request, key_name=key_name)
         elif route.access == "public":
-            with contextlib.suppress(RefusedError):  # the page is not told, but everybody else is
+            with contextlib.suppress(RefusedError):  # a program is answered, and only the page cannot read it
                 self._check_origin(request)
             self._claim_place()
         request = replace(request, body=await self._reader.read_body(request), parameters=parameters)
@@ -136,11 +136,13 @@ class HttpConnection:
             logger.exception("an unexpected error", extra={"path": exchange.request.path})
             error = InternalError("the request failed; the server's log says why")
         self._host.service.metrics.errors.labels(error.code).inc()
-        if exchange.is_started:
+        answer = error_answer(error)
+        if exchange.is_started or answer.status is HTTPStatus.INTERNAL_SERVER_ERROR:
             about = {"path": exchange.request.path, "code": error.code, "reason": error.message}
             logger.warning("an answer failed", extra=about)
+        if exchange.is_started:
             raise ClientGoneError  # now that nothing more may be said to it
-        await exchange.answer(error_answer(error))
+        await exchange.answer(answer)
         await exchange.end()
 
     async def _watch_client(self) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 from importlib import resources
+from pathlib import Path
 from typing import Final
 
 from streamer.errors import OverloadedError
-from streamer.server.http import Answer, Exchange, json_answer
+from streamer.server.http import Answer, Exchange, Fields, json_answer
 from streamer.server.routing import Access, Routes
 from streamer.server.service import Service
 from streamer.telemetry.metrics import CONTENT_TYPE
@@ -22,16 +26,7 @@ _CONTENT_TYPES: Final = {
     ".png": "image/png",
     ".wasm": "application/wasm",
 }
-_PAGE_HEADERS: Final = (
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
-    (
-        "Content-Security-Policy",
-        "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; "
-        "media-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
-        "script-src 'self' 'wasm-unsafe-eval' blob:; worker-src 'self' blob:; frame-ancestors 'none'",
-    ),
-)
+_SCRIPT_OF_PAGE: Final = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 def add_player(routes: Routes) -> None:
@@ -40,12 +35,29 @@ def add_player(routes: Routes) -> None:
     folder = resources.files("streamer.server") / "player"
     if not folder.is_dir():
         return
-    for file in folder.iterdir():
-        suffix = "." + file.name.rpartition(".")[2]
-        if file.is_file() and suffix in _CONTENT_TYPES:
-            page = Answer(HTTPStatus.OK, file.read_bytes(), _CONTENT_TYPES[suffix], _PAGE_HEADERS)
-            path = "/" if file.name == "index.html" else f"/player/{file.name}"
+    files = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+    headers = _page_headers(_SCRIPT_OF_PAGE.findall(files["index.html"]))
+    for name, body in files.items():
+        if content_type := _CONTENT_TYPES.get(Path(name).suffix):
+            page = Answer(HTTPStatus.OK, body, content_type, headers)
+            path = "/" if name == "index.html" else f"/player/{name}"
             _add(routes, path, lambda page=page: page)  # type: ignore[misc]
+
+
+def _page_headers(scripts: list[bytes]) -> Fields:
+    """Allow the page its own files, the scripts written into it, and no other site to frame it."""
+    hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'" for script in scripts]
+    policy = (
+        "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; "
+        "media-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
+        f"script-src 'self' 'wasm-unsafe-eval' blob: {' '.join(hashes)}; "
+        "worker-src 'self' blob:; frame-ancestors 'none'"
+    )
+    return (
+        ("X-Content-Type-Options", "nosniff"),
+        ("Referrer-Policy", "no-referrer"),
+        ("Content-Security-Policy", policy),
+    )
 
 
 def add_probes(routes: Routes, service: Service, is_ready: Callable[[], bool]) -> None:

@@ -15,7 +15,7 @@ from streamer.server.http import Exchange, RefusedError, refusal
 
 Handle = Callable[[Exchange], Awaitable[None]]
 Access = Literal["key", "public", "probe"]
-"""Who is answered: clients with a key, where keys are required; everybody; or everybody, even by a full server."""
+"""Which requests are answered: with a key (where keys are needed), all, or all even when the server is full."""
 _PARAMETER: Final = re.compile(r"\{(\w+)(:path)?\}")
 
 

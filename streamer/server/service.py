@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 
 from streamer.config import Config
 from streamer.server.admission import Admission, ApiKeys
@@ -19,3 +20,11 @@ class Service:
     admission: Admission
     keys: ApiKeys
     metrics: Metrics
+
+
+def package_version() -> str:
+    """The version of the installed distribution."""
+    try:
+        return version("bark-streamer")
+    except PackageNotFoundError:
+        return "0"

@@ -12,6 +12,7 @@ from typing import Final
 from streamer.config import EngineConfig, default_voices_directory
 from streamer.errors import StoreError
 from streamer.models.config import ModelConfig
+from streamer.voices.library import NO_HISTORY
 from streamer.voices.voice import FILE_SUFFIXES, Voice
 
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64})?")
@@ -25,12 +26,10 @@ def directory_of(config: EngineConfig) -> Path:
 
 
 def check_name(name: str) -> str:
-    """`name`, which becomes a path: raises `StoreError` where it is not plain."""
-    if NAME.fullmatch(name):
-        return name
-    raise StoreError(
-        f"{name[:100]!r} is no name for a voice: it has letters, digits, _ and -, at most 64, and at most one / between"
-    )
+    """`name` for a voice that is to be installed. Raises `StoreError` if it is not plain, or taken by the library."""
+    if name == NO_HISTORY:
+        raise StoreError(f"{name!r} means a speaker made up by the model: choose another name")
+    return _plain(name)
 
 
 def is_installed(name: str, directory: Path) -> bool:
@@ -69,7 +68,7 @@ def install(voice: Voice, name: str, directory: Path, config: ModelConfig) -> Pa
 
 def remove(name: str, directory: Path) -> None:
     """Delete the voice's files. Raises `StoreError` where there are none."""
-    found = [path for path in _files(check_name(name), directory) if path.exists()]
+    found = [path for path in _files(_plain(name), directory) if path.exists()]
     if not found:
         raise StoreError(f"no voice {name!r} is in {directory}")
     for path in found:
@@ -77,6 +76,15 @@ def remove(name: str, directory: Path) -> None:
     if "/" in name:
         with contextlib.suppress(OSError):  # others are left in it
             found[0].parent.rmdir()
+
+
+def _plain(name: str) -> str:
+    """`name`, which becomes a path."""
+    if NAME.fullmatch(name):
+        return name
+    raise StoreError(
+        f"{name[:100]!r} is no name for a voice: it has letters, digits, _ and -, at most 64, and at most one / between"
+    )
 
 
 def _files(name: str, directory: Path) -> list[Path]:

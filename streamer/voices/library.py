@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from streamer.errors import ConfigError, VoiceNotFoundError
+from streamer.errors import CheckpointError, ConfigError, VoiceNotFoundError
 from streamer.models.config import ModelConfig
 from streamer.voices.voice import SEMANTIC_FILE, Voice
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 MODEL_DIRECTORIES = ("speaker_embeddings", "voices")
 """Of a model: Hugging Face's, as downloaded, and ours."""
 NO_HISTORY = "random"
-"""The one voice of a model that brings none."""
+"""The voice that every model has: no history (Bark's `history_prompt=None`), so that it makes up a speaker."""
 
 
 class VoiceLibrary:
@@ -22,7 +22,8 @@ class VoiceLibrary:
 
     So are the voices that Hugging Face keeps in three files each, `v2/en_speaker_6_semantic_prompt.npy` and so on.
     A name never becomes a path: what a client sends is only ever the key of a dict.
-    Raises `CheckpointError` for a file that is no voice of this model. `shared` is a further directory, for the voices
+    Raises `CheckpointError` for a file that is no voice of this model, or called `random`: the last of the voices has
+    that name, and is none. `shared` is a further directory, for the voices
     of several models: those of others are passed over, and only a broken file is an error.
     """
 
@@ -35,8 +36,7 @@ class VoiceLibrary:
         self.passed_over: tuple[str, ...] = ()
         if shared is not None:
             self._add_fitting(shared, config)
-        if not self._voices:
-            self._voices[NO_HISTORY] = Voice.without_history(config)
+        self._voices[NO_HISTORY] = Voice.without_history(config)
         preferred = config.default_voice
         self.default = preferred if preferred in self._voices else next(iter(self._voices))
 
@@ -92,4 +92,9 @@ def _scan(directory: Path) -> Iterator[tuple[str, Path]]:
         for path in sorted(root.rglob(f"*{suffix}")):
             target = path.resolve()
             if target.is_relative_to(root) and target.is_file():
-                yield path.relative_to(root).as_posix().removesuffix(suffix), target
+                name = path.relative_to(root).as_posix().removesuffix(suffix)
+                if name == NO_HISTORY:
+                    raise CheckpointError(
+                        f"voice {path}: {name!r} means a speaker made up: give it another name"
+                    )
+                yield name, target

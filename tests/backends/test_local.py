@@ -71,7 +71,7 @@ async def test_info_comes_from_the_config_and_the_voices(tmp_path):
     assert synthesizer.info.name == "tiny"
     assert synthesizer.info.sample_rate_hz == 300
     assert synthesizer.info.default_voice == "one"
-    assert synthesizer.info.voices == ("one", "two")
+    assert synthesizer.info.voices == ("one", "two", "random")
     assert synthesizer.info.max_text_tokens == MAX_TOKENS
     assert synthesizer.count_tokens("abc  d") == len(LettersTokenizer().encode("abc d"))
     assert not synthesizer.health().ready
@@ -89,7 +89,7 @@ async def test_a_saved_model_speaks_as_the_one_in_memory(tmp_path, monkeypatch):
     save_voices(tmp_path / "mine")
     monkeypatch.setattr("streamer.text.tokens.tokenizer.load_tokenizer", lambda *_: LettersTokenizer())
     loaded = local.LocalSynthesizer.load(tmp_path, replace(CONFIG, voices_directory=tmp_path / "mine"))
-    assert sorted(loaded.info.voices) == ["one", "two", "v2/one", "v2/two", "v3/one", "v3/two"]
+    assert sorted(loaded.info.voices) == ["one", "random", "two", "v2/one", "v2/two", "v3/one", "v3/two"]
     other = tiny_synthesizer(tmp_path / "memory")
     sound = []
     for synthesizer, voice in ((loaded, "v2/one"), (other, "one")):

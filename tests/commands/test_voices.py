@@ -81,6 +81,7 @@ def test_a_voice_is_added_listed_and_removed(run: Run, model: Path, data: Path, 
             "two      en   0.8 s",
             "anna     en   0.6 s",
             "v2/anna  en   0.6 s",
+            "random   en  made up by the model",
         ],
     )
     assert run("remove", "v2/anna")[:2] == (0, f"v2/anna: removed from {data}\n")

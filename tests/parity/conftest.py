@@ -19,6 +19,7 @@ from streamer.stages.fine import FineStage
 from streamer.stages.sentence import SentenceWork
 from streamer.synthesis import Samples, SamplingParams
 from streamer.text.tokens.tokenizer import SPECIAL_TOKENS, Tokenizer, load_tokenizer
+from streamer.voices.library import NO_HISTORY, VoiceLibrary
 from streamer.voices.voice import Voice
 from tests.fakes.tiny_bark import run
 from tests.text.sentences import SENTENCES
@@ -94,9 +95,9 @@ def speak(judge: SunoBark, tokenizer: Tokenizer, *wanted: Wanted, **fine: Any) -
     config = replace(judge.model.config, fine=replace(judge.model.config.fine, **fine))
     works = []
     for each in wanted:
-        voice = (
-            Voice.without_history(config) if each.prompt is None else Voice.load(Path(each.prompt), config)
-        )
+        voice = VoiceLibrary([], config).get(NO_HISTORY)
+        if each.prompt is not None:
+            voice = Voice.load(Path(each.prompt), config)
         tokens = tuple(tokenizer.encode(" ".join(each.text.split())))
         cap = semantic_cap(each.text, config, each.params.max_gen_duration_s)
         works.append(SentenceWork(config, tokens, voice, each.params, max_semantic_tokens=cap))

@@ -105,7 +105,7 @@ class Running:
             yield client
 
     async def http(self, request: bytes) -> tuple[int, bytes, bytes]:
-        """Send raw bytes; gives status, head and body of the answer (0 where none came)."""
+        """Send raw bytes, and return status, head and body of the answer; status 0 if there was none."""
         async with self.line() as (reader, writer):
             writer.write(request)
             return await read_answer(reader, has_body=not request.startswith(b"HEAD"))
@@ -126,7 +126,7 @@ class Running:
 
 
 async def read_answer(reader: asyncio.StreamReader, *, has_body: bool = True) -> tuple[int, bytes, bytes]:
-    """Read one HTTP answer, written from RFC 9112 alone: status, head and body; status 0 where none came.
+    """Read one HTTP answer, by RFC 9112 alone, and return status, head and body; status 0 if there was none.
 
     Raises `asyncio.IncompleteReadError` where the body ends too early.
     """

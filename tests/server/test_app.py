@@ -1,4 +1,4 @@
-"""The server as a whole: probes, who gets in, the death of the engine, and the way out."""
+"""The server as a whole: its start, which clients it lets in, an engine that fails, and the drain."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_the_port_listens_before_the_model_is_warm() -> None:
 
 
 async def test_a_default_voice_that_is_not_there_is_a_configuration_error() -> None:
-    """The operator learns of it at the start, with the names there are, and no client ever does."""
+    """The operator is told at the start, with the names that exist, instead of each client later."""
     synthesizer = FakeSynthesizer()
     with pytest.raises(ConfigError, match="'nobody': the model has tone, other"):
         await Server(configured(speech={"voice": "nobody"}), synthesizer).start()
@@ -137,7 +137,7 @@ async def test_keys_are_asked_for_where_they_are_configured(tmp_path: Path) -> N
                 assert client.connection.close_code == 4401
 
 
-async def test_who_has_no_key_cannot_talk_his_way_past_the_deadline(tmp_path: Path) -> None:
+async def test_a_client_without_a_key_cannot_extend_its_deadline(tmp_path: Path) -> None:
     """Messages that are not understood are answered, and do not give a client more time for its key."""
     keys = tmp_path / "keys"
     keys.write_text("first-key\n")
@@ -194,7 +194,7 @@ async def test_origins_are_checked() -> None:
 
 
 async def test_connections_are_capped() -> None:
-    """One address has its share, the server its whole; a place that is left is free again."""
+    """One address may have its number of connections, and the server its own; a place that is left is free again."""
     async with running(configured(max_connections_per_address=1)) as server:
         async with server.client():
             assert await _refused_status(server.address) == 429

@@ -189,7 +189,7 @@ async def test_an_idle_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_the_answer_to_an_oversized_body_arrives() -> None:
-    """The client may go on sending what nobody reads, and still finds the answer."""
+    """The client may continue to send what is not read, and still finds the answer."""
     async with running() as server, server.line() as (reader, writer):
         _echo(server)
         writer.write(_post("/echo", "Content-Length: 3000000", body=b"x" * 3_000_000))

@@ -80,7 +80,7 @@ async def test_sessions_and_requests_run_over_tls(tmp_path: Path) -> None:
 
 
 async def test_an_oversized_body_is_answered_over_tls(tmp_path: Path) -> None:
-    """The answer arrives although the client goes on sending."""
+    """The answer arrives although the client continues to send."""
     async with _serving(tmp_path) as (server, context), _line(server, context) as (reader, writer):
 
         async def unused(_exchange: Exchange) -> None: ...

@@ -29,7 +29,7 @@ def test_an_installed_voice_is_found_by_its_name(tmp_path: Path, name: str) -> N
     """In directories that are made for it, readable for a server of another user, with nothing left beside it."""
     path = install(a_voice(), name, tmp_path / "voices", SMALL)
     assert_is(path, voice_arrays())
-    assert VoiceLibrary([tmp_path / "voices"], SMALL).names == (name,)
+    assert VoiceLibrary([tmp_path / "voices"], SMALL).names == (name, "random")
     assert path.stat().st_mode & 0o777 == 0o644
     assert [found for found in tmp_path.rglob("*") if found.is_file()] == [path]
 
@@ -62,6 +62,15 @@ def test_a_name_that_is_not_plain_is_refused(tmp_path: Path, name: str) -> None:
     ):
         with pytest.raises(StoreError, match="is no name for a voice"):
             attempt()
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_name_for_no_voice_is_taken(tmp_path: Path) -> None:
+    """Nothing is installed as `random`; a file of that name, from wherever it came, can be removed."""
+    with pytest.raises(StoreError, match="'random' means a speaker made up"):
+        install(a_voice(), "random", tmp_path, SMALL)
+    (tmp_path / "random.npz").write_bytes(npz(voice_arrays()))
+    remove("random", tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -108,7 +117,7 @@ def test_a_removed_voice_is_gone_with_all_its_files(tmp_path: Path) -> None:
     for key, array in voice_arrays().items():
         np.save(tmp_path / "v2" / f"anna_{key}.npy", array)
     remove("v2/anna", tmp_path)
-    assert VoiceLibrary([tmp_path], SMALL).names == ("v2/bert",)
+    assert VoiceLibrary([tmp_path], SMALL).names == ("v2/bert", "random")
     assert [path.name for path in (tmp_path / "v2").iterdir()] == ["bert.npz"]
     with pytest.raises(StoreError, match="no voice 'v2/anna' is in"):
         remove("v2/anna", tmp_path)

@@ -24,7 +24,7 @@ def test_names_are_paths_without_the_suffix(tmp_path):
     save(tmp_path / "announcer.npz")
     save(tmp_path / "v2" / "en_speaker_6.npz")
     library = VoiceLibrary([tmp_path], SMALL)
-    assert library.names == ("announcer", "v2/en_speaker_6")
+    assert library.names == ("announcer", "v2/en_speaker_6", "random")
     assert library.default == "v2/en_speaker_6"
     assert library.get("announcer").fine.shape == (8, 60)
 
@@ -41,7 +41,7 @@ def test_three_files_are_one_voice(tmp_path):
     save_files(tmp_path / "files" / "v2", "en_speaker_6")
     save_files(tmp_path / "files", "announcer")
     library = VoiceLibrary([tmp_path / "files"], SMALL)
-    assert library.names == ("announcer", "v2/en_speaker_6")
+    assert library.names == ("announcer", "v2/en_speaker_6", "random")
     assert library.default == "v2/en_speaker_6"
     expected = VoiceLibrary([tmp_path / "archives"], SMALL).get("v2/en_speaker_6")
     for name in ("semantic", "coarse", "fine"):
@@ -77,15 +77,28 @@ def test_the_operators_directory_adds_and_replaces(tmp_path):
     save(tmp_path / "mine" / "one.npz", num_tokens=60)
     save(tmp_path / "mine" / "two.npz")
     library = VoiceLibrary([tmp_path / "model", tmp_path / "mine"], SMALL)
-    assert sorted(library.names) == ["one", "two"]
+    assert sorted(library.names) == ["one", "random", "two"]
     assert len(library.get("one").semantic) == 60
 
 
-def test_a_model_without_voices_speaks_without_history(tmp_path):
-    """Where no voice exists there is one, with empty prompts."""
+def test_every_model_speaks_without_history(tmp_path):
+    """The last voice has empty prompts; it is the default of a model without voices alone."""
     library = VoiceLibrary([tmp_path / "missing"], SMALL)
-    assert library.names == ("random",)
-    assert library.get(library.default).coarse.shape == (2, 0)
+    assert library.names == ("random",) and library.default == "random"
+    assert library.get("random").coarse.shape == (2, 0)
+    save(tmp_path / "voices" / "zoe.npz")
+    library = VoiceLibrary([tmp_path / "voices"], SMALL)
+    assert library.names == ("zoe", "random") and library.default == "zoe"
+    assert library.get("random").fine.shape == (8, 0)
+
+
+@pytest.mark.parametrize("keep", [save, lambda path: save_files(path.parent, path.stem)])
+def test_a_voice_of_that_name_is_refused(tmp_path, keep):
+    """By its file, wherever it lies: it could not be told from a speaker made up."""
+    keep(tmp_path / "random.npz")
+    for directories, shared in (([tmp_path], None), ([], tmp_path)):
+        with pytest.raises(CheckpointError, match=r"/random.*give it another name"):
+            VoiceLibrary(directories, SMALL, shared=shared)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +119,7 @@ def test_links_out_of_the_directory_are_passed_over(tmp_path):
     save(tmp_path / "voices" / "one.npz")
     (tmp_path / "voices" / "alias.npz").symlink_to(tmp_path / "voices" / "one.npz")
     (tmp_path / "voices" / "leak.npz").symlink_to(tmp_path / "secret.npz")
-    assert VoiceLibrary([tmp_path / "voices"], SMALL).names == ("alias", "one")
+    assert VoiceLibrary([tmp_path / "voices"], SMALL).names == ("alias", "one", "random")
 
 
 BAD = {
@@ -151,7 +164,7 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, offset):
     except CheckpointError as error:
         assert "bad.npz" in error.message
     else:
-        assert library.names == ("bad",)
+        assert library.names == ("bad", "random")
 
 
 def test_a_file_with_a_missing_prompt_is_refused(tmp_path):
@@ -168,7 +181,7 @@ def test_of_the_shared_directory_other_models_voices_are_passed_over(tmp_path, c
     save(tmp_path / "shared" / "one.npz", num_tokens=60)
     save(tmp_path / "shared" / "v2" / "two.npz", semantic_prompt=np.full(40, 10_000))
     library = VoiceLibrary([tmp_path / "model"], SMALL, shared=tmp_path / "shared")
-    assert library.names == ("one",) and library.passed_over == ("v2/two",)
+    assert library.names == ("one", "random") and library.passed_over == ("v2/two",)
     assert len(library.get("one").semantic) == 60
     (record,) = caplog.records
     assert record.first == "v2/two" and "0..9999" in record.problem

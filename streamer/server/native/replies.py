@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from streamer.audio.formats import ENCODINGS, SAMPLE_RATES_HZ
 from streamer.config import Config
 from streamer.errors import StreamerError
 from streamer.server.native import messages
+from streamer.server.service import package_version
 from streamer.server.utterance import Utterance
 from streamer.synthesis import ModelInfo
 
@@ -49,14 +49,6 @@ def greeting(session_id: str, info: ModelInfo, config: Config) -> messages.Sessi
     )
 
 
-def package_version() -> str:
-    """The version of the installed distribution."""
-    try:
-        return version("bark-streamer")
-    except PackageNotFoundError:
-        return "0"
-
-
 def started(utterance: Utterance, stream: int, ref: str | None) -> messages.Started:
     """The answer to a `start` that was accepted."""
     settings, audio_format = utterance.settings, utterance.audio_format
@@ -92,10 +84,10 @@ def error_message(
     )
 
 
-def unknown_field(name: str, utterance_id: object = None, ref: str | None = None) -> messages.Warning:
+def unknown_field(name: str, utterance_id: object = None, ref: str | None = None) -> messages.WarningMessage:
     """The warning about a field that this version does not know."""
     message = f"unknown field {name!r} was ignored"
-    return messages.Warning(
+    return messages.WarningMessage(
         code="unknown_field", message=message, param=name, id=echoed(utterance_id), ref=ref
     )
 

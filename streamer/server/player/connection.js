@@ -1,4 +1,4 @@
-// The WebSocket to the server: opened again by itself after every loss, with a growing wait.
+// The WebSocket to the server: it reconnects by itself, with growing delays.
 
 const SUBPROTOCOL = "streamer.v1";
 const HEADER_BYTES = 12;
@@ -28,8 +28,9 @@ export class Connection {
   open() {
     clearTimeout(this.retry);
     this.onState("connecting", "connecting…");
-    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    const socket = new WebSocket(`${scheme}//${location.host}/v1/stream`, SUBPROTOCOL);
+    const address = new URL("v1/stream", location.href);
+    address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+    const socket = new WebSocket(address, SUBPROTOCOL);
     this.socket = socket;
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
@@ -80,7 +81,7 @@ export class Connection {
     this.waitMs = Math.min(2 * this.waitMs, LONGEST_WAIT_MS);
     this.onState("closed", "not connected, trying again…");
     this.retry = setTimeout(() => this.open(), waitMs);
-    fetch("/readyz").then(
+    fetch("readyz").then(
       (answer) => !answer.ok && !this.isOpen && this.onState("closed", "the server is getting ready…"),
       () => {},
     );

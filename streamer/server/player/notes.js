@@ -1,4 +1,4 @@
-// What a text asks for that the loaded model cannot do, told before anybody wonders.
+// What a text asks for that the loaded model cannot do, told while it is typed.
 
 const SCRIPTS = [
   [/\p{Script=Hiragana}|\p{Script=Katakana}/u, ["ja"], "Japanese"],

@@ -1,6 +1,6 @@
 // The page: what is clicked becomes messages, what comes back becomes sound and figures.
 //
-// `connection.js` keeps the line, `sound.js` plays. `window.streamerPlayer` shows what goes on, for tests
+// `connection.js` keeps the connection, `sound.js` plays. `window.streamerPlayer` shows what happens, for tests
 // and for the curious.
 
 import { Connection } from "./connection.js";

@@ -1,4 +1,4 @@
-// The two ways from packets to the loudspeaker, with one face.
+// The two ways from packets to the loudspeaker, with one interface.
 //
 // OpusSound: WebCodecs decodes, an AudioWorklet plays; browsers allow both on https and localhost only.
 // PcmSound: plain samples in scheduled buffer sources; works on every page, such as http://gpu-box:8765.
@@ -77,7 +77,7 @@ export class OpusSound extends Sound {
 
   /** Needed once, before anything else; fails where the browser lacks what this way needs. */
   async prepare() {
-    await this.context.audioWorklet.addModule("/player/worklet.js");
+    await this.context.audioWorklet.addModule("player/worklet.js");
     this.node = new AudioWorkletNode(this.context, "speech-ring", { numberOfInputs: 0, outputChannelCount: [1] });
     this.node.port.onmessage = ({ data }) => this.#heardFrom(data);
     this.node.connect(this.analyser);

@@ -45,7 +45,7 @@ export function showCaption(sentences, playedMs, isActive) {
 
 /** By language, where there are several. */
 export async function showVoices() {
-  const { voices, default: usual } = await (await fetch("/v1/voices")).json();
+  const { voices, default: usual } = await (await fetch("v1/voices")).json();
   const chosen = $("voice").value || usual;
   const groups = new Map();
   for (const { name, language } of voices) {
@@ -75,7 +75,7 @@ function languageName(code) {
 /** A model's `note` is its card in a sentence, such as that its voice is a first version. */
 export async function showModel(name) {
   $("model").textContent = `Model: ${name}.`;
-  const { models } = await (await fetch("/v1/models")).json();
+  const { models } = await (await fetch("v1/models")).json();
   const note = models.find(({ id }) => id === name)?.note;
   $("model-note").hidden = !note;
   $("model-note").textContent = note ?? "";

@@ -63,7 +63,7 @@ OPENING_SIGNS: Final = "[" + NOTES
 _EVENT: Final = re.compile(
     rf"(?P<tag>{TAG})|(?P<open>\[)|(?P<song>[{NOTES}]+)"
     rf"|(?P<wide_stop>[{WIDE_STOPS}][{STOPS}{re.escape(CLOSERS)}]{{0,{MAX_RUN_CHARS - 1}}})"
-    rf"|(?P<stop>[{NARROW_STOPS}]{{1,{MAX_RUN_CHARS}}}+(?=\S))"
+    rf"|(?P<stop>[{NARROW_STOPS}]{{1,{MAX_RUN_CHARS}}}+(?=[^\sa-z\d]))"
     rf"|(?P<wide_comma>[、，；：—]{{1,{MAX_RUN_CHARS}}})|(?P<gap>\s{{1,{MAX_RUN_CHARS}}})"
 )
 _LAST_TAGS: Final = re.compile(rf"(?:\s?{TAG})+\Z")

@@ -37,6 +37,7 @@ FRAGMENTS = [
     ),
     *("  ", "\t", "[x] ", "+ ", "``a ` b`` ", "` ", " **b** ", "*i* ", "!["),
     *("> quoted\n", "<br>", "[laughs] ", "♪ la ♪ ", "\n\n", "snake_case ", "x" * 90),
+    *("word.Next ", "**so.**Then ", "it?`I` ", "ok!😊Let ", "====", "- - - "),
 ]
 TEXTS = st.lists(st.sampled_from(FRAGMENTS), max_size=30).map("".join)
 
@@ -94,6 +95,22 @@ def test_no_word_is_lost(text: str) -> None:
 def test_signs_are_not_read(written: str, spoken: str) -> None:
     """Emphasis is dropped, a link is its text or its host, code its words; what Bark knows stays."""
     assert spoken_texts(written) == [spoken]
+
+
+@pytest.mark.parametrize(
+    ("written", "spoken"),
+    [
+        ("It is all **bold now.**Next comes more.", ["It is all bold now.", "Next comes more."]),
+        ("Is it really *done yet?*Then let us go.", ["Is it really done yet?", "Then let us go."]),
+        ("Please read [the whole page](http://a.b).Then go.", ["Please read the whole page.", "Then go."]),
+        ("You should run `make test`.The rest is easy.", ["You should run make test.", "The rest is easy."]),
+        ("That was all of it!😊**Let** us go on.", ["That was all of it!😊", "Let us go on."]),
+        ("Call foo.Bar() on **3.14** in Node.js.", ["Call foo.Bar() on 3.14 in Node.js."]),
+    ],
+)
+def test_sentences_end_without_a_space_behind_them(written: str, spoken: list[str]) -> None:
+    """What the signs of Markdown stand around is cut as plain text is."""
+    assert spoken_texts(written) == spoken
 
 
 def test_blocks_are_sentences_of_their_own() -> None:

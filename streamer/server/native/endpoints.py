@@ -1,0 +1,20 @@
+"""The addresses at which the native protocol is spoken."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from streamer.server.native.messages import PROTOCOL
+from streamer.server.native.protocol import create_protocol
+from streamer.server.native.speech import speech_handle
+from streamer.server.routing import Routes
+from streamer.server.service import Service
+
+STREAM_PATH: Final = "/v1/stream"
+SPEECH_PATH: Final = "/v1/speech"
+
+
+def add_routes(routes: Routes, service: Service) -> None:
+    """Add the WebSocket, and one text in one request."""
+    routes.websocket(STREAM_PATH, create_protocol, subprotocols=(PROTOCOL,), key_may_follow=True)
+    routes.add("POST", SPEECH_PATH, speech_handle(service))

@@ -1,0 +1,132 @@
+"""The checks of a request: which web origins may connect, and where a key is looked for."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from websockets.datastructures import Headers
+
+from streamer.server.access import check_key, check_origin, read_bearer
+from streamer.server.admission import ApiKeys
+from streamer.server.http import RefusedError, Request
+
+ALLOWED = ("https://good.example", "https://other.example:443/", "http://port.example:8080")
+
+
+def _request(*fields: tuple[str, str], query: str = "") -> Request:
+    return Request("GET", "/v1/stream", query, Headers(fields), "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("name", "https://name"),
+        ("name:443", "https://name"),
+        ("name", "https://name:443"),
+        ("name:80", "http://name"),
+        ("NAME:443", "https://name"),
+        ("name:8443", "https://name:8443"),
+        ("[::1]:8765", "http://[::1]:8765"),
+        ("[::1]:443", "https://[::1]"),
+        ("anything", "https://good.example"),
+        ("anything", "https://GOOD.example:443"),
+        ("anything", "https://other.example"),
+        ("anything", "http://port.example:8080"),
+    ],
+)
+def test_the_own_page_and_listed_origins_may_connect(host: str, origin: str) -> None:
+    """A usual port is the same as none, and letters' case does not matter."""
+    assert check_origin(_request(("Host", host), ("Origin", origin)), ALLOWED) == origin
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("name", "https://name:8443"),  # a proxy that passes `$host`, without the port
+        ("127.0.0.1:8765", "https://name"),  # a proxy that passes its own idea of the host
+        ("name:8765", "https://name"),
+        ("name:8443", "https://name:443"),
+        ("name", "null"),
+        ("", "null"),
+        ("", ""),
+        ("name", "http://["),
+        ("name", "ftp://name"),
+        ("name", "name"),
+        ("anything", "http://good.example"),
+        ("anything", "https://good.example.evil.example"),
+        ("anything", "https://evil-good.example"),
+        ("anything", "http://port.example"),
+    ],
+)
+def test_other_origins_are_told_what_to_do(host: str, origin: str) -> None:
+    """The refusal shows what was compared, and names both remedies."""
+    with pytest.raises(RefusedError) as refused:
+        check_origin(_request(("Host", host), ("Origin", origin)), ALLOWED)
+    answer = refused.value.answer
+    message = json.loads(answer.body)["error"]["message"]
+    assert (answer.status, refused.value.reason) == (403, "origin")
+    assert origin in message and host in message
+    assert "pass on the Host header" in message and "`allowed_origins`" in message
+
+
+def test_what_a_proxy_says_of_the_host_is_not_believed() -> None:
+    """A client can send that, too."""
+    fields = (
+        ("Host", "upstream"),
+        ("Origin", "https://evil"),
+        ("X-Forwarded-Host", "evil"),
+        ("Forwarded", "host=evil"),
+    )
+    with pytest.raises(RefusedError):
+        check_origin(_request(*fields), ())
+
+
+def test_a_program_sends_no_origin() -> None:
+    """It may connect; two origins are refused, and `*` lets every page in."""
+    assert check_origin(_request(("Host", "name")), ()) is None
+    two = (("Host", "a"), ("Origin", "http://a"), ("Origin", "http://a"))
+    with pytest.raises(RefusedError):
+        check_origin(_request(*two), ())
+    assert check_origin(_request(("Host", "a"), ("Origin", "https://any")), ("*",)) == "https://any"
+
+
+@pytest.mark.parametrize(
+    ("fields", "key"),
+    [
+        ((), None),
+        ((("Authorization", "Bearer one"),), "one"),
+        ((("authorization", "bearer  one "),), "one"),
+        ((("Authorization", "Token one"),), "one"),
+        ((("Authorization", "Basic one"),), None),
+        ((("X-API-Key", " one "),), "one"),
+        ((("Authorization", "Basic x"), ("X-API-Key", "one")), "one"),
+    ],
+)
+def test_a_key_is_found_in_the_header(fields: tuple[tuple[str, str], ...], key: str | None) -> None:
+    """In `Authorization` as bearer or token, or in `X-API-Key`."""
+    assert read_bearer(_request(*fields)) == key
+
+
+@pytest.mark.parametrize("name", ["token", "key", "api_key", "APIKEY", "access_token", "authorization"])
+def test_a_key_in_the_query_is_refused(name: str) -> None:
+    """Addresses end up in logs."""
+    with pytest.raises(RefusedError) as refused:
+        read_bearer(_request(query=f"voice=tone&{name}=one"))
+    assert (refused.value.answer.status, refused.value.reason) == (400, "key_in_query")
+
+
+def test_an_adapter_may_look_elsewhere_for_keys() -> None:
+    """Where keys are needed a wrong one is refused, and a missing one unless it may follow."""
+    keys = ApiKeys(("one",))
+
+    def read_query(request: Request) -> str | None:
+        return request.query.partition("=")[2] or None
+
+    assert check_key(_request(query="key=one"), keys, read_query, is_needed=True) == keys.find("one")
+    assert check_key(_request(), keys, read_query, is_needed=False) is None
+    for query, is_needed in (("key=two", False), ("key=two", True), ("", True)):
+        with pytest.raises(RefusedError) as refused:
+            check_key(_request(query=query), keys, read_query, is_needed=is_needed)
+        assert refused.value.answer.status == 401
+    assert check_key(_request(query="key=two"), ApiKeys(), read_query, is_needed=True) is None
