@@ -261,7 +261,7 @@ class LocalSynthesizer:
         What would bring the engine down, and with it everybody, is refused here, whoever asks.
         """
         check_windows(request.params, self._info.coarse_limits)
-        if request.history is not None and (problem := request.history.misfit(self._config)):
+        if request.history is not None and (problem := request.history.format_problem(self._config)):
             raise InvalidParameterError(f"the history does not fit this model: {problem}")
         voice = request.history or self._voices.get(request.voice)
         if request.history is not None and request.keeps_voice:

@@ -60,7 +60,7 @@ def find(repository: Repository) -> dict[str, Files]:
 def pull(repository: Repository, name: str, files: Files, directory: Path, on_progress: Progress) -> None:
     """Fetch a voice, check it by Bark's numbers, and install it into `directory`.
 
-    Raises `StoreError`, and installs nothing, where the network fails or the files are no voice.
+    Raises `StoreError`, and installs nothing, if the network fails or the files are no voice.
     """
     if repository.size_bytes(files) > LARGEST_BYTES:
         raise StoreError(f"{name} of {repository.name} is too large for a voice")
