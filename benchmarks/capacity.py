@@ -1,8 +1,8 @@
 """How many utterances a second does a server carry? Poisson arrivals through real sockets, until listeners suffer.
 
-Starts a server (the flags it does not know are the server's) and loads it with `streamer bench`'s client, a process
-of its own; the rules by which a rate is good are those of docs/benchmarks.md. The server's limits for one address,
-which all listeners share here, are lifted.
+It starts a server (unknown flags are passed to the server) and loads it with `streamer bench`'s client in another
+process; docs/benchmarks.md gives the rules by which a rate is good. The server's limits for one address,
+which all clients share here, are lifted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from streamer.loadtest.environment import write_result
 
 
 def all_flags(flags: list[str]) -> list[str]:
-    """The server's, with the limits lifted unless they are among the given ones, which come last."""
+    """Return the server's flags, with its limits lifted; the given flags come last, and so win."""
     lifted = {f"--{name.replace('_', '-')}": str(value) for name, value in LIFTED_LIMITS.items()}
     return [part for pair in lifted.items() for part in pair] + flags
 
@@ -27,7 +27,7 @@ def all_flags(flags: list[str]) -> list[str]:
 async def measure(
     plan: dict[str, Any], flags: list[str], on_step: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any]:
-    """The result; `on_step` gets what there is of it after each rate."""
+    """Return the result; `on_step` is called with the partial result after each rate."""
     flags = all_flags(flags)
     async with running_server(*flags) as (url, ready_s):
         head = {"benchmark": "capacity", "flags": flags, "ready_s": ready_s}
