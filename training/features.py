@@ -2,8 +2,8 @@
 
 A semantic token (50 a second) is a phone of the teacher's own alignment and a level of pitch relative to the
 speaker's own: it says what is spoken and how, not by whom. A frame's features (75 a second) are log-mel bands,
-log-pitch and voicing. Neither needs a learned encoder: both are used in training only, and at run time the models make tokens and
-codes themselves.
+log-pitch and voicing. Neither needs a learned encoder: both are used in training only, and at run time the models
+make tokens and codes themselves.
 """
 
 from __future__ import annotations
