@@ -110,8 +110,10 @@ def _check(name: str, value: object, allowed: Range) -> None:
     if not is_number or not allowed.smallest <= value <= allowed.largest:  # type: ignore[operator]
         what = "a whole number" if allowed.is_whole else "a number"
         null = ", or null" if allowed.may_be_null else ""
+        shown = "d" if allowed.is_whole else "g"
+        limits = f"{allowed.smallest:{shown}} to {allowed.largest:{shown}}"
         raise InvalidParameterError(
-            f"{name} is {value!r}; it must be {what} from {allowed.smallest:g} to {allowed.largest:g}{null}",
+            f"{name} is {value!r}; it must be {what} from {limits}{null}",
             param=f"params.{name}",
         )
 

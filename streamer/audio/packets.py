@@ -1,6 +1,6 @@
-"""Sound to packets with timestamps, in every encoding of the protocol; `pipeline` uses one per utterance.
+"""Encodes sound as packets with timestamps, in every encoding of `formats`; an utterance has one encoder.
 
-Timestamps and durations are samples at 48 kHz whatever the encoding, as in RFC 7587.
+Timestamps and durations are in samples at 48 kHz whatever the encoding, as in RFC 7587.
 """
 
 from __future__ import annotations
@@ -44,27 +44,27 @@ class Packet:
 
 
 class PacketEncoder(Protocol):
-    """Encodes one utterance, all its sentences in one go."""
+    """Encodes the sound of one utterance, with all of its sentences."""
 
     @property
     def sample_rate_hz(self) -> int:
-        """Of the encoded sound."""
+        """The sampling rate of the encoded sound."""
         ...
 
     @property
     def pre_skip(self) -> int:
-        """Samples at 48 kHz that a decoder gives before the sound begins, to be thrown away."""
+        """How many samples at 48 kHz a decoder gives before the sound begins; a player drops them."""
         ...
 
     def encode(self, samples: Samples) -> list[Packet]:
-        """Packets that are complete with these samples, float32 [num_samples] at 24 kHz.
+        """Return the packets that are complete with these samples, which are at 24 kHz.
 
         What is beyond [-1, 1] saturates. Raises `AudioEncodeError` for what is not a number.
         """
         ...
 
     def finish(self) -> list[Packet]:
-        """The last packets; after them every sample has come out. Call it once."""
+        """Return the last packets, with which every sample has come out. Call this once."""
         ...
 
 
@@ -78,7 +78,7 @@ def create_encoder(audio_format: AudioFormat) -> PacketEncoder:
 
 
 class _Framer:
-    """Resamples and cuts into frames; knows how much came in."""
+    """Resamples sound and cuts it into frames."""
 
     def __init__(self, sample_rate_hz: int, frame_ms: int) -> None:
         self.sample_rate_hz = sample_rate_hz
@@ -88,16 +88,16 @@ class _Framer:
         self._rest = np.zeros(0, np.float32)
 
     def push(self, samples: Samples) -> list[Samples]:
-        """The frames that are full now."""
+        """Return the frames that are full now."""
         return self._cut(self._resampler.push(checked(samples)))
 
     def finish(self) -> tuple[list[Samples], Samples]:
-        """The last full frames, and the rest, shorter than a frame or empty."""
+        """Return the last full frames, and the rest, which is shorter than a frame or empty."""
         frames = self._cut(self._resampler.finish())
         return frames, self._rest
 
     def ticks(self, num_samples: int) -> int:
-        """Samples of the output as samples at 48 kHz."""
+        """Convert samples of the output to samples at 48 kHz."""
         return num_samples * TIMESTAMP_HZ // self.sample_rate_hz
 
     def _cut(self, samples: Samples) -> list[Samples]:
@@ -121,7 +121,7 @@ class _OpusEncoder:
         return [self._packet(frame) for frame in self._framer.push(samples)]
 
     def finish(self) -> list[Packet]:
-        """Padded with silence until the decoder, which lags behind, has given the last sample."""
+        """Pad with silence until the decoder, which lags behind, will have given the last sample."""
         frames, rest = self._framer.finish()
         num_samples = self._framer.num_samples
         if not num_samples:
@@ -142,7 +142,7 @@ class _OpusEncoder:
 
 
 class _OggOpusEncoder:
-    """Packets made by one call share a page: no delay, and less overhead than a page for each."""
+    """Puts the packets of one call into one page: there is no delay, and less overhead than with a page for each."""
 
     def __init__(self, opus: _OpusEncoder) -> None:
         self._opus = opus

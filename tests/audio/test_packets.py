@@ -37,7 +37,7 @@ def joined(packets: list[Packet]) -> bytes:
 @pytest.mark.parametrize("frame_ms", [10, 20, 40, 60])
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000, 24_000, 48_000])
 def test_timestamps_have_no_gap_and_end_with_the_sound(encoding: str, frame_ms: int, rate_hz: int) -> None:
-    """The first packet begins at -pre_skip, each where the one before did, the last with the sound."""
+    """The first packet begins at -pre_skip, every other one where the last ended, and the last one ends the sound."""
     encoder = encoder_for(encoding, rate_hz, frame_ms)
     packets = encode_in_pieces(encoder, speechlike(ODD_LENGTH / 24_000), 1_920)
     assert packets[0].timestamp == -encoder.pre_skip
@@ -157,7 +157,7 @@ def test_no_sound_is_no_failure(encoding: str) -> None:
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_what_is_not_a_number_is_refused(encoding: str, bad: float) -> None:
-    """One NaN or infinity raises `AudioEncodeError`; nothing of it reaches a listener."""
+    """One NaN or infinity raises `AudioEncodeError`; nothing of it reaches a client."""
     samples = sine(0.1)
     samples[100] = bad
     with pytest.raises(AudioEncodeError):

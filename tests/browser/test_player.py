@@ -107,7 +107,7 @@ async def test_a_text_beyond_one_message_is_spoken_whole() -> None:
 
 async def test_a_text_beyond_what_the_server_takes_is_refused_whole() -> None:
     """The page does not speak such a text with a part missing; it says how much can be spoken at once."""
-    synthesizer = FakeSynthesizer(ms_per_char=1.0)
+    synthesizer = FakeSynthesizer()
     async with (
         serving(synthesizer) as server,
         browsing(ADDRESSES["opus"].format(port=server.port)) as page,

@@ -277,7 +277,7 @@ class NativeProtocol:
 
     def _warn_of_late_cancel(self, message: messages.Cancel, utterance_id: str) -> Send:
         over = self.ids.find(utterance_id)
-        warning = messages.Warning(
+        warning = messages.WarningMessage(
             code="utterance_over" if over else "utterance_unknown",
             message=f"utterance {utterance_id!r} {self.ids.state(utterance_id).value}",
             id=utterance_id,

@@ -46,7 +46,7 @@ def test_what_is_almost_json_is_read_and_told() -> None:
 
 
 def test_a_message_becomes_its_struct() -> None:
-    """Surrogate pairs are characters, whole numbers are welcome where fractions are."""
+    """Surrogate pairs are characters, and a whole number will do for a fraction."""
     fields, _ = parse_object(
         '{"type":"speak","id":"a","text":"\\ud83d\\ude00","params":{"text_temp":1},"lead_ms":null}'
     )
