@@ -216,11 +216,7 @@ class LocalSynthesizer:
         Raises an error for whatever would make the engine fail, and with it every other request.
         """
         check_windows(request.params, self._info.coarse_limits)
-<<<<<<< HEAD
-        if request.history is not None and (problem := request.history.misfit(self._model_config)):
-=======
-        if request.history is not None and (problem := request.history.format_problem(self._config)):
->>>>>>> parity
+        if request.history is not None and (problem := request.history.format_problem(self._model_config)):
             raise InvalidParameterError(f"the history does not fit this model: {problem}")
         voice = request.history or self._voices.get(request.voice)
         if request.history is not None and request.keeps_voice:
