@@ -39,7 +39,7 @@ def add_voices_commands(commands: Commands) -> None:
     pull.add_argument("names", nargs="*", metavar="name", help="such as v2/en_speaker_6")
     pull.add_argument("--all", action="store_true", help="all 261")
     pull.add_argument("--language", help="those of a language: en, de, …")
-    pull.add_argument("--repo", default="suno/bark", help="where they are (default: suno/bark)")
+    pull.add_argument("--repo", default="suno/bark", help="the voices' repository (default: suno/bark)")
     pull.add_argument("--revision", help="branch, tag or commit of it")
     pull.add_argument("--force", action="store_true", help="fetch also what is installed")
     add_options(pull, PLACE_OPTIONS)
