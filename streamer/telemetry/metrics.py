@@ -90,7 +90,7 @@ class Metrics:
         self.audio_seconds.observe(audio_ms / 1000)
         self.text_chars.inc(num_chars)
 
-    def listener_ran_dry(self, seconds: float) -> None:
+    def count_underrun(self, seconds: float) -> None:
         self.underruns.inc()
         self.underrun_seconds.observe(seconds)
 

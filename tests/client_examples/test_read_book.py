@@ -36,13 +36,13 @@ async def test_the_end_of_the_longest_sound_ends_the_reading(tmp_path: Path) -> 
     assert ", truncated, seed" in output.splitlines()[-1]
 
 
-async def test_the_manner_is_asked_for(tmp_path: Path) -> None:
+async def test_voice_and_continuity_are_asked_for(tmp_path: Path) -> None:
     """`--voice` and `--continuity` reach the model; a wrong value gives one line and no traceback."""
     book = tmp_path / "book.txt"
     book.write_text("Here is a whole book.")
-    manner = ("--voice", "other", "--continuity", "preset+chain")
+    flags = ("--voice", "other", "--continuity", "preset+chain")
     async with running() as server:
-        status, _, _ = await run("read_book.py", book, tmp_path / "a.ogg", *manner, *url(server))
+        status, _, _ = await run("read_book.py", book, tmp_path / "a.ogg", *flags, *url(server))
         asked = server.synthesizer.requests[-1]
         assert (status, asked.voice, asked.keeps_voice) == (0, "other", True)
         status, _, errors = await run("read_book.py", book, tmp_path / "b.ogg", "--voice", "no", *url(server))
