@@ -25,7 +25,7 @@ class SamplingParams:
     top_k: int | None = None
     top_p: float | None = None
     min_eos_p: float | None = 0.2
-    """A sentence ends where its end is at least this likely; None: only where the end is drawn."""
+    """A sentence ends once its end is at least this likely; None: only when the end is drawn."""
     max_gen_duration_s: float | None = None
     """The longest sound of a sentence; None: what its text may take."""
     max_coarse_history: int | None = None
@@ -80,7 +80,7 @@ MIN_COARSE_HISTORY: Final = 60
 
 
 def draw_seed() -> int:
-    """A seed for an utterance whose client gave none."""
+    """Return a seed for an utterance whose client gave none."""
     return secrets.randbelow(NUM_DRAWN_SEEDS)
 
 

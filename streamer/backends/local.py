@@ -158,7 +158,7 @@ class LocalSynthesizer:
         )
 
     async def start(self) -> None:
-        """Record the steps, start the engine, and return once it has spoken a few words that nobody hears.
+        """Record the steps, start the engine, and return once it has spoken a few words for warm-up.
 
         Raises `ConfigError` if memory runs out.
         """
@@ -243,7 +243,7 @@ class LocalSynthesizer:
 
 
 def model_info(config: ModelConfig, voices: VoiceLibrary) -> ModelInfo:
-    """Return what the port tells of a model and its voices."""
+    """Return the port's description of a model and its voices."""
     return ModelInfo(
         name=config.name,
         sample_rate_hz=config.codec.sample_rate_hz,

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 from streamer.commands.bench import add_bench_command
 from streamer.commands.flags import (
     MODEL_OPTIONS,
-    add_manner,
     add_options,
     add_params,
+    add_speech_options,
     check_output,
-    read_manner,
     read_settings,
+    read_speech_options,
 )
 from streamer.commands.models import add_models_commands
 from streamer.commands.voices import add_voices_commands
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     say = commands.add_parser("say", help="write a spoken text to a file")
     say.add_argument("text", help="what to say; - reads standard input")
     say.add_argument("-o", "--output", type=Path, required=True, help="file to write: .ogg, .opus or .wav")
-    add_manner(say)
+    add_speech_options(say)
     add_params(say)
     add_options(say, MODEL_OPTIONS)
     say.set_defaults(run=_say)
@@ -159,7 +159,7 @@ def _say(parsed: argparse.Namespace) -> int:
         text = sys.stdin.read() if parsed.text == "-" else parsed.text
     except UnicodeDecodeError as error:
         raise InvalidParameterError(f"standard input is not {error.encoding} text: {error.reason}") from error
-    manner = read_manner(parsed)
+    speech_options = read_speech_options(parsed)
     with Progress(transient=True) as progress:
         task = progress.add_task("speaking", total=len(text))
         ends: dict[int, int] = {}
@@ -170,7 +170,7 @@ def _say(parsed: argparse.Namespace) -> int:
             elif isinstance(event, SentenceEnded):
                 progress.update(task, completed=ends[event.index])
 
-        audio = speak_into_memory(read_settings(parsed).engine, text, manner, show)
+        audio = speak_into_memory(read_settings(parsed).engine, text, speech_options, show)
     audio.save(parsed.output)
     cut = "; a sentence that the model did not end was cut" if audio.truncated else ""
     print(f"{parsed.output}: {audio.duration_s:.2f} s, seed {audio.seed}{cut}")

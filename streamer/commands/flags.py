@@ -18,7 +18,7 @@ MODEL_OPTIONS = (
 )  # fmt: skip
 
 
-def add_manner(parser: argparse.ArgumentParser) -> None:
+def add_speech_options(parser: argparse.ArgumentParser) -> None:
     """Add flags for who speaks, and how the text is read."""
     parser.add_argument("--voice", help="voice (default: the model's own)")
     parser.add_argument(
@@ -82,8 +82,8 @@ def read_settings(parsed: argparse.Namespace) -> Config:
     return load_config(parsed.config, flags=flags)
 
 
-def read_manner(parsed: argparse.Namespace) -> SpeechOptions:
-    """Return what the flags of `add_manner` and `add_params` say.
+def read_speech_options(parsed: argparse.Namespace) -> SpeechOptions:
+    """Return what the flags of `add_speech_options` and `add_params` say.
 
     Raises `InvalidParameterError` for a speaker without a voice.
     """
@@ -96,8 +96,8 @@ def read_manner(parsed: argparse.Namespace) -> SpeechOptions:
     speakers = dict(speaker.split("=", 1) for speaker in parsed.speaker)
     reading = TextOptions(**_given(parsed, "language", "normalizes", "text_format"))
     seed = params.pop("seed", None)
-    manner = _given(parsed, "voice", "continuity")
-    return SpeechOptions(seed=seed, params=params, speakers=speakers, reading=reading, **manner)
+    speech_options = _given(parsed, "voice", "continuity")
+    return SpeechOptions(seed=seed, params=params, speakers=speakers, reading=reading, **speech_options)
 
 
 def _given(parsed: argparse.Namespace, *names: str, prefix: str = "") -> dict[str, Any]:

@@ -19,7 +19,7 @@ MAX_TEXT_CHARS: Final = 400
 
 
 def speak_as_voice(
-    engine: EngineConfig, model: ModelConfig, text: str, manner: SpeechOptions
+    engine: EngineConfig, model: ModelConfig, text: str, speech_options: SpeechOptions
 ) -> tuple[Voice, Audio]:
     """Speak `text` as `say` does, and return it as a voice, with its audio.
 
@@ -39,12 +39,12 @@ def speak_as_voice(
         elif isinstance(event, SentenceEnded) and event.spoken_as is not None:
             pieces.append(event.spoken_as)
 
-    audio = speak_into_memory(engine, text, manner, listen, include_history=True)
+    audio = speak_into_memory(engine, text, speech_options, listen, include_history=True)
     if not pieces:
         raise StoreError("none of the text can be spoken: give another one")
     if len(set(speakers)) > 1:
         raise StoreError(f"the text was spoken by several voices: {', '.join(sorted(set(speakers)))}")
-    if speakers[0] == NO_HISTORY and len(pieces) > 1 and manner.continuity == "preset":
+    if speakers[0] == NO_HISTORY and len(pieces) > 1 and speech_options.continuity == "preset":
         raise StoreError(
             "the text was spoken in pieces, for each of which the model made up another speaker: give a shorter one, "
             "or --continuity chain"

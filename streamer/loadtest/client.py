@@ -107,7 +107,7 @@ async def probe(target: Target) -> dict[str, Any]:
             return session
     except InvalidStatus as error:
         status = error.response.status_code
-        meaning = {401: "it wants a valid --api-key-file", 404: "the path should be /v1/stream"}.get(
+        meaning = {401: "it requires a valid --api-key-file", 404: "the path should be /v1/stream"}.get(
             status, ""
         )
         body = bytes(error.response.body or b"").decode(errors="replace").strip()[:200]

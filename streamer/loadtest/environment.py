@@ -1,4 +1,4 @@
-"""Describes where and with what a figure was measured, which is written beside each figure."""
+"""Describes the machine and the versions with which a figure was measured; it is written beside each figure."""
 
 from __future__ import annotations
 

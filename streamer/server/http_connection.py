@@ -198,7 +198,7 @@ class HttpConnection:
         await socket.serve(lambda opened: self._host.serve_websocket(opened, upgrade, route))
 
     def _check(self, request: Request, credentials: Credentials, *, is_key_needed: bool) -> str | None:
-        """Return the name of the request's key; raises `RefusedError` where its client may not come in."""
+        """Return the name of the request's key; raises `RefusedError` if its client may not come in."""
         if not self._host.is_ready():
             answer = refusal(
                 HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "the server is not ready", retry_after_s=1.0

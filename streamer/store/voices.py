@@ -19,7 +19,7 @@ NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64})?")
 
 
 def directory_of(config: EngineConfig) -> Path:
-    """Where voices are installed; it need not exist yet. Raises `StoreError` if there is no place for them."""
+    """Return the directory of installed voices, which need not exist yet. Raises `StoreError` if there is none."""
     if directory := config.voices_directory or default_voices_directory():
         return directory
     raise StoreError("there is no home directory to keep voices in: name a place with --voices-directory")

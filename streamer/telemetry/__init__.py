@@ -1,1 +1,1 @@
-"""Metrics and logs: what the process tells its operator."""
+"""Metrics and logs: what the process reports to its operator."""

@@ -17,11 +17,11 @@ PRESETS: Final = (
         for number in range(10)
     ),
 )
-"""The 261 that suno-ai/bark lets one ask for by name (`ALLOWED_PROMPTS`), the better second set first."""
+"""The 261 names that suno-ai/bark accepts (`ALLOWED_PROMPTS`), the better second set first."""
 
 
 def language_of(name: str, spoken: Sequence[str]) -> str | None:
-    """The language of the voice `name`, of a model that speaks the languages `spoken`; None if nothing tells it.
+    """Return the language of the voice `name` of a model that speaks the languages `spoken`; None if it is unknown.
 
     Names begin with it: `v2/de_speaker_3`, `de_anna`.
     """

@@ -20,7 +20,7 @@ def test_arrivals_are_poisson_and_repeatable() -> None:
 
 
 def test_a_rate_is_measured_until_enough_utterances_have_arrived() -> None:
-    """At least so many and at least so long, and nothing of the warm-up."""
+    """A step measures the least number of utterances and the least time, without the warm-up."""
     slow = Load(0.5, seconds=10.0, warm_up_s=5.0, num_utterances=100).measured()
     assert len(slow) == 100
     quick = Load(50.0, seconds=10.0, warm_up_s=5.0, num_utterances=100).measured()

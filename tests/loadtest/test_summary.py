@@ -56,7 +56,7 @@ def test_what_nobody_can_hear_has_failed() -> None:
 
 
 def test_a_figure_that_is_not_there_is_null() -> None:
-    """Where nobody was heard there are no times and no share of underruns, and JSON says so."""
+    """If nothing was heard, times and the share of underruns are null in JSON."""
     session = Session(Load(1.0, seconds=1.0))
     session.recordings = [recording([0.0], outcome="rejected")]
     summary = summarize(session)
@@ -109,7 +109,7 @@ def test_each_rule_alone_can_fail_a_rate(worse: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("true_hz", "found_hz"), [(5.0, 5.0), (0.5, 0.5), (0.2, 0.1875), (0.05, 0.0)])
 async def test_the_search_doubles_or_halves_and_then_bisects(true_hz: float, found_hz: float) -> None:
-    """The highest good rate within an eighth of the lowest bad one, or 0 where none was after three halvings."""
+    """The search finds the highest good rate within an eighth of the lowest bad one, or 0 after three bad halvings."""
     rates_hz: list[float] = []
 
     async def measure(rate_hz: float) -> Summary:

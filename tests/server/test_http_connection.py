@@ -82,7 +82,7 @@ async def test_a_request_is_answered(request_bytes: bytes, status: int) -> None:
 
 
 async def test_no_answer_to_head_has_a_body() -> None:
-    """HEAD is answered with the length that GET would have: also where nothing is found, or WebSocket is spoken."""
+    """HEAD is answered with the length that GET would have, also if nothing is found, or only a WebSocket."""
     async with running() as server:
         for path, expected in (("/", 200), ("/nowhere", 404), ("/v1/stream", 426)):
             async with server.line() as (reader, writer):
@@ -118,7 +118,7 @@ async def test_requests_that_are_sent_ahead_are_answered_in_order() -> None:
 
 
 async def test_a_request_that_was_sent_with_its_end_is_answered() -> None:
-    """A client may close its side at once, as `nc -N` does, where the answer needs no waiting."""
+    """A client may close its side at once, as `nc -N` does, if the answer needs no waiting."""
     async with running() as server, server.line() as (reader, writer):
         writer.write(GET)
         writer.write_eof()

@@ -34,7 +34,7 @@ async def test_the_next_sentence_is_made_while_one_is_heard() -> None:
 
 
 async def test_a_pausing_writer_hears_every_word() -> None:
-    """The last word, which nothing follows, is spoken after a longer pause, and the utterance goes on."""
+    """The last word, which nothing follows, is spoken after a longer pause, and the utterance continues."""
     feed, spoken = TextFeed(), []
     feed.append("Let me check")
     async with contextlib.aclosing(

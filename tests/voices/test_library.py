@@ -72,7 +72,7 @@ def test_a_broken_file_of_three_is_refused_by_name(tmp_path, content):
 
 
 def test_the_operators_directory_adds_and_replaces(tmp_path):
-    """A later directory adds voices, and wins where both have one of a name."""
+    """A later directory adds voices, and wins if both have one of the same name."""
     save(tmp_path / "model" / "one.npz")
     save(tmp_path / "mine" / "one.npz", num_tokens=60)
     save(tmp_path / "mine" / "two.npz")

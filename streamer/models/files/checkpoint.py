@@ -124,7 +124,7 @@ def convert_model(
 def save_model(loaded: LoadedModel, path: Path, *, dtype: torch.dtype | str = torch.float32) -> None:
     """Write `loaded` as a directory of ours, its weights stored as `dtype`; makes `path` if it is missing.
 
-    The tokenizer's file is copied from `loaded.directory` if it is there. Raises `CheckpointError` where
+    The tokenizer's file is copied from `loaded.directory` if it is there. Raises `CheckpointError` if
     the config does not fit itself.
     """
     check_config(loaded.config, str(path))

@@ -115,7 +115,7 @@ def read_json(file: Path) -> dict[str, Any]:
 def with_tied_heads(weights: Weights) -> Weights:
     """The fine model's weights with each head beside the embedding it shares, whichever the file holds.
 
-    Raises `CheckpointError` where both are there and differ.
+    Raises `CheckpointError` if both are there and differ.
     """
     tensors = dict(weights.tensors)
     heads = {int(match[1]) for key in tensors if (match := _HEAD.fullmatch(key))}
