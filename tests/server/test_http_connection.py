@@ -9,6 +9,7 @@ from http import HTTPStatus
 import pytest
 
 from streamer.server import http_connection
+from streamer.server.connection import READ_BYTES
 from streamer.server.http import Exchange, json_answer
 from tests.server.speaking import Running, configured, eventually, figure, read_answer, running
 
@@ -47,6 +48,13 @@ def _echo(server: Running) -> None:
         (_post("/livez").replace(b"POST", b"GET"), 200),
         (_post("/livez", "Transfer-Encoding: chunked", body=_chunked(BODY)).replace(b"POST", b"GET"), 200),
         (b"GET http://other/livez HTTP/1.1\r\nHost: test\r\n\r\n", 200),
+        (b"GET http://[::1]/livez HTTP/1.1\r\nHost: test\r\n\r\n", 200),
+        (b"GET http://[::1/livez HTTP/1.1\r\nHost: test\r\n\r\n", 400),
+        (b"GET http://other]/livez HTTP/1.1\r\nHost: test\r\n\r\n", 400),
+        (b"GET //[/livez HTTP/1.1\r\nHost: test\r\n\r\n", 404),
+        (b"OPTIONS http://[ HTTP/1.1\r\nHost: test\r\n\r\n", 400),
+        (b"OPTIONS * HTTP/1.1\r\nHost: test\r\n\r\n", 404),
+        (b"CONNECT other:443 HTTP/1.1\r\nHost: test\r\n\r\n", 404),
         (b"GET /livez HTTP/1.0\r\n\r\n", 200),
         (b"GET /livez HTTP/1.1\r\n\r\n", 400),
         (b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: test\r\n\r\n", 431),
@@ -115,6 +123,26 @@ async def test_requests_that_are_sent_ahead_are_answered_in_order() -> None:
         answers = [json.loads((await read_answer(reader))[2])[2] for _ in range(21)]
         assert answers == [*map(str, range(20)), "z"]
         assert await reader.read() == b""
+
+
+async def test_only_so_much_is_read_ahead() -> None:
+    """What is kept of later requests has one bound, not one for each request that was answered meanwhile."""
+    kept_bytes: list[int] = []
+
+    async def answer_slowly(exchange: Exchange) -> None:
+        for _ in range(50):
+            await asyncio.sleep(0)
+        kept_bytes.append(len(exchange._http.trailing_data[0]))
+        await exchange.answer(json_answer(HTTPStatus.OK, ""))
+
+    async with running() as server, server.line() as (reader, writer):
+        server.server.routes.add("GET", "/slow", answer_slowly)
+        writer.write(GET.replace(b"livez", b"slow") * 20_000)
+        for _ in range(40):
+            assert (await read_answer(reader))[0] == 200
+        writer.transport.abort()
+    longest = http_connection.MAX_PIPELINED_BYTES + READ_BYTES
+    assert READ_BYTES < max(kept_bytes) <= longest
 
 
 async def test_a_request_that_was_sent_with_its_end_is_answered() -> None:
