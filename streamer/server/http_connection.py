@@ -172,8 +172,9 @@ class HttpConnection:
 
     async def _upgrade(self, request: Request, route: WebSocketRoute) -> None:
         """Let a WebSocket in and serve it, or raise `RefusedError`."""
-        key_name = self._check(request, route.credentials, is_key_needed=not route.key_may_follow)
+        # Nothing is waited for between the check and the session, or the session could begin after the server's stop.
         await self._reader.read_body(request)
+        key_name = self._check(request, route.credentials, is_key_needed=not route.key_may_follow)
         answer = websocket.handshake(request.path, request.headers, route.subprotocols)
         if answer.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             fields = tuple(

@@ -204,6 +204,22 @@ async def test_a_slow_request_is_cut(beginning: bytes) -> None:
         assert await reader.read() == b""
 
 
+async def test_a_handshake_that_comes_whole_after_the_stop_is_refused() -> None:
+    """A session that began behind the drain's back would be cut at its end without a close."""
+    handshake = (
+        "GET /v1/stream HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nContent-Length: 2\r\n\r\n"
+    )
+    async with running(configured(drain_timeout_s=5.0)) as server, server.line() as (reader, writer):
+        writer.write(handshake.encode() + b"a")
+        await eventually(
+            lambda: [http.state for _, http in server.server._connections.values()] == ["exchange"]
+        )
+        server.server.stop()
+        writer.write(b"b")
+        assert (await read_answer(reader))[0] == 503
+
+
 async def test_an_idle_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """After an answer a connection may rest for a while, longer than a request may take to come, and no more."""
     monkeypatch.setattr(http_connection, "KEEP_ALIVE_S", 0.3)
