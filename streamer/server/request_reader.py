@@ -105,7 +105,11 @@ def _refused(error: h11.RemoteProtocolError) -> RefusedError:
 def _request(head: h11.Request, address: str) -> Request:
     target = head.target.decode("ascii")
     if not target.startswith("/"):  # `http://host/path`, as a client sends it to a proxy
-        url = urlsplit(target)
+        try:
+            url = urlsplit(target)
+        except ValueError as error:
+            message = f"{target[:64]!r} is no address ({error})"
+            raise RefusedError(refusal(HTTPStatus.BAD_REQUEST, "bad_request", message)) from None
         target = f"{url.path or '/'}?{url.query}"
     path, _, query = target.partition("?")
     headers = Headers((name.decode(), value.decode("latin-1")) for name, value in head.headers)
