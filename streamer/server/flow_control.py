@@ -115,7 +115,7 @@ class SlowClientError(Exception):
 
 
 class Writable(Protocol):
-    """The part of `connection.HttpOrWebSocketConnection` that the outbox writes to."""
+    """The part of `websocket.WebSocket` that the outbox writes to."""
 
     @property
     def transport(self) -> asyncio.Transport: ...

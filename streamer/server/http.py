@@ -124,6 +124,8 @@ class Exchange:
     ) -> None:
         """`fields`: header fields that every answer of this exchange has."""
         self.request = request
+        self.trailers: Fields = ()
+        """Fields that follow a chunked body, for what is known only then; other bodies have no place for them."""
         self._http = http
         self._connection = connection
         self._fields = fields
@@ -157,7 +159,8 @@ class Exchange:
 
     async def end(self) -> None:
         """End the answer; called when the route's function has returned. Raises `ClientGoneError`."""
-        self._send(h11.EndOfMessage())
+        is_chunked = self._has_body and self._http.their_http_version != b"1.0"
+        self._send(h11.EndOfMessage(headers=[*self.trailers] if is_chunked else []))
         await self._connection.drain()
 
     async def answer(self, answer: Answer) -> None:

@@ -35,6 +35,8 @@ CONTENT_TYPES: Final = {
 """The media type of each encoding that a stream of bytes can hold."""
 REQUEST_ID_FIELD: Final = "X-Request-Id"
 """The header field that tells the name by which the server's log knows an utterance."""
+OUTCOME_FIELD: Final = "Streamer-Outcome"
+"""The trailer that tells whether all of the text was spoken: `completed`, or else `truncated`."""
 
 
 def check_encoding(encoding: object) -> None:
@@ -54,12 +56,18 @@ async def speak_into(
 ) -> None:
     """Speak the text. The status is sent with the first sound, so that an error before it can still be the answer.
 
-    Raises `StreamerError` for whatever prevents the speech or breaks it off, and `ClientGoneError`.
+    A trailer tells whether all of it was spoken. Raises `StreamerError` for whatever prevents the speech or breaks it
+    off, and `ClientGoneError`.
     """
     check_encoding(audio_format.encoding)
     content_type = CONTENT_TYPES[audio_format.encoding].format(rate=audio_format.sample_rate_hz)
     utterance_id = secrets.token_hex(8)
-    fields = (("Content-Type", content_type), (REQUEST_ID_FIELD, utterance_id), *headers)
+    fields = (
+        ("Content-Type", content_type),
+        (REQUEST_ID_FIELD, utterance_id),
+        ("Trailer", OUTCOME_FIELD),
+        *headers,
+    )
     request = exchange.request
     permit = service.admission.admit(request.key_name or request.address)
     try:
@@ -95,6 +103,7 @@ class _Speech:
                     await self._write(packet)
             if not self._exchange.is_started:
                 await self._exchange.start(HTTPStatus.OK, self._fields)
+            self._exchange.trailers = ((OUTCOME_FIELD, "completed" if label == "ok" else label),)
         except (ClientGoneError, asyncio.CancelledError):
             label = "client_gone"
             raise

@@ -222,7 +222,7 @@ async def test_a_handshake_that_comes_whole_after_the_stop_is_refused() -> None:
 
 async def test_an_idle_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """After an answer a connection may rest for a while, longer than a request may take to come, and no more."""
-    monkeypatch.setattr(http_connection, "KEEP_ALIVE_S", 0.3)
+    monkeypatch.setattr(http_connection, "KEEP_ALIVE_S", 1.5)
     async with running(configured(auth_timeout_s=0.1)) as server, server.line() as (reader, writer):
         writer.write(GET)
         assert (await read_answer(reader))[0] == 200

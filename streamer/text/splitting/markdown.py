@@ -253,8 +253,11 @@ class ChatSplitter:
 
 
 def _first_open(source: str) -> int:
-    """Return the begin of the unfinished part of a line: a link, a tag, or a word that may be continued."""
-    end = max(len(source.rstrip(patterns.WORD_SIGNS)), len(source) - patterns.MAX_HELD_CHARS)
+    """Return where the unfinished part of a line begins: a link, a tag, an address, or a word with its signs."""
+    first = max(0, len(source) - patterns.MAX_HELD_CHARS)
+    end = max(len(source.rstrip(patterns.WORD_SIGNS)), first)
+    if address := patterns.OPEN_ADDRESS.search(source, first):
+        end = min(end, address.start())
     for sign in "[<":
         start = source.rfind(sign)
         if start >= 0 and patterns.OPEN_SIGN.fullmatch(source, start):

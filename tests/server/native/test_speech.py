@@ -171,6 +171,28 @@ async def test_a_text_without_a_word_is_an_empty_file(text: str, encoding: str) 
             assert body[:4] == b"OggS"
 
 
+@pytest.mark.parametrize(
+    ("text", "limits", "outcome"),
+    [
+        (TEXT, {}, b"completed"),
+        ("...", {}, b"completed"),
+        ("Hello there. This one is cut.", {}, b"truncated"),
+        ("This one is lost. Hello there.", {}, b"truncated"),
+        (TEXT * 20, {"max_audio_s": 1.0}, b"truncated"),
+    ],
+)
+async def test_a_trailer_tells_whether_all_was_spoken(
+    text: str, limits: dict[str, float], outcome: bytes
+) -> None:
+    """The body ends as it should in each case, so that nothing else would tell."""
+    synthesizer = FakeSynthesizer()
+    synthesizer.truncate_on, synthesizer.lose_on = "is cut", {"is lost": 0.0}
+    async with running(configured(**limits), synthesizer) as server:
+        status, head, _ = await server.http(_post({"text": text}))
+    assert status == 200 and b"\r\nTrailer: Streamer-Outcome\r\n" in head
+    assert head.endswith(b"\r\nStreamer-Outcome: " + outcome + b"\r\n\r\n")
+
+
 async def test_the_status_waits_for_the_first_sound() -> None:
     """A failure before it is an answer of its own, and the connection stays usable."""
     synthesizer = FakeSynthesizer()
