@@ -15,7 +15,7 @@ from streamer.server.http import Exchange, RefusedError, refusal
 
 Handle = Callable[[Exchange], Awaitable[None]]
 Access = Literal["key", "public", "probe"]
-"""Which requests are answered: with a key (where keys are needed), all, or all even when the server is full."""
+"""Which requests are answered: those with a key (if keys are needed), all, or all even when the server is full."""
 _PARAMETER: Final = re.compile(r"\{(\w+)(:path)?\}")
 
 
@@ -72,7 +72,7 @@ class Routes:
         credentials: Credentials = read_bearer,
         access: Access = "key",
     ) -> None:
-        """Have `handle` answer `method`, and HEAD where that is GET."""
+        """Have `handle` answer `method`, and also HEAD if that is GET."""
         route = HttpRoute(handle, credentials, access)
         methods = self._place(path_pattern).methods
         methods[method] = route
@@ -94,7 +94,7 @@ class Routes:
         )
 
     def find_websocket(self, path: str) -> tuple[WebSocketRoute, Mapping[str, str]] | None:
-        """Return what is spoken at this path and the path's parameters; None where no WebSocket is."""
+        """Return what is spoken at this path and the path's parameters; None if no WebSocket is."""
         for place in self._places.values():
             if place.websocket is not None and (match := place.pattern.fullmatch(path)):
                 return place.websocket, _parameters(match)
