@@ -28,12 +28,17 @@ _DOT_RUN: Final = re.compile(r"\.(?:[ \t]{0,3}\.){2,}")
 _STOP_RUN: Final = re.compile(r"([…‥。｡۔।॥])(?:[ \t]{0,3}\1){2,}")
 _SIGN: Final = rf"(?:(?![{_STOPS}{NOTES}])[^\w\s\[\]]|_)"
 _SAME_SIGNS: Final = rf"(?P<sign>{_SIGN})(?:(?P=sign)|[ \t]{{1,3}}(?P=sign)(?![\d.$€£])){{2,}}"
+_TWO_SIGNS: Final = (
+    rf"(?P<one>{_SIGN})[ \t]?(?P<other>{_SIGN})(?:[ \t]?(?P=one)[ \t]?(?P=other)){{2,}}(?:[ \t]?(?P=one))?"
+)
+"""Two signs by turns, three times or more: `=-=-=-`."""
 _RULE: Final = re.compile(
-    rf"[ \t]*+(?P<rule>(?:[ \t]*(?:[|:+]{{0,3}}{_SAME_SIGNS}[|:+]{{0,3}}|[{_FRAME}]+"
+    rf"[ \t]*+(?P<rule>(?:[ \t]*(?:[|:+<>]{{0,3}}(?:{_SAME_SIGNS}|{_TWO_SIGNS})[|:+<>]{{0,3}}|[{_FRAME}]+"
     r"|(?<!\S)\|(?!\S)|(?<!\S)==(?=[ \t]*$)|^==(?!\S)))+)[ \t]*",
     re.MULTILINE,
 )
-"""The same sign three times or more, with what a table adds to it; lone pipes, and the signs around `== a title ==`."""
+"""The same sign three times or more, with what a table or an arrow adds to it; lone pipes, and the signs around
+`== a title ==`."""
 _PAUSE_RUN: Final = re.compile(r"\s*+,(?:\s*+,)*+")
 _LETTER_RUN: Final = re.compile(rf"([^\W\d_])\1{{{MAX_LETTERS_IN_A_ROW},}}")
 _LONG_WORD: Final = re.compile(rf"([^\W_]{{{MAX_WORD_LETTERS}}})(?=[^\W_])")
@@ -64,6 +69,8 @@ def _pause(rule: re.Match[str]) -> str:
         is_before_word = after[:1].isalnum() and text[rule.end("rule")].isalnum()
         if is_behind_word != is_before_word:
             return rule.group().replace(signs, "")
+    if signs[0] == "%" and before[-1:].isdigit():
+        return "% " if after[:1].isalnum() else "%"
     before, after = before.rstrip().rstrip(_CLOSERS), after.lstrip()
     has_pause = not before or not after or before[-1] in _PAUSES or after[0] in _PAUSES
     return " " if has_pause else PAUSE

@@ -21,6 +21,8 @@ _OPENING: Final = re.compile(rf"(?:{TAG}\s{{0,{MAX_RUN_CHARS}}}|[{_OPENERS}])*+"
 _OPEN_TAG: Final = re.compile(r"\[[^\[\]\n]{0,40}\Z")
 _ADDRESS_SIGN: Final = re.compile(r"[/@\\=&#<>|]|::|[^\W_]_[^\W_]")
 """A word with one of these is an address, a path, or an identifier."""
+_WHOLE_ADDRESS: Final = re.compile(r"(?:[a-z]+://|[^\s/@:]{1,64}@)(?:[a-z0-9-]+\.)+[a-z]{2,6}")
+"""An address of lower-case letters up to its top-level domain, behind which a capital begins a sentence."""
 _CAMEL_CASE: Final = re.compile(r"[a-z][A-Z]")
 _UNIT: Final = re.compile(r"[\d°º][^\W\d_]?\Z|%\Z")
 _LIST_NUMBER: Final = re.compile(r"\d{1,2}")
@@ -45,7 +47,7 @@ def find_glued_stop(
     opening = _OPENING.match(text, cut)
     first = opening.end() if opening else cut
     still_open = None if is_whole else GluedStop(start, is_open=True)
-    if not token or _ADDRESS_SIGN.search(token):
+    if not token or (_ADDRESS_SIGN.search(token) and not _WHOLE_ADDRESS.fullmatch(token)):
         return None
     if first == len(text):
         return still_open

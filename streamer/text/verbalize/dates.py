@@ -54,6 +54,11 @@ def time_kinds(speller: Speller) -> list[Kind]:
             r"(?<![\w:.,])(?P<hour>[0-9]{1,4}):(?P<minute>[0-5][0-9]):(?P<second>[0-5][0-9])(?![0-9:])",
             reader.duration,
         ),
+        Kind(
+            rf"(?<![\w:.,])(?P<minute>[0-9]{{1,3}}):(?P<second>[0-5][0-9]){re.escape(speller.point)}(?P<part>[0-9]{{1,3}})"
+            r"(?![0-9:]|[.,][0-9])",
+            reader.duration,
+        ),
     ]
     if words.time_marks != ":":
         kinds.append(

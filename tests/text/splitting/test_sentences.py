@@ -138,6 +138,8 @@ def test_stops_that_end_no_sentence(text: str) -> None:
         ("en", ["It was about 98.6°F.", "The doctor left."]),
         ("en", ["We met them at NASA.", "They were nice people."]),
         ("en", ["Visit example.com.", "Then go to bed now."]),
+        ("en", ["Write to anna@example.com.", "Thanks for all of it."]),
+        ("en", ["Look at https://www.example.co.uk.", "It has all of it."]),
         ("en", ["I watch it on YouTube.", "It is free of charge."]),
         ("ru", ["Это очень хорошая мысль.", "Теперь пойдём дальше."]),
         ("el", ["Αυτό είναι καλό πράγμα.", "Τώρα πάμε παρακάτω."]),

@@ -28,6 +28,7 @@ from streamer.text.verbalize.normalize import normalize
         ("A & B = C", "A and B equals C"),
         ("NASA, the FBI and GPUs", "NASA, the f b i and g p u's"),
         ("the U.S. army", "the u s army"),
+        ("in the U.S.Her brother, e.g.There", "in the u s Her brother, e g There"),
         ("WAIT FOR ME", "WAIT FOR ME"),
         ("me@x.org, https://a.com/b", "me at x dot org, a dot com slash b"),
         ("# Title\n- **one** `two` [three](http://x.y)", "Title one two three"),
