@@ -156,7 +156,7 @@ def _info(parsed: argparse.Namespace) -> int:
     config = read_model_config(path)
     voices = VoiceLibrary(voice_directories(path, None), config)
     size_bytes = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    about = f"{config.codec.sample_rate_hz} Hz, {len(voices.names)} voice(s), {megabytes(size_bytes)}"
+    about = f"{config.codec.sample_rate_hz} Hz, {voices.num_prompts} voice(s), {megabytes(size_bytes)}"
     print(f"{config.name}: {about}, in {path}")
     for stage in STAGES:
         sizes = getattr(config, stage).transformer
