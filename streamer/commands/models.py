@@ -147,7 +147,7 @@ def _info(parsed: argparse.Namespace) -> int:
     path = BUILTIN_MODEL if parsed.name is None else find_model(parsed.name, models_directory(engine))
     config = read_model_config(path)
     voices = VoiceLibrary(voice_directories(path, None), config)
-    about = f"{config.codec.sample_rate_hz} Hz, {len(voices.names)} voice(s), {megabytes(_size_bytes(path))}"
+    about = f"{config.codec.sample_rate_hz} Hz, {voices.num_prompts} voice(s), {megabytes(_size_bytes(path))}"
     print(f"{config.name}: {about}, in {path}")
     for stage in STAGES:
         sizes = getattr(config, stage).transformer

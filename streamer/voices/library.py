@@ -44,6 +44,11 @@ class VoiceLibrary:
     def names(self) -> tuple[str, ...]:
         return tuple(self._voices)
 
+    @property
+    def num_prompts(self) -> int:
+        """How many voices were found; `random` is not counted."""
+        return len(self._voices) - 1
+
     def get(self, name: str) -> Voice:
         """The voice called `name`. Raises `VoiceNotFoundError`."""
         try:

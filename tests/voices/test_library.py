@@ -89,6 +89,7 @@ def test_every_model_speaks_without_history(tmp_path):
     save(tmp_path / "voices" / "zoe.npz")
     library = VoiceLibrary([tmp_path / "voices"], SMALL)
     assert library.names == ("zoe", "random") and library.default == "zoe"
+    assert library.num_prompts == 1
     assert library.get("random").fine.shape == (8, 0)
 
 
