@@ -89,7 +89,7 @@ def test_pull_convert_verify_and_speak(
     status, out, _ = streamer(capsys, "models", "list")
     assert f"{NAME}  " in out and "suno/bark-small" in out
     status, out, _ = streamer(capsys, "models", "info", NAME)
-    assert commit in out and "width 8" in out and "3 voice(s)" in out
+    assert commit in out and "width 8" in out and "2 voice(s)" in out
     output = tmp_path / "hello.wav"
     say = ("say", "hello.", "-o", str(output), "--model", NAME, "--seed", "1")
     status, _, err = streamer(capsys, *say, "--max-gen-duration-s", "0.3", "--dtype", "float32")
