@@ -116,7 +116,8 @@ def error_answer(error: StreamerError) -> Answer:
 class Exchange:
     """One request being answered: either `answer`, or `start`, some `write`, and the end when the route returns.
 
-    A body without a `Content-Length` is chunked, and an exchange that fails leaves out the chunk that ends it.
+    A body without a `Content-Length` is chunked, and an exchange that fails leaves out the chunk that ends it,
+    unless it `ends_on_failure`.
     """
 
     def __init__(
@@ -124,6 +125,9 @@ class Exchange:
     ) -> None:
         """`fields`: header fields that every answer of this exchange has."""
         self.request = request
+        self.ends_on_failure = False
+        """Whether the body ends properly where the answer fails after its status: for clients that would otherwise ask
+        for all of it again."""
         self._http = http
         self._connection = connection
         self._fields = fields
