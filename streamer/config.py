@@ -99,7 +99,7 @@ class ServerConfig:
     allowed_origins: tuple[str, ...] = option(
         (), "web origins besides the server's own page whose scripts may connect, or *"
     )
-    list_access: str = option("public", "what lists of models and voices need", choices=("public", "key"))
+    list_access: str = option("public", "who may read lists of models, voices", choices=("public", "key"))
 
 
 @dataclass(frozen=True, slots=True)

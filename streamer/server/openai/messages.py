@@ -79,7 +79,7 @@ def read_request(body: bytes) -> SpeechRequest:
 
 def check_model(name: str | None, installed: str) -> None:
     """Raise `ModelNotFoundError` for a model that this server neither has nor stands in for."""
-    if name in (None, "", installed) or str(name).startswith(MODEL_ALIASES):
+    if not name or name == installed or f"{name}-".startswith(tuple(f"{alias}-" for alias in MODEL_ALIASES)):
         return
     known = ", ".join((installed, *MODEL_ALIASES))
     raise ModelNotFoundError(f"the model {name!r} is none of {known}", param="model")

@@ -35,6 +35,7 @@ FILE_BITRATE: Final = 64_000
 """Bits per second of MP3 and AAC: with a sampling rate of 24 kHz more is not heard."""
 MIN_SOUND_S: Final = 0.1
 """The silence for a text without a word: clients take a file without sound for a failure, and ask again."""
+FILE: Final = Body(min_sound_s=MIN_SOUND_S)
 WARNING_FIELD: Final = "Streamer-Warning"
 """The header field that tells what was asked for and is not done."""
 
@@ -49,22 +50,17 @@ def speech_handle(service: Service) -> Handle:
         check_model(request.model, info.name)
         asked = request.voice.id if isinstance(request.voice, VoiceId) else request.voice
         default = service.config.speech.voice or info.default_voice
-        tempo = request.speed or 1.0
+        audio_format = _audio_format(request, service.config.speech.bitrate)
         settings = SpeechSettings(
             voice=find_voice(asked, mapping, info, default),
             params=sampling_params({"seed": draw_seed()}, info.default_params, info.coarse_limits),
-            max_audio_s=service.config.limits.max_audio_s * tempo,
+            max_audio_s=service.config.limits.max_audio_s * audio_format.tempo,
         )
-        audio_format = _audio_format(request, service.config.speech.bitrate)
+        headers = _headers(request, audio_format)
         body = _events(request, service) if request.stream_format == "sse" else FILE
-        await speak_into(
-            exchange, service, request.input, settings, audio_format, _headers(request, audio_format), body
-        )
+        await speak_into(exchange, service, request.input, settings, audio_format, headers, body)
 
     return handle
-
-
-FILE: Final = Body(min_sound_s=MIN_SOUND_S)
 
 
 def _events(request: SpeechRequest, service: Service) -> Body:

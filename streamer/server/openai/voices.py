@@ -7,6 +7,7 @@ from typing import Final
 
 from streamer.errors import ConfigError, VoiceNotFoundError
 from streamer.synthesis import ModelInfo
+from streamer.voices.library import NO_HISTORY
 from streamer.voices.presets import language_of
 
 NAMES: Final = (
@@ -25,8 +26,6 @@ NAMES: Final = (
     "verse",
 )
 """OpenAI's voices. Some clients ask for no others."""
-_MADE_UP: Final = "random"
-"""Of the model's voices the one that is another speaker in each sentence."""
 
 
 def read_mapping(pairs: Iterable[str], voices: Collection[str]) -> Mapping[str, str]:
@@ -59,8 +58,11 @@ def find_voice(asked: str | None, mapping: Mapping[str, str], info: ModelInfo, d
 
 
 def _spread(info: ModelInfo, default: str) -> Mapping[str, str]:
-    """Spread OpenAI's names over the voices that speak the default voice's language; the default one is the first."""
+    """Spread OpenAI's names over the voices that speak the default voice's language; the default one is the first.
+
+    The voice without a history is left out, because it is another speaker in each sentence.
+    """
     language = language_of(default, info.languages)
-    others = (voice for voice in info.voices if voice not in (default, _MADE_UP))
+    others = (voice for voice in info.voices if voice not in (default, NO_HISTORY))
     voices = [default, *(voice for voice in others if language_of(voice, info.languages) == language)]
     return {name: voices[index % len(voices)] for index, name in enumerate(NAMES)}

@@ -169,6 +169,7 @@ async def test_instructions_are_warned_of() -> None:
         ({"input": "Hi.", "voice": {"id": "nobody"}}, 400, "voice_not_found", "voice", "nobody"),
         ({"input": "Hi.", "voice": ""}, 400, "invalid_parameter", "voice", "length >= 1"),
         ({"input": "Hi.", "voice": 5}, 400, "invalid_parameter", "voice", ""),
+        ({"input": "Hi.", "model": "tts-11"}, 404, "model_not_found", "model", "tts-11"),
         ({"input": "Hi.", "model": "whisper-1"}, 404, "model_not_found", "model", "tts-1"),
         (
             {"input": "Hi.", "response_format": "vorbis"},
