@@ -139,7 +139,7 @@ def synthesize(
 ) -> Audio:
     """Speak `text` and return its sound. This may be called from anywhere, also while an event loop runs.
 
-    `voice`: None for the model's default. `seed`: None to have one drawn, which the result tells. `params`: the other
+    `voice`: None for the model's default. `seed`: None to have one drawn, which the result names. `params`: the other
     fields of `SamplingParams`, by name. `model`: None for the built-in voice, or a model directory, which is loaded
     once per process. `chunk_frames`: with "whole" each sentence's fine codes are filled in at its end, as the original
     does. `continuity`: whether a sentence continues the voice's preset, the voice's last sentence, or both.
@@ -160,7 +160,7 @@ def speak_into_memory(
 ) -> Audio:
     """`synthesize` with settings of the engine; `on_event` is called with every event of the pipeline.
 
-    With `include_history` the events tell what the sentences were spoken as.
+    With `include_history` the events carry the tokens of the spoken sentences.
     """
     synthesizer = _started(engine).result()
     settings = replace(_settings(synthesizer, options), include_history=include_history)
@@ -269,7 +269,7 @@ def _samples(packet: Packet) -> Samples:
 
 
 def _engine(model: str | Path | None, chunk_frames: str) -> EngineConfig:
-    # Nobody listens in real time to what is spoken into memory, so nothing is refused.
+    # Speech into memory is not played while it is made, so nothing is refused.
     if chunk_frames not in CHUNK_SCHEDULES:
         raise InvalidParameterError(
             f"chunk_frames {chunk_frames!r}: it is one of {', '.join(CHUNK_SCHEDULES)}", param="chunk_frames"

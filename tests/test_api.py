@@ -145,7 +145,7 @@ def test_one_engine_serves_all_threads(fake: FakeSynthesizer, monkeypatch: pytes
 
 
 def test_a_start_that_failed_is_tried_again(tmp_path: Path) -> None:
-    """Whoever mends the directory need not begin a new process."""
+    """After the directory is mended, the same process can load it."""
     with pytest.raises(CheckpointError):
         streamer.synthesize("A cab.", model=tmp_path)
     save_speaking_model(tmp_path)

@@ -186,7 +186,7 @@ def test_nothing_unpickles_but_the_weight_files() -> None:
 
 
 def longest_chain(edges: Mapping[str, set[str]]) -> tuple[str, ...]:
-    """The longest chain of imports; fails with the circle where there is one."""
+    """Return the longest chain of imports; fail with the circle if there is one."""
     longest: dict[str, tuple[str, ...]] = {}
 
     def visit(node: str, way: tuple[str, ...]) -> tuple[str, ...]:

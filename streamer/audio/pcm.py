@@ -132,7 +132,7 @@ class SentenceJoiner:
         return tail
 
     def _loud_part(self, chunk: Samples) -> tuple[int, int]:
-        """Where the chunk is first and last louder than silence, judged by the peaks so far; (0, 0): nowhere."""
+        """Return the first and last place louder than silence, judged by the peaks so far; (0, 0) if there is none."""
         level = np.abs(chunk)
         before = self._peak
         peak = np.maximum(level.max(keepdims=True), before)

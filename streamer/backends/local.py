@@ -158,7 +158,7 @@ class LocalSynthesizer:
         )
 
     async def start(self) -> None:
-        """Record the steps, start the engine, and return once it has spoken a few words that nobody hears.
+        """Record the steps, start the engine, and return once it has spoken a few words for warm-up.
 
         Raises `ConfigError` if memory runs out.
         """
@@ -216,7 +216,7 @@ class LocalSynthesizer:
         Raises an error for whatever would make the engine fail, and with it every other request.
         """
         check_windows(request.params, self._info.coarse_limits)
-        if request.history is not None and (problem := request.history.misfit(self._model_config)):
+        if request.history is not None and (problem := request.history.format_problem(self._model_config)):
             raise InvalidParameterError(f"the history does not fit this model: {problem}")
         voice = request.history or self._voices.get(request.voice)
         if request.history is not None and request.keeps_voice:
@@ -243,7 +243,7 @@ class LocalSynthesizer:
 
 
 def model_info(config: ModelConfig, voices: VoiceLibrary) -> ModelInfo:
-    """Return what the port tells of a model and its voices."""
+    """Return the port's description of a model and its voices."""
     return ModelInfo(
         name=config.name,
         sample_rate_hz=config.codec.sample_rate_hz,

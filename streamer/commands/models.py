@@ -128,7 +128,7 @@ def _convert(parsed: argparse.Namespace) -> int:
         raise StoreError(f"{str(parsed.output)!r} exists: name a directory that does not exist yet")
     if parsed.output is None and source not in installed_models(directory).values():
         raise StoreError(
-            f"{str(source)!r} is not an installed model: say with --output where to write the converted one"
+            f"{str(source)!r} is not an installed model: name the directory of the converted one with --output"
         )
     with Console(stderr=True).status("converting"):
         path = convert(source, parsed.output or source, dtype=parsed.dtype, parts=parts)

@@ -93,14 +93,14 @@ class PlaybackClock:
     def sent(self, start_ms: float, end_ms: float) -> float:
         """Note a packet that was sent; returns for how many seconds playback had underrun before it."""
         now_s = self._now_s()
-        dry_s = 0.0
+        underrun_s = 0.0
         if self._zero_s is None:
             self._zero_s = max(now_s, self._earliest_s or 0.0)
         else:
-            dry_s = max(0.0, now_s - self._zero_s - start_ms / 1000)
-            self._zero_s += dry_s
+            underrun_s = max(0.0, now_s - self._zero_s - start_ms / 1000)
+            self._zero_s += underrun_s
         self._sent_ms = max(self._sent_ms, end_ms)
-        return dry_s
+        return underrun_s
 
     def played(self, position_ms: float) -> None:
         """Set the clock by what the client says to have played; before any sound there is nothing to play."""

@@ -1,6 +1,6 @@
 """How much of an utterance's text was heard until a moment of its sound: what an interrupted assistant has said.
 
-`utterance` keeps it, for what is told of a cancelled one.
+`utterance` keeps it, for the answer to a cancellation.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from streamer.server.websocket import WebSocket
 
 logger = logging.getLogger(__name__)
 MAX_PIPELINED_BYTES: Final = 65_536
-"""The most bytes read of later requests while one is being answered."""
+"""The bytes of later requests beyond which no more are read while one is being answered."""
 KEEP_ALIVE_S: Final = 75.0
 """How long a connection may stay without a request after an answer: longer than proxies keep theirs."""
 MESSAGE_EXCESS: Final = 4
@@ -156,13 +156,11 @@ class HttpConnection:
 
     async def _watch_client(self) -> None:
         """Raise `ClientGoneError` when the client closes the connection; what it sends meanwhile waits its turn."""
-        num_bytes = 0
-        while num_bytes < MAX_PIPELINED_BYTES:
+        while len(self._http.trailing_data[0]) < MAX_PIPELINED_BYTES:
             data = await self._connection.read()
             if not data:
                 raise ClientGoneError
             self._http.receive_data(data)
-            num_bytes += len(data)
 
     async def _preflight(self, request: Request) -> None:
         """Answer OPTIONS: what a browser asks before a page of another origin may send a request with a key."""
@@ -186,8 +184,9 @@ class HttpConnection:
 
     async def _upgrade(self, request: Request, route: WebSocketRoute) -> None:
         """Let a WebSocket in and serve it, or raise `RefusedError`."""
-        key_name = self._check(request, route.credentials, is_key_needed=not route.key_may_follow)
+        # Nothing is waited for between the check and the session, or the session could begin after the server's stop.
         await self._reader.read_body(request)
+        key_name = self._check(request, route.credentials, is_key_needed=not route.key_may_follow)
         answer = websocket.handshake(request.path, request.headers, route.subprotocols)
         if answer.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             fields = tuple(
@@ -210,7 +209,7 @@ class HttpConnection:
         await socket.serve(lambda opened: self._host.serve_websocket(opened, upgrade, route))
 
     def _check(self, request: Request, credentials: Credentials, *, is_key_needed: bool) -> str | None:
-        """Return the name of the request's key; raises `RefusedError` where its client may not come in."""
+        """Return the name of the request's key; raises `RefusedError` if its client may not come in."""
         if not self._host.is_ready():
             answer = refusal(
                 HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "the server is not ready", retry_after_s=1.0

@@ -17,7 +17,7 @@ Handle = Callable[[Exchange], Awaitable[None]]
 ShapeError = Callable[[Answer], Answer]
 """Makes an error's answer, as `http.refusal` writes it, one that the clients of another protocol understand."""
 Access = Literal["key", "public", "probe"]
-"""Which requests are answered: with a key (where keys are needed), all, or all even when the server is full."""
+"""Which requests are answered: those with a key (if keys are needed), all, or all even when the server is full."""
 _SLASHES: Final = re.compile("/{2,}")
 _PARAMETER: Final = re.compile(r"\{(\w+)(:path)?\}")
 
@@ -78,7 +78,7 @@ class Routes:
         access: Access = "key",
         shape_error: ShapeError = lambda answer: answer,
     ) -> None:
-        """Have `handle` answer `method`, and HEAD where that is GET."""
+        """Have `handle` answer `method`, and also HEAD if that is GET."""
         route = HttpRoute(handle, credentials, access, shape_error)
         methods = self._place(path_pattern).methods
         methods[method] = route
@@ -100,7 +100,7 @@ class Routes:
         )
 
     def find_websocket(self, path: str) -> tuple[WebSocketRoute, Mapping[str, str]] | None:
-        """Return what is spoken at this path and the path's parameters; None where no WebSocket is."""
+        """Return what is spoken at this path and the path's parameters; None if no WebSocket is."""
         path = _tidied(path)
         for place in self._places.values():
             if place.websocket is not None and (match := place.pattern.fullmatch(path)):

@@ -26,7 +26,7 @@ CHUNK_APART_S: Final = 0.01
 """Packets that come sooner after each other than this belong to one chunk."""
 LONGEST_WAIT_S: Final = 3600.0
 MEASURED_AFTER_S: Final = 3.0
-"""How much sound of an utterance tells more of the machine's speed than what was expected."""
+"""The sound of an utterance, in seconds, after which its measured speed counts more than the expected one."""
 
 
 async def start_safely(

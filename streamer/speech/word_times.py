@@ -1,7 +1,7 @@
 """Estimates when the words of a sentence are heard, by its text and by the pauses in its sound; `assembler` asks.
 
 Pauses are matched with the places in the text where they are most likely, and between two pauses words share the time
-by their length. No model is asked, so it works for all of them; `docs/benchmarks.md` tells how well.
+by their length. No model is asked, so it works for all of them; `docs/benchmarks.md` says how well.
 """
 
 from __future__ import annotations

@@ -54,12 +54,12 @@ def plain(text: str) -> str:
 
 
 def _pause(rule: re.Match[str]) -> str:
-    """A comma where words are on both sides of the rule, and no other sign of a pause; else a space."""
+    """Return a comma if words are on both sides of the rule, and no other sign of a pause; else a space."""
     signs, text = rule["rule"], rule.string
     if any(unicodedata.category(sign)[0] == "M" for sign in signs):
         return rule.group()  # marks of letters are no signs
     before, after = text[: rule.start()], text[rule.end() :]
-    if signs[0] in "*_~`":  # emphasis, where it touches a word on one side alone
+    if signs[0] in "*_~`":  # emphasis, if it touches a word on one side alone
         is_behind_word = before[-1:].isalnum() and text[rule.start("rule") - 1].isalnum()
         is_before_word = after[:1].isalnum() and text[rule.end("rule")].isalnum()
         if is_behind_word != is_before_word:

@@ -64,7 +64,7 @@ def test_exactly_enough_opus_packets_come_out(frame_ms: int, num_samples: int) -
 @pytest.mark.parametrize("frame_ms", [10, 20, 40, 60])
 @pytest.mark.parametrize("rate_hz", [16_000, 24_000, 48_000])
 def test_opus_sounds_like_its_input_at_the_promised_place(frame_ms: int, rate_hz: int) -> None:
-    """Decoded and cut by pre-skip the sound lies where it was, and a sine stays one."""
+    """After decoding and cutting the pre-skip, the sound is at its place, and a sine stays a sine."""
     encoder = encoder_for(rate_hz=rate_hz, frame_ms=frame_ms, bitrate=64_000)
     tone = sine(1.0, 1_000)  # lower ones are moved a little by the voice mode's high-pass filter
     packets = encode_in_pieces(encoder, tone, 777)

@@ -142,11 +142,11 @@ def test_voices_and_models_tell_of_a_model_on_disk(
     """The default voice is marked; rate, languages and tags are named."""
     monkeypatch.undo()
     save_speaking_model(tmp_path)
-    listed = "one  en   0.8 s  default\ntwo  en   0.8 s\n"
+    listed = "one     en   0.8 s  default\ntwo     en   0.8 s\nrandom  en  made up by the model\n"
     assert run("voices", "list", "--model", tmp_path)[:2] == (0, listed)
     status, output, _ = run("models", "info", tmp_path)
     assert status == 0
-    assert output.startswith("tiny: 24000 Hz, 2 voice(s)") and "languages: en\ntags: none" in output
+    assert output.startswith("tiny: 24000 Hz, 3 voice(s)") and "languages: en\ntags: none" in output
 
 
 def test_check_config_prints_what_holds(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

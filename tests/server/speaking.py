@@ -128,7 +128,7 @@ class Running:
 async def read_answer(reader: asyncio.StreamReader, *, has_body: bool = True) -> tuple[int, bytes, bytes]:
     """Read one HTTP answer, by RFC 9112 alone, and return status, head and body; status 0 if there was none.
 
-    Raises `asyncio.IncompleteReadError` where the body ends too early.
+    Raises `asyncio.IncompleteReadError` if the body ends too early.
     """
     async with asyncio.timeout(5):
         try:
@@ -213,7 +213,7 @@ async def connected(server: Server, query: str = "", **options: Any) -> AsyncIte
 
 
 def figure(server: Server, name: str, **labels: str) -> float | None:
-    """What `/metrics` would tell; None where there is no such series."""
+    """Return the value that `/metrics` shows; None if there is no such series."""
     return server.metrics.registry.get_sample_value(name, labels)
 
 

@@ -65,7 +65,7 @@ def test_after_an_underrun_there_is_no_burst() -> None:
 
 
 def test_a_report_before_any_sound_means_nothing() -> None:
-    """Who says that nothing was played before anything was sent has not run dry."""
+    """A client that reports 0 ms played before anything was sent has no underrun."""
     time = FakeTime()
     clock = PlaybackClock(100, time)
     clock.played(0)

@@ -82,7 +82,7 @@ async def test_an_answer_may_take_longer_than_a_request() -> None:
     ],
 )
 async def test_an_error_before_the_status_becomes_the_answer(error: StreamerError, status: int) -> None:
-    """Each has its status, code and message, the parameter where it is one's fault, and a time to come back."""
+    """Each error has its status, code and message, the parameter at fault if there is one, and a time to come back."""
 
     async def handle(_exchange: Exchange) -> None:
         raise error

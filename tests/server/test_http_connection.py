@@ -11,6 +11,7 @@ import pytest
 
 from streamer.errors import EngineError, InvalidParameterError
 from streamer.server import http_connection
+from streamer.server.connection import READ_BYTES
 from streamer.server.http import Answer, Exchange, json_answer
 from tests.server.speaking import Running, configured, eventually, figure, read_answer, running
 
@@ -49,6 +50,13 @@ def _echo(server: Running) -> None:
         (_post("/livez").replace(b"POST", b"GET"), 200),
         (_post("/livez", "Transfer-Encoding: chunked", body=_chunked(BODY)).replace(b"POST", b"GET"), 200),
         (b"GET http://other/livez HTTP/1.1\r\nHost: test\r\n\r\n", 200),
+        (b"GET http://[::1]/livez HTTP/1.1\r\nHost: test\r\n\r\n", 200),
+        (b"GET http://[::1/livez HTTP/1.1\r\nHost: test\r\n\r\n", 400),
+        (b"GET http://other]/livez HTTP/1.1\r\nHost: test\r\n\r\n", 400),
+        (b"GET //[/livez HTTP/1.1\r\nHost: test\r\n\r\n", 404),
+        (b"OPTIONS http://[ HTTP/1.1\r\nHost: test\r\n\r\n", 400),
+        (b"OPTIONS * HTTP/1.1\r\nHost: test\r\n\r\n", 404),
+        (b"CONNECT other:443 HTTP/1.1\r\nHost: test\r\n\r\n", 404),
         (b"GET /livez HTTP/1.0\r\n\r\n", 200),
         (b"GET /livez HTTP/1.1\r\n\r\n", 400),
         (b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: test\r\n\r\n", 431),
@@ -85,7 +93,7 @@ async def test_a_request_is_answered(request_bytes: bytes, status: int) -> None:
 
 
 async def test_no_answer_to_head_has_a_body() -> None:
-    """HEAD is answered with the length that GET would have: also where nothing is found, or WebSocket is spoken."""
+    """HEAD is answered with the length that GET would have, also if nothing is found, or only a WebSocket."""
     async with running() as server:
         for path, expected in (("/", 200), ("/nowhere", 404), ("/v1/stream", 426)):
             async with server.line() as (reader, writer):
@@ -120,8 +128,28 @@ async def test_requests_that_are_sent_ahead_are_answered_in_order() -> None:
         assert await reader.read() == b""
 
 
+async def test_only_so_much_is_read_ahead() -> None:
+    """What is kept of later requests has one bound, not one for each request that was answered meanwhile."""
+    kept_bytes: list[int] = []
+
+    async def answer_slowly(exchange: Exchange) -> None:
+        for _ in range(50):
+            await asyncio.sleep(0)
+        kept_bytes.append(len(exchange._http.trailing_data[0]))
+        await exchange.answer(json_answer(HTTPStatus.OK, ""))
+
+    async with running() as server, server.line() as (reader, writer):
+        server.server.routes.add("GET", "/slow", answer_slowly)
+        writer.write(GET.replace(b"livez", b"slow") * 20_000)
+        for _ in range(40):
+            assert (await read_answer(reader))[0] == 200
+        writer.transport.abort()
+    longest = http_connection.MAX_PIPELINED_BYTES + READ_BYTES
+    assert READ_BYTES < max(kept_bytes) <= longest
+
+
 async def test_a_request_that_was_sent_with_its_end_is_answered() -> None:
-    """A client may close its side at once, as `nc -N` does, where the answer needs no waiting."""
+    """A client may close its side at once, as `nc -N` does, if the answer needs no waiting."""
     async with running() as server, server.line() as (reader, writer):
         writer.write(GET)
         writer.write_eof()
@@ -177,6 +205,22 @@ async def test_a_slow_request_is_cut(beginning: bytes) -> None:
         assert status == (408 if beginning else 0)
         assert not beginning or b"connection: close" in head.lower()
         assert await reader.read() == b""
+
+
+async def test_a_handshake_that_comes_whole_after_the_stop_is_refused() -> None:
+    """A session that began behind the drain's back would be cut at its end without a close."""
+    handshake = (
+        "GET /v1/stream HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nContent-Length: 2\r\n\r\n"
+    )
+    async with running(configured(drain_timeout_s=5.0)) as server, server.line() as (reader, writer):
+        writer.write(handshake.encode() + b"a")
+        await eventually(
+            lambda: [http.state for _, http in server.server._connections.values()] == ["exchange"]
+        )
+        server.server.stop()
+        writer.write(b"b")
+        assert (await read_answer(reader))[0] == 503
 
 
 async def test_an_idle_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ async def test_the_operator_says_who_may_read_lists(
 
 
 async def test_voices_are_listed_with_the_language_their_names_tell() -> None:
-    """Null where a model of several languages has a voice whose name tells none."""
+    """A voice's language is null if the model has several and the voice's name begins with none."""
     synthesizer = FakeSynthesizer(languages=("en", "de"), voices=("announcer", "v2/de_speaker_3", "marie"))
     async with running(synthesizer=synthesizer) as server:
         listed = json.loads((await server.get("/v1/voices"))[2])["voices"]

@@ -13,9 +13,29 @@ from streamer.speech.events import (
     SentenceStarted,
     SpeechEnded,
 )
-from streamer.speech.text_feed import TextFeed
+from streamer.speech.text_feed import Piece, TextFeed
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.speech.utterances import STORY, events_of, settings_with, speaking
+
+
+class _PausingFeed(TextFeed):
+    """A feed whose writer pauses behind `before` as often as told, and then writes `after`; no time passes."""
+
+    def __init__(self, before: str, after: str, *, num_pauses: int) -> None:
+        super().__init__()
+        self.waits_s: list[float | None] = []
+        self._after = after
+        self._num_pauses = num_pauses
+        self.append(before)
+
+    async def next(self, timeout_s: float | None, *, num_held_chars: int = 0) -> Piece | None:
+        if not len(self):
+            self.waits_s.append(timeout_s)
+            if len(self.waits_s) <= self._num_pauses:
+                return None
+            self.append(self._after)
+            self.end()
+        return await super().next(timeout_s, num_held_chars=num_held_chars)
 
 
 async def test_the_next_sentence_is_made_while_one_is_heard() -> None:
@@ -34,7 +54,7 @@ async def test_the_next_sentence_is_made_while_one_is_heard() -> None:
 
 
 async def test_a_pausing_writer_hears_every_word() -> None:
-    """The last word, which nothing follows, is spoken after a longer pause, and the utterance goes on."""
+    """The last word, which nothing follows, is spoken after a longer pause, and the utterance continues."""
     feed, spoken = TextFeed(), []
     feed.append("Let me check")
     async with contextlib.aclosing(
@@ -63,19 +83,10 @@ async def test_a_writer_who_pauses_in_a_number_hears_it_whole(
     before: str, after: str, spoken: list[str]
 ) -> None:
     """Neither the pause that ends words nor the one that ends the last word cuts a price, a time or a number."""
-    feed, texts = TextFeed(), []
-    feed.append(before)
-    async with contextlib.aclosing(
-        speaking(feed, FakeSynthesizer(), settings_with(max_buffer_ms=100))
-    ) as events:
-        async for event in events:
-            if isinstance(event, SentenceStarted):
-                texts.append(event.text)
-                if len(texts) == 1:
-                    await asyncio.sleep(0.5)  # more than four of the pauses, less than fourteen
-                    feed.append(after)
-                    feed.end()
-    assert texts == spoken
+    feed = _PausingFeed(before, after, num_pauses=2)
+    events = speaking(feed, FakeSynthesizer(), settings_with(max_buffer_ms=100))
+    assert [event.text async for event in events if isinstance(event, SentenceStarted)] == spoken
+    assert feed.waits_s == pytest.approx([0.1, 0.3, 1.0])
 
 
 async def test_a_number_at_the_end_is_spoken_at_last() -> None:

@@ -163,7 +163,7 @@ async def test_the_words_of_a_cut_sentence_are_those_begun() -> None:
 
 
 async def test_words_are_expected_while_their_sound_is_made() -> None:
-    """Whoever asks in mid-sentence learns of all words, those to come included."""
+    """In mid-sentence all words can be had, including those to come."""
     async with contextlib.aclosing(
         speaking(TextFeed("Hello my friend."), FakeSynthesizer(), settings_with())
     ) as events:

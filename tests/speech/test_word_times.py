@@ -103,7 +103,7 @@ def test_times_rise_cover_all_words_and_do_not_depend_on_chunks(seed: int) -> No
 
 
 def test_what_is_past_is_known_before_the_sound_is_whole() -> None:
-    """Behind a pause the first words stay where they will be in the end; those to come follow by a guess."""
+    """Behind a pause the first words already have their final times; those to come are guessed."""
     text = "Yes indeed, he will be there."
     words = _spoken(text, _sound(500, 400, 200)).expected()
     assert words[1].end_ms - START_MS == 500 and words[2].start_ms - START_MS == 900

@@ -89,7 +89,7 @@ def test_pull_convert_verify_and_speak(
     status, out, _ = streamer(capsys, "models", "list")
     assert f"{NAME}  " in out and "suno/bark-small" in out
     status, out, _ = streamer(capsys, "models", "info", NAME)
-    assert commit in out and "width 8" in out and "2 voice(s)" in out
+    assert commit in out and "width 8" in out and "3 voice(s)" in out
     output = tmp_path / "hello.wav"
     say = ("say", "hello.", "-o", str(output), "--model", NAME, "--seed", "1")
     status, _, err = streamer(capsys, *say, "--max-gen-duration-s", "0.3", "--dtype", "float32")
@@ -104,7 +104,7 @@ def test_sunos_own_files_come_with_codec_and_vocabulary(
     suno_directory: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """They carry neither: both are fetched from where they are, and training's leftovers go with the conversion."""
+    """Suno's files carry neither: both are fetched from elsewhere, and the conversion drops the training's state."""
     files = {"text_2.pt": "text.pt", "coarse_2.pt": "coarse_2.pt", "fine_2.pt": "fine.pt"}
     content = {name: (suno_directory / file).read_bytes() for name, file in files.items()}
     hub.add("suno/bark", {**hub_files, **content})

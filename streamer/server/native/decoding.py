@@ -21,7 +21,7 @@ Framing = Literal["framed", "bare"]
 MAX_DEPTH = 8
 """The deepest nesting of objects and lists."""
 MAX_UNKNOWN_FIELDS = 16
-"""How many unknown fields of one message are told."""
+"""The most unknown fields of one message that are reported."""
 _Message = TypeVar("_Message", bound=ClientMessage)
 _STRINGS = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _OPENING_OR_CLOSING = re.compile(r"[\[\]{}]")

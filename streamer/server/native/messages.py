@@ -126,7 +126,7 @@ CLIENT_MESSAGES: dict[str, type[ClientMessage]] = {
 
 
 class ServerMessage(Struct, kw_only=True, tag_field="type", omit_defaults=True):
-    """A message of the server. A field is absent if it has nothing to tell; `ref` is that of the message it answers."""
+    """A message of the server. A field without a value is absent; `ref` is that of the message it answers."""
 
     ref: str | None = None
 

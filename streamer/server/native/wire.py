@@ -1,4 +1,4 @@
-"""How the native protocol tells one utterance: JSON for its events, binary frames for its sound."""
+"""How the native protocol sends one utterance: JSON for its events, binary frames for its sound."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 export const $ = (id) => document.getElementById(id);
 
-/** `error`: {message, code?, retry_after_s?}, or null to take it away. */
+/** `error`: {message, code?, retry_after_s?}, or null to remove it. */
 export function showError(error) {
   const wait = error?.retry_after_s ? ` Try again in ${Math.ceil(error.retry_after_s)} s.` : "";
   const code = error?.code ? ` (${error.code})` : "";
@@ -17,7 +17,7 @@ export function showConnection(state, text) {
 
 export function showNotes(notes) {
   const shown = [...$("notes").children].map((line) => line.textContent);
-  if (JSON.stringify(shown) === JSON.stringify(notes)) return; // or it would be read out again
+  if (JSON.stringify(shown) === JSON.stringify(notes)) return; // otherwise a screen reader would read it out again
   const lines = notes.map((text) => Object.assign(document.createElement("p"), { textContent: text }));
   $("notes").replaceChildren(...lines);
 }
@@ -49,7 +49,7 @@ async function readList(path) {
   return (await fetch(path, key ? { headers: { Authorization: `Bearer ${key}` } } : {})).json();
 }
 
-/** By language, where there are several. */
+/** Lists the voices by language, if there are several. */
 export async function showVoices() {
   const { voices, default: usual } = await readList("v1/voices");
   const chosen = $("voice").value || usual;
@@ -78,7 +78,7 @@ function languageName(code) {
   }
 }
 
-/** A model's `note` is its card in a sentence, such as that its voice is a first version. */
+/** A model's `note` is its card in one sentence, for instance that its voice is a first version. */
 export async function showModel(name) {
   $("model").textContent = `Model: ${name}.`;
   const { models } = await readList("v1/models");

@@ -39,7 +39,7 @@ class GluedStop:
 def find_glued_stop(
     text: str, start: int, end: int, classifier_of: Callable[[str], SentenceEndClassifier], is_whole: bool
 ) -> GluedStop | None:
-    """The end of a sentence at the stops `text[start:end]`, which no white space follows; None where it continues."""
+    """Return the end of a sentence whose stops `text[start:end]` no white space follows; None if it continues."""
     token = last_token(text, start)
     cut = _end_of_closers(text, end)
     opening = _OPENING.match(text, cut)
@@ -75,7 +75,7 @@ def find_glued_stop(
 
 
 def _end_of_closers(text: str, position: int) -> int:
-    """Where the quotes, brackets and emoji end that belong to the stop before `position`."""
+    """Return the end of the quotes, brackets and emoji that belong to the stop before `position`."""
     limit = min(len(text), position + MAX_RUN_CHARS)
     while position < limit and text[position] not in NOTES:
         if text[position] == '"' and text.count('"', 0, position) % 2 == 0:

@@ -217,7 +217,7 @@ class TimeReader:
 
     @staticmethod
     def _stop(match: re.Match[str]) -> str:
-        """Return the stop of `p.m.` where it ends the sentence too."""
+        """Return the stop of `p.m.` if it also ends the sentence."""
         return "." if match.end() == len(match.string) and match.group().endswith(".") else ""
 
     def _zone(self, zone: str | None) -> str:

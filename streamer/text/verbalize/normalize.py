@@ -1,8 +1,8 @@
 """Makes text speakable for models that need it, and for clients that wish it.
 
 Bark reads numbers and signs itself; the built-in model knows words only, so the sentences for it pass through
-`normalize` on their way to the synthesizer, and others where a client wishes it. What listeners are shown stays
-as it was written.
+`normalize` on their way to the synthesizer, and so do those for other models if a client asks for it. What listeners
+are shown stays as it was written.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ class _Writer:
     def _read(
         self, text: str, start: int, first: int, *, is_behind_amount: bool
     ) -> tuple[re.Match[str], str, bool] | None:
-        """Return what the first kind that fits at `start` says, from the row `first` on; None where none does."""
+        """Return what the first kind that fits at `start` says, from the row `first` on; None if none does."""
         for kind in self._kinds[first:]:
             if kind.needs_amount and not is_behind_amount:
                 continue
@@ -128,7 +128,7 @@ class _Writer:
         return None
 
     def _parted(self, text: str, start: int, end: int, words: str) -> str:
-        """Part the words from letters and digits that touched the number, where the language parts words."""
+        """Separate the words from letters and digits that touched the number, if the language separates words."""
         before = " " if start and (text[start - 1].isalnum()) and words[:1].isalnum() else ""
         after = " " if text[end : end + 1].isalnum() and words[-1:].isalnum() else ""
         return before + words + after if self._speller.gap else words
@@ -204,7 +204,7 @@ def plain_kinds(speller: Speller) -> list[Kind]:
 
 
 def _language_kinds(speller: Speller) -> list[Kind]:
-    """Return the kinds of numbers whose form depends on the next word, for the languages where we know it."""
+    """Return the kinds of numbers whose form depends on the next word, for the languages whose forms we know."""
     match speller.language:
         case "zh":  # a year is read by its digits
             return [Kind("(?<![0-9])[0-9]{4}(?=年)", lambda match: speller.digits(match.group()))]

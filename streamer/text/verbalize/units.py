@@ -146,7 +146,7 @@ def months(language: str) -> dict[str, int]:
 
 
 def month_name(language: str, month: int) -> str:
-    """Return a month's name as it stands behind a day (in the genitive, where the language has one)."""
+    """Return a month's name as it stands behind a day (in the genitive, if the language has one)."""
     return str(_locale(language).months["format"]["wide"][month])
 
 

@@ -1,4 +1,4 @@
-"""Text to typed messages: strict where it matters, linear in time, and with every number bounded."""
+"""Text becomes typed messages strictly, in linear time, and with every number bounded."""
 
 from __future__ import annotations
 

@@ -268,7 +268,7 @@ async def test_starts_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_key_is_asked_for(tmp_path: Path) -> None:
-    """In a header, where keys are configured; it is what utterances are counted by."""
+    """If keys are configured, a header has one, by which utterances are counted."""
     keys = tmp_path / "keys"
     keys.write_text("one\n")
     async with running(configured(server={"api_keys_file": keys})) as server:

@@ -133,7 +133,7 @@ def test_blocks_are_sentences_of_their_own() -> None:
 
 
 def test_what_stands_before_code_does_not_wait_for_its_end() -> None:
-    """A sentence is given out where a code block begins, and however long that is, little is kept."""
+    """A sentence is returned when a code block begins, and of a block of any length little is kept."""
     splitter = ChatSplitter(SentenceSplitter(len, 256))
     sentences = splitter.feed("This is how:\n```py\n")
     assert [sentence.text for sentence in sentences] == ["This is how:"]

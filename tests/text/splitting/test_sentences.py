@@ -223,7 +223,7 @@ def test_a_glued_end_is_given_out_once_it_is_certain(text: str, sentence: str) -
     ],
 )
 def test_sentences_end(sentences: list[str]) -> None:
-    """Where a new sentence begins, the old one ends, with its quotes and brackets; tags go with what follows."""
+    """A sentence ends with its quotes and brackets, before the next one; tags belong to what follows."""
     assert texts(" ".join(sentences)) == sentences
 
 
@@ -245,7 +245,7 @@ def test_sentences_end(sentences: list[str]) -> None:
     ],
 )
 def test_other_languages(language: str, sentences: list[str]) -> None:
-    """Their own stops, with no space where they need none, and their own abbreviations."""
+    """Other scripts have their own stops, without a space if they need none, and their own abbreviations."""
     assert texts("".join(sentences), language=language) == [sentence.strip() for sentence in sentences]
 
 

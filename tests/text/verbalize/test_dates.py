@@ -88,5 +88,5 @@ def test_times_and_durations_are_told_apart(written: str, said: str) -> None:
     ],
 )  # fmt: skip
 def test_dates_follow_the_language(language: str, written: str, said: str) -> None:
-    """The day comes first where it does; the first of a month, cases and the year's form are the language's own."""
+    """The order of day and month, the first of a month, cases and the year's form are the language's own."""
     assert write_numbers(written, language) == said

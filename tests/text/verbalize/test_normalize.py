@@ -50,7 +50,7 @@ def test_english_is_written_out(written: str, said: str) -> None:
     ],
 )
 def test_other_languages(language: str, written: str, said: str) -> None:
-    """The numbers of other languages are written out where there are rules for them, and emoji go."""
+    """The numbers of other languages are written out if there are rules for them, and emoji are dropped."""
     assert normalize(written, language) == said
 
 

@@ -52,7 +52,7 @@ def test_money_in_english(written: str, said: str) -> None:
     ],
 )  # fmt: skip
 def test_measures_in_english(written: str, said: str) -> None:
-    """Units have the form that their number asks for, and letters are scales only where they are some."""
+    """Units have the form that their number requires, and letters are scales only if they can be."""
     assert normalize(written) == said
 
 
