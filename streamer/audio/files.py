@@ -50,7 +50,7 @@ class _Buffer:
 
 
 class FileStream:
-    """Writes one mono file. Raises `AudioEncodeError` where FFmpeg refuses."""
+    """Writes one mono file. Raises `AudioEncodeError` if FFmpeg refuses."""
 
     def __init__(self, encoding: str, sample_rate_hz: int, bitrate: int) -> None:
         kind = _KINDS[encoding]

@@ -126,7 +126,7 @@ class Exchange:
         """`fields`: header fields that every answer of this exchange has."""
         self.request = request
         self.ends_on_failure = False
-        """Whether the body ends properly where the answer fails after its status: for clients that would otherwise ask
+        """Whether the body ends properly if the answer fails after its status: for clients that would otherwise ask
         for all of it again."""
         self._http = http
         self._connection = connection

@@ -80,7 +80,7 @@ async def speak_into(
 ) -> None:
     """Speak the text. The status is sent with the first sound, so that an error before it can still be the answer.
 
-    Where the exchange `ends_on_failure`, a speech that breaks off later still ends as a whole file does.
+    If the exchange `ends_on_failure`, a speech that breaks off later still ends as a whole file does.
     Raises `StreamerError` for whatever prevents the speech or breaks it off, and `ClientGoneError`.
     """
     content_type = body.content_type or CONTENT_TYPES[audio_format.encoding].format(
@@ -124,7 +124,7 @@ class _Speech:
             label = await self._send(events)
             if (
                 not self._has_packets
-            ):  # of a text without a word there is a file without sound, or with a short silence
+            ):  # a text without a word is a file without sound, or with a short silence
                 silence = np.zeros(round(self._body.min_sound_s * INPUT_HZ), np.float32)
                 await self._write_all(self._encoder.encode(silence))
             await self._end()

@@ -44,7 +44,7 @@ def read_mapping(pairs: Iterable[str], voices: Collection[str]) -> Mapping[str, 
 
 
 def find_voice(asked: str | None, mapping: Mapping[str, str], info: ModelInfo, default: str) -> str:
-    """Return the model's voice for what a client asked for; `default` where it asked for none.
+    """Return the model's voice for what the client asked for; `default` if they asked for none.
 
     A voice of the model comes before OpenAI's of the same name. Raises `VoiceNotFoundError`.
     """
