@@ -99,6 +99,7 @@ class ServerConfig:
     allowed_origins: tuple[str, ...] = option(
         (), "web origins besides the server's own page whose scripts may connect, or *"
     )
+    list_access: str = option("public", "who may read lists of models, voices", choices=("public", "key"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,9 @@ class SpeechConfig:
         choices=("early", "safe"),
     )
     bitrate: int = option(32_000, "bits per second of Opus", minimum=6_000, maximum=256_000)
+    openai_voices: tuple[str, ...] = option(
+        (), "voices that OpenAI's names stand for, alloy=NAME; the others are spread over the model's voices"
+    )
 
 
 @dataclass(frozen=True, slots=True)

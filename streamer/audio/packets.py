@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamer.audio.containers import OggOpusPages, wav_header
-from streamer.audio.formats import DEFAULT_RATE_HZ, AudioFormat
+from streamer.audio.formats import DEFAULT_RATE_HZ, FILE_ENCODINGS, AudioFormat
 from streamer.audio.opus import OpusFrames
 from streamer.audio.pcm import checked, to_alaw, to_float32, to_int16, to_mulaw
 from streamer.audio.resampling import Resampler
@@ -69,12 +69,17 @@ class PacketEncoder(Protocol):
 
 
 def create_encoder(audio_format: AudioFormat) -> PacketEncoder:
-    """An encoder for one utterance. Raises `AudioEncodeError` if libopus refuses its settings."""
+    """Return an encoder for one utterance. Raises `AudioEncodeError` if libopus or FFmpeg refuses its settings."""
     framer = _Framer(audio_format.sample_rate_hz, audio_format.frame_ms)
+    encoder: PacketEncoder
     if audio_format.encoding in _SAMPLE_FORMATS:
-        return _SampleEncoder(framer, audio_format.encoding)
-    opus = _OpusEncoder(framer, audio_format.bitrate)
-    return opus if audio_format.encoding == "opus" else _OggOpusEncoder(opus)
+        encoder = _SampleEncoder(framer, audio_format.encoding)
+    elif audio_format.encoding in FILE_ENCODINGS:
+        encoder = _FileEncoder(framer, audio_format)
+    else:
+        opus = _OpusEncoder(framer, audio_format.bitrate)
+        encoder = opus if audio_format.encoding == "opus" else _OggOpusEncoder(opus)
+    return encoder if audio_format.tempo == 1.0 else _TempoEncoder(encoder, audio_format.tempo)
 
 
 class _Framer:
@@ -210,3 +215,56 @@ class _SampleEncoder:
         packet = Packet(payload, self._next_timestamp, self._framer.ticks(len(frame)))
         self._next_timestamp += packet.duration
         return packet
+
+
+class _FileEncoder:
+    """A packet holds the frames that became complete at once; they lag behind by the encoder's delay."""
+
+    pre_skip = 0
+
+    def __init__(self, framer: _Framer, audio_format: AudioFormat) -> None:
+        from streamer.audio.files import (
+            FileStream,
+        )  # FFmpeg takes 20 MB and 0.1 s, and most utterances are Opus
+
+        self._framer = framer
+        self.sample_rate_hz = framer.sample_rate_hz
+        self._file = FileStream(audio_format.encoding, framer.sample_rate_hz, audio_format.bitrate)
+        self._next_timestamp = 0
+
+    def encode(self, samples: Samples) -> list[Packet]:
+        payload = b"".join(self._file.write(to_int16(frame)) for frame in self._framer.push(samples))
+        return self._packets(payload, min(self._file.num_encoded, self._framer.num_samples))
+
+    def finish(self) -> list[Packet]:
+        frames, rest = self._framer.finish()
+        if not self._framer.num_samples:
+            return []
+        payload = b"".join(self._file.write(to_int16(frame)) for frame in (*frames, rest) if frame.size)
+        return self._packets(payload + self._file.close(), self._framer.num_samples)
+
+    def _packets(self, payload: bytes, end: int) -> list[Packet]:
+        """`end`: samples from the beginning of the sound to the end of the packet."""
+        if not payload:
+            return []
+        packet = Packet(payload, self._next_timestamp, self._framer.ticks(end) - self._next_timestamp)
+        self._next_timestamp += packet.duration
+        return [packet]
+
+
+class _TempoEncoder:
+    """Encodes the sound at another tempo."""
+
+    def __init__(self, encoder: PacketEncoder, tempo: float) -> None:
+        from streamer.audio.tempo import TempoFilter  # see `_FileEncoder`
+
+        self._encoder = encoder
+        self._filter = TempoFilter(INPUT_HZ, tempo)
+        self.sample_rate_hz = encoder.sample_rate_hz
+        self.pre_skip = encoder.pre_skip
+
+    def encode(self, samples: Samples) -> list[Packet]:
+        return self._encoder.encode(self._filter.push(checked(samples)))
+
+    def finish(self) -> list[Packet]:
+        return [*self._encoder.encode(self._filter.finish()), *self._encoder.finish()]

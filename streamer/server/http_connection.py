@@ -106,14 +106,10 @@ class HttpConnection:
             await self._preflight(request)
             return
         route, parameters = self._host.routes.find(request.method, request.path)
-        if route.access == "key":
-            key_name = self._check(request, route.credentials, is_key_needed=True)
-            request = replace(request, key_name=key_name)
-        elif route.access == "public":
-            with contextlib.suppress(RefusedError):  # a program is answered, and only the page cannot read it
-                self._check_origin(request)
-            self._claim_place()
-        request = replace(request, body=await self._reader.read_body(request), parameters=parameters)
+        try:
+            request = replace(await self._admit(request, route), parameters=parameters)
+        except RefusedError as refused:
+            raise RefusedError(route.shape_error(refused.answer), refused.reason) from None
         try:
             async with asyncio.TaskGroup() as tasks:
                 watching = tasks.create_task(self._watch_client())
@@ -122,8 +118,20 @@ class HttpConnection:
         except* ClientGoneError:
             raise ClientGoneError from None
 
+    async def _admit(self, request: Request, route: HttpRoute) -> Request:
+        """Return the whole request, with the name of its key. Raises `RefusedError`."""
+        if route.access == "key":
+            key_name = self._check(request, route.credentials, is_key_needed=True)
+            request = replace(request, key_name=key_name)
+        elif route.access == "public":
+            with contextlib.suppress(RefusedError):  # a program is answered, and only the page cannot read it
+                self._check_origin(request)
+            self._claim_place()
+        return replace(request, body=await self._reader.read_body(request))
+
     async def _run(self, route: HttpRoute, exchange: Exchange) -> None:
-        """Have the route answer. A failure after the status was sent cuts the connection, before the body's end."""
+        """Have the route answer. A failure after the status was sent cuts the connection, before the body's end, unless
+        the exchange `ends_on_failure`."""
         try:
             await route.handle(exchange)
             await exchange.end()
@@ -136,13 +144,14 @@ class HttpConnection:
             logger.exception("an unexpected error", extra={"path": exchange.request.path})
             error = InternalError("the request failed; the server's log says why")
         self._host.service.metrics.errors.labels(error.code).inc()
-        answer = error_answer(error)
+        answer = route.shape_error(error_answer(error))
         if exchange.is_started or answer.status is HTTPStatus.INTERNAL_SERVER_ERROR:
             about = {"path": exchange.request.path, "code": error.code, "reason": error.message}
             logger.warning("an answer failed", extra=about)
-        if exchange.is_started:
+        if exchange.is_started and not exchange.ends_on_failure:
             raise ClientGoneError  # now that nothing more may be said to it
-        await exchange.answer(answer)
+        if not exchange.is_started:
+            await exchange.answer(answer)
         await exchange.end()
 
     async def _watch_client(self) -> None:
@@ -159,11 +168,14 @@ class HttpConnection:
         origin = self._check_origin(request)
         self._claim_place()
         await self._reader.read_body(request)
+        asked = request.headers.get_all(
+            "Access-Control-Request-Headers"
+        )  # OpenAI's library sends ten of its own
         fields: Fields = (("Allow", allowed),)
         if origin is not None:
             fields += (
                 ("Access-Control-Allow-Methods", allowed),
-                ("Access-Control-Allow-Headers", _ALLOWED_HEADERS),
+                ("Access-Control-Allow-Headers", ", ".join(asked) or _ALLOWED_HEADERS),
                 ("Access-Control-Max-Age", _PREFLIGHT_MAX_AGE_S),
             )
         exchange = self._exchange(request)
@@ -211,7 +223,11 @@ class HttpConnection:
     def _check_origin(self, request: Request) -> str | None:
         origin = check_origin(request, self._host.service.config.server.allowed_origins)
         if origin is not None:
-            self._fields = (("Access-Control-Allow-Origin", origin), ("Vary", "Origin"))
+            self._fields = (
+                ("Access-Control-Allow-Origin", origin),
+                ("Access-Control-Expose-Headers", "*"),
+                ("Vary", "Origin"),
+            )
         return origin
 
     def _claim_place(self) -> None:

@@ -176,7 +176,7 @@ def test_too_loud_saturates(rate_hz: int) -> None:
 @pytest.mark.parametrize(
     ("change", "param"),
     [
-        ({"encoding": "mp3"}, "encoding"),
+        ({"encoding": "vorbis"}, "encoding"),
         ({"rate_hz": 44_100}, "sample_rate"),
         ({"frame_ms": 30}, "frame_ms"),
         ({"bitrate": 5_999}, "bitrate"),

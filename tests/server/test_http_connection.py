@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from http import HTTPStatus
 
 import pytest
 
+from streamer.errors import EngineError, InvalidParameterError
 from streamer.server import http_connection
 from streamer.server.connection import READ_BYTES
-from streamer.server.http import Exchange, json_answer
+from streamer.server.http import Answer, Exchange, json_answer
 from tests.server.speaking import Running, configured, eventually, figure, read_answer, running
 
 BODY = b'{"input": "Hello."}'
@@ -75,7 +77,8 @@ def _echo(server: Running) -> None:
         (_post("/echo", "Content-Length: 5", "Transfer-Encoding: chunked", body=_chunked(b"hello")), 400),
         (_post("/echo", "Content-Length: -1"), 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 \r\n\r\n", 400),
-        (b"POST " + b"/" * 9000 + b" HTTP/1.1\r\nHost: test\r\n\r\n", 404),
+        (b"POST " + b"/" * 9000 + b" HTTP/1.1\r\nHost: test\r\n\r\n", 405),
+        (b"POST " + b"/a" * 4000 + b"/ HTTP/1.1\r\nHost: test\r\n\r\n", 404),
         (b"POST /x HTTP/1.1\r\n" + b"A: b\r\n" * 4000, 431),
     ],
 )
@@ -311,6 +314,63 @@ async def test_a_preflight_says_what_a_page_may_send(
             assert status == 204 and answered["allow"] == "get, head, options, post"
             assert expected.items() <= answered.items()
             assert ("access-control-allow-headers" in answered) == bool(expected)
+
+
+@pytest.mark.parametrize(
+    "asked", ["x-stainless-lang", "Authorization, X-Stainless-OS,x-stainless-retry-count"]
+)
+async def test_a_preflight_allows_the_fields_that_were_asked_for(asked: str) -> None:
+    """Clients' libraries send fields of their own, without which a browser would not let them ask at all."""
+    async with running(configured(server={"allowed_origins": ("*",)})) as server:
+        fields = f"Origin: https://any.example\r\nAccess-Control-Request-Headers: {asked}\r\n"
+        request = f"OPTIONS /v1/speech HTTP/1.1\r\nHost: test\r\n{fields}\r\n"
+        status, head, _ = await server.http(request.encode())
+    assert status == 204 and f"Access-Control-Allow-Headers: {asked}\r\n".encode() in head
+    assert b"Access-Control-Expose-Headers: *\r\n" in head
+
+
+@pytest.mark.parametrize(("ends", "rest"), [(True, b"4\r\nhalf\r\n0\r\n\r\n"), (False, b"4\r\nhalf\r\n")])
+async def test_an_answer_may_end_its_body_where_it_fails(
+    ends: bool, rest: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The failure is logged and counted either way, and after a proper end the next request is answered."""
+
+    async def fail(exchange: Exchange) -> None:
+        exchange.ends_on_failure = ends
+        await exchange.start(HTTPStatus.OK)
+        await exchange.write(b"half")
+        raise EngineError("broken")
+
+    async with running() as server, server.line() as (reader, writer):
+        server.server.routes.add("POST", "/fail", fail)
+        writer.write(_post("/fail"))
+        await reader.readuntil(b"\r\n\r\n")
+        assert await reader.readexactly(len(rest)) == rest
+        assert figure(server.server, "tts_errors_total", code="engine_failed") == 1
+        assert "an answer failed" in caplog.messages
+        writer.write(_post("/v1/nowhere"))
+        with contextlib.nullcontext() if ends else contextlib.suppress(ConnectionError):
+            assert (await read_answer(reader))[0] == (404 if ends else 0)
+
+
+async def test_a_route_shapes_its_errors() -> None:
+    """Those of its own, and those of requests that do not reach it."""
+
+    async def fail(_exchange: Exchange) -> None:
+        raise InvalidParameterError("no", param="x")
+
+    def shape(answer: Answer) -> Answer:
+        return Answer(HTTPStatus.IM_A_TEAPOT, b"my " + answer.body)
+
+    async with running() as server:
+        server.server.routes.add("POST", "/fail", fail, shape_error=shape)
+        for request in (
+            _post("/fail"),
+            _post("/fail", "Content-Length: 99999999"),
+            _post("/fail", "Origin: http://x"),
+        ):
+            status, _, body = await server.http(request)
+            assert status == 418 and body.startswith(b'my {"error"')
 
 
 async def test_answers_name_the_origin_that_may_read_them() -> None:

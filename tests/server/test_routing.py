@@ -66,6 +66,17 @@ def test_what_is_not_there_is_refused(method: str, path: str, status: int, allow
     assert (answer.status, dict(answer.headers).get("Allow")) == (status, allow)
 
 
+@pytest.mark.parametrize("path", ["/speak", "/speak/", "//speak", "///speak//", "/speak///"])
+def test_doubled_and_trailing_slashes_mean_nothing(path: str) -> None:
+    """Clients join a base address and a path with one slash too many."""
+    routes = _routes()
+    assert routes.find("POST", path)[0].handle is _answer
+    assert routes.find_websocket(path) is not None
+    assert "POST" in routes.allowed(path)
+    found = routes.find_websocket("//voices//v2/en_speaker_6/stream/")
+    assert found is not None and found[1] == {"voice": "v2/en_speaker_6"}
+
+
 def test_plain_requests_and_websockets_share_paths() -> None:
     """One address may answer POST and speak WebSocket, and HEAD is answered if GET is."""
     routes = _routes()

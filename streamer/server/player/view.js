@@ -43,9 +43,15 @@ export function showCaption(sentences, playedMs, isActive) {
   $("caption").classList.toggle("spoken", isActive);
 }
 
+/** Reads a list of the server's, which may need a key as well. */
+async function readList(path) {
+  const key = $("key").value;
+  return (await fetch(path, key ? { headers: { Authorization: `Bearer ${key}` } } : {})).json();
+}
+
 /** Lists the voices by language, if there are several. */
 export async function showVoices() {
-  const { voices, default: usual } = await (await fetch("v1/voices")).json();
+  const { voices, default: usual } = await readList("v1/voices");
   const chosen = $("voice").value || usual;
   const groups = new Map();
   for (const { name, language } of voices) {
@@ -75,7 +81,7 @@ function languageName(code) {
 /** A model's `note` is its card in one sentence, for instance that its voice is a first version. */
 export async function showModel(name) {
   $("model").textContent = `Model: ${name}.`;
-  const { models } = await (await fetch("v1/models")).json();
+  const { models } = await readList("v1/models");
   const note = models.find(({ id }) => id === name)?.note;
   $("model-note").hidden = !note;
   $("model-note").textContent = note ?? "";
