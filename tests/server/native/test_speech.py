@@ -274,7 +274,8 @@ async def test_requests_share_the_quota_with_sessions() -> None:
         await client.say("cancel", id="a")
         await client.until("done")
         synthesizer.speed = None
-        assert (await server.http(_post({"text": TEXT})))[0] == 200
+        for _ in range(3):
+            assert (await server.http(_post({"text": TEXT})))[0] == 200
 
 
 async def test_starts_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
