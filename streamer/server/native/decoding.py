@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
+import msgspec.inspect
 
 from streamer.errors import InvalidMessageError, InvalidParameterError, UnknownMessageTypeError
 from streamer.server.native.messages import CLIENT_MESSAGES, ClientMessage, Configure, Params
@@ -60,9 +61,9 @@ def parse_object(text: str) -> tuple[dict[str, Any], list[str]]:
     except UnicodeEncodeError:
         raise InvalidMessageError("the message holds half of a surrogate pair") from None
     except (ValueError, RecursionError) as error:
-        raise InvalidMessageError(f"the message is not JSON: {error}"[:200]) from None
+        raise InvalidMessageError(f"this is not JSON: {error}"[:200]) from None
     if not isinstance(value, dict):
-        raise InvalidMessageError("a message is a JSON object with a `type`")
+        raise InvalidMessageError("this is JSON, but not an object in braces")
     return value, mistakes
 
 
@@ -131,7 +132,22 @@ def _convert(fields: Mapping[str, Any], kind: type[_Message]) -> _Message:
         where = _WHERE.search(text)
         missing = re.search(r"missing required field `(\w+)`", text)
         param = where.group(1) if where else missing.group(1) if missing else None
-        raise InvalidParameterError(_WHERE.sub("", text)[:200], param=param) from None
+        message = _WHERE.sub("", text)
+        if message.startswith("Invalid enum value") and (offered := _offered(kind, param)):
+            message = f"{message}: use one of {offered}"
+        raise InvalidParameterError(message[:200], param=param) from None
+
+
+def _offered(kind: type[ClientMessage], name: str | None) -> str:
+    """Return the values that a field may have, if it has a choice of them."""
+    types = msgspec.inspect.type_info(kind)
+    assert isinstance(types, msgspec.inspect.StructType)
+    for field in types.fields:
+        if field.encode_name == name:
+            union = field.type.types if isinstance(field.type, msgspec.inspect.UnionType) else (field.type,)
+            choices = (choice.values for choice in union if isinstance(choice, msgspec.inspect.LiteralType))
+            return ", ".join(str(value) for values in choices for value in values)
+    return ""
 
 
 def _unknown_fields(fields: Mapping[str, Any], kind: type[ClientMessage]) -> list[str]:
