@@ -13,7 +13,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from streamer.commands.bench import add_bench_command
 from streamer.commands.flags import (
@@ -64,8 +64,16 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(status)
 
 
+class _OneLineParser(argparse.ArgumentParser):
+    """A parser that says what is wrong and where the flags are listed, and leaves the list out."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with the status of a mistake."""
+        self.exit(EXIT_MISTAKE, f"streamer: {message}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = _OneLineParser(
         prog="streamer", description="Speak text with Bark while it is being written."
     )
     parser.add_argument("--version", action="version", version=f"streamer {version('bark-streamer')}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Final
 
@@ -142,7 +143,7 @@ def _writer(language: str) -> _Writer:
 def _kinds(speller: Speller) -> list[Kind]:
     """Return the table; the first kind that fits is taken."""
     is_english = speller.language == "en"
-    return [
+    kinds = [
         *sign_kinds(speller),
         *date_kinds(speller),
         *(
@@ -157,6 +158,10 @@ def _kinds(speller: Speller) -> list[Kind]:
         *quantity_kinds(speller),
         *plain_kinds(speller),
     ]
+    if speller.gap:
+        return kinds
+    # Where no spaces part words, a number may touch them: only ASCII letters make it a name.
+    return [replace(kind, pattern=f"(?a:{kind.pattern})") for kind in kinds]
 
 
 def plain_kinds(speller: Speller) -> list[Kind]:
