@@ -183,6 +183,7 @@ def main() -> None:
             "arguments": {
                 name: str(value) if isinstance(value, Path) else value
                 for name, value in vars(arguments).items()
+                if name != "output"
             },
             "rows": rows,
         }

@@ -66,8 +66,8 @@ class RequestReader:
             raise self._too_slow() from None
 
     async def _read_event(self, idle_s: float) -> h11.Event:
-        async with asyncio.timeout(idle_s) as deadline:
-            has_begun = False
+        has_begun = self.http.trailing_data[0] != b""  # behind the request before
+        async with asyncio.timeout(self._limits.auth_timeout_s if has_begun else idle_s) as deadline:
             while not isinstance(event := self.http.next_event(), h11.Request | h11.ConnectionClosed):
                 data = await self._connection.read()
                 if not has_begun:

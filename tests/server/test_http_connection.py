@@ -207,6 +207,15 @@ async def test_a_slow_request_is_cut(beginning: bytes) -> None:
         assert await reader.read() == b""
 
 
+@pytest.mark.parametrize("beginning", [b"G", b"GET /livez HTTP/1.1\r\n", GET[:-1]])
+async def test_a_slow_request_behind_another_is_cut(beginning: bytes) -> None:
+    """A request that began in the same piece as the one before has no more time than others."""
+    async with running(configured(auth_timeout_s=0.1)) as server, server.line() as (reader, writer):
+        writer.write(GET + beginning)
+        assert (await read_answer(reader))[0] == 200
+        assert (await read_answer(reader))[0] == 408
+
+
 async def test_a_handshake_that_comes_whole_after_the_stop_is_refused() -> None:
     """A session that began behind the drain's back would be cut at its end without a close."""
     handshake = (
