@@ -30,14 +30,14 @@ def decoded(ogg: bytes) -> npt.NDArray[np.float32]:
     return np.concatenate(frames).astype(np.float32) if frames else np.zeros(0, np.float32)
 
 
-async def speak_all(texts: list[str], flags: list[str], at_once: int) -> list[bytes]:
+async def speak_all(texts: list[str], flags: list[str], at_once: int, first_seed: int) -> list[bytes]:
     """Return each sentence as an Ogg Opus file; `at_once` of them are spoken at any time."""
     spoken: list[bytes] = [b""] * len(texts)
     waiting = iter(enumerate(texts))
 
     async def client(url: str) -> None:
         for number, text in waiting:
-            recording = await speak(url, text, seed=number, encoding="ogg_opus")
+            recording = await speak(url, text, seed=first_seed + number, encoding="ogg_opus")
             spoken[number] = b"".join(packet.payload for packet in packets_of(recording))
 
     async with running_server(*flags) as (url, _), asyncio.TaskGroup() as tasks:
@@ -56,28 +56,39 @@ def judged(texts: list[str], files: list[bytes]) -> list[tuple[str, str]]:
     return pairs
 
 
+def num_lost_tails(pairs: list[tuple[str, str]]) -> int:
+    """Count the texts whose last word is not among the last three that were heard."""
+    return sum(words(text).split()[-1] not in words(hearing).split()[-3:] for text, hearing in pairs)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, help="JSON file to write")
     parser.add_argument("--save", type=Path, help="folder for the audio files")
     parser.add_argument("--sentences", type=Path, default=EVALUATION)
     parser.add_argument("--at-once", type=int, default=1, help="clients at the same time")
+    parser.add_argument(
+        "--first-seed", type=int, default=0, help="the first sentence's seed; the others follow"
+    )
     arguments, flags = parser.parse_known_args()
     texts = arguments.sentences.read_text().splitlines()
-    files = asyncio.run(speak_all(texts, flags, arguments.at_once))
+    files = asyncio.run(speak_all(texts, flags, arguments.at_once, arguments.first_seed))
     if arguments.save:
         arguments.save.mkdir(parents=True, exist_ok=True)
         for number, ogg in enumerate(files):
             (arguments.save / f"{number:02d}.ogg").write_bytes(ogg)
     pairs = judged(texts, files)
     rate = word_error_rate(pairs)
-    print(f"word error rate {rate:.3f} on {len(pairs)} sentences")
+    num_lost = num_lost_tails(pairs)
+    print(f"word error rate {rate:.3f} on {len(pairs)} sentences, the last word of {num_lost} not heard")
     if arguments.output:
         result = {
             "benchmark": "word_error_rate",
             **environment(),
             "at_once": arguments.at_once,
+            "first_seed": arguments.first_seed,
             "word_error_rate": rate,
+            "num_lost_tails": num_lost,
             "pairs": pairs,
         }
         write_result(arguments.output, result)

@@ -52,6 +52,8 @@ class PcmChunk:
     history: Voice | None = None
     """On the last chunk, if it was asked for: the sentence's own tokens, a voice that others may continue. None also if
     the sentence has no sound."""
+    unspoken: str = ""
+    """On the last chunk of a sentence that was cut: the words that were not spoken, if the model can tell."""
 
 
 @dataclass(frozen=True, slots=True)

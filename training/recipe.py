@@ -18,6 +18,7 @@ from streamer.models.config import (
     TransformerConfig,
 )
 from training.features import FRAME_HZ, NUM_FEATURES, NUM_SEMANTIC, SAMPLE_RATE_HZ, SEMANTIC_HZ
+from training.path import path_config
 from training.teacher import VOICES
 
 CONSONANTS = "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split()
@@ -79,6 +80,7 @@ CONFIG = ModelConfig(
     tokenizer=TokenizerConfig(kind="phonemes", file="lexicon.txt.gz", symbols=SYMBOLS),
     default_voice=VOICES[0],
     languages=("en",),
+    path=path_config(),
     normalize_text=True,
     # Cooler than Bark's 0.7: a small model's less likely tokens are seldom good.
     sampling=SamplingConfig(text_temp=0.5, waveform_temp=0.3, fine_temp=0.1),

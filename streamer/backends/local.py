@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import logging
 import os
+import string
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -138,6 +139,8 @@ class LocalSynthesizer:
                 self._engine.consumed(engine_request, len(output.samples))
                 if output.is_last and request.wants_history:
                     output = replace(output, history=work.as_voice())
+                if output.truncated and (num_said := work.num_said()) is not None:
+                    output = replace(output, unspoken=self._unspoken(request.text, num_said))
                 yield output
                 if output.is_last:
                     return
@@ -210,6 +213,16 @@ class LocalSynthesizer:
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(" ".join(text.split()))
 
+    def _unspoken(self, text: str, num_said: int) -> str:
+        """The words of `text` that are not among its first `num_said` tokens."""
+        words = text.split()
+        # A mark behind a word is not a part of it.
+        prefixes = (
+            " ".join(words[: count + 1]).rstrip(string.punctuation + "…") for count in range(len(words))
+        )
+        num_spoken = sum(self.count_tokens(prefix) <= num_said for prefix in prefixes)
+        return " ".join(words[num_spoken:])
+
     def _work(self, request: SentenceRequest) -> SentenceWork | None:
         """Return the engine's work for the request; None if the text contains nothing that this model can say.
 
@@ -244,6 +257,7 @@ class LocalSynthesizer:
 
 def model_info(config: ModelConfig, voices: VoiceLibrary) -> ModelInfo:
     """Return the port's description of a model and its voices."""
+    context = config.semantic.text_context
     return ModelInfo(
         name=config.name,
         sample_rate_hz=config.codec.sample_rate_hz,
@@ -251,7 +265,7 @@ def model_info(config: ModelConfig, voices: VoiceLibrary) -> ModelInfo:
         voices=voices.names,
         languages=config.languages,
         tags=config.tags,
-        max_text_tokens=config.semantic.text_context,
+        max_text_tokens=min(config.max_piece_tokens or context, context),
         default_params=SamplingParams(
             seed=0,
             text_temp=config.sampling.text_temp,

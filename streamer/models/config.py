@@ -116,6 +116,34 @@ class TokenizerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class PathConfig:
+    """How semantic tokens name the phones of the text, for a model whose tokens do; its sentences are kept to the text.
+
+    Token t says phone `t // tokens_per_phone`. `sounds` tells what the tokenizer's symbols sound like: phones with
+    spaces between, each of them with its variants (`t|ɾ`), a `?` behind those that may be left out, and `*` for any
+    phone that is no silence (letters of a word that nobody knows how to say). A symbol that is not there is not heard.
+    """
+
+    phones: tuple[str, ...]
+    """The names of the phones, in the order of their tokens; names have no spaces and none of `|?*`."""
+    silences: tuple[str, ...]
+    """Those phones that are pauses."""
+    sounds: dict[str, str]
+    tokens_per_phone: int = 1
+    beginning: str = ""
+    """The sounds before the first symbol, written as in `sounds`."""
+    ending: str = ""
+    """The sounds behind the last symbol."""
+    reach: int = 1
+    """How many phones further the next token may be; with 1 no phone is skipped."""
+    max_phone_tokens: int = 12
+    """How long a phone is held, in tokens; then the next one must come."""
+    max_silence_tokens: int = 20
+    max_letter_tokens: int = 3
+    """The same of each letter (`*`) but the last of a word."""
+
+
+@dataclass(frozen=True, slots=True)
 class SamplingConfig:
     """The sampling parameters that a model uses unless a client asks for others; the defaults are Bark's."""
 
@@ -141,6 +169,10 @@ class ModelConfig:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     note: str | None = None
     """A remark about this model, shown on the player's page."""
+    path: PathConfig | None = None
+    """What keeps the semantic tokens to the text; None for a model whose tokens name no phones, as Bark's."""
+    max_piece_tokens: int = 0
+    """The most text tokens of a sentence that the model speaks well: longer ones are cut. 0: as many as fit."""
     normalize_text: bool = False
     """Whether numbers and abbreviations are written out before the text is tokenized; Bark reads them itself."""
 

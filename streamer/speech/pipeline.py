@@ -74,7 +74,7 @@ async def speak(
                 if chunk.truncated:
                     truncated = True
                     samples = faded_out(samples, synthesizer.info.sample_rate_hz)
-                    yield sentence_cut(item.index)
+                    yield sentence_cut(item.index, chunk.unspoken)
                 if chunk.is_last and item.lost_words:
                     truncated = True
                     yield sentence_silent(item.index)

@@ -19,9 +19,12 @@ def sentence_retried(index: int, seed: int) -> SpeechWarning:
     return SpeechWarning("sentence_retried", message, index=index, seed=seed)
 
 
-def sentence_cut(index: int) -> SpeechWarning:
+def sentence_cut(index: int, unspoken: str = "") -> SpeechWarning:
+    """`unspoken`: the words that were not spoken, if they are known."""
     message = f"sentence {index} was faded out where it was too long for its text"
-    return SpeechWarning("sentence_cut", message, index=index)
+    if unspoken:
+        message += f"; not spoken: {unspoken}"
+    return SpeechWarning("sentence_cut", message, param=unspoken or None, index=index)
 
 
 def sentence_silent(index: int) -> SpeechWarning:

@@ -45,9 +45,7 @@ def build_stages(model: LoadedModel, *, num_slots: int, record: Recorder | None 
     max_fine_rows = 1 if device.type == "cpu" else min(MAX_FINE_ROWS, num_slots)
     max_rows = min(MAX_CAUSAL_ROWS, num_slots)
     return (
-        SemanticStage(
-            model.semantic, config.semantic, cache(model.semantic), max_rows=max_rows, record=record
-        ),
+        SemanticStage(model.semantic, config, cache(model.semantic), max_rows=max_rows, record=record),
         CoarseStage(model.coarse, config, cache(model.coarse), max_rows=max_rows, record=record),
         FineStage(model.fine, config.fine, config.coarse, max_rows=max_fine_rows, record=record),
         CodecStage(model.codec, model.codec.initial_state(num_slots), max_rows=MAX_CODEC_ROWS),

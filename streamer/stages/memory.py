@@ -11,6 +11,7 @@ import torch
 from streamer.errors import ConfigError
 from streamer.models.files.checkpoint import LoadedModel
 from streamer.models.gpt import CausalGpt
+from streamer.stages.text_path import PathMaker
 
 MAX_SLOTS = 128
 """The most slots that are chosen for a GPU: with more of them its steps would take too long."""
@@ -98,7 +99,8 @@ def _slot_bytes(model: LoadedModel) -> int:
     codec_bytes = model.codec.initial_state(1).nbytes
     frames = int(config.semantic.max_tokens * config.codec.frame_rate_hz / config.semantic.rate_hz)
     codes_bytes = config.fine.num_codebooks * frames * INTEGER_BYTES
-    return cache_bytes(model.semantic) + cache_bytes(model.coarse) + codec_bytes + codes_bytes
+    path_bytes = 0 if config.path is None else PathMaker(config, config.path).slot_bytes
+    return cache_bytes(model.semantic) + cache_bytes(model.coarse) + codec_bytes + codes_bytes + path_bytes
 
 
 def _readable(num_bytes: float) -> str:

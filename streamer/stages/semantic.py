@@ -8,39 +8,65 @@ from operator import attrgetter
 import torch
 from torch import Tensor
 
+from streamer.engine.device.automaton import Automata
 from streamer.engine.device.cuda_graphs import Recorder
 from streamer.engine.device.transfer import upload
 from streamer.engine.stage import Pending
-from streamer.models.config import SemanticConfig
+from streamer.models.config import ModelConfig
 from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import KvCache
 from streamer.sampling import SamplingParams
 from streamer.stages.sentence import SentenceWork, TokenTrack
+from streamer.stages.text_path import PathMaker
 from streamer.stages.token_steps import Choice, TokenStage
 
 
 class SemanticStage(TokenStage):
-    """Follows `generate_text_semantic` of suno-ai/bark, with a cache row per slot."""
+    """Follows `generate_text_semantic` of suno-ai/bark, with a cache row per slot.
+
+    The tokens of a model that declares a `path` are kept to it.
+    """
 
     name = "semantic"
 
     def __init__(
         self,
         model: CausalGpt,
-        config: SemanticConfig,
+        model_config: ModelConfig,
         cache: KvCache,
         *,
         max_rows: int,
         record: Recorder | None = None,
     ) -> None:
+        config = model_config.semantic
+        self._paths: PathMaker | None = None
+        self._automata: Automata | None = None
+        if model_config.path is not None:
+            self._paths = PathMaker(model_config, model_config.path)
+            classes = upload(self._paths.class_of_output(), next(model.parameters()).device)
+            self._automata = Automata(cache.num_slots, self._paths.max_states, classes)
         choice = Choice(0, config.vocab_size + 1, end=config.vocab_size)
         self._num_prefilled = config.text_context + 1
         super().__init__(
-            model, cache, choice, min_length=self._num_prefilled + 1, max_rows=max_rows, record=record
+            model,
+            cache,
+            choice,
+            min_length=self._num_prefilled + 1,
+            max_rows=max_rows,
+            record=record,
+            automata=self._automata,
         )
         self._config = config
         # Step n reads its logits at position text_context + n, and the block must hold that.
         self._max_steps = min(config.max_tokens, config.transformer.block_size - config.text_context)
+
+    @torch.inference_mode()
+    def begin(self, work: SentenceWork) -> None:
+        """Set the parameters and the path of a new sentence."""
+        super().begin(work)
+        if self._paths is not None and self._automata is not None:
+            work.path = self._paths.path(work.text_tokens)
+            self._automata.begin(work.slot, work.path.automaton)
 
     def is_ready(self, work: SentenceWork) -> bool:
         return not work.semantic.is_finished and work.semantic.num_issued < self._cap(work)

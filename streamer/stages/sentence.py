@@ -14,6 +14,7 @@ from streamer.errors import StreamerError
 from streamer.models.config import ModelConfig
 from streamer.sampling import SamplingParams
 from streamer.stages.coarse_windows import DROPPED_HISTORY, CoarseWindows
+from streamer.stages.text_path import TextPath
 from streamer.voices.voice import Voice
 
 
@@ -73,6 +74,8 @@ class SentenceWork:
         self.slot = -1
         self.failure: StreamerError | None = None
         self.is_truncated = False
+        self.path: TextPath | None = None
+        """What the semantic tokens are kept to, for a model that declares it; set by the semantic stage."""
         self.windows = CoarseWindows.from_config(config, params)
         self.semantic_history, self.coarse_history = coarse_histories(voice, config, self.windows)
 
@@ -104,6 +107,13 @@ class SentenceWork:
     @property
     def is_finished(self) -> bool:
         return self.is_fine_finished and self.audio.num_done == self.fine.num_frames
+
+    def num_said(self) -> int | None:
+        """The number of text tokens that were said in full, so far; None if the model does not tell."""
+        if self.path is None:
+            return None
+        places = self.path.places(self.semantic.tokens)
+        return places[-1] if places else 0
 
     def take_audio(self) -> Samples:
         """Return the samples decoded since the last call, float32 [num_samples]."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from streamer.engine.device.automaton import Automata
 from streamer.engine.device.cuda_graphs import GraphedStep, Recorder, StepShape, row_counts
 from streamer.engine.device.noise import noise_key
 from streamer.engine.device.sampler import NO_TOP_K, NO_TOP_P, Sampling, sample
@@ -55,16 +56,24 @@ class TokenSteps:
     A step returns int64 [rows, 3]: each row's token, whether the sentence ends there (its end was drawn, or was likely
     enough), and whether the row's outputs were finite.
 
-    If `record` is given, decode steps can be recorded; the cache's last slot must then be unused.
+    If `record` is given, decode steps can be recorded; the cache's last slot must then be unused. If `automata` are
+    given, of as many slots, what is drawn is kept to them.
     """
 
     def __init__(
-        self, model: CausalGpt, cache: KvCache, choice: Choice, *, record: Recorder | None = None
+        self,
+        model: CausalGpt,
+        cache: KvCache,
+        choice: Choice,
+        *,
+        record: Recorder | None = None,
+        automata: Automata | None = None,
     ) -> None:
         self.device = next(model.parameters()).device
         self._model = model
         self._cache = cache
         self._choice = choice
+        self._automata = automata
 
         def per_slot(dtype: torch.dtype) -> Tensor:
             return torch.zeros(cache.num_slots, dtype=dtype, device=self.device)
@@ -79,7 +88,7 @@ class TokenSteps:
             from streamer.engine.device.numba_sampler import StepDraw
 
             state = (self._last_tokens, self._keys, self._temperatures, self._min_end)
-            self._draw_on_host = StepDraw(*state, **asdict(choice))
+            self._draw_on_host = StepDraw(*state, **asdict(choice), automata=automata)
         self._poisoned: set[int] = set()
         self._graphed: GraphedStep | None = None
         if record is not None:
@@ -157,13 +166,20 @@ class TokenSteps:
         sampling = Sampling(
             self._keys[slots], steps, self._temperatures[slots], self._top_k[slots], self._top_p[slots]
         )
+        # Before a mask hides what is not finite.
+        is_finite = None if self._automata is None else torch.isfinite(logits).all(dim=-1)
+        if self._automata is not None:
+            logits = self._automata.masked(logits, slots)
         draw = sample(logits, sampling, is_filtered=is_filtered, end=choice.end)
+        if self._automata is not None:
+            self._automata.advance(slots, draw.tokens)
         tokens = firsts + draw.tokens
         self._last_tokens[slots] = tokens
-        is_end = torch.zeros_like(draw.is_finite)
+        is_finite = draw.is_finite if is_finite is None else is_finite
+        is_end = torch.zeros_like(is_finite)
         if choice.end >= 0:
             is_end = (draw.tokens == choice.end) | (draw.end_probabilities >= self._min_end[slots])
-        return torch.stack([tokens, is_end.long(), draw.is_finite.long()], dim=1)
+        return torch.stack([tokens, is_end.long(), is_finite.long()], dim=1)
 
 
 class TokenStage(ABC):
@@ -183,10 +199,11 @@ class TokenStage(ABC):
         min_length: int,
         max_rows: int,
         record: Recorder | None,
+        automata: Automata | None = None,
     ) -> None:
         self.max_rows = max_rows
         self._model = model
-        self._steps = TokenSteps(model, cache, choice, record=record)
+        self._steps = TokenSteps(model, cache, choice, record=record, automata=automata)
         self._min_length = min_length
 
     @torch.inference_mode()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from streamer.backends import local
+from streamer.backends.local import LocalSynthesizer
 from streamer.config import EngineConfig
 from streamer.errors import (
     CheckpointError,
@@ -22,8 +23,10 @@ from streamer.errors import (
 from streamer.models.files.checkpoint import save_model
 from streamer.sampling import SamplingParams
 from streamer.synthesis import SentenceRequest
+from streamer.text.tokens.tokenizer import PhonemeTokenizer
+from streamer.voices.library import VoiceLibrary
 from tests.backends.tiny_speaker import MAX_TOKENS, Fault, LettersTokenizer, save_voices, tiny_synthesizer
-from tests.fakes.tiny_bark import tiny_model
+from tests.fakes.tiny_bark import TINY_WITH_PATH, tiny_model
 
 CONFIG = EngineConfig(device="cpu", dtype="float32", num_slots=2, num_threads=1, max_load=None)
 
@@ -132,6 +135,31 @@ async def test_sentences_at_the_same_time_are_as_alone(started):
     for ones, others in zip(alone, together, strict=True):
         one, other = (np.concatenate([chunk.samples for chunk in chunks]) for chunks in (ones, others))
         np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("max_tokens", [1, 2, 4, 8])
+async def test_a_sentence_that_is_cut_tells_which_words_it_did_not_say(tmp_path, max_tokens):
+    """They are the last ones of its text, the more the earlier it is cut; a model without a path tells none."""
+    save_voices(tmp_path)
+    text = "aha, bead hd."
+    config = replace(TINY_WITH_PATH, default_voice="one")
+    tokenizer = PhonemeTokenizer(config.tokenizer.symbols, {})
+    voices = VoiceLibrary([tmp_path], config)
+    for model, is_told in ((tiny_model(config), True), (tiny_model(), False)):
+        synthesizer = LocalSynthesizer(model, tokenizer, voices, EngineConfig(num_slots=1, max_load=None))
+        await synthesizer.start()
+        try:
+            params = SamplingParams(seed=3, text_temp=0.7, max_gen_duration_s=(max_tokens - 0.5) / 49.9)
+            chunks = [
+                chunk async for chunk in synthesizer.synthesize(SentenceRequest("a", text, "one", params))
+            ]
+        finally:
+            await synthesizer.close()
+        assert chunks[-1].truncated
+        assert (chunks[-1].unspoken != "") == is_told
+        assert text.endswith(chunks[-1].unspoken)
+        assert chunks[-1].unspoken in ("", "hd.", "bead hd.", "aha, bead hd.")
+        assert max_tokens > 3 or not is_told or chunks[-1].unspoken == text
 
 
 async def test_closing_the_iterator_frees_the_slot(started):

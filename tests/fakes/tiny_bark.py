@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from streamer.models.config import (
     CodecConfig,
     FineConfig,
     ModelConfig,
+    PathConfig,
     SemanticConfig,
     TokenizerConfig,
     TransformerConfig,
@@ -74,6 +76,32 @@ TINY = ModelConfig(
     ),
     tokenizer=TokenizerConfig(kind="phonemes", file="lexicon.tsv.gz", symbols=tuple("abcdefgh .,'")),
 )
+
+TINY_WITH_PATH = replace(
+    TINY,
+    path=PathConfig(
+        phones=("pause", *"aeiklmnos"),
+        silences=("pause",),
+        sounds={
+            "a": "a",
+            "b": "e i",
+            "c": "k|s",
+            "d": "l",
+            "e": "e",
+            "f": "m n?",
+            "g": "*",
+            "h": "o",
+            " ": "pause?",
+            ",": "pause?",
+            ".": "pause",
+        },
+        tokens_per_phone=5,
+        max_phone_tokens=4,
+        max_silence_tokens=6,
+        max_letter_tokens=2,
+    ),
+)
+"""The same with semantic tokens that name phones."""
 
 
 def tiny_model(config: ModelConfig = TINY, *, seed: int = 0) -> LoadedModel:

@@ -11,24 +11,40 @@ from streamer.errors import ModelNumericError
 from streamer.models.gpt import CausalGpt
 from streamer.sampling import SamplingParams
 from streamer.stages.chain import build_stages
-from tests.fakes.tiny_bark import Collector, run, tiny_engine, tiny_model, tiny_voice, tiny_work
+from tests.fakes.tiny_bark import (
+    TINY,
+    TINY_WITH_PATH,
+    Collector,
+    run,
+    tiny_engine,
+    tiny_model,
+    tiny_voice,
+    tiny_work,
+)
 
 SAMPLED = SamplingParams(
     seed=11, text_temp=0.9, waveform_temp=0.8, fine_temp=0.7, top_k=30, top_p=0.95, min_eos_p=1
 )
 
 
-@pytest.fixture(scope="module")
-def model():
-    return tiny_model()
+@pytest.fixture(scope="module", params=[TINY, TINY_WITH_PATH], ids=["free", "path"])
+def model(request):
+    return tiny_model(request.param)
 
 
 def works():
     """Return three sentences that differ in voice, length, text and parameters."""
     return [
-        tiny_work(tiny_voice(40), SAMPLED),
-        tiny_work(tiny_voice(5, seed=1), replace(SAMPLED, seed=12, top_k=None), text=(7, 7), max_tokens=23),
-        tiny_work(tiny_voice(0), replace(SAMPLED, seed=13, text_temp=0, top_p=None), max_tokens=31),
+        tiny_work(tiny_voice(40), SAMPLED, text=(3, 1, 4, 1, 5, 9, 2, 0, 5, 3, 5)),
+        tiny_work(
+            tiny_voice(5, seed=1), replace(SAMPLED, seed=12, top_k=None), text=(7, 1) * 8, max_tokens=23
+        ),
+        tiny_work(
+            tiny_voice(0),
+            replace(SAMPLED, seed=13, text_temp=0, top_p=None),
+            text=(0, 1, 3) * 5,
+            max_tokens=31,
+        ),
     ]
 
 

@@ -15,7 +15,7 @@ from streamer.stages.memory import (
     max_resident_bytes,
     plan_memory,
 )
-from tests.fakes.tiny_bark import tiny_model
+from tests.fakes.tiny_bark import TINY, TINY_WITH_PATH, tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +23,16 @@ def model():
     return tiny_model()
 
 
-def test_the_plan_counts_what_the_stages_hold(model):
-    """The bytes of a slot are those of the caches, the codec's state and the codes that one more slot needs."""
+@pytest.mark.parametrize("config", [TINY, TINY_WITH_PATH], ids=["free", "path"])
+def test_the_plan_counts_what_the_stages_hold(config):
+    """A slot's bytes are those of the caches, the automaton, the codec's state and the codes that it needs."""
+    model = tiny_model(config)
     semantic, coarse, _, codec = build_stages(model, num_slots=1)
     held = sum(
         cache.keys.nbytes + cache.values.nbytes for cache in (semantic._steps._cache, coarse._steps._cache)
     )
+    if (automata := semantic._automata) is not None:
+        held += automata.successors.nbytes + automata.limits.nbytes
     plan = plan_memory(model, 1, free_bytes=None)
     codes_bytes = 4 * 105 * 8  # codebooks, 70 semantic tokens in frames, integers
     assert plan.slot_bytes == held + codec._state.nbytes + codes_bytes

@@ -11,14 +11,23 @@ from streamer.engine.request import Request
 from streamer.sampling import SamplingParams
 from streamer.stages import codec, fine, token_steps
 from streamer.stages.chain import build_stages
-from tests.fakes.tiny_bark import Collector, run, tiny_engine, tiny_model, tiny_voice, tiny_work
+from tests.fakes.tiny_bark import (
+    TINY,
+    TINY_WITH_PATH,
+    Collector,
+    run,
+    tiny_engine,
+    tiny_model,
+    tiny_voice,
+    tiny_work,
+)
 
 SAMPLED = SamplingParams(seed=11, text_temp=0.9, waveform_temp=0.8, fine_temp=0.7, min_eos_p=0.008)
 
 
-@pytest.fixture(scope="module")
-def model():
-    return tiny_model()
+@pytest.fixture(scope="module", params=[TINY, TINY_WITH_PATH], ids=["free", "path"])
+def model(request):
+    return tiny_model(request.param)
 
 
 def works():

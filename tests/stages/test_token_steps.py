@@ -1,8 +1,12 @@
 """The steps of a causal model draw the same tokens in their compiled form as in torch's operations."""
 
+from itertools import groupby, pairwise
+
+import numpy as np
 import pytest
 import torch
 
+from streamer.engine.device.automaton import Automata, Automaton
 from streamer.models.config import TransformerConfig
 from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import KvCache
@@ -15,8 +19,10 @@ IDLE_FILTER = 1000
 """A top-k that filters nothing, but has the step draw by torch's operations."""
 
 
-def steps_of(gpt: CausalGpt, choice: Choice, top_k: int | None) -> TokenSteps:
-    steps = TokenSteps(gpt, KvCache(CONFIG, NUM_SLOTS), choice)
+def steps_of(
+    gpt: CausalGpt, choice: Choice, top_k: int | None, automata: Automata | None = None
+) -> TokenSteps:
+    steps = TokenSteps(gpt, KvCache(CONFIG, NUM_SLOTS), choice, automata=automata)
     for slot, (temperature, min_end) in enumerate([(0.7, 0.2), (0.0, 0.2), (1.2, 0.001), (3.0, 0.9)]):
         params = SamplingParams(0, temperature, temperature, temperature, top_k, min_eos_p=min_end)
         steps.begin(slot, 1000 + slot, temperature, params)
@@ -39,3 +45,71 @@ def test_the_compiled_draw_of_a_step_is_the_plain_one(choice: Choice) -> None:
         assert torch.equal(drawn, plain.decode(places, [SamplingParams(0, top_k=IDLE_FILTER)] * NUM_SLOTS))
         ends |= set(drawn[:, 1].tolist())
     assert ends == ({0, 1} if choice.end >= 0 else {0})
+
+
+def automata_of(num_outputs: int) -> Automata:
+    """Automata of three classes of outputs: no other than the next may follow, or the same up to twice in a row."""
+    automata = Automata(NUM_SLOTS, 3, torch.arange(num_outputs) % 3)
+    stays = np.full((3, 3), -1, np.int16)
+    moves = stays.copy()
+    for state in range(3):
+        stays[state, state] = state
+        stays[state, (state + 1) % 3] = moves[state, (state + 1) % 3] = (state + 1) % 3
+    for slot in range(NUM_SLOTS):
+        automata.begin(slot, Automaton(np.stack([stays, moves]), np.full(3, 2, np.int16)))
+    return automata
+
+
+@pytest.mark.parametrize("top_k", [None, IDLE_FILTER], ids=["compiled", "plain"])
+def test_draws_are_kept_to_the_automaton_of_their_slot(top_k: int | None) -> None:
+    """What is drawn is what the automaton allows, in both forms of a step, which agree, and none is held too long."""
+    torch.manual_seed(0)
+    gpt = CausalGpt(CONFIG).eval()
+    gpt.lm_head.weight.data *= 40
+    choice = Choice(0, 21, end=20)
+    compiled = steps_of(gpt, choice, None, automata_of(21))
+    steps = compiled if top_k is None else steps_of(gpt, choice, top_k, automata_of(21))
+    classes: list[list[int]] = [[] for _ in range(NUM_SLOTS)]
+    for number in range(20):
+        slots = (2, 0, 3, 1) if number % 2 else (1, 2, 3, 0)
+        places = [(slot, number, number) for slot in slots]
+        drawn = steps.decode(places, [SamplingParams(0, top_k=top_k)] * NUM_SLOTS)
+        if steps is not compiled:
+            assert torch.equal(drawn, compiled.decode(places, [SamplingParams(0)] * NUM_SLOTS))
+        assert drawn[:, 2].all()
+        for slot, token in zip(slots, drawn[:, 0].tolist(), strict=True):
+            classes[slot].append(token % 3)
+    for drawn_classes in classes:
+        runs = [(drawn_class, len(list(run))) for drawn_class, run in groupby([0, *drawn_classes])]
+        assert all(length <= 2 + (place == 0) for place, (_, length) in enumerate(runs))
+        assert all((before + 1) % 3 == after for (before, _), (after, _) in pairwise(runs))
+
+
+@pytest.mark.parametrize("top_k", [None, 5])
+def test_a_slot_without_an_automaton_draws_as_if_there_were_none(top_k: int | None) -> None:
+    """Not one token changes for a sentence that is kept to nothing."""
+    torch.manual_seed(0)
+    gpt = CausalGpt(CONFIG).eval()
+    gpt.lm_head.weight.data *= 40
+    choice = Choice(0, 21, end=20)
+    free = steps_of(gpt, choice, top_k)
+    kept = steps_of(gpt, choice, top_k, Automata(NUM_SLOTS, 3, torch.arange(21) % 3))
+    for number in range(20):
+        places = [(slot, number, number) for slot in range(NUM_SLOTS)]
+        params = [SamplingParams(0, top_k=top_k)] * NUM_SLOTS
+        assert torch.equal(free.decode(places, params), kept.decode(places, params))
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("output", [0, 1, 2, 20])
+def test_an_output_that_is_not_finite_is_noticed_though_it_is_forbidden(value: float, output: int) -> None:
+    """The row says that its model failed, in both forms of a step, and the automaton stays in one of its states."""
+    choice, logits = Choice(0, 21, end=20), torch.zeros(1, 40)
+    logits[0, output] = value
+    for top_k in (None, IDLE_FILTER):
+        automata = automata_of(21)
+        steps = steps_of(CausalGpt(CONFIG).eval(), choice, top_k, automata)
+        places = torch.tensor([0]), torch.tensor([0])
+        drawn = steps._draw(logits, *places, is_filtered=top_k is not None)
+        assert drawn[0, 2] == 0
+        assert automata.states[0] in (0, 1, 2)

@@ -12,7 +12,10 @@ from streamer.assembly import BUILTIN_MODEL
 from streamer.audio.samples import Samples
 from streamer.backends.local import LocalSynthesizer
 from streamer.config import EngineConfig
+from streamer.models.files.config_file import read_config
+from streamer.stages.text_path import PathMaker
 from streamer.synthesis import SentenceRequest
+from streamer.text.tokens.tokenizer import load_tokenizer
 
 TEXT = "The weather tomorrow will be sunny with a light wind."
 MAX_BYTES = 32_000_000
@@ -38,6 +41,33 @@ def test_the_card_tells_origin_and_terms() -> None:
     card = (BUILTIN_MODEL / "CARD.md").read_text(encoding="utf-8")
     for word in ("joe", "lessac", "CC0", "CMU Pronouncing Dictionary", "Word error rate"):
         assert word in card
+
+
+@pytest.mark.parametrize(
+    ("voice", "text"),
+    [
+        ("joe", "He conceived of a robot that would help paralyzed patients."),
+        ("jane", "Turn right after eighty five people, then walk to the library."),
+    ],
+)
+def test_the_path_of_a_text_is_how_its_teacher_spoke_it(voice: str, text: str) -> None:
+    """The voices are speech of the teacher's: what the config says of sounds allows each of its tokens."""
+    config = read_config(BUILTIN_MODEL / "config.json")
+    assert config.path is not None
+    text_tokens = load_tokenizer(config.tokenizer, BUILTIN_MODEL).encode(text)
+    path = PathMaker(config, config.path).path(text_tokens)
+    tokens = np.load(BUILTIN_MODEL / "voices" / f"{voice}.npz")["semantic_prompt"].tolist()
+    places = path.places(tokens)
+    heard = sorted(set(places) - {-1})
+    assert heard == list(range(len(text_tokens)))
+    assert places == sorted(places)
+
+
+def test_every_symbol_but_the_apostrophe_is_heard() -> None:
+    """Text that the model is given has a place in its sound."""
+    config = read_config(BUILTIN_MODEL / "config.json")
+    assert config.path is not None
+    assert set(config.tokenizer.symbols) - config.path.sounds.keys() == {"'"}
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from streamer.compilation import compiled
+from streamer.engine.device.automaton import FORBIDDEN, Automata
 from streamer.engine.device.noise import GAMMA, MULTIPLIERS, SHIFTS, UNIFORM_BITS
 
 _GAMMA = np.uint64(GAMMA)
@@ -21,6 +22,8 @@ _STEP = np.float32(2.0**-UNIFORM_BITS)
 _HALF_STEP = np.float32(2.0 ** -(UNIFORM_BITS + 1))
 _LARGEST_LEAD = np.float32(UNIFORM_BITS + 1) * np.float32(np.log(2))
 """The upper bound of minus the logarithm of the noise: what a token's noise can add to its score."""
+
+_FORBIDDEN = np.float32(FORBIDDEN)
 
 _kernel = compiled()
 
@@ -56,7 +59,7 @@ class StepDraw:
     `last_tokens` and `keys` (int64), `temperatures` and `min_end` (float32), [slots] each, are read at every call,
     and the drawn tokens are written to `last_tokens`. A row chooses among `count` outputs, which begin at `first` and
     move on by `count` at each step until they return to `first` after `num_turns` steps. `end` is the output that
-    ends a sentence, or -1.
+    ends a sentence, or -1. With `automata`, whose states are read and moved at every call, `num_turns` must be 1.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class StepDraw:
         count: int,
         num_turns: int,
         end: int,
+        automata: Automata | None = None,
     ) -> None:
         self._state = (
             last_tokens.numpy(),
@@ -78,6 +82,16 @@ class StepDraw:
             min_end.numpy(),
         )
         self._choice = (first, count, num_turns, end)
+        self._automata = None
+        if automata is not None:
+            parts = (
+                automata.class_of_output,
+                automata.successors,
+                automata.limits,
+                automata.states,
+                automata.held,
+            )
+            self._automata = tuple(part.numpy() for part in parts)
 
     def __call__(self, logits: Tensor, slots: Tensor, steps: Tensor) -> Tensor:
         """Draw from float32 `logits` [rows, vocab] without filters.
@@ -87,7 +101,11 @@ class StepDraw:
         drawn = np.empty((len(logits), 3), np.int64)
         # Contiguous, because numba would compile each layout separately, in the middle of a client's speech.
         rows = (part.contiguous().numpy() for part in (logits, slots, steps))
-        _draw_steps(*rows, *self._choice, self._state, drawn)
+        if self._automata is None:
+            _draw_steps(*rows, *self._choice, self._state, drawn)
+        else:
+            first, _, _, end = self._choice
+            _draw_automaton_steps(*rows, first, end, self._state, self._automata, drawn)
         return torch.from_numpy(drawn)
 
 
@@ -155,3 +173,29 @@ def _draw_steps(logits, slots, steps, first, count, num_turns, end, state, drawn
         is_end = end >= 0 and (token == end or end_probability >= min_end[slot])
         last_tokens[slot] = drawn[row, 0] = begin + token
         drawn[row, 1], drawn[row, 2] = is_end, is_finite
+
+
+@_kernel
+def _draw_automaton_steps(logits, slots, steps, first, end, state, automata, drawn):
+    last_tokens, keys, temperatures, min_end = state
+    class_of_output, all_successors, limits, states, held = automata
+    values = np.empty(len(class_of_output), np.float32)
+    for row in range(len(logits)):
+        slot, step = slots[row], steps[row]
+        before = states[slot]
+        is_at_limit = held[slot] >= limits[slot, before]
+        successors = all_successors[slot, 1 if is_at_limit else 0, before]
+        doubt = np.float32(0)
+        for index in range(len(values)):
+            value = logits[row, first + index]
+            doubt += value * np.float32(0)  # NaN from NaN and from infinity
+            values[index] = value if successors[class_of_output[index]] >= 0 else _FORBIDDEN
+        token, end_probability, _ = _draw_one(values, keys[slot], np.uint64(step), temperatures[slot], end)
+        after = np.int64(successors[class_of_output[token]])
+        if after < 0:  # only of a row that is not finite
+            after = before
+        held[slot] = held[slot] + 1 if after == before else 1
+        states[slot] = after
+        last_tokens[slot] = drawn[row, 0] = first + token
+        drawn[row, 1] = end >= 0 and (token == end or end_probability >= min_end[slot])
+        drawn[row, 2] = doubt == 0

@@ -9,13 +9,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from streamer.engine.stage import Pending
 
 
-def upload(values: Sequence[Any], device: torch.device, dtype: torch.dtype = torch.long) -> Tensor:
+def upload(
+    values: Sequence[Any] | npt.NDArray[Any], device: torch.device, dtype: torch.dtype = torch.long
+) -> Tensor:
     """Return a tensor of `values` on `device`, ready for what is launched there next."""
     if device.type != "cuda":
         return torch.tensor(values, dtype=dtype, device=device)

@@ -71,6 +71,7 @@ def check_config(config: ModelConfig, source: str) -> None:
         ("the smallest of fine.later_chunk_frames", min(fine.later_chunk_frames, default=0), 1),
         ("semantic.max_tokens", semantic.max_tokens, 1),
         ("semantic.text_context", semantic.text_context, 1),
+        ("max_piece_tokens", config.max_piece_tokens, 0),
         ("codec.num_codebooks", config.codec.num_codebooks, fine.num_codebooks),
         ("codec.codebook_size", config.codec.codebook_size, fine.codebook_size),
     ]  # fmt: skip

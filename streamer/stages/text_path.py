@@ -1,0 +1,177 @@
+"""The path through a sentence's phones, to which the semantic stage keeps a model whose tokens name phones.
+
+A row is at one phone of the text at a time. Its next token says that phone again, or one that follows within the
+reach; the sentence ends only behind its last phone, and a phone that was held for too long must give way to the next.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from streamer.engine.device.automaton import Automaton
+from streamer.errors import CheckpointError
+from streamer.models.config import ModelConfig, PathConfig
+
+Phones = frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A step of a path: any of `phones` says it.
+
+    `is_unknown`: these are any phones, and more of the same word may follow.
+    """
+
+    phones: Phones
+    indices: npt.NDArray[np.intp] = field(compare=False)  # the same as an array
+    max_tokens: int
+    is_optional: bool = False
+    is_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TextPath:
+    """A sentence's path: state n of its `automaton` is the n-th sound, state 0 is before the first.
+
+    `symbols` [states] are the places, among the text tokens, of what each state says; -1 before the first.
+    """
+
+    automaton: Automaton
+    symbols: npt.NDArray[np.int64]
+    tokens_per_phone: int
+
+    def places(self, tokens: Sequence[int]) -> list[int]:
+        """For each of a sentence's semantic tokens, the place among the text tokens of the symbol that it says."""
+        successors, limits = self.automaton.successors, self.automaton.limits
+        places: list[int] = []
+        state = held = 0
+        for token in tokens:
+            before = state
+            is_at_limit = held >= limits[before]
+            state = int(successors[int(is_at_limit), before, token // self.tokens_per_phone])
+            held = held + 1 if state == before else 1
+            places.append(int(self.symbols[state]))
+        return places
+
+
+class PathMaker:
+    """Makes the paths of a model's sentences."""
+
+    def __init__(self, config: ModelConfig, path: PathConfig) -> None:
+        """Raises `CheckpointError` where the phones do not fit the model's tokens or symbols."""
+        for name in (
+            "tokens_per_phone",
+            "reach",
+            "max_phone_tokens",
+            "max_silence_tokens",
+            "max_letter_tokens",
+        ):
+            if getattr(path, name) < 1:
+                raise CheckpointError(f"path.{name} is {getattr(path, name)}")
+        self._path = path
+        self._index_of = {phone: index for index, phone in enumerate(path.phones)}
+        self._end = len(path.phones)
+        self._max_symbols = config.semantic.text_context
+        vocab_size = config.semantic.vocab_size
+        if path.tokens_per_phone * len(path.phones) != vocab_size:
+            raise CheckpointError(
+                f"path: {len(path.phones)} phones of {path.tokens_per_phone} tokens are not the model's {vocab_size}"
+            )
+        if unknown := path.sounds.keys() - set(config.tokenizer.symbols):
+            raise CheckpointError(f"path.sounds: {sorted(unknown)[:5]} are no symbols of the tokenizer")
+        silences = self._phones("|".join(path.silences))
+        self._silences = silences
+        self._any = Phones(range(self._end)) - silences
+        self._sounds = [self._read(path.sounds.get(symbol, "")) for symbol in config.tokenizer.symbols]
+        self._beginning, self._ending = self._read(path.beginning), self._read(path.ending)
+
+    @property
+    def max_states(self) -> int:
+        longest = max(map(len, self._sounds), default=0)
+        return 1 + len(self._beginning) + longest * self._max_symbols + len(self._ending)
+
+    @property
+    def slot_bytes(self) -> int:
+        """The memory of a slot's automaton."""
+        return np.dtype(np.int16).itemsize * self.max_states * (1 + 2 * (self._end + 1))
+
+    def class_of_output(self) -> list[int]:
+        """The phone of each semantic token, and behind them a class of its own for the end."""
+        count = self._path.tokens_per_phone
+        return [token // count for token in range(count * self._end)] + [self._end]
+
+    def path(self, text_tokens: Sequence[int]) -> TextPath:
+        """The path through the sounds of these symbols."""
+        sounds: list[Sound] = []
+        symbols = [-1]
+        parts = [(-1, self._beginning)]
+        parts += [
+            (place, self._sounds[token]) for place, token in enumerate(text_tokens[: self._max_symbols])
+        ]
+        parts += [(len(parts) - 2, self._ending)]
+        for place, part in parts:
+            for sound in part:
+                # Several marks in a row are one pause.
+                if not sound.is_optional or not sounds or sounds[-1] != sound:
+                    sounds.append(sound)
+                    symbols.append(place)
+        return TextPath(self._automaton(sounds), np.array(symbols), self._path.tokens_per_phone)
+
+    def _automaton(self, sounds: Sequence[Sound]) -> Automaton:
+        moves = np.full((len(sounds) + 1, self._end + 1), -1, np.int16)
+        for state, row in enumerate(moves):
+            for further in reversed(list(self._within_reach(sounds, state))):  # the nearest counts
+                if further > len(sounds):
+                    row[self._end] = len(sounds)
+                else:
+                    row[sounds[further - 1].indices] = further
+        stays = moves.copy()
+        for state, sound in enumerate(sounds, 1):
+            stays[state, sound.indices] = state
+        limits = np.array([1, *(sound.max_tokens for sound in sounds)], np.int16)
+        for state, (said, following) in enumerate(pairwise([*sounds, None]), 1):
+            if said and said.is_unknown and not (following and following.is_unknown):
+                limits[state] = self._path.max_phone_tokens  # the last letter of its word
+        return Automaton(np.stack([stays, moves]), limits)
+
+    def _within_reach(self, sounds: Sequence[Sound], state: int) -> Iterator[int]:
+        """The states that may follow; one more than there are is the end."""
+        said = Phones() if state == 0 or sounds[state - 1].is_unknown else sounds[state - 1].phones
+        num_left = self._path.reach
+        for further in range(state + 1, len(sounds) + 1):
+            yield further
+            sound = sounds[further - 1]
+            # The same phone twice may be heard as one.
+            if not sound.is_optional and not sound.phones <= said:
+                num_left -= 1
+                if num_left == 0:
+                    return
+        yield len(sounds) + 1
+
+    def _read(self, text: str) -> list[Sound]:
+        """The sounds that the config writes as `text`."""
+        return [self._sound(part) for part in text.split()]
+
+    def _sound(self, part: str) -> Sound:
+        path = self._path
+        if part == "*":
+            return Sound(self._any, _indices(self._any), path.max_letter_tokens, is_unknown=True)
+        phones = self._phones(part.removesuffix("?"))
+        limit = path.max_silence_tokens if phones <= self._silences else path.max_phone_tokens
+        return Sound(phones, _indices(phones), limit, is_optional=part.endswith("?"))
+
+    def _phones(self, names: str) -> Phones:
+        found = [name for name in re.split(r"\|", names) if name]
+        if unknown := [name for name in found if name not in self._index_of]:
+            raise CheckpointError(f"path: {unknown[0]!r} is none of its phones")
+        return Phones(self._index_of[name] for name in found)
+
+
+def _indices(phones: Phones) -> npt.NDArray[np.intp]:
+    return np.array(sorted(phones), np.intp)
