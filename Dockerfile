@@ -7,7 +7,7 @@ ARG DEVICE=cpu
 WORKDIR /app
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
 
-# torch alone first: the layer stays while our own files change. Its plain build carries CUDA's libraries.
+# torch is installed first, so that its layer stays while our own files change. Its default build carries CUDA.
 COPY constraints.txt ./
 RUN case "$DEVICE" in \
       cpu) pip install --no-cache-dir -c constraints.txt torch --index-url https://download.pytorch.org/whl/cpu ;; \
@@ -17,16 +17,16 @@ RUN case "$DEVICE" in \
 
 COPY pyproject.toml README.md LICENSE ./
 COPY streamer streamer
-# Weights that were just written here may be readable by their owner only, who is nobody in the container.
+# New weights may be readable by their owner only, who does not exist in the container.
 RUN chmod -R a+rX streamer \
  && pip install --no-cache-dir -c constraints.txt . \
  && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin streamer \
  && install -d -o streamer /var/cache/streamer
 
-# Not from /app, where the sources lie: the installed package is the one that runs.
+# The server runs the installed package, not the sources in /app.
 WORKDIR /
 USER 10001
-# Where the compiled decode steps are kept; without a writable place they are compiled at each start.
+# The compiled decode steps are kept here; without a writable directory they are compiled at each start.
 ENV NUMBA_CACHE_DIR=/var/cache/streamer
 ENV STREAMER_HOST=0.0.0.0 STREAMER_PORT=8765 STREAMER_LOG_FORMAT=json
 EXPOSE 8765

@@ -1,4 +1,4 @@
-# `make serve` and `make test` are all a fresh machine needs; both make their own environment.
+# A fresh machine needs only `make serve` and `make test`; both make their own environment.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,7 +29,7 @@ bench: install-test
 	$(BIN)/python -m benchmarks.server_cost --streams 1 64
 	$(BIN)/python -m benchmarks.stages
 
-# For a GPU machine with Python 3.12 and torch that reaches no registry; two folders, each small enough to be carried.
+# Wheels for a GPU machine with Python 3.12 and torch that reaches no registry; two folders, each small enough to copy.
 WHEELS := download -q --only-binary=:all: --python-version 3.12 \
 	--platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64
 wheels:
@@ -40,8 +40,8 @@ wheels:
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test
 
-# Where there is no NVIDIA GPU the CPU build of torch is enough: from its own index if that answers, which
-# the package index in use may not need (it is asked anyway, and the constraint holds for both).
+# Without an NVIDIA GPU the CPU build of torch is enough. It comes from its own index if that answers, else from the
+# package index in use; the constraint holds for both.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "streamer needs Python 3.11 or newer")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

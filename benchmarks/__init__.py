@@ -1,1 +1,1 @@
-"""One question per file; each prints a table and JSON with hardware and commit."""
+"""The benchmarks: one question per file; each prints a table and writes JSON with hardware and commit."""

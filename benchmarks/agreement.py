@@ -1,6 +1,6 @@
-"""What does a number format change? Next-token distributions beside float32's, on the built-in voice's own tokens.
+"""How much does a number format change? Compares next-token distributions with float32's, on the built-in voice.
 
-Both models walk through the same sentences in step: what float32 draws is what both go on from, so that a
+Both models go through the same sentences in step, and both continue from the token that float32 drew, so that a
 difference is the format's own and not the consequence of an earlier one.
 """
 
@@ -34,7 +34,7 @@ STAGES = ("semantic", "coarse", "fine")
 
 
 class Speaker:
-    """A model in one format whose logits can be seen."""
+    """Runs a model in one format and keeps its logits."""
 
     def __init__(self, dtype: str) -> None:
         self.model: LoadedModel = load_model(BUILTIN_MODEL, dtype=dtype)
@@ -64,13 +64,13 @@ class Speaker:
 
 @dataclass
 class Agreement:
-    """Of every compared distribution: whether the likeliest token is the same, and how far it is from float32's."""
+    """Collects, for every compared distribution, whether the likeliest token is the same, and the divergence."""
 
     is_same: list[float] = field(default_factory=list)
     divergences: list[float] = field(default_factory=list)
 
     def compare(self, reference: Tensor, other: Tensor) -> None:
-        """Logits [rows, tokens]."""
+        """Compare the logits [rows, tokens] of both models."""
         expected, actual = reference.double().log_softmax(-1), other.double().log_softmax(-1)
         self.is_same += (expected.argmax(-1) == actual.argmax(-1)).double().tolist()
         self.divergences += (expected.exp() * (expected - actual)).sum(-1).tolist()
@@ -79,7 +79,7 @@ class Agreement:
 def walk(
     reference: Speaker, other: Speaker, new_work: Callable[[], SentenceWork], found: dict[str, Agreement]
 ) -> None:
-    """Both through one sentence; `other` is set right after every step."""
+    """Run both models through one sentence; `other` gets float32's tokens after every step."""
     config = reference.model.config
     works = [speaker.begin(new_work()) for speaker in (reference, other)]
     for name, first, second in zip(STAGES, reference.stages, other.stages, strict=False):
@@ -88,7 +88,7 @@ def walk(
                 speaker.logits[name].clear()
                 stage.step([work]).finish()
             if name == "fine":
-                # Only the first pass sees the same in both; the next ones see what the model itself filled in.
+                # Only the first pass has the same input in both; the next ones see what the model itself filled in.
                 done = works[0].fine.num_frames
                 logits = [speaker.logits[name][0][0] for speaker in (reference, other)]
                 columns = slice(-config.fine.context + config.fine.history, None)
@@ -100,7 +100,7 @@ def walk(
 
 
 def agree(name: str, works: list[SentenceWork], stage: Any) -> None:
-    """Have the second go on from the first one's token."""
+    """Have the second model continue from the first one's token."""
     mine, its = getattr(works[0], name), getattr(works[1], name)
     its.tokens[:] = mine.tokens
     its.is_finished = mine.is_finished

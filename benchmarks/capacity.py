@@ -1,8 +1,7 @@
-"""How many utterances a second does a server carry? Poisson arrivals through real sockets, until listeners suffer.
+"""Measures how many utterances per second a server carries: Poisson arrivals over real sockets, as `streamer bench`.
 
-Starts a server (the flags it does not know are the server's) and loads it with `streamer bench`'s client, a process
-of its own; the rules by which a rate is good are those of docs/benchmarks.md. The server's limits for one address,
-which all listeners share here, are lifted.
+It starts a server in a process of its own, with the flags that it does not know itself. docs/benchmarks.md says when
+a rate is good. The server's limits for one address, which all clients share here, are lifted.
 """
 
 from __future__ import annotations
@@ -10,57 +9,42 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from benchmarks.speaking import LIFTED_LIMITS, running_server
-from streamer.commands.bench import Plan, run, show
+from streamer.commands.bench import add_plan_flags, read_plan, run, show
 from streamer.loadtest.environment import write_result
 
 
 def all_flags(flags: list[str]) -> list[str]:
-    """The server's, with the limits lifted unless they are among the given ones, which come last."""
+    """Return the server's flags: lifted limits, and behind them the given ones, which win."""
     lifted = {f"--{name.replace('_', '-')}": str(value) for name, value in LIFTED_LIMITS.items()}
     return [part for pair in lifted.items() for part in pair] + flags
 
 
 async def measure(
-    plan: dict[str, Any], flags: list[str], on_step: Callable[[dict[str, Any]], None]
+    parsed: argparse.Namespace, flags: list[str], on_step: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any]:
-    """The result; `on_step` gets what there is of it after each rate."""
+    """Return the result; `on_step` is given the result so far after each rate."""
     flags = all_flags(flags)
     async with running_server(*flags) as (url, ready_s):
         head = {"benchmark": "capacity", "flags": flags, "ready_s": ready_s}
-        result = await run(Plan(url=url, **plan), lambda result: on_step({**head, **result}))
+        result = await run(read_plan(parsed, url), lambda result: on_step({**head, **result}))
     return {**head, **result}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rate", type=float, default=0.5, help="first rate tried")
-    parser.add_argument("--seconds", type=float, default=30.0, help="at each rate, at the least")
-    parser.add_argument("--utterances", type=int, default=100, help="at each rate, at the least")
-    parser.add_argument("--warm-up", type=float, default=5.0, help="seconds before that")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--count-silence", action="store_true", help="for random weights")
-    parser.add_argument("--once", action="store_true", help="measure the first rate only")
-    parser.add_argument("--output", type=Path, help="JSON file to write")
+    add_plan_flags(parser)
+    parser.add_argument("--once", dest="search", action="store_false", help="measure the first rate only")
+    parser.set_defaults(search=True)
     arguments, flags = parser.parse_known_args()
-    plan = {
-        "rate_hz": arguments.rate,
-        "seconds": arguments.seconds,
-        "num_utterances": arguments.utterances,
-        "warm_up_s": arguments.warm_up,
-        "seed": arguments.seed,
-        "search": not arguments.once,
-        "counts_silence": arguments.count_silence,
-    }
 
     def write(result: dict[str, Any]) -> None:
         if arguments.output:
             write_result(arguments.output, result)
 
-    result = asyncio.run(measure(plan, flags, write))
+    result = asyncio.run(measure(arguments, flags, write))
     show(result)
     write(result)
 

@@ -1,8 +1,8 @@
 """How much sooner and faster than transformers' Bark? The same random weights, text, voice and length of speech.
 
-Each implementation runs in a process of its own, one after the other on this machine, from one directory of
-weights and with the same number of threads, after a short sentence that is not counted; transformers speaks a
-sentence in one go, so its first audio is its last.
+Each implementation runs in a process of its own, one after the other on this machine, with the same directory of
+weights and the same number of threads, after a short sentence that is not counted. transformers makes a whole
+sentence at once, so its first audio is its last.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rich.table import Table
 from streamer.loadtest.environment import environment, write_result
 
 SIZES = {"tiny": (1, 1, 64), "small": (12, 12, 768), "large": (24, 16, 1024)}
-"""Layers, heads and width of all three transformers."""
+"""The numbers of layers and heads, and the width, of all three transformers."""
 SEMANTIC_HZ, FRAME_HZ = 49.9, 75
 RUNS = (
     "transformers float32",
@@ -39,11 +39,11 @@ CPU_RUNS = ("transformers float32", "transformers bfloat16", "streamer float32",
 GPU_RUNS = ("transformers bfloat16", "streamer bfloat16")
 NUM_TEXT_TOKENS, NUM_HISTORY = 30, 256
 NUM_WARM_UP = 40
-"""Semantic tokens of the sentence that is not counted: a process's first steps find no memory and nothing compiled."""
+"""The semantic tokens of the sentence that is not counted: the first steps of a process allocate and compile."""
 
 
 def history() -> dict[str, np.ndarray]:
-    """A random voice that fills all histories, as Bark's presets do."""
+    """Return a random voice that fills all histories, as Bark's presets do."""
     chance = np.random.default_rng(0)
     semantic = chance.integers(0, 10_000, NUM_HISTORY)
     fine = chance.integers(0, 1024, (8, round(NUM_HISTORY * FRAME_HZ / SEMANTIC_HZ)))
@@ -51,7 +51,7 @@ def history() -> dict[str, np.ndarray]:
 
 
 def make_weights(size: str, directory: Path) -> None:
-    """A Bark of random weights in Hugging Face's layout."""
+    """Write a Bark with random weights in Hugging Face's layout."""
     from transformers import BarkConfig, BarkModel
 
     layers, heads, width = SIZES[size]
@@ -65,11 +65,11 @@ def make_weights(size: str, directory: Path) -> None:
     codec = {"model_type": "encodec", "target_bandwidths": [6.0], "codebook_size": 1024}
     torch.manual_seed(0)
     BarkModel(BarkConfig(**parts, codec_config=codec)).save_pretrained(directory)
-    (directory / "vocab.txt").write_text("[UNK]\n")  # asked for, but no text is read here
+    (directory / "vocab.txt").write_text("[UNK]\n")  # required, but no text is read here
 
 
 def make_voice(directory: Path) -> None:
-    """The voice of `history` as the model's only one, for a server of these weights."""
+    """Write `history` as the only voice of the model, for a server with these weights."""
     (directory / "voices").mkdir()
     np.savez(directory / "voices" / "prompt.npz", **history())  # type: ignore[arg-type]
 
@@ -185,7 +185,9 @@ def run_streamer(
         spent.update(dict.fromkeys(spent, 0.0))
         start = speak(seed, num_semantic)
         num_samples = sum(count for _, count in heard)
-        if num_samples >= 0.98 * num_semantic / SEMANTIC_HZ * 24_000:  # else random weights ended it early
+        if (
+            num_samples >= 0.98 * num_semantic / SEMANTIC_HZ * 24_000
+        ):  # otherwise random weights ended it early
             break
     first_s = next(moment for moment, count in heard if count) - start
     return {
@@ -210,7 +212,7 @@ def timed(stage: Any, spent: dict[str, float]) -> None:
 
 
 def child(arguments: argparse.Namespace) -> None:
-    """One implementation; prints its figures."""
+    """Run one implementation and print its figures."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(arguments.threads)
     name, dtype = arguments.run.split()
@@ -231,7 +233,7 @@ def child(arguments: argparse.Namespace) -> None:
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    """With ratios to each of transformers' formats that ran: how many times sooner, and faster in all."""
+    """Print the figures, and how many times sooner and faster they are than each of transformers' formats that ran."""
     references = [row for row in rows if row["run"].startswith("transformers")]
     table = Table(title="the same sentence")
     for name in ("", "first audio s", "real-time factor", "memory MB", "stages s"):

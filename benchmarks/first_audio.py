@@ -1,7 +1,7 @@
-"""Where does the time to the first audio go? Queue, semantic, coarse, fine, codec, Opus and sending, one by one.
+"""How is the time to the first audio spent? Queue, semantic, coarse, fine, codec, Opus and sending, one by one.
 
-The real server in this process, a client over a real socket, and clocks around every step. While others speak, what
-is not one's own step is waiting for theirs.
+The real server runs in this process with clocks around every step, and a client connects over a real socket. While
+others speak, all time outside of the watched sentence's own steps is spent waiting for theirs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PARTS = ("intake", "queue", "semantic", "coarse", "fine", "codec", "waiting", "o
 
 @dataclass
 class Clocks:
-    """What happened to the one sentence that is watched, in seconds on one clock."""
+    """Notes what happens to the watched sentence, in seconds on one clock."""
 
     is_watching: bool = False
     work: Any = None
@@ -85,7 +85,7 @@ class Clocks:
         return watched
 
     def parts_ms(self, sent_s: float, received_s: float) -> dict[str, float]:
-        """The way from the text's leaving the client to the first packet's arrival."""
+        """Return the parts of the time from sending the text to receiving the first packet, in ms."""
         assert self.begun_s is not None and self.sounded_s is not None and self.packed_s is not None
         own_s = sum(self.spent_s.values())
         parts_s = {
@@ -153,7 +153,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--others", type=int, nargs="+", default=[0, 2], help="listeners who are being served meanwhile"
+        "--others", type=int, nargs="+", default=[0, 2], help="other listeners served at the same time"
     )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--model", help="model directory; none: the built-in voice")

@@ -1,16 +1,16 @@
-"""Everything that only a GPU can show, in one command of less than ten minutes; results are written as they come.
+"""What can only a GPU show? Everything in one command of less than ten minutes; results are written as they come.
 
     python -m benchmarks.gpu_evidence --output benchmarks/results/gpu
 
-On a machine that has torch but reaches no registry, first, with what `make wheels` fetched elsewhere:
+On a machine that has torch but reaches no registry, install first what `make wheels` fetched elsewhere:
 
     pip install --no-index --find-links wheels/libraries --find-links wheels/compiler -r benchmarks/gpu_wheels.txt numba
     pip install --no-index --no-deps --no-build-isolation -e .
 
-Runs the GPU's tests, then first audio, capacity, the stages beside their floors, and transformers beside us, with
-random weights of the small and the large shape. Each part has its own time limit, at which it ends with all that it
-started, and a part that fails does not keep the others from running. `--rehearse` does the same with tiny shapes on
-whatever is there, to see that it works.
+It runs the GPU's tests, then first audio, capacity, the stages beside their floors, and transformers beside us, with
+random weights of the small and the large shape. Each part has its own time limit, at which it ends with all processes
+that it started, and a part that fails does not keep the others from running. `--rehearse` does the same with tiny
+shapes on any machine, to see that it works.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ from streamer.loadtest.environment import environment, write_result
 
 TAIL_CHARS = 3000
 TOTAL_S = 590.0
-"""Making the weights included, which is no part: what comes last may have less than its own limit."""
+"""The time limit of the whole command, in seconds, including the making of the weights; the last part may get less
+than its own limit."""
 
 
 def parts(models: dict[str, Path], output: Path, *, is_rehearsal: bool) -> list[tuple[str, list[str], float]]:
-    """Name, arguments of `python -m`, and seconds allowed, the most telling ones first."""
+    """Return the name, `python -m` arguments and time limit in seconds of each part, the most important first."""
     device = [] if is_rehearsal else ["--device", "cuda"]
     step = ["--seconds", "2", "--utterances", "4"] if is_rehearsal else ["--seconds", "15"]
 
@@ -78,7 +79,7 @@ def parts(models: dict[str, Path], output: Path, *, is_rehearsal: bool) -> list[
 
 
 def run(name: str, arguments: list[str], limit_s: float, output: Path) -> dict[str, Any]:
-    """One part; what it prints goes to a file beside the results as it comes, and stays there if it is ended."""
+    """Run one part; its output goes to a file beside the results as it comes, and stays there if the part is ended."""
     begin_s = time.monotonic()
     path = output / f"{name}.txt"
     with path.open("w") as printed:
@@ -86,7 +87,7 @@ def run(name: str, arguments: list[str], limit_s: float, output: Path) -> dict[s
             [sys.executable, "-u", "-m", *arguments],
             stdout=printed,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},  # for the processes that it starts, too
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},  # also for the processes that it starts
             start_new_session=True,
         )
         try:
@@ -136,7 +137,7 @@ def main() -> None:
 
 
 def _has_tested(rows: list[dict[str, Any]]) -> bool:
-    """Whether the tests, where they were wanted, ran: all skipped looks like success."""
+    """Return whether the tests ran, if they were requested: a run that skips all of them looks like a success."""
     return all(re.search(r"\b\d+ passed", row["tail"]) for row in rows if row["part"] == "tests")
 
 

@@ -1,7 +1,7 @@
-"""How soon does a listener hear an answer that is still being written? First token to audible sound at several speeds.
+"""How soon is an answer heard that is still being written? First token to audible sound, at several speeds.
 
-A writer sends one word a message, as a language model's client does, at 20, 50 and 100 words a second, with and
-without a pause in the middle of a sentence (a tool is called).
+A writer sends one word per message, like the client of a language model, at 20, 50 and 100 words per second, with and
+without a pause in the middle of a sentence (while a tool runs).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PAUSE_S = 1.5
 
 
 async def write(url: str, words_per_s: float, seed: int, *, has_pause: bool) -> dict[str, float]:
-    """One answer; milliseconds from its first token."""
+    """Write one answer; return its times in milliseconds since its first token."""
     target = Target(url)
     loop = asyncio.get_running_loop()
     async with connected(target) as (connection, _), asyncio.TaskGroup() as tasks:

@@ -1,6 +1,6 @@
-"""Does a long text play without a stop, at steady memory, with the pauses it should have and no click at a join?
+"""Does a long text play without a gap, at steady memory, with the right pauses and no click at a join?
 
-The built-in voice in this process, taken at the pace of a listener who is two seconds ahead.
+The built-in voice runs in this process, and its sound is taken at the pace of playback, two seconds ahead.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from streamer.speech.text_feed import TextFeed
 RATE_HZ = 24_000
 LEAD_S = 2.0
 STOP_S = 0.02
-"""A packet later than this after its time is a stop that can be heard."""
+"""A packet that is later than this, in seconds, leaves a gap that can be heard."""
 MEMORY_EVERY_S = 20.0
 PARAGRAPHS = (
     "It was late in the year, and the first snow lay on the hills. Nobody had used the road for days. "
@@ -45,7 +45,7 @@ PARAGRAPHS = (
 
 
 async def measure(minutes: float, continuity: Continuity) -> dict[str, Any]:
-    """Speak so many minutes of the text."""
+    """Speak the text for this many minutes."""
     synthesizer = build_synthesizer(EngineConfig())
     await synthesizer.start()
     try:
@@ -111,7 +111,7 @@ async def _listen(feed: TextFeed, synthesizer: Any, settings: SpeechSettings) ->
 def _pauses(
     sound: np.ndarray[Any, np.dtype[np.float32]], text: str, starts: list[SentenceStarted], ends_ms: list[int]
 ) -> dict[str, list[float]]:
-    """By what stands between two sentences: least, median and greatest silence in the sound (-45 dBFS, 10 ms)."""
+    """Return the least, median and greatest silence (-45 dBFS, 10 ms) by what stands between two sentences."""
     block = RATE_HZ // 100
     is_silent = np.abs(sound[: len(sound) // block * block].reshape(-1, block)).max(axis=1) < 0.0056
     found: dict[str, list[float]] = {}
@@ -131,7 +131,7 @@ def _pauses(
 def _jumps(
     sound: np.ndarray[Any, np.dtype[np.float32]], starts: list[SentenceStarted], ends_ms: list[int]
 ) -> dict[str, float]:
-    """The steepest step between two samples: within 100 ms of a join, and anywhere else."""
+    """Return the largest step between two samples: within 100 ms of a join, and anywhere else."""
     steps = np.abs(np.diff(sound))
     is_join = np.zeros(len(steps), bool)
     for moment_ms in (*ends_ms, *(start.start_ms for start in starts)):

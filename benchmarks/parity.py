@@ -1,8 +1,8 @@
 """How far do the fine stage's chunks depart from Suno's own windows? Shares of other codes, on random weights.
 
-Suno's package fills in whole sentences of random coarse codes behind its own prompts; ours does in each schedule,
-always with the likeliest code. Random weights are chaotic, so that one other code changes many: an upper end, and
-nothing about how it sounds.
+Suno's package fills in whole sentences of random coarse codes behind its own prompts; we do the same in each schedule,
+always with the likeliest code. Random weights are chaotic: a single different code changes many others, so these
+shares are an upper bound, and they say nothing about how it sounds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from streamer.models.config import SMALL, FineConfig
 from streamer.synthesis import SamplingParams
 
 NUM_FRAMES = (187, 486, 900)
-"""Of 2.5, 6.5 and 12 s."""
+"""The lengths of the sentences in frames: 2.5, 6.5 and 12 s."""
 NUM_PROMPTS = 6
 LIKELIEST = SamplingParams(seed=0, fine_temp=None)
 FINE = SMALL.fine
@@ -32,11 +32,11 @@ SCHEDULES: dict[str, tuple[FineConfig, int]] = {
     "one size: 512": (replace(FINE, chunk_frames=(512,)), 0),
     "whole": (replace(FINE, is_whole=True), 0),
 }
-"""The config, and the sentence's index in its utterance."""
+"""The fine stage's config and the sentence's index in its utterance, by the name of the schedule."""
 
 
 def measure(num_frames: int, num_prompts: int = NUM_PROMPTS) -> list[dict[str, Any]]:
-    """A row for every schedule: the share of other codes, of each codebook that is filled in and of all eight."""
+    """Return a row per schedule: the share of different codes in each codebook that is filled in, and in all eight."""
     judge = SunoBark(tokenizer=None)
     paths = sorted(map(str, prompts_directory().rglob("*.npz")))
     prompts = paths[:: len(paths) // num_prompts][:num_prompts]

@@ -1,8 +1,8 @@
 """How good does the built-in voice sound? Words, naturalness, likeness, pitch and joins, beside the teacher's speech.
 
 The sentences are some that no training saw (`--work` is the folder of the training), each in the voice of its speaker.
-They are spoken as streamed, whole (each sentence's fine model in even windows), and in float32. Who needs no teacher
-gives `--sentences FILE`. Packages: those of the training, `speechmos`, `resemblyzer` and `setuptools<81`.
+They are spoken as streamed, whole (with even windows of the fine model), and in float32. `--sentences FILE` judges
+without a teacher. It needs the packages of the training, `speechmos`, `resemblyzer` and `setuptools<81`.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from streamer.synthesis import SentenceRequest
 Floats = npt.NDArray[np.float32]
 WAYS = ("streamed", "whole", "streamed, float32")
 RUN_OF_WORDS = 2
-"""So many words in a row that are missing or too many are a skip or babble; fewer may be the judge's mistake."""
+"""The number of words in a row that, if missing or too many, are a skip or babble; fewer may be the judge's mistake."""
 JOIN_WINDOW_S = 0.01
 NEAR_BY_S = (-0.13, -0.09, -0.05, 0.05, 0.09, 0.13)
 TEACHER_HZ = 24_000
 LOWEST_PITCH_HZ = 60.0
 MIN_PITCH_S = 3.2 / LOWEST_PITCH_HZ
-"""The tracker looks at three periods of the lowest pitch."""
+"""The shortest sound in seconds that has a pitch: the tracker looks at three periods of the lowest pitch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A sentence in a voice; `teacher`: how the teacher read it, [num_samples] at 24 kHz."""
+    """A sentence and its voice; `teacher` is the teacher's reading of it, [num_samples] at 24 kHz."""
 
     text: str
     voice: str
@@ -53,7 +53,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """One line spoken, [num_samples] at `sample_rate_hz`."""
+    """The sound of one line, [num_samples] at `sample_rate_hz`."""
 
     line: Line
     samples: Floats
@@ -61,7 +61,7 @@ class Sound:
 
 
 def held_out_lines(work: Path, count: int) -> list[Line]:
-    """The first sentences of the shards that no training saw, as many of each speaker."""
+    """Return the first sentences of the shards that no training saw, equally many of each speaker."""
     from training.recipe import shards
 
     lines: list[list[Line]] = []
@@ -79,7 +79,7 @@ def held_out_lines(work: Path, count: int) -> list[Line]:
 
 
 def whole_sentence_model(folder: Path) -> Path:
-    """The built-in model with the fine windows of Bark's own code: none begins early."""
+    """Return the built-in model with the fine windows of Bark's own code, none of which begins early."""
     model = folder / "whole"
     shutil.copytree(BUILTIN_MODEL, model)
     config = json.loads((model / "config.json").read_text())
@@ -98,7 +98,7 @@ def speak_all(lines: Sequence[Line], engine: EngineConfig, name: str) -> list[So
 
 
 def runs(text: str, heard: str) -> tuple[int, int]:
-    """How often words in a row are missing, and how often too many, by the alignment with fewest errors."""
+    """Count the runs of missing words and of extra words, by the alignment with the fewest errors."""
     if not heard:
         return 1, 0
     alignment = jiwer.process_words(text, heard).alignments[0]
@@ -112,7 +112,7 @@ def runs(text: str, heard: str) -> tuple[int, int]:
 
 
 def judged(sounds: Sequence[Sound], name: str) -> dict[str, Any]:
-    """Everything that is said of one way of speaking."""
+    """Return all figures of one way of speaking."""
     from training.judge import heard, naturalness, word_error_rate, words
 
     pairs, scores, skipped, babbled, pitches = [], [], [], [], []
@@ -151,7 +151,7 @@ def voices_of(sounds: Iterable[Sound]) -> list[str]:
 
 
 def pitch_hz(sound: Sound) -> npt.NDArray[np.float64]:
-    """The pitch of every voiced 10 ms, by Praat; quicker trackers mistake the pitch of a hoarse voice."""
+    """Return the pitch of every voiced 10 ms by Praat; faster trackers mistake the pitch of a hoarse voice."""
     import parselmouth
 
     whole = parselmouth.Sound(sound.samples.astype(np.float64), sound.sample_rate_hz)
@@ -163,7 +163,7 @@ def pitch_hz(sound: Sound) -> npt.NDArray[np.float64]:
 
 
 def likeness(sounds: Sequence[Sound]) -> dict[str, float]:
-    """The mean cosine of the embeddings of two sentences of one voice, and of two voices."""
+    """Return the mean cosine of the embeddings of two sentences of one voice, and of two voices."""
     from resemblyzer import VoiceEncoder, preprocess_wav
 
     encoder = VoiceEncoder("cpu", verbose=False)
@@ -187,7 +187,7 @@ def likeness(sounds: Sequence[Sound]) -> dict[str, float]:
 
 
 def nearer_share(vectors: Floats, names: npt.NDArray[np.str_]) -> float:
-    """The share of sentences nearer to the mean of the others in their voice than to any other voice's mean."""
+    """Return the share of sentences closer to the mean of the others in their voice than to another voice's mean."""
     hits = 0
     for number, name in enumerate(names):
         means = {}
@@ -203,21 +203,21 @@ def nearer_share(vectors: Floats, names: npt.NDArray[np.str_]) -> float:
 
 
 async def joins(lines: Sequence[Line]) -> dict[str, float]:
-    """Jumps at the borders of fine chunks beside those near by, in decibels of level and of the spectrum."""
+    """Return the jumps at the borders of fine chunks and near them, in decibels of level and of the spectrum."""
     synthesizer = build_synthesizer(EngineConfig(max_load=None))
     await synthesizer.start()
     at_border: list[tuple[float, float]] = []
     near_by: list[tuple[float, float]] = []
     rate_hz = synthesizer.info.sample_rate_hz
     for number, line in enumerate(track(lines, "joins")):
-        # Past the pipeline, which would trim silence: each piece is a chunk of the fine model.
+        # This bypasses the pipeline, which would trim silence: each piece is a chunk of the fine model.
         params = replace(synthesizer.info.default_params, seed=number)
         request = SentenceRequest(str(number), line.text, line.voice, params)
         pieces = [chunk.samples async for chunk in synthesizer.synthesize(request)]
         samples, ends = np.concatenate(pieces), np.cumsum([len(piece) for piece in pieces])
         last = len(samples) - int(JOIN_WINDOW_S * rate_hz)
         at_border += [jump(samples, end, rate_hz) for end in ends[:-1] if end <= last]
-        # Near by, where there is as much speech and as much silence as at the borders.
+        # Near the borders there is as much speech and as much silence as at them.
         places = [end + int(offset_s * rate_hz) for end in ends[:-1] for offset_s in NEAR_BY_S]
         near_by += [jump(samples, place, rate_hz) for place in places if place <= last]
     await synthesizer.close()
@@ -232,7 +232,7 @@ async def joins(lines: Sequence[Line]) -> dict[str, float]:
 
 
 def jump(samples: Floats, place: int, sample_rate_hz: int) -> tuple[float, float]:
-    """How far 10 ms before and after a place differ: in level, and in the spectrum's bins on average, decibels."""
+    """Return how much the 10 ms before and after a place differ in level and, on average, per bin, in decibels."""
     size = int(JOIN_WINDOW_S * sample_rate_hz)
     before, after = samples[place - size : place], samples[place : place + size]
     level = abs(decibels(np.sqrt(np.mean(before**2))) - decibels(np.sqrt(np.mean(after**2))))

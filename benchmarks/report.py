@@ -16,7 +16,7 @@ RESULTS, IMAGES = Path("benchmarks/results"), Path("docs/images")
 
 
 def draw_simulation(result: dict[str, Any], path: Path) -> None:
-    """First audio and gaps by the number of listeners."""
+    """Draw first audio and gaps by the number of listeners."""
     rows = result["rows"]
     streams = [row["streams"] for row in rows]
     figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(7, 6))
@@ -35,7 +35,7 @@ def draw_simulation(result: dict[str, Any], path: Path) -> None:
 
 
 def draw_floors(results: list[dict[str, Any]], path: Path) -> None:
-    """Every step beside its floor."""
+    """Draw every step beside its floor."""
     figure, axes = plt.subplots(figsize=(8, 5))
     labels, ratios = [], []
     for result in results:
@@ -50,7 +50,7 @@ def draw_floors(results: list[dict[str, Any]], path: Path) -> None:
 
 
 def draw_quality(result: dict[str, Any], path: Path) -> None:
-    """Every way of speaking beside the teacher, and what happens at borders beside what happens near by."""
+    """Draw every way of speaking beside the teacher, and the jumps at borders beside those near them."""
     ways = result["ways"]
     names = [way["way"] for way in ways]
     figure, ((words, mos), (pitch, joins)) = plt.subplots(2, 2, figsize=(9, 7))
@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--images", type=Path, default=IMAGES)
     arguments = parser.parse_args()
-    matplotlib.rcParams["svg.hashsalt"] = "streamer"  # the same figures give the same file
+    matplotlib.rcParams["svg.hashsalt"] = "streamer"  # so that the same figures give the same file
     stages = []
     for path in sorted(arguments.results.rglob("*.json")):
         result = json.loads(path.read_text())

@@ -1,6 +1,6 @@
-"""What does everything but the model cost? The real server over a synthesizer that only hands out sound when it is due.
+"""What does everything but the model cost? The real server runs over a synthesizer that only hands out due sound.
 
-Server and clients are processes of their own. Added latency is the time from the synthesizer handing over a
+Server and clients are separate processes. Added latency is the time from the synthesizer handing over a
 sentence's first sound to the client's receipt of its first packet, both on the machine's one clock.
 """
 
@@ -32,17 +32,17 @@ SAMPLE_RATE_HZ, FRAME_HZ = 24_000, 75
 CHUNK_FRAMES = (8, 24, 72, 216, 512)
 SENTENCE_S = 8.0
 SPEED = 4.0
-"""Seconds of sound made per second, for each listener."""
+"""Seconds of sound made per second for each utterance."""
 TEXT = "This is what is said, at some length, while sixty-three others hear something else."
 
 
 class Metronome:
-    """A synthesizer that computes nothing: chunks of the usual sizes, each when an engine of `SPEED` has made it."""
+    """A synthesizer that computes nothing: chunks of the usual sizes, each when an engine of `SPEED` would have it."""
 
     def __init__(self) -> None:
         self.first_sounds: list[float] = []
         seconds = np.arange(int(SENTENCE_S * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
-        # Speech-like work for the encoder: a gliding tone with harmonics and some noise.
+        # The encoder gets speech-like work: a gliding tone with harmonics and some noise.
         tone = sum(np.sin(2 * np.pi * k * (120 * seconds + 20 * np.sin(seconds))) / k for k in range(1, 12))
         noise = np.random.default_rng(0).standard_normal(len(seconds))
         self._sound = (0.1 * tone + 0.01 * noise).astype(np.float32)
@@ -58,10 +58,10 @@ class Metronome:
         return Health(alive=True, ready=True, expected_speed=SPEED)
 
     async def start(self) -> None:
-        """Ready at once."""
+        """Return at once: there is nothing to load."""
 
     async def close(self) -> None:
-        """Nothing to release."""
+        """Return at once: there is nothing to release."""
 
     async def synthesize(self, request: SentenceRequest) -> AsyncGenerator[PcmChunk, None]:
         start_s, end = time.monotonic(), 0
@@ -83,7 +83,7 @@ class Metronome:
 
 
 def serve(pipe: Connection, num_streams: int) -> None:
-    """The server's process: tells its port, then, when asked, what it used."""
+    """Run the server's process: it reports its port and then, when asked, the CPU time that it used."""
 
     async def run() -> None:
         many = num_streams + 8
@@ -117,7 +117,7 @@ def serve(pipe: Connection, num_streams: int) -> None:
 
 
 async def listen_to(port: int, num_streams: int, lead_ms: int) -> list[Recording]:
-    """`num_streams` utterances, begun within a second of each other."""
+    """Listen to `num_streams` utterances that begin within one second."""
     target = Target(f"ws://127.0.0.1:{port}/v1/stream", settings={"lead_ms": lead_ms})
     now_s = asyncio.get_running_loop().time()
     recordings = [Recording(now_s + 1 + index / num_streams) for index in range(num_streams)]
@@ -140,7 +140,7 @@ def measure(num_streams: int, lead_ms: int) -> dict[str, Any]:
     process.join(10)
     served = [packets_of(recording) for recording in recordings if recording.outcome == "served"]
     playouts = [play(packets) for packets in served if packets]
-    # Sounds and packets both come in the order in which the utterances began, half a frame apart at the least.
+    # Sounds and packets both come in the order in which the utterances began, at least half a frame apart.
     added_ms = 1000 * (np.sort([item.first_s for item in playouts]) - np.sort(first_sounds)[: len(playouts)])
     return {
         "streams": num_streams,

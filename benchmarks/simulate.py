@@ -1,8 +1,8 @@
 """How many listeners would the scheduler keep supplied? The real engine over stages that only take time.
 
-No model runs: each stage moves its rows on and adds what such a step costs to a simulated clock, so that a
-policy, chunk borders or a machine can be judged in seconds. `--machine` names an estimated one; `--times` reads
-what `benchmarks/stages.py` measured somewhere.
+No model runs: each stage advances its rows and adds the cost of the step to a simulated clock, so that a
+policy, chunk borders or a machine can be judged in seconds. `--machine` names an estimated machine; `--times` reads
+the times that `benchmarks/stages.py` measured on a real one.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ COLUMNS = (
 
 
 def simulate(case: Case, machine: Machine) -> dict[str, float]:
-    """Percentiles of first audio and of gaps, and how busy the machine was."""
+    """Return percentiles of first audio and of gaps, and how busy the machine was."""
     clock = Clock()
     crowd = Crowd(case, clock)
     fine = Fine(machine, clock, machine.max_fine_rows)
@@ -87,10 +87,10 @@ def simulate(case: Case, machine: Machine) -> dict[str, float]:
 
 
 def figures(case: Case, crowd: Crowd, fine: Fine, clock: Clock) -> dict[str, float]:
-    """What the listeners went through, in numbers."""
+    """Return the figures of the listeners."""
     accepted = [item for item in crowd.made if item.retry_after_s is None]
     live = [item for item in accepted if item.is_live]
-    # Who still waits when the time is over has waited at least so long.
+    # Listeners who still wait at the end have waited at least this long.
     for item in live:
         item.note_gap(clock.now_s)
     first_ms = [1000 * ((item.first_s or clock.now_s) - item.start_s) for item in live]
@@ -136,7 +136,7 @@ def show(rows: list[dict[str, float]], title: str) -> None:
 
 
 def read_machine(arguments: argparse.Namespace) -> Machine:
-    """The named machine, with the measured times and the borders that were given instead of its own."""
+    """Return the named machine, with measured times and chunk borders in place of its own if they are given."""
     machine = MACHINES[arguments.machine]
     if arguments.times:
         machine = replace(machine, times=times_of(json.loads(arguments.times.read_text())["rows"]))
@@ -151,20 +151,22 @@ def read_machine(arguments: argparse.Namespace) -> Machine:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--machine", choices=tuple(MACHINES), default="h100-large")
-    parser.add_argument("--times", type=Path, help="JSON file that benchmarks.stages wrote")
+    parser.add_argument("--times", type=Path, help="JSON file written by benchmarks.stages")
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 8, 32, 64, 128, 256])
     parser.add_argument("--arrivals", choices=ARRIVALS, default="closed")
     parser.add_argument("--seconds", type=float, default=40.0, help="simulated time")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--max-load", type=float, help="refuse new listeners beyond; none: never")
-    parser.add_argument("--slots", type=int, dest="num_slots", help="sentences made at the same time")
+    parser.add_argument("--max-load", type=float, help="refuse new listeners beyond this load; none: never")
+    parser.add_argument("--slots", type=int, dest="num_slots", help="sentences generated at the same time")
     parser.add_argument("--lead-s", type=float, default=2.0)
     parser.add_argument("--generate-ahead-s", type=float, default=8.0)
     parser.add_argument(
-        "--file-share", type=float, default=0.0, help="listeners who take sound as it is made"
+        "--file-share", type=float, default=0.0, help="share of listeners who take sound as it is made"
     )
-    parser.add_argument("--pausing-share", type=float, default=0.0, help="listeners who stop for a while")
-    parser.add_argument("--long-share", type=float, default=0.0, help="utterances of two minutes")
+    parser.add_argument(
+        "--pausing-share", type=float, default=0.0, help="share of listeners who stop reading for a while"
+    )
+    parser.add_argument("--long-share", type=float, default=0.0, help="share of utterances of two minutes")
     parser.add_argument("--chunk-frames", type=int, nargs="+", help="none: the model's own")
     parser.add_argument("--later-chunk-frames", type=int, nargs="+", help="none: the model's own")
     parser.add_argument("--output", type=Path, help="JSON file to write")
@@ -181,6 +183,7 @@ def main() -> None:
             "arguments": {
                 name: str(value) if isinstance(value, Path) else value
                 for name, value in vars(arguments).items()
+                if name != "output"
             },
             "rows": rows,
         }

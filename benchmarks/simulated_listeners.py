@@ -1,4 +1,7 @@
-"""Who listens to the simulated engine, when they come, and what they go through; used by `simulate.py`."""
+"""The listeners of the simulated engine: when they arrive, what they hear, and for how long they wait.
+
+Used by `simulate.py`.
+"""
 
 from __future__ import annotations
 
@@ -19,25 +22,25 @@ from streamer.synthesis import PcmChunk
 
 ARRIVALS: Final = ("closed", "poisson", "burst", "step")
 SENTENCES_AT_ONCE: Final = 3
-"""As `streamer.speech.lookahead` asks for them: one being heard, one waiting, one just asked for."""
+"""The sentences that `streamer.speech.lookahead` requests at once: one being heard, one waiting, one just requested."""
 NUM_SENTENCES: Final = (1, 4)
 SENTENCE_S: Final = (2.0, 9.0)
 MEAN_UTTERANCE_S: Final = sum(NUM_SENTENCES) / 2 * sum(SENTENCE_S) / 2
 LONG_UTTERANCE: Final = (9.0,) * 12
 PAUSE_AFTER_S, PAUSE_S = 2.0, 15.0
 MEAN_THOUGHT_S: Final = 1.0
-"""Between a listener's last sound and his next utterance, where he asks again."""
+"""The mean time in seconds between the end of a listener's utterance and their next one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is simulated.
+    """The case that is simulated.
 
-    `arrivals` closed: always so many listeners, each asking anew a moment after he has heard the last of it;
-    poisson: so many at once on average, coming by chance; burst: all in one moment, and nobody after; step: as
-    closed, a quarter of them from the start and all others together after a third of the time.
-    `file_share`: read as fast as it is made; `pausing_share`: stop reading for a while; `long_share`: hear two minutes.
-    `lead_s`: how far ahead of the listener sound is read.
+    `arrivals` is one of: closed, a constant number of listeners, each of whom starts another utterance a moment after
+    the last one; poisson, this number at once on average, arriving at random; burst, all of them at one moment and no
+    others; step, like closed, with a quarter of them from the start and the others together after a third of the time.
+    `file_share` of them read as fast as sound is made, `pausing_share` stop reading for a while, and `long_share` hear
+    two minutes. `lead_s`: how far ahead of playback sound is read.
     """
 
     streams: int
@@ -55,32 +58,32 @@ class Case:
 
 @dataclass(slots=True, eq=False)
 class Listening:
-    """One utterance and what its listener went through."""
+    """One utterance, and what its listener heard of it and when."""
 
     name: str
     start_s: float
     durations_s: tuple[float, ...]
     clock: Clock
     lead_s: float | None
-    """None: a file, taken as it comes."""
+    """How far ahead of playback it is read, in seconds; None: a file, taken as it comes."""
     pauses: bool = False
     first_s: float | None = None
     delivered_s: float = 0.0
     silent_s: float = 0.0
     longest_gap_s: float = 0.0
     retry_after_s: float | None = None
-    """Set where he was refused."""
+    """The refusal's `retry_after_s`; None if the utterance was admitted."""
     num_asked: int = 0
     num_ended: int = 0
     num_read: int = 0
     untaken: dict[int, int] = field(default_factory=dict)
-    """Samples of each sentence that were delivered and not read."""
+    """The number of samples of each sentence that were delivered and not read."""
     taken_s: float = 0.0
     requests: list[Request[Sentence]] = field(default_factory=list)
 
     @property
     def is_live(self) -> bool:
-        """Whether a silence matters to him."""
+        """Whether a gap would be heard: not in a file, nor while the listener pauses."""
         return self.lead_s is not None and not self.pauses
 
     def deliver(self, sentence: int, chunk: PcmChunk | StreamerError) -> None:
@@ -97,7 +100,7 @@ class Listening:
         self.num_ended += chunk.is_last
 
     def note_gap(self, now_s: float) -> None:
-        """Count the silence until now where one has begun and something is still to come."""
+        """Count the gap until now, if one has begun and more sound is to come."""
         if self.first_s is None or self.num_ended == len(self.durations_s):
             return
         gap_s = now_s - (self.first_s + self.silent_s + self.delivered_s)
@@ -106,7 +109,7 @@ class Listening:
             self.longest_gap_s = max(self.longest_gap_s, gap_s)
 
     def read(self, engine: Engine[Sentence]) -> None:
-        """Take what may be sent by now, sentence after sentence."""
+        """Take the sound that may be sent by now, sentence after sentence."""
         if self.first_s is None or self._is_pausing:
             return
         allowed_s = float("inf")
@@ -134,7 +137,7 @@ class Listening:
         return PAUSE_AFTER_S < self.clock.now_s - self.first_s < PAUSE_AFTER_S + PAUSE_S
 
     def ask(self, engine: Engine[Sentence], machine: Machine, windows: CoarseWindows) -> None:
-        """Have the next sentences made, as far ahead as the server's pipeline does."""
+        """Request the next sentences, as far ahead as the server's pipeline does."""
         while self.num_asked < min(len(self.durations_s), self.num_read + SENTENCES_AT_ONCE):
             number = self.num_asked
             num_semantic = round(self.durations_s[number] * machine.config.semantic.rate_hz)
@@ -152,7 +155,7 @@ class Listening:
 
     @property
     def is_over(self) -> bool:
-        """Whether he was refused, or has heard everything."""
+        """Whether the utterance was refused, or has been heard to its end."""
         if self.retry_after_s is not None:
             return True
         if self.num_read < len(self.durations_s):
@@ -161,7 +164,7 @@ class Listening:
 
 
 class Crowd:
-    """The listeners of a case. `present`: who has come and not heard everything yet."""
+    """The listeners of a case. `present`: those who have arrived and have not heard everything yet."""
 
     def __init__(self, case: Case, clock: Clock) -> None:
         self.made: list[Listening] = []
@@ -190,7 +193,7 @@ class Crowd:
                 start_s += chance.expovariate(case.streams / MEAN_UTTERANCE_S)
 
     def update(self) -> None:
-        """Let those go who have heard all, and in those whose time has come."""
+        """Remove the listeners who have heard everything, and add those whose time has come."""
         asks_again = self._case.arrivals in ("closed", "step")
         for listening in [item for item in self.present if item.is_over]:
             self.present.remove(listening)

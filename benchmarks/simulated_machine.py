@@ -1,7 +1,7 @@
-"""Stages that only take time: the engine's own `Stage`s with counted tokens and a simulated clock.
+"""Stages that only take time: they implement the engine's `Stage` with counted tokens and a simulated clock.
 
-`simulate.py` runs the real engine over them. What a step costs is a machine's: `MACHINES` holds estimates, and
-`times_of` makes such costs of what `stages.py` measured somewhere.
+`simulate.py` runs the real engine over them. The costs of the steps belong to a machine: `MACHINES` holds estimates,
+and `times_of` derives costs from what `stages.py` measured.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from streamer.stages.coarse_windows import CoarseWindows
 from streamer.stages.fine_windows import chunk_end
 
 SAMPLE_RATE_HZ = 150
-"""Sound is only counted here: a sample stands for half a frame."""
+"""The simulated sampling rate: sound is only counted here, and a sample stands for half a frame."""
 CODEC_SHORT_FRAMES, CODEC_LONG_FRAMES = 15, 60
-"""The two chunks whose decoding `stages.py` measures."""
+"""The lengths in frames of the two chunks whose decoding `stages.py` measures."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepTimes:
-    """Milliseconds: `*_step` of a step whatever its rows, `*_row` more for each row, `*_frame` for each frame."""
+    """Costs in milliseconds: `*_step` of every step, `*_row` more for each row, `*_frame` more for each frame."""
 
     semantic_step: float
     semantic_row: float
@@ -42,16 +42,16 @@ class StepTimes:
     fine_step: float = 0.0
     codec_step: float = 0.0
     tick: float = 0.1
-    """The engine's own work around every step."""
+    """The engine's own work around every step, in milliseconds."""
 
     def scaled(self, factor: float) -> StepTimes:
-        """Of a machine so many times slower."""
+        """Return the times of a machine that is `factor` times slower."""
         return StepTimes(**{name: factor * getattr(self, name) for name in self.__dataclass_fields__})
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A model on a device. `max_fine_rows`: chunks that one step of the fine stage takes."""
+    """A model on a device. `max_fine_rows`: the most chunks that one step of the fine stage takes."""
 
     config: ModelConfig
     times: StepTimes
@@ -100,11 +100,11 @@ MACHINES: dict[str, Machine] = {
     "builtin-cpu": Machine(read_config(BUILTIN_MODEL / "config.json"), _BUILTIN_TIMES, max_fine_rows=1),
     "small-cpu": Machine(SMALL, _SMALL_CPU_TIMES, max_fine_rows=1),
 }
-"""An H100 by estimates; the CPUs by what `stages.py` measured on two cores of a virtual AMD EPYC."""
+"""The known machines: the H100 is estimated, the CPUs are what `stages.py` measured on two virtual AMD EPYC cores."""
 
 
 def times_of(rows: Sequence[dict[str, Any]]) -> StepTimes:
-    """Step times of the rows that `stages.py` wrote: a decode step's own part and its rows' by least squares."""
+    """Return the step times of the rows that `stages.py` wrote; decode steps are split into parts by least squares."""
 
     def named(prefix: str) -> list[dict[str, Any]]:
         found = [row for row in rows if row["step"].startswith(prefix)]
@@ -136,7 +136,7 @@ def times_of(rows: Sequence[dict[str, Any]]) -> StepTimes:
 
 @dataclass
 class Clock:
-    """Moves when somebody spends time, or when nobody has anything to do."""
+    """A clock that moves only when a stage spends time, or when nothing is to be done."""
 
     now_s: float = 0.0
     busy_s: float = 0.0
@@ -147,7 +147,7 @@ class Clock:
 
 
 class Sentence:
-    """A sentence's progress in numbers: the engine's `Work`. `index`: its place in its utterance."""
+    """The progress of a sentence in numbers; the engine's `Work`. `index`: its place in its utterance."""
 
     def __init__(
         self, config: ModelConfig, windows: CoarseWindows, num_semantic_in_all: int, index: int
@@ -174,7 +174,7 @@ class Sentence:
 
 
 class _Simulated:
-    """Beginning is free; a step costs what the machine's times say."""
+    """The base of the simulated stages: beginning is free, and a step costs what the machine's times say."""
 
     def __init__(self, machine: Machine, clock: Clock, max_rows: int) -> None:
         self.max_rows = max_rows
@@ -184,10 +184,10 @@ class _Simulated:
         self._clock = clock
 
     def begin(self, work: Sentence) -> None:
-        """Nothing to clear."""
+        """Return at once: there is nothing to clear."""
 
     def _spend_causal(self, num_fresh: int, num_rows: int, prefill: float, step: float, row: float) -> None:
-        """A step in which some rows begin with a prefill and the others decode one token."""
+        """Spend the time of a step in which some rows are prefilled and the others decode one token."""
         num_running = num_rows - num_fresh
         decode = step + num_running * row if num_running else 0.0
         self._spend(num_fresh * prefill + decode, num_rows)

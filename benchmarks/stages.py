@@ -1,7 +1,7 @@
-"""How far is each stage from what the machine allows? Milliseconds a step, beside its memory or arithmetic floor.
+"""How close is each stage to what the machine allows? Milliseconds per step, beside its memory or arithmetic floor.
 
-The floor of a decode step is the time to read weights and cache once at the memory speed measured beside it; that of a
-whole pass (prefill, fine) its multiplications at the speed of a large product of the same type.
+The floor of a decode step is the time to read weights and cache once at the memory bandwidth measured beside it; the
+floor of a whole pass (prefill, fine) is the time of its multiplications at the speed of a large product of its type.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ ROWS = (1, 4, 8, 16)
 MEMORY_BYTES = 1 << 28
 PRODUCT_SIZE = 2048
 SPENT_S = 0.3
-"""Time for each figure, of which the median of the calls is taken."""
+"""The time in seconds that is spent on each figure, which is the median over the calls in it."""
 
 
 class Machine:
-    """A device and a number format, and how fast it reads and multiplies."""
+    """A device with a number format, and how fast it reads and multiplies."""
 
     def __init__(self, device: str, dtype: str) -> None:
         self.device = device
@@ -51,11 +51,11 @@ class Machine:
         self.operations_per_ms = 2 * PRODUCT_SIZE**3 / self.milliseconds(lambda: factor @ factor)
 
     def read_speed(self) -> float:
-        """Bytes a millisecond, now: on shared machines it changes from one moment to the next."""
+        """Return the memory bandwidth right now in bytes per millisecond; on shared machines it varies."""
         return MEMORY_BYTES / self.milliseconds(self._memory.sum)
 
     def milliseconds(self, call: Callable[[], object]) -> float:
-        """The median time of a call, everything it started included."""
+        """Return the median time of a call in milliseconds, including all work that it started on the device."""
         times: list[float] = []
         call()
         while sum(times) < SPENT_S or len(times) < 3:
@@ -74,7 +74,7 @@ class Machine:
 def causal_rows(
     name: str, config: Any, machine: Machine, lengths: tuple[int, int]
 ) -> Iterator[dict[str, Any]]:
-    """Decode steps at the end of a block, and the prefill of a window: `lengths` (prefill, position)."""
+    """Return rows for decode steps at the end of a block and for a prefill; `lengths`: (prefill, position)."""
     prefill, position = lengths
     gpt = CausalGpt(config)
     num_weights = sum(
@@ -96,7 +96,7 @@ def causal_rows(
         slots = torch.arange(rows, device=machine.device)
         tokens, places = torch.zeros_like(slots), torch.full_like(slots, position)
         step: Callable[[], Any] = partial(gpt.decode, tokens, places, cache, slots, length=position + 1)
-        if is_gpu:  # as the stages launch it
+        if is_gpu:  # the stages launch it in the same way
             step = CudaRecorder()(step)
         speed_before = machine.read_speed()
         took = machine.milliseconds(step)
@@ -119,7 +119,7 @@ def causal_rows(
 
 
 def fine_rows(config: ModelConfig, machine: Machine) -> Iterator[dict[str, Any]]:
-    """A chunk: one pass for each codebook to be filled in."""
+    """Return rows for a chunk: one pass for each codebook to be filled in."""
     fine = FineGpt(config.fine.transformer, config.fine.num_codebooks, config.fine.num_codebooks_given)
     num_weights = sum(weight.numel() for key, weight in fine.named_parameters() if ".h." in key)
     if machine.dtype == "int8":
@@ -145,7 +145,7 @@ def fine_rows(config: ModelConfig, machine: Machine) -> Iterator[dict[str, Any]]
 
 
 def codec_rows(config: ModelConfig, machine: Machine) -> Iterator[dict[str, Any]]:
-    """A chunk in the middle of a sentence."""
+    """Return rows for decoding a chunk in the middle of a sentence."""
     codec = CodecDecoder(config.codec).to(machine.device).eval()
     state = codec.initial_state(1)
     slots = torch.zeros(1, dtype=torch.long, device=machine.device)

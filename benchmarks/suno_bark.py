@@ -1,8 +1,8 @@
 """Suno's own code as the judge: the package `bark` on random weights, drawing with our noise.
 
-`bark` (suno-ai/bark, MIT) is the original implementation. Its loading of weights and its download of a tokenizer are
-replaced, nothing else: its loops, its windows and its filters run as they were released. Its networks compute in
-float64, so that a difference from ours is ours.
+`bark` (suno-ai/bark, MIT) is the original implementation. Only its loading of weights and its download of a tokenizer
+are replaced: its loops, its windows and its filters run as they were released. Its networks compute in
+float64, so that any difference is due to our code.
 """
 
 from __future__ import annotations
@@ -41,28 +41,28 @@ from streamer.voices.voice import Voice
 VERSION: Final = "0.1.5"
 WIDTH, NUM_LAYERS, NUM_HEADS = 16, 2, 2
 NUM_CODEC_FILTERS = 4
-"""An eighth of EnCodec's: the codec's time is most of a sentence's otherwise."""
+"""The codec's filters, an eighth of EnCodec's: otherwise the codec would take most of a sentence's time."""
 WEIGHT_STD = 0.4
-"""Large enough for lively logits: attention is far from even, and probabilities are far from equal."""
+"""The weights' standard deviation, large enough for attention and probabilities that are far from uniform."""
 END_STD = 0.5
-"""Of the end token's output, so that some sentences end early and others not at all."""
+"""The standard deviation of the end token's output weights, so that some sentences end early and others never."""
 TIE: Final = 1e-3
-"""Two tokens whose log scores are nearer than this may change places by float32's rounding alone."""
+"""Two tokens whose log scores are closer than this may change places by float32's rounding alone."""
 
 Codes = npt.NDArray[np.int64]
 
 
 def is_installed() -> bool:
-    """Whether `bark` and what it imports are there."""
+    """Return whether `bark` and the packages that it imports are installed."""
     return all(importlib.util.find_spec(name) is not None for name in ("bark", "encodec", "funcy", "scipy"))
 
 
 @contextmanager
 def importable_encodec() -> Iterator[None]:
-    """Let encodec be imported even if torchaudio cannot be, which it needs for a resampler and files alone.
+    """Let encodec be imported even if torchaudio cannot be, which it needs only for a resampler and for files.
 
-    The package index's torchaudio is built for CUDA: beside a CPU build of torch it cannot be loaded. The empty
-    module in its place has a `__spec__`, because transformers asks for one, and goes again afterwards.
+    The package index's torchaudio is built for CUDA and cannot be loaded beside a CPU build of torch. The empty
+    module in its place has a `__spec__`, because transformers asks for one, and is removed afterwards.
     """
     try:
         importlib.import_module("torchaudio")
@@ -79,7 +79,7 @@ def importable_encodec() -> Iterator[None]:
 
 
 def prompts_directory() -> Path:
-    """Where the package keeps its 271 prompts; it is not imported."""
+    """Return the directory of the package's 271 prompts, without importing the package."""
     spec = importlib.util.find_spec("bark")
     assert spec is not None
     assert spec.origin is not None
@@ -87,10 +87,11 @@ def prompts_directory() -> Path:
 
 
 class Draws:
-    """Stands in for `torch.multinomial` and `torch.argmax`: with our noise in the place of the generator's.
+    """Stands in for `torch.multinomial` and `torch.argmax`, with our noise in place of the generator's.
 
-    `noise` gives each draw's row. Where the result is not the one `expected` (None: not known) but a near tie with it,
-    it is taken to be that one, so that one rounding does not change all that follows; `num_near_ties` counts these.
+    `noise` yields the row of each draw. If a result differs from the `expected` one (None: not known) but nearly ties
+    with it, the expected one is taken, so that one rounding does not change all that follows; `num_near_ties` counts
+    these.
     """
 
     def __init__(self, noise: Iterator[Tensor], expected: Iterable[int | None]) -> None:
@@ -99,12 +100,12 @@ class Draws:
         self._expected = iter(expected)
 
     def multinomial(self, probabilities: Tensor, num_samples: int) -> Tensor:
-        """Of one row."""
+        """Draw from one row of probabilities."""
         assert num_samples == 1
         return self._best(probabilities.double().log() - next(self._noise).double().log())[None]
 
     def argmax(self, rows: Tensor, _dim: int) -> Tensor:
-        """Of each row of logits."""
+        """Return the best token of each row of logits."""
         return torch.stack([self._best(row) for row in rows])
 
     def _best(self, scores: Tensor) -> Tensor:
@@ -116,7 +117,7 @@ class Draws:
 
 
 class WatchedFineStage(FineStage):
-    """Our fine stage, which keeps the codes [codebooks, context] of every window that it filled in for a row alone."""
+    """Our fine stage, which also keeps the codes [codebooks, context] of every window that it filled in."""
 
     def __init__(self, model: LoadedModel, config: FineConfig) -> None:
         super().__init__(model.fine, config, model.config.coarse, max_rows=1)
@@ -130,17 +131,17 @@ class WatchedFineStage(FineStage):
 
 
 class SunoBark:
-    """Suno's three networks and EnCodec, narrow and at random, and `model`: ours with the same weights.
+    """Suno's three networks and EnCodec, narrow and with random weights; `model` is ours with the same weights.
 
     Vocabularies, windows and rates are Bark's own. `prompt` is the path of an `.npz`, or None for no history. The
-    draws take the place of those of an utterance's first sentence. One such judge at a time: `bark` keeps its
+    draws are those of an utterance's first sentence. Only one judge can exist at a time, because `bark` keeps its
     networks in a global.
     """
 
     def __init__(self, tokenizer: Any, *, seed: int = 0) -> None:
         self.num_near_ties = 0
         with importable_encodec(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # encodec is of 2022
+            warnings.simplefilter("ignore")  # encodec is of 2022, and uses what is deprecated by now
             encodec = importlib.import_module("encodec")
             seanet = importlib.import_module("encodec.modules.seanet")
         with warnings.catch_warnings():
@@ -181,7 +182,7 @@ class SunoBark:
     def semantic(
         self, text: str, prompt: str | None, params: SamplingParams, expected: Sequence[int] = ()
     ) -> list[int]:
-        """The semantic tokens of `generate_text_semantic`, as `generate_audio` calls it."""
+        """Return the semantic tokens of `generate_text_semantic`, called as `generate_audio` does."""
         key = noise_key(params.seed, 0, "semantic")
         with self._drawing(_noise(key, 0, SMALL.semantic.vocab_size + 1), expected):
             tokens: Codes = self._bark.generate_text_semantic(
@@ -205,7 +206,7 @@ class SunoBark:
         params: SamplingParams,
         expected: Sequence[Sequence[int]] = ((), ()),
     ) -> Codes:
-        """The codes [2, frames] of `generate_coarse`."""
+        """Return the codes [2, frames] of `generate_coarse`."""
         key = noise_key(params.seed, 0, "coarse")
         turns = np.asarray(expected).T.ravel().tolist()
         with self._drawing(_noise(key, 0, SMALL.coarse.codebook_size), turns):
@@ -229,7 +230,7 @@ class SunoBark:
         params: SamplingParams,
         expected: Sequence[Codes] = (),
     ) -> Codes:
-        """The codes [8, frames] of `generate_fine`. `expected`: each window's, [8, 1024]."""
+        """Return the codes [8, frames] of `generate_fine`. `expected`: those of each window, [8, 1024]."""
         num_history = 0
         if prompt is not None:
             num_history = min(SMALL.fine.history, np.load(prompt)["fine_prompt"].shape[1])
@@ -264,7 +265,7 @@ class SunoBark:
         *,
         sentence_index: int = 0,
     ) -> tuple[Codes, list[Codes]]:
-        """The codes [8, frames] of our fine stage, with the schedule of `config`, and each of its windows' codes."""
+        """Return our fine stage's codes [8, frames] by the schedule of `config`, and those of each of its windows."""
         model = self.model.config
         voice = Voice.without_history(model) if prompt is None else Voice.load(Path(prompt), model)
         num_tokens = math.ceil(coarse.shape[1] * SMALL.coarse.num_codebooks / SMALL.coarse_per_semantic)
@@ -282,7 +283,7 @@ class SunoBark:
         return work.fine.codes.numpy(), stage.windows
 
     def sound(self, codes: Codes) -> npt.NDArray[np.float32]:
-        """The samples of `codec_decode`."""
+        """Return the samples of `codec_decode`."""
         with torch.inference_mode():
             samples: npt.NDArray[np.float32] = self._bark.codec_decode(codes)
         return samples
@@ -296,7 +297,7 @@ class SunoBark:
 
 
 def _ours(text: nn.Module, coarse: nn.Module, fine: nn.Module, codec: nn.Module) -> LoadedModel:
-    """Our networks with these weights: parameters have Suno's names."""
+    """Return our networks with these weights; parameters have Suno's names."""
     sizes = TransformerConfig(NUM_LAYERS, NUM_HEADS, WIDTH, 1024, 0, 0)
     config: ModelConfig = replace(
         SMALL,
@@ -327,7 +328,7 @@ def _ours(text: nn.Module, coarse: nn.Module, fine: nn.Module, codec: nn.Module)
 
 
 def _noise(key: int, first_step: int, width: int, num_rows: int | None = None) -> Iterator[Tensor]:
-    """The noise of the steps from `first_step` on: `num_rows` of them, or without end. Made a hundred at a time."""
+    """Yield the noise of the steps from `first_step` on, `num_rows` of them or without end, a hundred at a time."""
     step, num_left = first_step, num_rows
     while num_left is None or num_left > 0:
         count = 100 if num_left is None else min(100, num_left)
@@ -337,7 +338,7 @@ def _noise(key: int, first_step: int, width: int, num_rows: int | None = None) -
 
 
 def _fine_windows(num_frames: int, num_history: int) -> Iterator[tuple[int, int]]:
-    """Of each of the original's windows: the first frame that it draws, and that frame's column."""
+    """Yield, for each of the original's windows, the first frame that it draws and the column of that frame."""
     length = max(1024, num_history + num_frames)
     num_windows = max(0, -(-(num_frames - (1024 - num_history)) // 512)) + 1
     for number in range(num_windows):

@@ -1,4 +1,4 @@
-"""Do a few listeners who come together hear their sentences unbroken? All in one moment, and one second apart."""
+"""Do a few listeners hear their sentences without a gap if they start at the same moment, or one second apart?"""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CONNECT_S = 0.5
 async def listen_together(
     url: str, listeners: int, apart_s: float, start: str, seed: int
 ) -> list[dict[str, float]]:
-    """What each of them heard, in milliseconds."""
+    """Return what each of them heard, in milliseconds."""
     first_s = asyncio.get_running_loop().time() + CONNECT_S
     recordings = [Recording(first_s + number * apart_s) for number in range(listeners)]
     target = Target(url, settings={"start": start})

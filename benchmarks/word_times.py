@@ -1,8 +1,8 @@
-"""How far are the times told for words from those at which a listener hears them? Judged by the ASR's word times.
+"""How far are the word times from the moments at which the words are heard? Judged by an ASR's word times.
 
-Speaks the evaluation's sentences and some with commas, lists and figures in this process. Besides the times of `words`
-two others are judged on the same sound: a plain share of the sentence by letters, and what is known of the words of
-its first half when only that has been made, by which an interruption in mid-sentence is answered.
+It speaks the evaluation's sentences and some with commas, lists and figures in this process. Besides the times of
+`words` two other estimates are judged on the same sound: shares of the sentence in proportion to letters, and the times
+of the words in its first half when only that half has been made, which answer an interruption in mid-sentence.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ Heard = tuple[str, int, int]
 
 
 def by_letters(sentence: Sentence, start_ms: int, end_ms: int) -> tuple[WordTime, ...]:
-    """The plain proportion: each word's share of the letters, from the sentence's start to its end."""
+    """Return times in proportion to each word's share of the letters, from the sentence's start to its end."""
     matches = list(re.finditer(r"\S+", sentence.text))
     ends = np.cumsum([0] + [len(match.group()) + 1 for match in matches])
     places = (start_ms + (end_ms - start_ms) * ends / ends[-1]).round().astype(int).tolist()
@@ -72,17 +72,17 @@ def by_letters(sentence: Sentence, start_ms: int, end_ms: int) -> tuple[WordTime
 
 
 def of_first_half(sentence: Sentence, start_ms: int, end_ms: int, audio: Audio) -> tuple[WordTime, ...]:
-    """The words that end in the sentence's first half, by no more than that half's sound."""
+    """Return the words that end in the sentence's first half, known from the sound of that half alone."""
     per_ms = audio.sample_rate_hz // 1000
     middle_ms = (start_ms + end_ms) // 2
     spoken = SpokenWords(sentence, start_ms, audio.sample_rate_hz)
     spoken.add(audio.samples[start_ms * per_ms : middle_ms * per_ms])
-    # The others stand without a name, which matches nothing that was heard.
+    # The other words have no name here, which matches nothing that was heard.
     return tuple(word if word.end_ms <= middle_ms else WordTime("", 0, 0, 0, 0) for word in spoken.expected())
 
 
 def estimates(events: Sequence[SpeechEvent], audio: Audio) -> dict[str, list[WordTime]]:
-    """What each estimate says of an utterance's words, by `ESTIMATES`."""
+    """Return the words of an utterance by each of the `ESTIMATES`."""
     found: dict[str, list[WordTime]] = {name: [] for name in ESTIMATES}
     started: SentenceStarted | None = None
     for event in events:
@@ -98,7 +98,7 @@ def estimates(events: Sequence[SpeechEvent], audio: Audio) -> dict[str, list[Wor
 
 
 def errors_ms(words: Sequence[WordTime], heard: Sequence[Heard]) -> list[tuple[int, int]]:
-    """How much too late begin and end of each word are told, of those words that were understood."""
+    """Return how many ms too late the begin and end of each word are, for the words that were understood."""
     told_names, heard_names = [_name(word.text) for word in words], [_name(name) for name, _, _ in heard]
     errors = []
     for block in SequenceMatcher(None, told_names, heard_names, autojunk=False).get_matching_blocks():
@@ -114,7 +114,7 @@ def _name(word: str) -> str:
 
 
 def summary(errors: Sequence[tuple[int, int]]) -> dict[str, float | int | None]:
-    """Absolute errors of begins and ends together, and the middle of each, late ones positive."""
+    """Return the absolute errors of begins and ends together, and the median of each; late is positive."""
     if not errors:
         return dict.fromkeys(("median_ms", "p90_ms", "begins_late_ms", "ends_late_ms")) | {"words": 0}
     table = np.array(errors)
@@ -128,8 +128,8 @@ def summary(errors: Sequence[tuple[int, int]]) -> dict[str, float | int | None]:
 
 
 def measure(texts: Sequence[str], first_seed: int) -> dict[str, Any]:
-    """Speak every text once, each with a seed of its own."""
-    from training.judge import heard_words  # here, because its packages are needed for nothing else
+    """Speak every text once, each with its own seed."""
+    from training.judge import heard_words  # imported here, because its packages are needed for nothing else
 
     errors: dict[str, list[tuple[int, int]]] = {name: [] for name in ESTIMATES}
     num_words = 0

@@ -1,4 +1,4 @@
-"""Speak a script with a voice for each speaker, as one utterance, and show who says what when.
+"""Speaks a script with a voice for each speaker, as one utterance, and shows who says what and when.
 
 python dialogue.py scene.ogg --speaker Alice=jane --speaker Bob=joe
 """
@@ -51,14 +51,14 @@ async def perform(url: str, script: str, speakers: dict[str, str], path: Path) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("file", type=Path, help="Ogg file to write")
-    parser.add_argument("script", nargs="?", type=Path, help="text file; none: a scene of its own")
+    parser.add_argument("script", nargs="?", type=Path, help="text file; none: a built-in scene")
     parser.add_argument(
-        "--speaker", action="append", default=[], metavar="LABEL=VOICE", help="may be given again"
+        "--speaker", action="append", default=[], metavar="LABEL=VOICE", help="may be repeated"
     )
     parser.add_argument("--url", default="ws://localhost:8765/v1/stream")
     arguments = parser.parse_args()
     if wrong := [speaker for speaker in arguments.speaker if "=" not in speaker]:
-        parser.error(f"--speaker {wrong[0]}: it is written LABEL=VOICE")
+        parser.error(f"--speaker {wrong[0]}: write it as LABEL=VOICE")
     speakers = dict(speaker.split("=", 1) for speaker in arguments.speaker)
     try:
         script = arguments.script.read_text(encoding="utf-8") if arguments.script else SCRIPT

@@ -1,4 +1,4 @@
-"""Interrupt a long utterance, and learn what of it was heard: what an assistant needs to know after a barge-in.
+"""Interrupts a long utterance and prints how much of it was heard, which an assistant must know after a barge-in.
 
 python interrupt.py --after 2.5
 """
@@ -28,7 +28,7 @@ async def interrupt(url: str, text: str, after_s: float) -> None:
         received_ms = 0.0
 
         def played_ms(begin_s: float) -> int:
-            # A player would ask its sound card; this listener plays from the first packet on without a gap.
+            # A real player asks its sound card; here playback is assumed to have no gap from the first packet on.
             return round(min(1000 * (time.monotonic() - begin_s), received_ms))
 
         async def stop_later(begin_s: float) -> None:

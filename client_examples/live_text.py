@@ -1,7 +1,7 @@
-"""Speak a text while it is being written, word by word, as a language model writes it.
+"""Speaks a text while it is being written, word by word, as a language model writes it.
 
-python live_text.py live.wav                        a text of its own
-some-language-model | python live_text.py live.wav -    what arrives on standard input, as it arrives
+python live_text.py live.wav                        speaks a built-in text
+some-language-model | python live_text.py live.wav -    speaks what arrives on standard input, as it arrives
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ TEXT = (
 
 
 async def words_of(text: str, words_per_s: float) -> AsyncIterator[str]:
-    """The words of `text` at the pace of a model, each with the space behind it."""
+    """Yield the words of `text` at the pace of a model, each with the space behind it."""
     for word in text.split():
         yield word + " "
         await asyncio.sleep(1 / words_per_s)
 
 
 async def standard_input() -> AsyncIterator[str]:
-    """Whatever arrives, as soon as it arrives: the server cuts sentences, the pieces need not be words."""
+    """Yield standard input as soon as it arrives: the server cuts sentences, so the pieces need not be words."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     while piece := await asyncio.to_thread(os.read, sys.stdin.fileno(), 1000):
         yield decoder.decode(piece)  # the end of a piece may cut a letter in two
 
 
 async def write(server: ClientConnection, pieces: AsyncIterator[str]) -> float:
-    """Send the pieces as they come; gives the moment of the first one."""
+    """Send the pieces as they come; return the time of the first one."""
     first_text_s: float | None = None
     async for piece in pieces:
         first_text_s = first_text_s or time.monotonic()
@@ -54,7 +54,7 @@ async def write(server: ClientConnection, pieces: AsyncIterator[str]) -> float:
 
 
 async def listen(server: ClientConnection, path: Path) -> float | None:
-    """Write the sound as it comes; gives the moment of the first."""
+    """Write the sound as it comes; return the time of the first, None without any."""
     first_sound_s: float | None = None
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)

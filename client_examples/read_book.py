@@ -1,4 +1,4 @@
-"""Read a whole book aloud into an Ogg Opus file: a text of any length, sent as fast as it is spoken and no faster.
+"""Reads a whole book aloud into an Ogg Opus file: a text of any length, sent as fast as it is spoken and no faster.
 
 python read_book.py book.txt book.ogg
 """
@@ -18,35 +18,35 @@ from websockets.exceptions import WebSocketException
 
 
 def read_text(path: Path) -> str:
-    """The book as the server counts its characters: composed, and without those that nobody can speak."""
+    """Return the book as the server counts its characters: composed, and without those that cannot be spoken."""
     text = unicodedata.normalize("NFC", path.read_text(encoding="utf-8-sig"))
     return "".join(character for character in text if character.isprintable() or character in "\n\t")
 
 
 class Reading:
-    """How far the text was sent, and how far it is being spoken."""
+    """Keeps account of how far the text was sent, and how far it has been spoken."""
 
     def __init__(self, text: str, limits: dict[str, int]) -> None:
         self.text = text
         self.num_sent = 0
         self.num_spoken = 0
-        self.went_on = asyncio.Event()
+        self.progressed = asyncio.Event()
         self._max_waiting = limits["max_buffered_chars"]
         self._piece = min(limits["max_text_chars"], self._max_waiting // 4)
 
     async def write(self, server: ClientConnection) -> None:
-        """Send the text in pieces; where they are cut means nothing. There is always room for one that is sent."""
+        """Send the text in pieces, each only when the server has room for it; they may be cut anywhere."""
         while self.num_sent < len(self.text):
             piece = self.text[self.num_sent : self.num_sent + self._piece]
             while self.num_sent + len(piece) - self.num_spoken > self._max_waiting:
-                self.went_on.clear()
-                await self.went_on.wait()
+                self.progressed.clear()
+                await self.progressed.wait()
             await server.send(json.dumps({"type": "text", "id": "book", "text": piece}))
             self.num_sent += len(piece)
         await server.send(json.dumps({"type": "end", "id": "book"}))
 
     async def listen(self, server: ClientConnection, path: Path) -> dict[str, Any]:
-        """Write the sound as it comes, and say how far it is; gives what the server says of it in the end."""
+        """Write the sound as it comes and print the progress; return the server's `done`."""
         with path.open("wb") as file:
             async for received in server:
                 if isinstance(received, bytes):
@@ -55,7 +55,7 @@ class Reading:
                 message = json.loads(received)
                 if message["type"] == "sentence_start":
                     self.num_spoken = message["char_end"]
-                    self.went_on.set()
+                    self.progressed.set()
                     print(f"{100 * self.num_spoken / len(self.text):3.0f} %  {message['text']}", flush=True)
                 elif message["type"] == "warning":
                     print(f"note: {message['message']}", flush=True)
@@ -75,7 +75,7 @@ async def read_aloud(url: str, text: str, path: Path, start: dict[str, Any]) -> 
         async with asyncio.TaskGroup() as tasks:
             writing = tasks.create_task(reading.write(server))
             done = await reading.listen(server, path)
-            writing.cancel()  # where the sound reached the server's limit before the text's end
+            writing.cancel()  # it still waits if the sound reached the server's limit before the end of the text
     return done
 
 

@@ -1,4 +1,4 @@
-"""Speak a text into a file, as an Ogg Opus or a WAV by the file's name.
+"""Speaks a text into a file, Ogg Opus or WAV by the file's name.
 
 python speak_to_file.py "Hello there." hello.ogg
 """
@@ -21,9 +21,9 @@ ENCODINGS = {".ogg": "ogg_opus", ".wav": "pcm_s16le"}
 
 
 async def speak(url: str, key: str | None, text: str, voice: str | None, encoding: str) -> tuple[bytes, Any]:
-    """The sound of `text`, and what the server says of it in `done`."""
+    """Return the sound of `text`, and the server's `done`."""
     # framing=bare: no header before each packet, so that the payloads, put together, are the file.
-    # lead_ms=null: nobody is listening yet, so there is no reason to send at the pace of a listener.
+    # lead_ms=null: a file is not played while it is made, so there is no reason to send at the pace of playback.
     query = f"?framing=bare&lead_ms=null&encoding={encoding}"
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     async with connect(url + query, additional_headers=headers) as server:
@@ -48,7 +48,7 @@ def write(path: Path, sound: bytes) -> None:
     if path.suffix == ".ogg":
         path.write_bytes(sound)
         return
-    # A streamed WAV cannot know its length; with all samples at hand a proper one is as easy.
+    # A streamed WAV cannot know its length; once all samples are here, a complete header is just as easy.
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("file", type=Path, help="what to write: .ogg or .wav")
     parser.add_argument("--url", default="ws://localhost:8765/v1/stream")
     parser.add_argument("--voice", help="a name of /v1/voices; none: the server's default")
-    parser.add_argument("--key", help="API key, where the server wants one")
+    parser.add_argument("--key", help="API key, if the server requires one")
     arguments = parser.parse_args()
     if arguments.file.suffix not in ENCODINGS:
         parser.error(f"the file's name must end in {' or '.join(ENCODINGS)}")

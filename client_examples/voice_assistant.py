@@ -4,7 +4,7 @@
     python voice_assistant.py --player "aplay -q -t raw -f S16_LE -r 24000"    answers are played
     python voice_assistant.py --llm-url http://localhost:8000/v1 --llm-model NAME    a language model answers
 
-A line that names an audio file is listened to (this needs `pip install faster-whisper`).
+If a line names an audio file, its speech is the question (this needs `pip install faster-whisper`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ AUDIO_SUFFIXES = (".wav", ".ogg", ".opus", ".mp3", ".flac", ".m4a")
 
 
 class Recording:
-    """A WAV file of what a listener would hear: an interrupted answer is cut where it was interrupted."""
+    """Writes a WAV file of what a listener would hear: an interrupted answer is cut at the interruption."""
 
     def __init__(self, path: Path) -> None:
         self._file = wave.open(str(path), "wb")  # noqa: SIM115  (open as long as the assistant lives)
@@ -44,7 +44,7 @@ class Recording:
         self._answer += sound
 
     def stop(self, heard_ms: float | None) -> None:
-        """The answer is over; `heard_ms`: how much of it was heard, None for all."""
+        """End the answer; `heard_ms`: how much of it was heard, None for all."""
         end = len(self._answer) if heard_ms is None else int(heard_ms) * BYTES_PER_MS
         self._file.writeframes(bytes(self._answer[:end]))
         self._answer.clear()
@@ -54,7 +54,7 @@ class Recording:
 
 
 class Player:
-    """A command that plays raw samples from its standard input; killed, it falls silent at once."""
+    """Plays through a command that reads raw samples from its standard input; killing it silences it at once."""
 
     def __init__(self, command: str) -> None:
         self._command = shlex.split(command)
@@ -82,7 +82,7 @@ Sink = Recording | Player
 
 
 class Voice:
-    """The connection to streamer: one answer is spoken at a time."""
+    """Speaks one answer at a time over a connection to streamer."""
 
     def __init__(self, server: ClientConnection, sink: Sink) -> None:
         self._server = server
@@ -95,7 +95,7 @@ class Voice:
         self._heard: str | None = None
 
     async def begin(self) -> str:
-        """Open an utterance and give its id."""
+        """Open an utterance and return its id."""
         self._num_answers += 1
         self._received_ms = 0.0
         self.silent.clear()
@@ -107,7 +107,7 @@ class Voice:
         await self._server.send(json.dumps({"type": kind, **fields}))
 
     async def hush(self) -> str | None:
-        """Fall silent now. Gives what was heard of the answer, None where nothing was being said."""
+        """Fall silent now; return what was heard of the answer, or None if nothing was being said."""
         if self.silent.is_set():
             return None
         await self.say("cancel", played_ms=round(self._played_ms()))
@@ -115,7 +115,7 @@ class Voice:
         return self._heard
 
     async def listen(self) -> None:
-        """Pass the sound on and keep account, until the connection closes."""
+        """Forward the sound and keep account of it until the connection closes."""
         async for received in self._server:
             if isinstance(received, bytes):
                 self._begin_s = self._begin_s if self._received_ms else time.monotonic()
@@ -135,12 +135,12 @@ class Voice:
         raise RuntimeError("streamer closed the connection")
 
     def _played_ms(self) -> float:
-        """The position of a listener who plays from the first packet on."""
+        """Return the position of playback that started with the first packet."""
         return min(1000 * (time.monotonic() - self._begin_s), self._received_ms)
 
 
 async def from_rules(question: str) -> AsyncIterator[str]:
-    """An assistant of a few rules, which writes like a model: word by word."""
+    """Yield the answer of an assistant of a few rules, which writes like a model: word by word."""
     asked = question.lower()
     if "time" in asked:
         answer = time.strftime("It is %H:%M.")
@@ -159,7 +159,7 @@ async def from_rules(question: str) -> AsyncIterator[str]:
 
 
 async def from_model(url: str, model: str, history: list[dict[str, str]]) -> AsyncIterator[str]:
-    """The answer of an OpenAI-compatible server, in the pieces in which it writes them."""
+    """Yield the answer of an OpenAI-compatible server, in the pieces in which it arrives."""
     request = urllib.request.Request(
         url.rstrip("/") + "/chat/completions",
         json.dumps({"model": model, "messages": history, "stream": True}).encode(),
@@ -178,7 +178,7 @@ async def from_model(url: str, model: str, history: list[dict[str, str]]) -> Asy
 
 
 async def on_thread(produce: Callable[[], Iterable[str]]) -> AsyncIterator[str]:
-    """What a blocking iterator yields, without blocking; given up, it ends at its next piece."""
+    """Yield what a blocking iterator yields, without blocking; if closed early, its thread ends at the next piece."""
     loop = asyncio.get_running_loop()
     arrived: asyncio.Queue[str | Exception | None] = asyncio.Queue()
     is_wanted = True
@@ -195,7 +195,7 @@ async def on_thread(produce: Callable[[], Iterable[str]]) -> AsyncIterator[str]:
         if is_wanted:
             loop.call_soon_threadsafe(arrived.put_nowait, end)
 
-    # A daemon: neither a terminal that waits for a line nor a slow model shall keep the program alive.
+    # A daemon: neither a terminal that waits for a line nor a slow model must keep the program alive.
     threading.Thread(target=run, daemon=True).start()
     try:
         while (piece := await arrived.get()) is not None:
@@ -207,7 +207,7 @@ async def on_thread(produce: Callable[[], Iterable[str]]) -> AsyncIterator[str]:
 
 
 def transcribe(path: Path, model_name: str) -> str:
-    """What is said in an audio file."""
+    """Return what is said in an audio file."""
     try:
         from faster_whisper import WhisperModel
     except ImportError:
@@ -217,7 +217,7 @@ def transcribe(path: Path, model_name: str) -> str:
 
 
 async def understand(line: str, whisper: str) -> str:
-    """The question: the line itself, or what the audio file says that it names."""
+    """Return the question: the line itself, or the speech in the audio file that it names."""
     if line.lower().endswith(AUDIO_SUFFIXES):
         line = await asyncio.to_thread(transcribe, Path(line), whisper)
         print(f"(understood: {line})", flush=True)
@@ -227,7 +227,7 @@ async def understand(line: str, whisper: str) -> str:
 async def answer(
     voice: Voice, line: str, history: list[dict[str, str]], arguments: argparse.Namespace
 ) -> None:
-    """Answer one line; what goes wrong on the way ends this answer only."""
+    """Answer one line; an error ends this answer only."""
     said = ""
     utterance: str | None = None
     try:
@@ -252,7 +252,7 @@ async def answer(
 
 async def converse(lines: AsyncIterator[str], arguments: argparse.Namespace, sink: Sink) -> None:
     history = [{"role": "system", "content": "You answer aloud: briefly, in plain sentences."}]
-    # Little is sent ahead (lead_ms): sound that was sent is sound that an interruption throws away.
+    # Little is sent ahead (lead_ms): an interruption discards all that was sent and not yet heard.
     async with (
         connect(arguments.url + "?framing=bare&encoding=pcm_s16le&lead_ms=500") as server,
         asyncio.TaskGroup() as tasks,
@@ -263,7 +263,7 @@ async def converse(lines: AsyncIterator[str], arguments: argparse.Namespace, sin
         async for line in lines:
             if not line.strip():
                 continue
-            # Silence first, whatever comes next: a voice that talks on while it is spoken to is rude.
+            # Silence comes first: a voice that keeps talking while it is spoken to is rude.
             if answering is not None:
                 answering.cancel()
             heard = await voice.hush()

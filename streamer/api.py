@@ -59,7 +59,7 @@ class SpeechOptions:
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """Sound in memory. `samples`: float32 in [-1, 1], mono, [num_samples]; `seed` makes the same again."""
+    """Sound in memory. The same `seed` makes the same sound again. `truncated`: not all of the text was spoken."""
 
     samples: Samples
     sample_rate_hz: int
@@ -137,33 +137,33 @@ def synthesize(
     speakers: Mapping[str, str] = NO_SPEAKERS,
     reading: TextOptions = AS_IT_IS,
 ) -> Audio:
-    """Speak `text` and return its sound. May be called from anywhere, a running event loop included.
+    """Speak `text` and return its sound. This may be called from anywhere, also while an event loop runs.
 
-    `voice` None: the model's default. `seed` None: drawn, and told in the result. `params`: the other fields of
-    `SamplingParams`, by name. `model` None: the built-in voice; else a model directory, loaded once per process.
-    `chunk_frames` "whole": each sentence's fine codes are filled in at its end, as the original does it.
-    `continuity`: what a sentence goes on from: the voice's preset, the voice's last sentence, or one behind the other.
+    `voice`: None for the model's default. `seed`: None to have one drawn, which the result names. `params`: the other
+    fields of `SamplingParams`, by name. `model`: None for the built-in voice, or a model directory, which is loaded
+    once per process. `chunk_frames`: with "whole" each sentence's fine codes are filled in at its end, as the original
+    does. `continuity`: whether a sentence continues the voice's preset, the voice's last sentence, or both.
     `speakers`: labels in the text, such as `Alice` of `Alice: Hello.`, and the voices that speak what follows them.
     `reading`: the language, whether numbers are written out, and whether the text is Markdown.
     """
-    manner = SpeechOptions(voice, seed, params, continuity, speakers, reading)
-    return speak_into_memory(_engine(model, chunk_frames), text, manner)
+    options = SpeechOptions(voice, seed, params, continuity, speakers, reading)
+    return speak_into_memory(_engine(model, chunk_frames), text, options)
 
 
 def speak_into_memory(
     engine: EngineConfig,
     text: str,
-    manner: SpeechOptions,
+    options: SpeechOptions,
     on_event: Callable[[SpeechEvent], None] = lambda _: None,
     *,
     include_history: bool = False,
 ) -> Audio:
-    """`synthesize` for whoever holds settings of the engine; `on_event` hears of the progress.
+    """`synthesize` with settings of the engine; `on_event` is called with every event of the pipeline.
 
-    With `tells_history` it hears what the sentences were spoken as.
+    With `include_history` the events carry the tokens of the spoken sentences.
     """
     synthesizer = _started(engine).result()
-    settings = replace(_settings(synthesizer, manner), include_history=include_history)
+    settings = replace(_settings(synthesizer, options), include_history=include_history)
 
     async def collect() -> Audio:
         pieces = [np.zeros(0, np.float32)]
@@ -183,11 +183,11 @@ def speak_into_memory(
     try:
         return speaking.result()
     finally:
-        speaking.cancel()  # where the caller was interrupted
+        speaking.cancel()  # in case the caller was interrupted
 
 
 def _started(config: EngineConfig) -> Future[Synthesizer]:
-    """The warm synthesizer of these settings, shared by all calls; a start that failed is tried again."""
+    """The warm synthesizer of these settings, which all calls share; a start that failed is tried again."""
 
     async def start() -> Synthesizer:
         synthesizer = await asyncio.to_thread(build_synthesizer, config)
@@ -212,7 +212,7 @@ def _run(work: Coroutine[Any, Any, Result]) -> Future[Result]:
 
 @cache
 def _loop() -> asyncio.AbstractEventLoop:
-    """A loop on a thread of its own, because the caller's may be running or may not exist."""
+    """An event loop on a thread of its own, because the caller's may be running or may not exist."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="streamer", daemon=True)
     thread.start()
@@ -234,25 +234,25 @@ def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
     thread.join(EXIT_TIMEOUT_S)
 
 
-def _settings(synthesizer: Synthesizer, manner: SpeechOptions) -> SpeechSettings:
+def _settings(synthesizer: Synthesizer, options: SpeechOptions) -> SpeechSettings:
     info = synthesizer.info
-    voice = manner.voice or info.default_voice
+    voice = options.voice or info.default_voice
     if voice not in info.voices:
         raise VoiceNotFoundError(f"no voice {voice!r}: there are {', '.join(info.voices)}", param="voice")
-    manner.reading.check(info)
-    check_speakers(manner.speakers, info.voices)
-    if manner.continuity not in CONTINUITIES:
+    options.reading.check(info)
+    check_speakers(options.speakers, info.voices)
+    if options.continuity not in CONTINUITIES:
         raise InvalidParameterError(
-            f"continuity {manner.continuity!r}: it is one of {', '.join(CONTINUITIES)}", param="continuity"
+            f"continuity {options.continuity!r}: it is one of {', '.join(CONTINUITIES)}", param="continuity"
         )
-    seed = draw_seed() if manner.seed is None else manner.seed
+    seed = draw_seed() if options.seed is None else options.seed
     return SpeechSettings(
         voice,
-        sampling_params({**manner.params, "seed": seed}, info.default_params, info.coarse_limits),
+        sampling_params({**options.params, "seed": seed}, info.default_params, info.coarse_limits),
         max_audio_s=math.inf,  # a caller who asks for a whole book in their own process means it
-        reading=manner.reading,
-        continuity=manner.continuity,
-        speakers=manner.speakers,
+        reading=options.reading,
+        continuity=options.continuity,
+        speakers=options.speakers,
     )
 
 
@@ -265,11 +265,11 @@ def _speak(
 
 
 def _samples(packet: Packet) -> Samples:
-    return np.frombuffer(packet.payload, "<f4")
+    return np.frombuffer(packet.payload, "<f4").copy()  # which the caller may write to
 
 
 def _engine(model: str | Path | None, chunk_frames: str) -> EngineConfig:
-    # Whoever speaks into his own memory does not fall silent: nobody is refused.
+    # Speech into memory is not played while it is made, so nothing is refused.
     if chunk_frames not in CHUNK_SCHEDULES:
         raise InvalidParameterError(
             f"chunk_frames {chunk_frames!r}: it is one of {', '.join(CHUNK_SCHEDULES)}", param="chunk_frames"

@@ -23,8 +23,8 @@ BUILTIN_MODEL = Path(__file__).parent / "voices" / "builtin"
 def build_synthesizer(config: EngineConfig, on_recorded: OnRecorded = lambda _num, _of: None) -> Synthesizer:
     """Load the model that the settings name, or the built-in voice; it is not warm yet.
 
-    `on_recorded` is told of the progress of recording CUDA graphs. Raises `CheckpointError` for the model's files and
-    `ConfigError` for a device that is not there.
+    `on_recorded` is called with the progress of recording CUDA graphs. Raises `CheckpointError` for the model's files
+    and `ConfigError` for a device that is not there.
     """
     device = choose_device(config.device)
     return LocalSynthesizer.load(

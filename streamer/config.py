@@ -21,7 +21,7 @@ from streamer.options import ENVIRONMENT_PREFIX, Option, convert, declared, opti
 
 CONFIG_FILE_VARIABLE = "STREAMER_CONFIG"
 CHUNK_SCHEDULES = ("growing", "whole")
-"""Of the fine stage: the choices of `chunk_frames`."""
+"""The choices of `chunk_frames`, the fine stage's schedule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class EngineConfig:
         None, "CPU threads of the engine; none: one fewer than cores", minimum=1, maximum=1024
     )
     models_directory: Path | None = option(
-        None, "where installed models are; none: in ~/.local/share/streamer/models (see Models)"
+        None, "directory of installed models; none: ~/.local/share/streamer/models (see Models)"
     )
     voices_directory: Path | None = option(
         None, "further voices (.npz history prompts) besides the model's; none: those that were installed"
@@ -86,7 +86,7 @@ class ServerConfig:
     """Where the server listens, and which clients it lets in."""
 
     host: str = option(
-        "127.0.0.1", "address to listen on; 0.0.0.0 for every one of IPv4, :: for every one of both"
+        "127.0.0.1", "address to listen on; 0.0.0.0 for all of IPv4, :: for all of IPv4 and IPv6"
     )
     port: int = option(8765, "TCP port; 0 picks a free one", minimum=0, maximum=65535)
     api_keys_file: Path | None = option(
@@ -99,11 +99,12 @@ class ServerConfig:
     allowed_origins: tuple[str, ...] = option(
         (), "web origins besides the server's own page whose scripts may connect, or *"
     )
+    list_access: str = option("public", "who may read lists of models, voices", choices=("public", "key"))
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechConfig:
-    """What an utterance gets unless its client asks for something else."""
+    """The settings of an utterance whose client asks for nothing else."""
 
     voice: str | None = option(None, "default voice; none: the model's own")
     lead_ms: int | None = option(
@@ -124,6 +125,9 @@ class SpeechConfig:
         choices=("early", "safe"),
     )
     bitrate: int = option(32_000, "bits per second of Opus", minimum=6_000, maximum=256_000)
+    openai_voices: tuple[str, ...] = option(
+        (), "voices that OpenAI's names stand for, alloy=NAME; the others are spread over the model's voices"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +157,7 @@ class LimitsConfig:
     idle_timeout_s: float = option(600.0, "silence after which a session ends", minimum=1, maximum=86_400)
     session_timeout_s: float = option(3600.0, "longest session", minimum=1, maximum=604_800)
     write_timeout_s: float = option(
-        10.0, "a client that takes nothing for this long is dropped", minimum=0.1, maximum=300
+        10.0, "time after which a client that takes nothing is dropped", minimum=0.1, maximum=300
     )
     drain_timeout_s: float = option(30.0, "time to finish speaking when stopped", minimum=0, maximum=3600)
     ping_interval_s: float = option(20.0, "seconds between keepalive pings", minimum=1, maximum=600)
@@ -201,8 +205,8 @@ def load_config(
 ) -> Config:
     """Read the settings.
 
-    `toml_path`: a file that must exist where given (else `STREAMER_CONFIG` names one). `environ`: the
-    process environment where None. `flags`: option name -> text or value; None means not given.
+    `toml_path`: a file, which must exist; None: the one that `STREAMER_CONFIG` names, if any. `environ`: None for the
+    environment of the process. `flags`: option name -> text or value; None means not given.
     Raises `ConfigError` listing every mistake at once, one a line.
     """
     environ = os.environ if environ is None else environ
@@ -240,15 +244,15 @@ def load_config(
 
 
 def default_models_directory(environ: Mapping[str, str] | None = None) -> Path | None:
-    """Return where this user's models are, as `default_voices_directory`; `models_directory` overrides it."""
+    """Return the directory of this user's models, like `default_voices_directory`; `models_directory` overrides it."""
     return _user_directory("models", environ)
 
 
 def default_voices_directory(environ: Mapping[str, str] | None = None) -> Path | None:
-    """Return where this user's voices are, None for a user without a home; `voices_directory` overrides it.
+    """Return the directory of this user's voices, None for a user without a home; `voices_directory` overrides it.
 
-    After the XDG base directory specification; the directory need not exist. `environ`: the process environment
-    where None.
+    It follows the XDG base directory specification and need not exist. `environ`: None for the environment of the
+    process.
     """
     return _user_directory("voices", environ)
 

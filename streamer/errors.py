@@ -1,4 +1,4 @@
-"""The exception tree: every failure a client can see has a stable code and says whether to try again."""
+"""The exception tree: each failure that a client can see has a stable code, and says whether to retry."""
 
 from __future__ import annotations
 
@@ -67,27 +67,27 @@ class UtteranceError(StreamerError):
 
 
 class RateLimitedError(StreamerError):
-    """Too much at once; `retry_after_s` says when to come back."""
+    """A client asks for too much at once; `retry_after_s` says when to retry."""
 
     code = "rate_limited"
     retryable = True
 
 
 class OverloadedError(StreamerError):
-    """The server is at capacity; `retry_after_s` says when to come back."""
+    """The server is at capacity; `retry_after_s` says when to retry."""
 
     code = "overloaded"
     retryable = True
 
 
 class AuthenticationError(StreamerError):
-    """No key, or one that is not valid here."""
+    """The client gave no key, or one that is not valid here."""
 
     code = "unauthorized"
 
 
 class EngineError(StreamerError):
-    """The engine failed while this sentence was being made."""
+    """The engine failed while it generated this sentence."""
 
     code = "engine_failed"
     retryable = True
@@ -119,7 +119,7 @@ class IdleTimeoutError(StreamerError):
 
 
 class InternalError(StreamerError):
-    """Something failed that should not; the log says what."""
+    """Something failed that should not have; the log says what."""
 
     code = "internal_error"
     retryable = True

@@ -1,4 +1,4 @@
-"""What one option of the settings is: its declaration's metadata, and how a value given for it is checked.
+"""Declares one option of the settings, and checks the values that are given for it.
 
 `config` declares the options with it; the command line derives its flags from `Option`.
 """
@@ -32,7 +32,7 @@ def option(
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One setting as the command line needs to see it. Names are unique across the sections."""
+    """One option as the command line needs it. Names are unique across the sections."""
 
     section: str
     name: str
@@ -83,11 +83,11 @@ def convert(option: Option, value: object) -> object:
     if option.is_list:
         items = [item.strip() for item in value.split(",")] if isinstance(value, str) else value
         if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
-            raise ValueError(f"{value!r} is not a list of texts")
+            raise ValueError(f"{value!r} is not a list of strings")
         return tuple(item for item in items if item)
     converted = _PARSERS[option.kind](value)
     if option.choices and converted not in option.choices:
-        raise ValueError(f"{value!r} is none of {', '.join(option.choices)}")
+        raise ValueError(f"{value!r} is not one of {', '.join(option.choices)}")
     if isinstance(converted, int | float):
         low, high = option.minimum, option.maximum
         if (
@@ -121,7 +121,7 @@ def _parse_float(value: object) -> float:
 def _parse_text(value: object) -> str:
     if isinstance(value, str) and value.strip():
         return value.strip()
-    raise ValueError(f"{value!r} is not a text")
+    raise ValueError(f"{value!r} is not a string, or empty")
 
 
 def _parse_path(value: object) -> Path:

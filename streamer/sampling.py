@@ -25,7 +25,7 @@ class SamplingParams:
     top_k: int | None = None
     top_p: float | None = None
     min_eos_p: float | None = 0.2
-    """A sentence ends where its end is at least this likely; None: only where the end is drawn."""
+    """A sentence ends once its end is at least this likely; None: only when the end is drawn."""
     max_gen_duration_s: float | None = None
     """The longest sound of a sentence; None: what its text may take."""
     max_coarse_history: int | None = None
@@ -80,7 +80,7 @@ MIN_COARSE_HISTORY: Final = 60
 
 
 def draw_seed() -> int:
-    """A seed for an utterance whose client gave none."""
+    """Return a seed for an utterance whose client gave none."""
     return secrets.randbelow(NUM_DRAWN_SEEDS)
 
 
@@ -110,8 +110,10 @@ def _check(name: str, value: object, allowed: Range) -> None:
     if not is_number or not allowed.smallest <= value <= allowed.largest:  # type: ignore[operator]
         what = "a whole number" if allowed.is_whole else "a number"
         null = ", or null" if allowed.may_be_null else ""
+        shown = "d" if allowed.is_whole else "g"
+        limits = f"{allowed.smallest:{shown}} to {allowed.largest:{shown}}"
         raise InvalidParameterError(
-            f"{name} is {value!r}; it must be {what} from {allowed.smallest:g} to {allowed.largest:g}{null}",
+            f"{name} is {value!r}; it must be {what} from {limits}{null}",
             param=f"params.{name}",
         )
 

@@ -58,7 +58,7 @@ class PcmChunk:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What a client may want to know of the loaded model."""
+    """What a client may need to know about the loaded model."""
 
     name: str
     sample_rate_hz: int
@@ -95,7 +95,7 @@ class EngineStats:
     """What an engine does, for the operator's figures.
 
     `load` is the part of its time that the present listeners take; beyond `max_listeners` new ones are refused. None if
-    that is not known, or if nobody is refused.
+    that is not known, or if no listener is refused.
     """
 
     stages: Mapping[str, StageStats]

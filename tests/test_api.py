@@ -94,9 +94,9 @@ async def test_a_dialogue_is_spoken_by_its_voices(
 ) -> None:
     """`speakers` and `continuity` reach the synthesizer, both ways; a voice that is not there is logged."""
     text = "Alice: Hello my dear.\n[voice: nobody] And hello to you."
-    manner = {"speakers": {"Alice": "other"}, "continuity": "preset+chain"}
-    streamer.synthesize(text, **manner)  # type: ignore[arg-type]
-    assert [chunk async for chunk in streamer.stream(text, **manner)][-1].is_last  # type: ignore[arg-type]
+    options = {"speakers": {"Alice": "other"}, "continuity": "preset+chain"}
+    streamer.synthesize(text, **options)  # type: ignore[arg-type]
+    assert [chunk async for chunk in streamer.stream(text, **options)][-1].is_last  # type: ignore[arg-type]
     assert [(request.voice, request.keeps_voice) for request in fake.requests] == [("other", True)] * 4
     assert [record.getMessage() for record in caplog.records if "nobody" in record.getMessage()] == [
         "no voice is named 'nobody': the voice before continues"
@@ -106,7 +106,7 @@ async def test_a_dialogue_is_spoken_by_its_voices(
 
 
 async def test_closing_the_stream_cancels_the_rest(fake: FakeSynthesizer) -> None:
-    """Nothing goes on being made for a listener who left."""
+    """Nothing more is made for a caller that left."""
     fake.speed = 20.0
     async with contextlib.aclosing(streamer.stream(TEXT)) as chunks:
         await anext(chunks)
@@ -114,7 +114,7 @@ async def test_closing_the_stream_cancels_the_rest(fake: FakeSynthesizer) -> Non
     assert not fake.num_open
 
 
-async def test_giving_up_on_the_start_spoils_it_for_nobody(fake: FakeSynthesizer) -> None:
+async def test_giving_up_on_the_start_leaves_it_to_others(fake: FakeSynthesizer) -> None:
     """A caller who is cancelled while the model loads leaves the start to those who come after."""
     fake.warm_up_s = 0.2
     with pytest.raises(TimeoutError):
@@ -145,7 +145,7 @@ def test_one_engine_serves_all_threads(fake: FakeSynthesizer, monkeypatch: pytes
 
 
 def test_a_start_that_failed_is_tried_again(tmp_path: Path) -> None:
-    """Whoever mends the directory need not begin a new process."""
+    """After the directory is mended, the same process can load it."""
     with pytest.raises(CheckpointError):
         streamer.synthesize("A cab.", model=tmp_path)
     save_speaking_model(tmp_path)

@@ -134,6 +134,20 @@ def test_a_module_imports_only_what_its_place_allows(path: Path) -> None:
     assert not FORBIDDEN_NAMES & set(name.split("/"))
 
 
+def protocol_of(module: str) -> str | None:
+    """The folder of the protocol that a module belongs to: those of `server` that have a module `endpoints`."""
+    folder = ".".join(module.split(".")[:3])
+    return folder if f"{folder}.endpoints" in MODULES else None
+
+
+@pytest.mark.parametrize("path", PATHS, ids=name_of)
+def test_a_protocol_is_known_to_itself_alone(path: Path) -> None:
+    """A protocol's folder can be added and taken away: neither the server nor another protocol imports it."""
+    here = protocol_of(dotted(path))
+    others = {protocol_of(module) for module in imports(path)} - {None, here}
+    assert not others
+
+
 @pytest.mark.parametrize("path", PATHS, ids=name_of)
 def test_a_module_says_what_it_is_and_stays_small(path: Path) -> None:
     """A docstring opens each file; files and functions keep within the budgets."""
@@ -172,7 +186,7 @@ def test_nothing_unpickles_but_the_weight_files() -> None:
 
 
 def longest_chain(edges: Mapping[str, set[str]]) -> tuple[str, ...]:
-    """The longest chain of imports; fails with the circle where there is one."""
+    """Return the longest chain of imports; fail with the circle if there is one."""
     longest: dict[str, tuple[str, ...]] = {}
 
     def visit(node: str, way: tuple[str, ...]) -> tuple[str, ...]:

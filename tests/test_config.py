@@ -34,7 +34,7 @@ def test_later_sources_win(tmp_path: Path) -> None:
 
 
 def test_the_environment_may_name_the_file(tmp_path: Path) -> None:
-    """`STREAMER_CONFIG` is the file where no other is given."""
+    """`STREAMER_CONFIG` names the file if no other is given."""
     path = _toml(tmp_path, '[server]\nallowed_origins = ["https://a", "https://b"]\n')
     assert load_config(None, {"STREAMER_CONFIG": str(path)}).server.allowed_origins == (
         "https://a",
@@ -109,5 +109,5 @@ def test_every_option_is_declared_once_with_help() -> None:
     ],
 )
 def test_installed_voices_are_among_the_users_data(environ: dict[str, str], expected: Path) -> None:
-    """Where the XDG base directory specification puts them; relative paths do not count."""
+    """They are in the directories of the XDG base directory specification; relative paths do not count."""
     assert default_voices_directory(environ) == expected

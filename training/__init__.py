@@ -1,1 +1,1 @@
-"""How the built-in voice was made, from data to card; imports streamer, never the reverse."""
+"""The programs that made the built-in voice, from data to card; they import streamer, never the reverse."""

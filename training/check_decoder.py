@@ -1,4 +1,4 @@
-"""How well does the codec copy speech it has not seen? Words, DNSMOS, PESQ and mel distance beside the original's."""
+"""How well does the codec copy speech that it has not seen? Words, DNSMOS, PESQ and mel distance to the original."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from training.train_decoder import new_decoder, sentence_starts
 
 
 def trained_decoder(work: Path) -> CodecDecoder:
-    """The newest checkpoint."""
+    """Return the decoder of the newest checkpoint."""
     decoder = new_decoder(np.load(work / "codebooks.npy"))
     decoder.load_state_dict(torch.load(work / "decoder.pt", weights_only=True)["decoder"])
     return decoder.eval()
 
 
 def held_out_copies(work: Path, each: int) -> list[tuple[str, Floats, Floats]]:
-    """(text, original, copy) of the first sentences of each shard that no training saw."""
+    """Yield (text, original, copy) of the first sentences of each shard that no training saw."""
     decoder, found = trained_decoder(work), []
     for name in shards(work, held_out=True):
         rows = json.loads((work / "speech" / f"{name}.json").read_text())[:each]
@@ -42,7 +42,7 @@ def held_out_copies(work: Path, each: int) -> list[tuple[str, Floats, Floats]]:
 
 
 def mel_distance(one: Floats, other: Floats) -> float:
-    """The mean difference of log-mels, in nepers, over windows of 256 to 2,048 samples."""
+    """Return the mean difference of log-mels, in nepers, over windows of 256 to 2,048 samples."""
     spectra = SpectralLoss(SAMPLE_RATE_HZ)
     distances = []
     for window in WINDOWS:
@@ -56,7 +56,7 @@ def mel_distance(one: Floats, other: Floats) -> float:
 
 
 def draw(original: Floats, copy: Floats, path: Path) -> None:
-    """Both spectrograms, one above the other."""
+    """Draw both spectrograms, one above the other."""
     import matplotlib
 
     matplotlib.use("agg")

@@ -12,7 +12,7 @@ COMPRESSION, MAGNITUDE_FLOOR = 0.3, 1e-3
 
 
 class Discriminator(nn.Module):
-    """Real or made? Convolutions over compressed spectrograms of three resolutions."""
+    """Tells the teacher's sound from the decoder's, by convolutions over compressed spectrograms of three sizes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class Discriminator(nn.Module):
 
     @staticmethod
     def tower() -> nn.ModuleList:
-        sizes = (2, 8, 16, 16, 16)  # twice as wide it costs a CPU three times as much
+        sizes = (2, 8, 16, 16, 16)  # twice the width costs a CPU three times as much
         layers = [
             nn.utils.parametrizations.weight_norm(nn.Conv2d(a, b, (3, 7), (1, 2), (1, 3)))
             for a, b in pairwise(sizes)
@@ -33,13 +33,13 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, sound: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """[rows, samples] to a score map per resolution, and the layers' outputs."""
+        """Return a score map per resolution, and the layers' outputs, for sound [rows, samples]."""
         scores, features = [], []
         for window, tower in zip(self.windows, self.towers, strict=True):
             spectrum = torch.stft(
                 sound, window, window // 4, window=getattr(self, f"hann_{window}"), return_complex=True
             )
-            # Compressed, or the judge would see nothing but the loudest harmonics.
+            # Without compression the judge would see nothing but the loudest harmonics.
             spectrum = spectrum * (spectrum.abs() + MAGNITUDE_FLOOR) ** (COMPRESSION - 1)
             x = torch.view_as_real(spectrum).permute(0, 3, 2, 1)
             for layer in tower[:-1]:

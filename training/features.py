@@ -1,9 +1,9 @@
 """Turns the teacher's speech into what the models learn: semantic tokens, and the features that the codes quantize.
 
-A semantic token (50 a second) is a phone of the teacher's own alignment and a level of pitch, counted from the
-speaker's own: what is said and how, not by whom. A frame's features (75 a second) are log-mel bands, log-pitch and
-voicing. Neither needs a learned encoder: both are used in training only, and at run time the models make tokens and
-codes themselves.
+A semantic token (50 a second) is a phone of the teacher's own alignment and a level of pitch relative to the
+speaker's own: it says what is spoken and how, not by whom. A frame's features (75 a second) are log-mel bands,
+log-pitch and voicing. Neither needs a learned encoder: both are used in training only, and at run time the models
+make tokens and codes themselves.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from training.teacher import PITCH_SAMPLES, SAMPLE_RATE_HZ
 
 Floats = npt.NDArray[np.float32]
 Phoneme = tuple[str, int, int]
-"""One of the teacher's signs, where it begins and how long it lasts, in samples."""
+"""One of the teacher's signs, its begin and its length, in samples."""
 
 SEMANTIC_HZ, FRAME_HZ = 50, 75
 HOP, TOKEN_SAMPLES = SAMPLE_RATE_HZ // FRAME_HZ, SAMPLE_RATE_HZ // SEMANTIC_HZ
@@ -32,44 +32,44 @@ WINDOW, FFT = 768, 1024
 NUM_MELS = 100
 MEL_FLOOR = 1e-4
 PITCH_WEIGHT, VOICING_WEIGHT = 15.0, 3.0
-"""So scaled, pitch is heard by the first codebooks beside a hundred bands."""
+"""The scales of pitch and voicing, so that the first codebooks hear pitch beside a hundred bands."""
 MEAN_LOG_PITCH = 5.05
 NUM_FEATURES = NUM_MELS + 2
 PITCH_BORDERS_HZ = {
     "gongitsune": (110.0, 164.0, 180.0, 193.0, 202.0, 212.0, 221.0, 231.0, 244.0, 259.0, 278.0),
     "kumo": (50.0, 73.0, 79.0, 84.0, 88.0, 91.0, 94.0, 98.0, 102.0, 108.0, 118.0),
 }
-"""Each speaker's: below the first a voice is beginning or ending; the others part what is voiced in equal shares."""
+"""Each speaker's borders of pitch levels: below the first a voice begins or ends; the others split them evenly."""
 NUM_PITCH_LEVELS = 12
-"""Level 0: no pitch; then one from each border to the next."""
+"""The number of pitch levels: level 0 is no pitch, then there is one from each border to the next."""
 STRESS_SIGNS = "ˈˌ"
 PAUSES = ("^", " ", ",", ".", "?", "!")
-"""What is not heard: the silence before the first phone, and pauses by what stands in the text there."""
+"""The signs that are not heard: the silence before the first phone, and pauses by their mark in the text."""
 CONSONANTS = tuple("bdfhjklmnpstvwzðŋɡɹʃʒʤʧθT")
 VOWELS = tuple("AIOWYiuɑɔɛɜɪʊʌæ")
 PHONES = (*PAUSES, *CONSONANTS, "ə", *VOWELS, *(f"ˈ{vowel}" for vowel in VOWELS))
 SAME_PHONES = {"ᵊ": "ə", "ɐ": "ə", "ᵻ": "ɪ", ";": ",", ":": ",", "—": ",", "…": "."}
-"""Signs that are heard alike."""
+"""Signs that sound like another one."""
 PHONE_INDEX = {phone: index for index, phone in enumerate(PHONES)}
 NUM_SEMANTIC = len(PHONES) * NUM_PITCH_LEVELS
 MARKS = frozenset((*PAUSES, *";:—…"))
 SILENCE = 0.0056
-"""A token is silent whose loudness (root mean square) is below this share, -45 dB, of the sentence's loudest."""
+"""A token is silent if its loudness (root mean square) is below this share, -45 dB, of the sentence's loudest."""
 MIN_PAUSE, MIN_UNMARKED_PAUSE = 4, 8
-"""Tokens: a shorter silence is a stop's closure, and so is one of two stops between words without a mark."""
+"""The shortest pause in tokens, at a mark and between words without one: a shorter silence is the closure of stops."""
 
 
 def silent_tokens(sound: Floats, count: int) -> npt.NDArray[np.bool_]:
-    """Which of `count` tokens are in silence."""
+    """Return which of `count` tokens are in silence."""
     loudness = np.sqrt(np.square(sound[: count * TOKEN_SAMPLES].reshape(count, TOKEN_SAMPLES)).mean(axis=1))
     return cast("npt.NDArray[np.bool_]", loudness < SILENCE * loudness.max())
 
 
 def heard_signs(phonemes: Sequence[Phoneme], is_silent: npt.NDArray[np.bool_]) -> npt.NDArray[np.int16]:
-    """For each token which of the teacher's signs is heard in its middle; -1 in the silence before the first.
+    """Return for each token which of the teacher's signs is heard in its middle; -1 in the silence before the first.
 
-    The teacher's lengths mix a pause with the phone before it and the mark behind. Here a mark is heard where there is
-    silence; else the time of a space is the next phone's, and that of another mark the phone's before.
+    The teacher's lengths mix a pause with the phone before it and the mark behind. Here a mark is heard only in
+    silence; otherwise the time of a space belongs to the next phone, and that of another mark to the phone before.
     """
     signs = [sign for sign, _, _ in phonemes]
     starts = np.array([start for _, start, _ in phonemes])
@@ -92,7 +92,7 @@ def heard_signs(phonemes: Sequence[Phoneme], is_silent: npt.NDArray[np.bool_]) -
 
 
 def _phone_near(signs: Sequence[str], mark: int) -> int:
-    """The phone that sounds in the time of a mark without a pause."""
+    """Return the phone that sounds in the time of a mark without a pause."""
     step = 1 if signs[mark] == " " else -1
     ahead = mark
     while 0 <= ahead < len(signs) and signs[ahead] in MARKS:
@@ -101,7 +101,7 @@ def _phone_near(signs: Sequence[str], mark: int) -> int:
 
 
 def _pause(signs: Sequence[str], first: int, last: int, length: int) -> int | None:
-    """The mark that a silence of `length` tokens, from sign `first` to `last`, stands for; None if it is a closure."""
+    """Return the mark for a silence of `length` tokens from sign `first` to `last`; None if it is a closure."""
     if first < 0:
         return None
     # A mark at the very end has no time of its own.
@@ -124,7 +124,7 @@ def _keep_phones(
 
 
 def sign_phones(phonemes: Sequence[Phoneme]) -> list[int]:
-    """The phone index of each sign: a stress mark's is its vowel's, which is then a stressed one."""
+    """Return the phone index of each sign: a stress mark has that of its vowel, which is then a stressed one."""
     found: list[int] = []
     for index, (sign, _, _) in enumerate(phonemes):
         is_stress = sign in STRESS_SIGNS
@@ -139,14 +139,14 @@ def sign_phones(phonemes: Sequence[Phoneme]) -> list[int]:
 def semantic_tokens(
     phonemes: Sequence[Phoneme], signs: npt.NDArray[np.int16], pitch_hz: Floats, voice: str
 ) -> npt.NDArray[np.int16]:
-    """The phone of each token's sign, and the level of `voice` at which its pitch (one value a token) lies."""
+    """Return tokens of each sign's phone and of the level of `voice` for its pitch (one value per token)."""
     phones = np.array([*sign_phones(phonemes), PHONE_INDEX["^"]])[signs]  # -1: before the first
     levels = np.searchsorted(PITCH_BORDERS_HZ[voice], pitch_hz)
     return (phones * NUM_PITCH_LEVELS + levels).astype(np.int16)
 
 
 def pitch_at(pitch_hz: Floats, places: npt.NDArray[np.float64]) -> Floats:
-    """The teacher's pitch at these samples: between two voiced values in proportion, else the nearest."""
+    """Return the teacher's pitch at these samples: interpolated between two voiced values, else the nearest."""
     position = places / PITCH_SAMPLES - 0.5
     before = np.clip(np.floor(position).astype(int), 0, len(pitch_hz) - 1)
     after = np.minimum(before + 1, len(pitch_hz) - 1)
@@ -158,7 +158,7 @@ def pitch_at(pitch_hz: Floats, places: npt.NDArray[np.float64]) -> Floats:
 
 
 def mel_filters() -> Floats:
-    """[mels, bins] triangles, evenly spaced on the mel scale from 0 to half the sample rate."""
+    """Return triangles [mels, bins], evenly spaced on the mel scale from 0 to half the sample rate."""
     top = 2595 * np.log10(1 + SAMPLE_RATE_HZ / 2 / 700)
     corners = 700 * (10 ** (np.linspace(0, top, NUM_MELS + 2) / 2595) - 1)
     bins = np.linspace(0, SAMPLE_RATE_HZ / 2, FFT // 2 + 1)
@@ -176,7 +176,7 @@ HANN = np.hanning(WINDOW).astype(np.float32)
 
 
 def log_mel(sound: Floats, count: int) -> Floats:
-    """[frames, mels]: frame i looks at a window around the middle of samples [320 i, 320 (i + 1))."""
+    """Return [frames, mels]: frame i looks at a window around the middle of samples [320 i, 320 (i + 1))."""
     padded = np.pad(sound, (WINDOW // 2 - HOP // 2, WINDOW))
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP][:count]
     spectrum = np.abs(np.fft.rfft(frames * HANN, FFT)).astype(np.float32) / np.float32(HANN.sum())
@@ -184,14 +184,14 @@ def log_mel(sound: Floats, count: int) -> Floats:
 
 
 def frame_features(sound: Floats, pitch_hz: Floats) -> Floats:
-    """[frames, features] for as many frames as `pitch_hz` has values."""
+    """Return [frames, features] for as many frames as `pitch_hz` has values."""
     log_pitch = np.where(pitch_hz > 0, np.log(np.maximum(pitch_hz, 1)) - MEAN_LOG_PITCH, 0)
     extra = np.stack([PITCH_WEIGHT * log_pitch, VOICING_WEIGHT * (pitch_hz > 0)], axis=1)
     return np.concatenate([log_mel(sound, len(pitch_hz)), extra], axis=1).astype(np.float32)
 
 
 def shard_features(path: Path, folder: Path) -> None:
-    """One shard of speech to one file of features, unless that exists."""
+    """Turn one shard of speech into one file of features, unless that exists."""
     target = folder / f"{path.stem}.npz"
     if target.exists():
         return

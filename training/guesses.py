@@ -1,6 +1,6 @@
-"""What the fine model makes of the teacher's coarse codes: the decoder learns to speak from such guesses too.
+"""Has the fine model guess codes from the teacher's coarse codes: the decoder also learns to speak from such guesses.
 
-Made by the fine stage as it runs in the server, for as many shards as `--minutes` allow.
+The fine stage makes them as it runs in the server, for as many shards as `--minutes` allow.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from training.train_gpt import new_model
 
 
 def sentence(item: Spoken, voice: Spoken, seed: int) -> SentenceWork:
-    """A sentence that waits for its fine codes, in the voice of another."""
+    """Return a sentence that waits for its fine codes, in the voice of another."""
     codes = voice.codes[:, -FINE_HISTORY:].astype(np.int64)
     history = Voice(voice.semantic.astype(np.int64), codes[: CONFIG.coarse.num_codebooks], codes)
     params = SamplingParams(seed, fine_temp=CONFIG.sampling.fine_temp)
     work = SentenceWork(CONFIG, (), history, params, max_semantic_tokens=len(item.semantic) + 2)
     work.semantic.tokens, work.semantic.is_finished = item.semantic.tolist(), True
-    # The teacher's frames end where its sound does: up to two more or fewer than its tokens ask for.
+    # The teacher's frames end with its sound: there are up to two more or fewer than its tokens ask for.
     missing = max(0, work.num_coarse_steps - len(item.coarse))
     work.coarse.tokens = [*item.coarse[: work.num_coarse_steps], *item.coarse[-missing:][:missing]]
     return work
 
 
 def guesses(stage: FineStage, items: Sequence[Spoken]) -> Iterator[np.ndarray]:
-    """The codes [codebooks, frames] of every sentence, the fine ones guessed."""
+    """Return the codes [codebooks, frames] of every sentence, with guessed fine codes."""
     for first in range(0, len(items), MAX_FINE_ROWS):
         numbers = range(first, min(first + MAX_FINE_ROWS, len(items)))
         works = [sentence(items[number], items[number - 1], number) for number in numbers]

@@ -1,7 +1,7 @@
 """Keeps the semantic model's place in the text, in training only: a middle layer must say which symbol comes next.
 
-A small model that has to find out by itself how speech goes along the text now and then skips or repeats some of it.
-The teacher's alignment knows the way; what this head learns is thrown away, what it asks of the layers below stays.
+A small model that has to find out by itself how speech proceeds along the text sometimes skips or repeats a part.
+The teacher's alignment has the answer. The head is discarded afterwards; what the layers below learnt for it stays.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from streamer.models.gpt import CausalGpt
 
 GUIDED_LAYERS = 2
-"""After so many of the four; the others then know where to read."""
+"""The number of layers, of the four, before the head; the later layers then know where to read."""
 GUIDE_WEIGHT = 0.5
 
 
 class Guide(nn.Module):
-    """Beside the logits those of the place in the text."""
+    """A head that predicts the place in the text, beside the model's logits."""
 
     def __init__(self) -> None:
         super().__init__()
         self.head = nn.Linear(CONFIG.semantic.transformer.width, TEXT_CONTEXT)
 
     def forward(self, model: CausalGpt, embeddings: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings [rows, text_context + length, width] to logits and places, [rows, length, ...] each."""
+        """Return logits and places, [rows, length, ...] each, for embeddings [rows, text_context + length, width]."""
         x = model.run_blocks(model.add_positions(embeddings), end=GUIDED_LAYERS)
         places = self.head(x[:, TEXT_CONTEXT:])
         x = model.run_blocks(x, begin=GUIDED_LAYERS)

@@ -1,4 +1,4 @@
-"""The judges, all out of packages: whisper tiny.en, whose errors are counted in words; DNSMOS; and PESQ."""
+"""The judges, all from packages: whisper tiny.en, whose errors are counted in words; DNSMOS; and PESQ."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def _model() -> WhisperModel:
 
 
 def heard(sound: Floats, sample_rate_hz: int) -> str:
-    """What the judge understands of `sound`."""
+    """Return what the judge understands of `sound`."""
     return " ".join(segment.text.strip() for segment in _segments(sound, sample_rate_hz))
 
 
 def heard_words(sound: Floats, sample_rate_hz: int) -> list[tuple[str, int, int]]:
-    """The words that the judge understands, each with its begin and end in ms, to 20 ms."""
+    """Return the words that the judge understands, each with its begin and end in ms, to 20 ms."""
     segments = _segments(sound, sample_rate_hz, word_timestamps=True)
     found = [word for segment in segments for word in segment.words or ()]
     return [(word.word.strip(), round(1000 * word.start), round(1000 * word.end)) for word in found]
@@ -46,7 +46,7 @@ def _segments(sound: Floats, sample_rate_hz: int, *, word_timestamps: bool = Fal
 
 
 def naturalness(sound: Floats, sample_rate_hz: int) -> float:
-    """DNSMOS P.835, overall (Reddy and others, 2022): 1 to 5."""
+    """Return DNSMOS P.835, overall (Reddy and others, 2022): 1 to 5."""
     from speechmos import dnsmos
 
     at_16k = np.clip(resample_poly(sound, JUDGE_HZ, sample_rate_hz), -1, 1).astype(np.float32)
@@ -54,7 +54,7 @@ def naturalness(sound: Floats, sample_rate_hz: int) -> float:
 
 
 def perceived_quality(original: Floats, copy: Floats, sample_rate_hz: int) -> float:
-    """PESQ, wide band (ITU-T P.862.2): 1 to 4.6."""
+    """Return PESQ, wide band (ITU-T P.862.2): 1 to 4.6."""
     from pesq import pesq
 
     both = [resample_poly(sound, JUDGE_HZ, sample_rate_hz) for sound in (original, copy)]
@@ -62,11 +62,11 @@ def perceived_quality(original: Floats, copy: Floats, sample_rate_hz: int) -> fl
 
 
 def words(text: str) -> str:
-    """Lower case, nothing but letters, digits and spaces."""
+    """Return `text` in lower case, with nothing but letters, digits and spaces."""
     return " ".join(re.sub(r"[^a-z0-9 ]", "", text.lower().replace("-", " ")).split())
 
 
 def word_error_rate(pairs: Iterable[tuple[str, str]]) -> float:
-    """Over all (text, heard) pairs together."""
+    """Return the word error rate over all (text, heard) pairs together."""
     texts, hearings = zip(*((words(text), words(hearing)) for text, hearing in pairs), strict=True)
     return float(jiwer.wer(list(texts), list(hearings)))

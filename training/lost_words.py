@@ -1,6 +1,7 @@
-"""Which stage loses words? Each is judged with the teacher's own tokens before it, on sentences no training saw.
+"""Which stage loses words? Each is judged behind the teacher's own tokens, on sentences that no training saw.
 
-From the codec alone to the whole chain; for the semantic stage the phones are counted too, by its tokens, without ASR.
+It goes from the codec alone to the whole chain. The semantic stage's phones are also counted by its tokens, without
+ASR.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ GIVEN = ("semantic, coarse, fine", "semantic, coarse", "semantic", "nothing")
 
 
 def phones(semantic: list[int]) -> str:
-    """The phones that tokens say, each once however long, with spaces between."""
+    """Return the phones that tokens say, each once no matter how long, with spaces between."""
     said = (phone for phone, _ in groupby(PHONES[token // NUM_PITCH_LEVELS] for token in semantic))
     return " ".join(phone for phone in said if phone not in PAUSES)
 
 
 def give(work: SentenceWork, item: Spoken, given: str) -> None:
-    """Fill in what the teacher has made of this sentence."""
+    """Fill in the teacher's tokens of this sentence."""
     if "semantic" in given:
         work.semantic.tokens, work.semantic.is_finished = item.semantic.tolist(), True
         work.semantic.num_issued = len(item.semantic)
@@ -52,7 +53,7 @@ def give(work: SentenceWork, item: Spoken, given: str) -> None:
 
 
 def run(chain: Chain, works: list[SentenceWork]) -> None:
-    """Every sentence to its end, stage by stage, all together."""
+    """Run every sentence to its end, stage by stage, all together."""
     for slot, work in enumerate(works):
         work.slot = slot
         for stage in chain:
@@ -83,7 +84,7 @@ def works_of(
 
 
 def measure(model: LoadedModel, items: list[Spoken], params: SamplingParams) -> None:
-    """One line for each amount that is given."""
+    """Print one line for each amount of the teacher's tokens that is given."""
     voices = VoiceLibrary([model.directory / "voices"], model.config)
     for given in GIVEN:
         with torch.inference_mode():

@@ -227,7 +227,7 @@ SENTENCES: tuple[str, ...] = (
     "What a {kind} {thing}, {reason}!",
     "{Clause}!",
 )
-"""Whole sentences, most of them of ten to thirty words."""
+"""Templates of whole sentences, most of them of ten to thirty words."""
 
 CLAUSES: tuple[str, ...] = (
     "{where}",
@@ -244,4 +244,4 @@ CLAUSES: tuple[str, ...] = (
     "if {clause}",
     "{name} and {name}",
 )
-"""Parts of sentences, as a client sends them whose text is still being written, or as a caption."""
+"""Templates of parts of sentences, such as captions, or the end of a text that is still being written."""

@@ -1,7 +1,7 @@
-"""What the teacher is asked to say: the lexicon's phones in Kokoro's signs, so that what is read is what is heard.
+"""Writes the lexicon's phones in Kokoro's signs for the teacher, so that what is read is what is heard.
 
-A front end of its own would pronounce some words unlike the lexicon. Text and speech would then contradict each other,
-and the semantic model would have to guess, so the teacher is given the very phones that the model is given.
+The teacher's own front end would pronounce some words differently from the lexicon. Text and speech would then
+contradict each other, and the semantic model would have to guess, so the teacher is given the same phones as the model.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ VOWEL_SIGNS = {
     "AA": "ɑ", "AE": "æ", "AH": "ʌ", "AO": "ɔ", "AW": "W", "AY": "I", "EH": "ɛ", "ER": "ɜɹ",
     "EY": "A", "IH": "ɪ", "IY": "i", "OW": "O", "OY": "Y", "UH": "ʊ", "UW": "u",
 }  # fmt: skip
-"""Kokoro writes a diphthong as one capital letter (the signs are those of misaki, its front end)."""
+"""Kokoro's sign of each vowel; a diphthong is one capital letter (the signs are those of misaki, its front end)."""
 UNSTRESSED_SIGNS = VOWEL_SIGNS | {"AH": "ə", "ER": "əɹ"}
 CONSONANT_SIGNS = {
     "B": "b", "CH": "ʧ", "D": "d", "DH": "ð", "F": "f", "G": "ɡ", "HH": "h", "JH": "ʤ", "K": "k", "L": "l",
@@ -24,31 +24,31 @@ CONSONANT_SIGNS = {
 }  # fmt: skip
 STRESS_SIGNS = {"0": "", "1": "ˈ", "2": "ˌ"}
 FLAP = "T"
-"""The short t of American "better"."""
+"""The sign of the short t in American "better"."""
 BEFORE_VOWELS = {"the": ["ð", "i"], "to": ["t", "ʊ"]}
-"""What these words become before a word that begins with a vowel."""
+"""The signs of these words before a word that begins with a vowel."""
 ARTICLE = {"a": ["ɐ"]}
-"""Kokoro's front end has a sign of its own for this word."""
+"""The signs of the article "a": Kokoro's front end has a sign of its own for it."""
 ESPEAK_SIGNS = (
     ("aɪ", "I"), ("aʊ", "W"), ("eɪ", "A"), ("oʊ", "O"), ("ɔɪ", "Y"), ("tʃ", "ʧ"), ("dʒ", "ʤ"),
     ("ɜːɹ", "ɜɹ"), ("ɜː", "ɜɹ"), ("ɚ", "əɹ"), ("n̩", "ᵊn"), ("l̩", "ᵊl"), ("ɐ", "ə"), ("ɾ", FLAP),
     ("ʔ", "t"), ("r", "ɹ"), ("x", "k"), ("ç", "k"), ("e", "A"), ("o", "O"), ("a", "æ"), ("ɬ", "l"),
     ("ʲ", ""), ("ː", ""), ("̃", ""),
 )  # fmt: skip
-"""espeak's American phonemes in Kokoro's signs, applied in this order."""
+"""Replacements of espeak's American phonemes by Kokoro's signs, applied in this order."""
 PIECE = re.compile(r"[a-z']+|[^a-z']+")
 SENTENCE_MARKS, INNER_MARKS = ".?!…", ",;:"
 
 
 def is_vowel(phone: str) -> bool:
-    """Of the lexicon's phones only a vowel ends in a digit, its stress."""
+    """Return whether a phone of the lexicon is a vowel: only vowels end in a digit, their stress."""
     return phone[-1:].isdigit()
 
 
 def word_signs(phones: Sequence[str]) -> list[str]:
-    """The teacher's signs for each of a word's phones.
+    """Return the teacher's signs for each of a word's phones.
 
-    American habits that the lexicon leaves out are put in: the short t of "better", the weak last vowel of "people".
+    They include American habits that the lexicon leaves out: the short t of "better", the weak last vowel of "people".
     """
     made: list[str] = []
     for index, phone in enumerate(phones):
@@ -60,7 +60,7 @@ def word_signs(phones: Sequence[str]) -> list[str]:
                 phone == "AH0" and before and not is_vowel(before) and phones[index + 1 :] in (["L"], ["N"])
             )
             made.append("ᵊ" if is_weak else STRESS_SIGNS[phone[-1]] + signs[phone[:-1]])
-            # The sign of this vowel ends in an r of its own.
+            # The sign of this vowel already ends in an r.
             if made[-1].endswith("ɹ") and after == "R":
                 made[-1] = made[-1][:-1]
         elif phone == "T" and (is_vowel(before) or before == "R") and after[-1:] == "0":
@@ -72,10 +72,10 @@ def word_signs(phones: Sequence[str]) -> list[str]:
 
 
 def text_signs(text: str, lexicon: Mapping[str, str], guess: Callable[[str], str]) -> list[list[str]]:
-    """For each of the text's `PIECE`s the teacher's signs, one string a phone, or one for a punctuation mark.
+    """Return the teacher's signs for each `PIECE` of the text: a string per phone, or one for a punctuation mark.
 
-    `text` is of plain words, read as `PhonemeTokenizer` reads it. `guess` gives the signs of a word that the lexicon
-    lacks and that is made of none of its words; they are one string, whose letters nothing else is known of.
+    `text` has plain words, read as `PhonemeTokenizer` reads it. `guess` gives the signs of a word that the lexicon
+    lacks and that is not made of its words; they are one string, because its letters are not aligned with signs.
     """
     pieces = PIECE.findall(text.lower())
     phones = [_phones(piece, lexicon) for piece in pieces]
@@ -102,7 +102,7 @@ def _phones(piece: str, lexicon: Mapping[str, str]) -> list[str]:
 
 
 def _mark(piece: str, *, is_first: bool, is_last: bool) -> str:
-    """What stands between two words: a mark with a space, or a space."""
+    """Return what stands between two words: a mark with a space, or a space."""
     mark = next((character for character in piece if character in SENTENCE_MARKS + INNER_MARKS), "")
     if "..." in piece:
         mark = "…"
@@ -114,16 +114,16 @@ def _mark(piece: str, *, is_first: bool, is_last: bool) -> str:
 
 
 def espeak_signs(phonemes: str) -> str:
-    """espeak's phonemes of a word in the teacher's signs."""
+    """Return espeak's phonemes of a word in the teacher's signs."""
     for espeak, sign in ESPEAK_SIGNS:
         phonemes = phonemes.replace(espeak, sign)
     return phonemes
 
 
 def symbol_of_sign(pieces: Sequence[Sequence[str]], num_symbols: Sequence[int]) -> list[int]:
-    """For each of the teacher's signs the place in the text's symbols of what it says.
+    """Return for each of the teacher's signs the place of what it says among the text's symbols.
 
-    `num_symbols` are those of each `PIECE` as the model is given it: a phone each, or a letter each for spelled words.
+    `num_symbols` is the number of symbols of each `PIECE` for the model: one per phone, or one per letter if spelled.
     """
     places: list[int] = []
     first = 0
@@ -131,7 +131,7 @@ def symbol_of_sign(pieces: Sequence[Sequence[str]], num_symbols: Sequence[int]) 
         signs = "".join(made)
         if len(made) == count:
             inside = [symbol for symbol, sound in enumerate(made) for _ in sound]
-        else:  # letters, whose sounds are about where they are
+        else:  # letters: each sound is near its letter
             inside = [number * count // len(signs) for number in range(len(signs))]
         places += [max(0, first + (symbol if count else -1)) for symbol in inside]
         first += count

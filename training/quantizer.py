@@ -1,7 +1,7 @@
 """Makes the codes: a residual vector quantizer, fitted by k-means on the frames' features.
 
-Its codebooks are the EnCodec quantizer's of the built-in model; codebook 0 and 1 (the coarse ones) say phone
-and pitch, the others sharpen the spectrum.
+Its codebooks become the EnCodec quantizer of the built-in model; codebooks 0 and 1 (the coarse ones) hold phone
+and pitch, the others refine the spectrum.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ NUM_ROUNDS = 12
 
 
 def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
-    """Index of the nearest codebook entry, [vectors]."""
+    """Return the index of the nearest codebook entry, [vectors]."""
     lengths = codebook.square().sum(dim=1)
     parts = [(lengths - 2 * part @ codebook.T).argmin(dim=1) for part in vectors.split(16_384)]
     return torch.cat(parts)
 
 
 def k_means(vectors: Tensor) -> Tensor:
-    """[codebook_size, features]; an entry nobody chose is put on a random vector."""
+    """Return a codebook [codebook_size, features]; an entry without vectors is moved to a random vector."""
     codebook = vectors[torch.randperm(len(vectors))[:CODEBOOK_SIZE]].clone()
     for _ in range(NUM_ROUNDS):
         choice = nearest(vectors, codebook)
@@ -40,7 +40,7 @@ def k_means(vectors: Tensor) -> Tensor:
 
 
 def fit(vectors: Tensor) -> Tensor:
-    """[codebooks, codebook_size, features]: each codebook fits what the ones before it leave."""
+    """Return codebooks [codebooks, codebook_size, features]; each fits what the ones before it leave."""
     books = []
     rest = vectors.clone()
     total = rest.var(dim=0).sum()
@@ -56,7 +56,7 @@ def fit(vectors: Tensor) -> Tensor:
 
 
 def encode(vectors: Tensor, books: Tensor) -> Tensor:
-    """[codebooks, frames] codes of [frames, features]."""
+    """Return the codes [codebooks, frames] of features [frames, features]."""
     rest = vectors.clone()
     codes = []
     for book in books:
@@ -67,10 +67,10 @@ def encode(vectors: Tensor, books: Tensor) -> Tensor:
 
 
 def recovered(vectors: Tensor, codebooks: Tensor) -> Tensor:
-    """The codebooks in the features' own units out of a codec's [codebooks, codebook_size, features].
+    """Return a codec's codebooks [codebooks, codebook_size, features] in the features' own units.
 
-    A codec's are moved and scaled (`train_decoder.new_decoder`), by what is found again here: the one scale and the
-    means with which the codes fit the vectors best, in turns with the codes.
+    A codec's codebooks are shifted and scaled (`train_decoder.new_decoder`). The scale and the means are found again
+    as those with which the codes fit the vectors best; they and the codes are improved in turns.
     """
     mean, scale = vectors.mean(dim=0), vectors.std(dim=0).mean()
     for _ in range(NUM_ROUNDS):

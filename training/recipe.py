@@ -1,4 +1,4 @@
-"""The built-in model's sizes, and the data every training reads: what must agree between them stands here."""
+"""The built-in model's sizes, and the data that every training reads: all that they must agree on."""
 
 from __future__ import annotations
 
@@ -82,21 +82,21 @@ CONFIG = ModelConfig(
     languages=("en",),
     path=path_config(),
     normalize_text=True,
-    # A small model's second thoughts are seldom good ones: cooler than Bark's 0.7.
+    # Cooler than Bark's 0.7: a small model's less likely tokens are seldom good.
     sampling=SamplingConfig(text_temp=0.5, waveform_temp=0.3, fine_temp=0.1),
 )
 assert CONFIG.codec.frame_rate_hz == FRAME_HZ
 
 NUM_HELD_OUT = 4
-"""The first shards, which no training sees: 200 sentences of each speaker to judge by."""
+"""The number of first shards, which no training sees: they hold 200 sentences in all to judge by."""
 
 
 def shards(work: Path, *, held_out: bool = False) -> list[str]:
-    """The names of the shards to train on, or of those held out."""
+    """Return the names of the shards to train on, or of those held out."""
     names = sorted(path.stem for path in (work / "features").glob("*.npz"))
     return names[:NUM_HELD_OUT] if held_out else names[NUM_HELD_OUT:]
 
 
 def split(row: npt.NDArray[np.int16], lengths: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int16]]:
-    """A shard's joined sequence [..., total] cut into its sentences'."""
+    """Return a shard's joined sequence [..., total], cut into its sentences."""
     return np.split(row, np.cumsum(lengths)[:-1], axis=-1)

@@ -1,7 +1,7 @@
-"""What an assistant says and is asked: replies made from templates, and rare words in carrier sentences.
+"""Texts of and for an assistant: replies made from templates, and rare words in carrier sentences.
 
-Written with digits, signs and abbreviations, and spoken as the server's own normalisation writes them out, so that
-the voice hears in training what it is given at run time.
+They are written with digits, signs and abbreviations, and spoken as the server's own normalization writes them out, so
+that the model reads in training what it is given at run time.
 """
 
 from __future__ import annotations
@@ -176,21 +176,21 @@ LEMMA = re.compile(r"[a-z]{4,14}")
 
 
 GAP = re.compile(r"\{(\w+)\}(s\b)?")
-"""A gap, and whether its value is wanted in the plural."""
+"""A pattern for a gap, with an `s` behind it if its value must be in the plural."""
 MAX_TRIES = 4
-"""At filling a gap with what the sentence does not say yet."""
+"""The number of attempts to fill a gap with a value that the sentence does not contain yet."""
 AN = re.compile(r"\b([Aa]) (?=[aeiou])(?!us[eu]|uni|eu|one?\b|once)")
 
 
 def plural(noun: str) -> str:
-    """`noun` as English regularly spells more than one of it."""
+    """Return the regular English plural of `noun`."""
     if re.search(r"(?:[sxz]|[cs]h)$", noun):
         return f"{noun}es"
     return f"{noun[:-1]}ies" if re.search(r"[^aeiou]y$", noun) else f"{noun}s"
 
 
 def reply(chance: random.Random, template: str, words: Sequence[str] = ()) -> str:
-    """The template with every gap filled, as a sentence is written."""
+    """Return the template with every gap filled, written as a sentence."""
     used: set[str] = set()
 
     def value(name: str) -> str:
@@ -236,7 +236,7 @@ def _value(name: str, chance: random.Random, words: Sequence[str]) -> object:
 
 
 def rare_words(wordnet_folder: Path) -> list[str]:
-    """WordNet's lemmas that are one plain word, in their own order."""
+    """Return WordNet's lemmas that are one plain word, in their own order."""
     found: dict[str, None] = {}
     for name in ("index.adj", "index.adv", "index.noun", "index.verb"):
         for line in (wordnet_folder / name).read_text(encoding="utf-8").splitlines():

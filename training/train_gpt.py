@@ -1,8 +1,8 @@
 """Trains one of the three transformers: `semantic`, `coarse` or `fine`.
 
-Printed are the steps' loss, the semantic model's with its guide's, and that of held-out sentences, without it. The
-learning rate falls along a cosine over `--minutes`; a stopped run goes on from its last checkpoint. `--start`
-begins with the weights of a model that is there: where what the tokens mean has changed, what surrounds them has not.
+It prints the loss of the steps (with the guide's for the semantic model) and of held-out sentences (without it). The
+learning rate falls along a cosine over `--minutes`; a stopped run continues from its last checkpoint. `--start`
+begins with the weights of an existing model, which helps even if the meaning of the tokens has changed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ VALIDATION_BATCHES = 4
 
 
 def new_model(stage: str) -> CausalGpt | FineGpt:
-    """The stage's model with fresh weights."""
+    """Return the stage's model with fresh weights."""
     if stage == "fine":
         return FineGpt(CONFIG.fine.transformer)
     transformer = CONFIG.semantic.transformer if stage == "semantic" else CONFIG.coarse.transformer
@@ -66,7 +66,7 @@ class Optimizers:
         ]
 
     def step(self, rate: float) -> None:
-        """One update from the gradients, which it clears."""
+        """Update once from the gradients, and clear them."""
         for optimizer in self.both:
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -82,7 +82,7 @@ class Optimizers:
 
 
 class StageLoss:
-    """The loss of a random batch of `stage`'s examples."""
+    """The loss of random batches of a stage's examples."""
 
     def __init__(self, stage: str, spoken: list[Spoken], guide: Guide | None = None) -> None:
         self.stage, self.guide = stage, guide
@@ -118,7 +118,7 @@ class StageLoss:
 
 @torch.no_grad()
 def validate(model: nn.Module, loss: StageLoss, rows: int, device: str) -> float:
-    """The mean loss over the same batches of held-out sentences every time."""
+    """Return the mean loss over held-out sentences, in the same batches every time."""
     model.eval()
     chance = random.Random(0)
     values = [float(loss(model, rows, chance, device)) for _ in range(VALIDATION_BATCHES)]
@@ -135,7 +135,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float)
     parser.add_argument("--rows", type=int)
     parser.add_argument("--start", type=Path, help="model directory to begin with")
-    parser.add_argument("--compile", action="store_true", help="half as fast again, after some minutes")
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the steps: 1.5 times as fast after some minutes"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

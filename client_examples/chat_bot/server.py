@@ -1,6 +1,6 @@
 """A web chat whose replies are typed word by word, and spoken by streamer while they are typed.
 
-One WebSocket leads to the page and one to streamer; between them stands the bot. See README.md.
+One WebSocket leads to the page and one to streamer; the bot is between them. See README.md.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ VOICE_MESSAGES = ("started", "sentence_start", "done", "error")
 
 
 async def reply(question: str) -> AsyncIterator[str]:
-    """The bot: put your language model here. It yields its reply in pieces, as it writes it."""
+    """Yield the bot's reply in pieces, as it is written; put your language model here."""
     asked = question.lower()
     if "story" in asked:
         text = (
@@ -44,14 +44,14 @@ async def reply(question: str) -> AsyncIterator[str]:
 
 
 class Chat:
-    """One page and its voice."""
+    """Connects one page with its voice."""
 
     def __init__(self, page: ServerConnection, voice: ClientConnection) -> None:
         self._page = page
         self._voice = voice
 
     async def run(self) -> None:
-        """Answer until the page goes; a new question interrupts the reply that is being typed and spoken."""
+        """Answer until the page is closed; a new question interrupts the reply that is being typed and spoken."""
         async with asyncio.TaskGroup() as tasks:
             relaying = tasks.create_task(self._relay())
             typing: asyncio.Task[None] | None = None
@@ -74,11 +74,11 @@ class Chat:
         await self._say("end", id=utterance)
 
     async def _relay(self) -> None:
-        """Hand the sound to the page, with the messages that say where an utterance begins and ends."""
+        """Forward the sound to the page, with the messages that mark the begin and end of an utterance."""
         async for received in self._voice:
             if isinstance(received, bytes) or json.loads(received)["type"] in VOICE_MESSAGES:
                 await self._page.send(received)
-        await self._show("error", message="the voice is gone")
+        await self._show("error", message="the connection to the voice is lost")
         await self._page.close(1011)
 
     async def _say(self, kind: str, **fields: Any) -> None:
@@ -89,12 +89,12 @@ class Chat:
 
 
 def answer_http(_connection: ServerConnection, request: Request) -> Response | None:
-    """The page at `/`; None lets a WebSocket of that page pass."""
+    """Answer with the page at `/`; None lets a WebSocket of that page pass."""
     if request.path == "/":
         return http_response(HTTPStatus.OK, PAGE)
     if request.path != "/chat":
         return http_response(HTTPStatus.NOT_FOUND, b"there is nothing here")
-    # A stranger's page shall not make this bot talk: scripts must come from the address they connect to.
+    # Pages of other sites must not make this bot talk: scripts must come from the address they connect to.
     origin = request.headers.get("Origin")
     if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
         return http_response(HTTPStatus.FORBIDDEN, b"not from this page")
@@ -107,7 +107,7 @@ def http_response(status: HTTPStatus, body: bytes) -> Response:
 
 
 async def run(host: str, port: int, url: str, key: str | None) -> None:
-    # The page plays plain samples: that works in every browser, and on pages without https, too.
+    # The page plays plain samples: that works in every browser, also on pages without https.
     address = url + "?framing=bare&encoding=pcm_s16le&lead_ms=1000"
     headers = {"Authorization": f"Bearer {key}"} if key else {}
 
@@ -116,7 +116,7 @@ async def run(host: str, port: int, url: str, key: str | None) -> None:
             async with connect(address, additional_headers=headers) as voice:
                 await Chat(page, voice).run()
         except* ConnectionClosed:
-            pass  # the page went while something was being sent to it
+            pass  # the page was closed while something was being sent to it
         except* (OSError, WebSocketException) as errors:
             message = f"no voice: {errors.exceptions[0]}"
             await page.send(json.dumps({"type": "error", "message": message}))
@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument("--host", default="localhost")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--url", default="ws://localhost:8765/v1/stream", help="the streamer server")
-    parser.add_argument("--key", help="its API key, where it wants one; the page never sees it")
+    parser.add_argument("--key", help="its API key, if it requires one; the page never sees it")
     arguments = parser.parse_args()
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(run(arguments.host, arguments.port, arguments.url, arguments.key))

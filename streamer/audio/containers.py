@@ -22,7 +22,7 @@ _BYTES_PER_SAMPLE: Final = 2
 class OggOpusPages:
     """Writes one logical Ogg stream of mono Opus packets.
 
-    `serial` tells streams apart that are chained or multiplexed; `pre_skip` in samples at 48 kHz.
+    `serial` tells streams apart that are chained or multiplexed. `pre_skip` is in samples at 48 kHz.
     """
 
     def __init__(self, *, serial: int, pre_skip: int, input_rate_hz: int) -> None:
@@ -32,16 +32,16 @@ class OggOpusPages:
         self._num_pages = 0
 
     def headers(self) -> bytes:
-        """The two header pages, which come before any sound."""
+        """Return the two header pages, which come before any sound."""
         head = struct.pack("<8sBBHIhB", b"OpusHead", 1, 1, self._pre_skip, self._input_rate_hz, 0, 0)
         tags = struct.pack("<8sI", b"OpusTags", len(_VENDOR)) + _VENDOR + struct.pack("<I", 0)
         return self._page([head], 0, _BEGIN_OF_STREAM) + self._page([tags], 0, 0)
 
     def page(self, packets: Sequence[bytes], granule: int, *, is_last: bool = False) -> bytes:
-        """One page of whole packets.
+        """Make one page of whole packets.
 
-        `granule`: samples at 48 kHz, pre-skip included, up to the end of the last of them; less on the last
-        page, where it tells how much of the padding is to be thrown away.
+        `granule` counts samples at 48 kHz, pre-skip included, up to the end of the last packet. On the last page it is
+        less, which tells how much of the padding a player has to drop.
         """
         return self._page(packets, granule, _END_OF_STREAM if is_last else 0)
 
@@ -57,9 +57,9 @@ class OggOpusPages:
 
 
 def wav_header(sample_rate_hz: int, num_bytes: int | None = None) -> bytes:
-    """The 44 bytes before mono 16-bit sound of `num_bytes`; None where nobody knows yet how much will follow.
+    """Make the 44 bytes before mono 16-bit sound of `num_bytes`, or None if that is not known yet.
 
-    A live stream's sizes are 0xFFFFFFFF, which players and ffmpeg read as "until the end".
+    The sizes of a live stream are 0xFFFFFFFF, which players and ffmpeg read as "until the end".
     """
     riff_size, data_size = UNKNOWN_SIZE, UNKNOWN_SIZE
     if num_bytes is not None:
@@ -74,7 +74,7 @@ def wav_header(sample_rate_hz: int, num_bytes: int | None = None) -> bytes:
 
 
 def write_wav(path: Path, samples: Samples, sample_rate_hz: int) -> None:
-    """Write a complete WAV file with exact sizes. `samples`: float32 [num_samples]"""
+    """Write a complete WAV file with exact sizes."""
     pcm = to_int16(samples).tobytes()
     path.write_bytes(wav_header(sample_rate_hz, len(pcm)) + pcm)
 
@@ -93,7 +93,7 @@ _CRC_TABLE: Final = _crc_table()
 
 
 def _crc(page: bytes | bytearray) -> int:
-    """Ogg's checksum: not reflected, from 0, so neither zlib's nor binascii's."""
+    """Ogg's checksum. It is not reflected and starts from 0, so neither zlib's nor binascii's will do."""
     value = 0
     for byte in page:
         value = ((value << 8) & 0xFFFFFFFF) ^ _CRC_TABLE[(value >> 24) ^ byte]

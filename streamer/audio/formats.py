@@ -10,12 +10,18 @@ from streamer.errors import InvalidParameterError
 Encoding = Literal["opus", "ogg_opus", "pcm_s16le", "wav", "mulaw", "alaw", "pcm_f32le"]
 SampleRate = Literal[8000, 16000, 24000, 48000]
 FrameLength = Literal[10, 20, 40, 60]
+FileEncoding = Literal["mp3", "aac", "flac"]
 ENCODINGS: Final[tuple[str, ...]] = get_args(Encoding)
+FILE_ENCODINGS: Final[tuple[str, ...]] = get_args(FileEncoding)
+"""Encodings whose frames have a length and a delay of their own: for files, and for protocols that ask for them. The
+native protocol, which gives every packet its time, does not offer them."""
 SAMPLE_RATES_HZ: Final[tuple[int, ...]] = get_args(SampleRate)
 FRAMES_MS: Final[tuple[int, ...]] = get_args(FrameLength)
 MIN_BITRATE: Final = 6_000
 MAX_BITRATE: Final = 256_000
 """What libopus accepts for one channel, in bits per second."""
+MIN_TEMPO: Final = 0.25
+MAX_TEMPO: Final = 4.0
 DEFAULT_RATE_HZ: Final = 24_000
 _TELEPHONE_RATE_HZ: Final = 8_000
 
@@ -27,19 +33,22 @@ def default_rate_hz(encoding: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class AudioFormat:
-    """How an utterance's sound is encoded. `frame_ms` is the length of a packet; `bitrate` concerns Opus alone.
+    """How an utterance's sound is encoded. `frame_ms` is the length of a packet, except in file encodings.
 
-    Raises `InvalidParameterError` naming what is not offered.
+    `bitrate` concerns Opus, MP3 and AAC. `tempo` is how much faster than it was spoken the sound is to be, at the same
+    pitch; events keep the times of the sound as it was spoken. Raises `InvalidParameterError` naming what is not
+    offered.
     """
 
     encoding: str = "opus"
     sample_rate_hz: int = DEFAULT_RATE_HZ
     frame_ms: int = 20
     bitrate: int = 32_000
+    tempo: float = 1.0
 
     def __post_init__(self) -> None:
         for name, value, offered in (
-            ("encoding", self.encoding, ENCODINGS),
+            ("encoding", self.encoding, ENCODINGS + FILE_ENCODINGS),
             ("sample_rate", self.sample_rate_hz, SAMPLE_RATES_HZ),
             ("frame_ms", self.frame_ms, FRAMES_MS),
         ):
@@ -49,4 +58,8 @@ class AudioFormat:
         if not MIN_BITRATE <= self.bitrate <= MAX_BITRATE:
             raise InvalidParameterError(
                 f"bitrate {self.bitrate!r} is not from {MIN_BITRATE} to {MAX_BITRATE}", param="bitrate"
+            )
+        if not MIN_TEMPO <= self.tempo <= MAX_TEMPO:
+            raise InvalidParameterError(
+                f"tempo {self.tempo!r} is not from {MIN_TEMPO} to {MAX_TEMPO}", param="tempo"
             )

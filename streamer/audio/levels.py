@@ -15,7 +15,7 @@ QUIET: Final = 0.02
 
 
 class LevelMeter:
-    """Measures one sound, piece by piece; where it is cut makes no difference."""
+    """Measures one sound piece by piece; it may be cut anywhere."""
 
     def __init__(self, sample_rate_hz: int) -> None:
         self._frame_size = sample_rate_hz // FRAMES_PER_S

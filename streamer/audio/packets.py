@@ -1,6 +1,6 @@
-"""Sound to packets with timestamps, in every encoding of the protocol; `pipeline` uses one per utterance.
+"""Encodes sound as packets with timestamps, in every encoding of `formats`; an utterance has one encoder.
 
-Timestamps and durations are samples at 48 kHz whatever the encoding, as in RFC 7587.
+Timestamps and durations are in samples at 48 kHz whatever the encoding, as in RFC 7587.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamer.audio.containers import OggOpusPages, wav_header
-from streamer.audio.formats import DEFAULT_RATE_HZ, AudioFormat
+from streamer.audio.formats import DEFAULT_RATE_HZ, FILE_ENCODINGS, AudioFormat
 from streamer.audio.opus import OpusFrames
 from streamer.audio.pcm import checked, to_alaw, to_float32, to_int16, to_mulaw
 from streamer.audio.resampling import Resampler
@@ -44,41 +44,46 @@ class Packet:
 
 
 class PacketEncoder(Protocol):
-    """Encodes one utterance, all its sentences in one go."""
+    """Encodes the sound of one utterance, with all of its sentences."""
 
     @property
     def sample_rate_hz(self) -> int:
-        """Of the encoded sound."""
+        """The sampling rate of the encoded sound."""
         ...
 
     @property
     def pre_skip(self) -> int:
-        """Samples at 48 kHz that a decoder gives before the sound begins, to be thrown away."""
+        """How many samples at 48 kHz a decoder gives before the sound begins; a player drops them."""
         ...
 
     def encode(self, samples: Samples) -> list[Packet]:
-        """Packets that are complete with these samples, float32 [num_samples] at 24 kHz.
+        """Return the packets that are complete with these samples, which are at 24 kHz.
 
         What is beyond [-1, 1] saturates. Raises `AudioEncodeError` for what is not a number.
         """
         ...
 
     def finish(self) -> list[Packet]:
-        """The last packets; after them every sample has come out. Call it once."""
+        """Return the last packets, with which every sample has come out. Call this once."""
         ...
 
 
 def create_encoder(audio_format: AudioFormat) -> PacketEncoder:
-    """An encoder for one utterance. Raises `AudioEncodeError` if libopus refuses its settings."""
+    """Return an encoder for one utterance. Raises `AudioEncodeError` if libopus or FFmpeg refuses its settings."""
     framer = _Framer(audio_format.sample_rate_hz, audio_format.frame_ms)
+    encoder: PacketEncoder
     if audio_format.encoding in _SAMPLE_FORMATS:
-        return _SampleEncoder(framer, audio_format.encoding)
-    opus = _OpusEncoder(framer, audio_format.bitrate)
-    return opus if audio_format.encoding == "opus" else _OggOpusEncoder(opus)
+        encoder = _SampleEncoder(framer, audio_format.encoding)
+    elif audio_format.encoding in FILE_ENCODINGS:
+        encoder = _FileEncoder(framer, audio_format)
+    else:
+        opus = _OpusEncoder(framer, audio_format.bitrate)
+        encoder = opus if audio_format.encoding == "opus" else _OggOpusEncoder(opus)
+    return encoder if audio_format.tempo == 1.0 else _TempoEncoder(encoder, audio_format.tempo)
 
 
 class _Framer:
-    """Resamples and cuts into frames; knows how much came in."""
+    """Resamples sound and cuts it into frames."""
 
     def __init__(self, sample_rate_hz: int, frame_ms: int) -> None:
         self.sample_rate_hz = sample_rate_hz
@@ -88,16 +93,16 @@ class _Framer:
         self._rest = np.zeros(0, np.float32)
 
     def push(self, samples: Samples) -> list[Samples]:
-        """The frames that are full now."""
+        """Return the frames that are full now."""
         return self._cut(self._resampler.push(checked(samples)))
 
     def finish(self) -> tuple[list[Samples], Samples]:
-        """The last full frames, and the rest, shorter than a frame or empty."""
+        """Return the last full frames, and the rest, which is shorter than a frame or empty."""
         frames = self._cut(self._resampler.finish())
         return frames, self._rest
 
     def ticks(self, num_samples: int) -> int:
-        """Samples of the output as samples at 48 kHz."""
+        """Convert samples of the output to samples at 48 kHz."""
         return num_samples * TIMESTAMP_HZ // self.sample_rate_hz
 
     def _cut(self, samples: Samples) -> list[Samples]:
@@ -121,7 +126,7 @@ class _OpusEncoder:
         return [self._packet(frame) for frame in self._framer.push(samples)]
 
     def finish(self) -> list[Packet]:
-        """Padded with silence until the decoder, which lags behind, has given the last sample."""
+        """Pad with silence until the decoder, which lags behind, will have given the last sample."""
         frames, rest = self._framer.finish()
         num_samples = self._framer.num_samples
         if not num_samples:
@@ -142,7 +147,7 @@ class _OpusEncoder:
 
 
 class _OggOpusEncoder:
-    """Packets made by one call share a page: no delay, and less overhead than a page for each."""
+    """Puts the packets of one call into one page: there is no delay, and less overhead than with a page for each."""
 
     def __init__(self, opus: _OpusEncoder) -> None:
         self._opus = opus
@@ -210,3 +215,56 @@ class _SampleEncoder:
         packet = Packet(payload, self._next_timestamp, self._framer.ticks(len(frame)))
         self._next_timestamp += packet.duration
         return packet
+
+
+class _FileEncoder:
+    """A packet holds the frames that became complete at once; they lag behind by the encoder's delay."""
+
+    pre_skip = 0
+
+    def __init__(self, framer: _Framer, audio_format: AudioFormat) -> None:
+        from streamer.audio.files import (
+            FileStream,
+        )  # FFmpeg takes 20 MB and 0.1 s, and most utterances are Opus
+
+        self._framer = framer
+        self.sample_rate_hz = framer.sample_rate_hz
+        self._file = FileStream(audio_format.encoding, framer.sample_rate_hz, audio_format.bitrate)
+        self._next_timestamp = 0
+
+    def encode(self, samples: Samples) -> list[Packet]:
+        payload = b"".join(self._file.write(to_int16(frame)) for frame in self._framer.push(samples))
+        return self._packets(payload, min(self._file.num_encoded, self._framer.num_samples))
+
+    def finish(self) -> list[Packet]:
+        frames, rest = self._framer.finish()
+        if not self._framer.num_samples:
+            return []
+        payload = b"".join(self._file.write(to_int16(frame)) for frame in (*frames, rest) if frame.size)
+        return self._packets(payload + self._file.close(), self._framer.num_samples)
+
+    def _packets(self, payload: bytes, end: int) -> list[Packet]:
+        """`end`: samples from the beginning of the sound to the end of the packet."""
+        if not payload:
+            return []
+        packet = Packet(payload, self._next_timestamp, self._framer.ticks(end) - self._next_timestamp)
+        self._next_timestamp += packet.duration
+        return [packet]
+
+
+class _TempoEncoder:
+    """Encodes the sound at another tempo."""
+
+    def __init__(self, encoder: PacketEncoder, tempo: float) -> None:
+        from streamer.audio.tempo import TempoFilter  # see `_FileEncoder`
+
+        self._encoder = encoder
+        self._filter = TempoFilter(INPUT_HZ, tempo)
+        self.sample_rate_hz = encoder.sample_rate_hz
+        self.pre_skip = encoder.pre_skip
+
+    def encode(self, samples: Samples) -> list[Packet]:
+        return self._encoder.encode(self._filter.push(checked(samples)))
+
+    def finish(self) -> list[Packet]:
+        return [*self._encoder.encode(self._filter.finish()), *self._encoder.finish()]

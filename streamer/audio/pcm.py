@@ -1,4 +1,4 @@
-"""Plain samples: checked, as 16-bit numbers, as G.711, and the joining of sentences to one sound."""
+"""Checks samples, writes them as numbers, and joins the sounds of sentences to one."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from streamer.audio.samples import Samples
 from streamer.errors import AudioEncodeError
 
 SILENCE_PEAK: Final = 0.002
-"""Quieter than this (-54 dB) is silence, whatever came before."""
+"""What is quieter than this (-54 dB) is silence, whatever came before."""
 _SILENCE_BELOW_PEAK: Final = 0.01
-"""So is what is 40 dB below the loudest of the sentence: the model's hiss after the last word."""
+"""What is 40 dB below the loudest moment of the sentence so far is silence, too: the model's hiss behind a word."""
 _HISS_PEAK: Final = 0.012
 _HISS_S: Final = 0.1
-"""An utterance's first moments count as silence up to -38 dB: the model's hiss, for whose end somebody waits. Only
-the first moments, so that what begins softly is heard."""
+"""In an utterance's first moments sound up to -38 dB is silence: the model's hiss, which would delay the first word. It
+is only the first moments, so that what begins softly is heard."""
 _FIRST_LEAD_S: Final = 0.01
 _KEPT_LEAD_S: Final = 0.05
 _KEPT_TAIL_S: Final = 0.06
-"""Silence that stays at a sentence's borders: breaths and the ends of soft consonants. Hardly any at the very
-beginning, for which somebody waits."""
+"""How much silence stays at a sentence's borders, for breaths and the ends of soft consonants. It is hardly any at the
+beginning of an utterance, because it delays the first word."""
 _FADE_S: Final = 0.005
 _CUT_FADE_S: Final = 0.08
-"""How fast a sentence goes down that is cut in full voice."""
+"""How long the fade is of a sentence that is cut in full voice."""
 _MULAW_BIAS: Final = 132
 _MULAW_CLIP: Final = 32_635
 
 
 def checked(samples: Samples) -> Samples:
-    """The samples, saturated to [-1, 1]; raises `AudioEncodeError` where one is not a number."""
+    """Return the samples, saturated to [-1, 1]; raises `AudioEncodeError` if one is not a number."""
     if samples.ndim != 1:
         raise AudioEncodeError(f"sound has the shape {samples.shape}, not [num_samples]")
-    if not samples.size or max(samples.max(), -samples.min()) <= 1.0:  # False where one is not a number
+    if not samples.size or max(samples.max(), -samples.min()) <= 1.0:  # False if one is not a number
         return samples.astype(np.float32, copy=False)
     if not np.isfinite(samples).all():
         raise AudioEncodeError("the sound holds a value that is not a number")
@@ -42,7 +42,7 @@ def checked(samples: Samples) -> Samples:
 
 
 def faded_out(samples: Samples, sample_rate_hz: int) -> Samples:
-    """The last samples of a sentence that is cut: going down to nothing, at once where there are but few."""
+    """Fade out the last samples of a sentence that is cut."""
     num_faded = min(len(samples), round(_CUT_FADE_S * sample_rate_hz))
     faded = samples.copy()
     faded[len(samples) - num_faded :] *= _rising(num_faded)[::-1]
@@ -50,18 +50,18 @@ def faded_out(samples: Samples, sample_rate_hz: int) -> Samples:
 
 
 def to_int16(samples: Samples) -> npt.NDArray[np.int16]:
-    """Samples in [-1, 1] as 16-bit numbers; what is louder saturates."""
+    """Write samples as 16-bit numbers; what is beyond [-1, 1] saturates."""
     numbers: npt.NDArray[np.int16] = np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2")
     return numbers
 
 
 def to_float32(samples: Samples) -> npt.NDArray[np.float32]:
-    """Samples as they are, with the byte order of a file."""
+    """Write samples as they are, with the lowest byte first."""
     return samples.astype("<f4", copy=False)
 
 
 def to_mulaw(samples: Samples) -> npt.NDArray[np.uint8]:
-    """G.711 mu-law: 8 segments, each twice as coarse as the one before."""
+    """Write samples in G.711's mu-law: 8 segments, each twice as coarse as the one before."""
     value = to_int16(samples).astype(np.int32)
     sign = np.where(value < 0, 0x80, 0)
     magnitude = np.minimum(np.abs(value), _MULAW_CLIP) + _MULAW_BIAS
@@ -72,7 +72,7 @@ def to_mulaw(samples: Samples) -> npt.NDArray[np.uint8]:
 
 
 def to_alaw(samples: Samples) -> npt.NDArray[np.uint8]:
-    """G.711 A-law, of 13 of the 16 bits."""
+    """Write samples in G.711's A-law, which takes 13 of the 16 bits."""
     value = to_int16(samples).astype(np.int32) >> 3
     sign = np.where(value >= 0, 0x80, 0)
     magnitude = np.where(value >= 0, value, -value - 1)
@@ -83,10 +83,10 @@ def to_alaw(samples: Samples) -> npt.NDArray[np.uint8]:
 
 
 class SentenceJoiner:
-    """Makes one sound of the sentences' sounds: silence at their borders trimmed, faded, a pause after each.
+    """Makes one sound of sentences: trims the silence at their borders, fades them, and puts a pause after each.
 
-    Only silence is held back, until it is known whether it is a pause inside the sentence or its end: speech
-    passes at once. The cutting into chunks changes nothing. Samples are float32 [num_samples].
+    Speech passes at once. Silence is held until it is known whether it is a pause inside the sentence or its end. How
+    the sound is cut into chunks makes no difference.
     """
 
     def __init__(self, sample_rate_hz: int) -> None:
@@ -102,7 +102,7 @@ class SentenceJoiner:
         self._last: Samples = np.zeros(0, np.float32)  # what the fade of an abrupt end mirrors
 
     def push(self, chunk: Samples) -> Samples:
-        """Add sound of the current sentence; returns what can be heard now. Raises `AudioEncodeError`."""
+        """Add sound of the sentence; returns what can be heard now. Raises `AudioEncodeError`."""
         chunk = checked(chunk)
         if not chunk.size:
             return chunk
@@ -119,20 +119,20 @@ class SentenceJoiner:
         return self._emit(np.concatenate([silence, chunk[first:end]]))
 
     def end_sentence(self, pause_s: float) -> Samples:
-        """End the sentence: its last moments faded to nothing, then `pause_s` of silence."""
+        """End the sentence; returns its last moments, faded to nothing, and `pause_s` of silence."""
         num_pause = round(max(0.0, pause_s) * self._rate_hz)
         tail = self._take_tail()
         self._begin_sentence()
         return np.concatenate([tail, np.zeros(num_pause, np.float32)])
 
     def finish(self) -> Samples:
-        """What is left at the end of the utterance: the tail of a sentence that was not ended."""
+        """Return what is left at the end of the utterance: the tail of a sentence that was not ended."""
         tail = self._take_tail()
         self._begin_sentence()
         return tail
 
     def _loud_part(self, chunk: Samples) -> tuple[int, int]:
-        """Where the chunk is first and last louder than silence is after the peaks so far; (0, 0): nowhere."""
+        """Return the first and last place louder than silence, judged by the peaks so far; (0, 0) if there is none."""
         level = np.abs(chunk)
         before = self._peak
         peak = np.maximum(level.max(keepdims=True), before)
@@ -169,10 +169,10 @@ class SentenceJoiner:
         return samples
 
     def _take_tail(self) -> Samples:
-        """The kept part of the silence at the end, faded out; made up where the sound breaks off.
+        """The kept part of the silence at the end, faded out; it is made up if the sound breaks off.
 
-        What has been sent cannot be faded any more, so a sound that ends in full voice is mirrored at its
-        end for the length of the fade: no step, hence no click.
+        What has been sent cannot be faded any more, so a sound that ends in full voice is mirrored at its end for the
+        length of the fade: without a step there is no click.
         """
         if not self._num_out:
             return np.zeros(0, np.float32)
@@ -186,6 +186,6 @@ class SentenceJoiner:
 
 
 def _rising(num_samples: int) -> Samples:
-    """A fade from 0 to 1 whose slope is 0 at both ends. float32 [num_samples]"""
+    """A fade from 0 to 1 whose slope is 0 at both ends. [num_samples]"""
     phase = (np.arange(num_samples) + 0.5) / max(1, num_samples)
     return (0.5 - 0.5 * np.cos(np.pi * phase)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""From the model's sampling rate to the one a client wants, chunk by chunk and without seams."""
+"""Converts sound from the model's sampling rate to the one a client wants, chunk by chunk and without seams."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import numpy.typing as npt
 from streamer.audio.samples import Samples
 
 _ZERO_CROSSINGS: Final = 24
-"""Of the filter on each side: 1 to 3 ms of delay."""
+"""The zero crossings of the filter on each side, which make 1 to 3 ms of delay."""
 _PASSBAND: Final = 0.9
+"""The filter's cutoff, as a part of the lower rate's Nyquist frequency."""
 _KAISER_BETA: Final = 8.0
+"""The shape of the filter's window."""
 
 
 class Resampler:
-    """A polyphase filter for one stream: windowed sinc, linear phase, its delay taken out.
+    """A polyphase filter for one stream: a windowed sinc with linear phase, whose delay is taken out.
 
-    All pieces together have ceil(num_samples * output / input) samples, and how the input was cut changes
-    nothing.
+    All pieces together have ceil(num_samples * output / input) samples. How the input is cut makes no difference.
     """
 
     def __init__(self, input_hz: int, output_hz: int) -> None:
@@ -35,7 +36,7 @@ class Resampler:
         self._num_out = 0
 
     def push(self, samples: Samples) -> Samples:
-        """Add input; returns the output that no later input can change. float32 [num_samples]"""
+        """Add input; returns the output that no later input can change."""
         if self._up == self._down:
             return samples
         self._num_in += len(samples)
@@ -45,7 +46,7 @@ class Resampler:
         return self._advance(-(-num_settled * self._up // self._down))
 
     def finish(self) -> Samples:
-        """The rest of the output: the input is followed by silence."""
+        """Return the rest of the output, as if the input were followed by silence."""
         if self._up == self._down:
             return np.zeros(0, np.float32)
         self._inputs = np.concatenate([self._inputs, np.zeros(self._reach + 1)])

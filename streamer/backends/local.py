@@ -161,7 +161,7 @@ class LocalSynthesizer:
         )
 
     async def start(self) -> None:
-        """Record the steps, start the engine, and return once it has spoken a few words that nobody hears.
+        """Record the steps, start the engine, and return once it has spoken a few words for warm-up.
 
         Raises `ConfigError` if memory runs out.
         """
@@ -229,7 +229,7 @@ class LocalSynthesizer:
         Raises an error for whatever would make the engine fail, and with it every other request.
         """
         check_windows(request.params, self._info.coarse_limits)
-        if request.history is not None and (problem := request.history.misfit(self._model_config)):
+        if request.history is not None and (problem := request.history.format_problem(self._model_config)):
             raise InvalidParameterError(f"the history does not fit this model: {problem}")
         voice = request.history or self._voices.get(request.voice)
         if request.history is not None and request.keeps_voice:
@@ -256,7 +256,7 @@ class LocalSynthesizer:
 
 
 def model_info(config: ModelConfig, voices: VoiceLibrary) -> ModelInfo:
-    """Return what the port tells of a model and its voices."""
+    """Return the port's description of a model and its voices."""
     context = config.semantic.text_context
     return ModelInfo(
         name=config.name,

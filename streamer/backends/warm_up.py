@@ -1,4 +1,4 @@
-"""A synthesizer's first sentences, which nobody hears: they compile what must be, and measure the machine."""
+"""A synthesizer's first sentences, for warm-up: they have everything compiled, and they measure the machine."""
 
 from __future__ import annotations
 

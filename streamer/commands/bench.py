@@ -1,15 +1,17 @@
-"""`streamer bench`: loads a server as its users would, and says what they hear."""
+# ruff: noqa: RUF009  (_flag() is dataclasses.field() with the help text and the range)
+"""The command `streamer bench`: loads a server as its users would, and shows what they hear; `cli` adds it."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import math
 import sys
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 from rich.table import Table
@@ -20,79 +22,118 @@ from streamer.loadtest.load import TEXTS, Load, apply_load
 from streamer.loadtest.playout import ENCODINGS
 from streamer.loadtest.summary import Summary, Tally, find_capacity, summarize
 
-MAX_RATE_HZ = 1000.0
-MAX_TEXT_CHARS = 2000
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    Commands = _SubParsersAction[argparse.ArgumentParser]
+
+MAX_RATE_HZ: Final = 1000.0
+MAX_TEXT_CHARS: Final = 2000
 
 
-@dataclass(frozen=True, slots=True)
+def _flag(default: object, help_text: str, allowed: tuple[float, float] | None = None) -> Any:
+    return field(default=default, metadata={"help": help_text, "range": allowed})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One load test. `search`: look for the highest good rate from `rate_hz` on.
-
-    A rate is measured for `seconds`, and for at least `num_utterances`: of fewer, 1 of 100 cannot be told.
-    """
+    """One load test; the command's flags are derived from these fields, whose defaults and ranges stand here alone."""
 
     url: str
-    rate_hz: float = 0.5
-    search: bool = False
-    seconds: float = 30.0
-    num_utterances: int = 100
-    warm_up_s: float = 5.0
-    seed: int = 0
-    encoding: str = "opus"
-    counts_silence: bool = False
-    texts_file: Path | None = None
-    api_key_file: Path | None = None
+    rate: float = _flag(0.5, "utterances per second", (0.01, MAX_RATE_HZ))
+    search: bool = _flag(False, "search for the highest good rate, from --rate on")
+    seconds: float = _flag(30.0, "shortest time that is measured at a rate", (1, 3600))
+    utterances: int = _flag(100, "fewest utterances that are measured at a rate", (1, 100_000))
+    warm_up: float = _flag(5.0, "seconds at a rate before it is measured", (0, 600))
+    seed: int = _flag(0, "the same seed gives the same arrivals and texts", (0, 2**31))
+    encoding: str = _flag(ENCODINGS[0], f"what is asked for: {' or '.join(ENCODINGS)}")
+    texts: Path | None = _flag(None, "file with one text per line")
+    api_key_file: Path | None = _flag(None, "file with the key that the server demands")
+    count_silence: bool = _flag(False, "time the first sample even if it is inaudible: for random weights")
 
     def check(self) -> None:
-        """Raises `BenchError` for a number out of range, an unknown encoding, or a file without use."""
-        ranges = (
-            ("rate_hz", 0.01, MAX_RATE_HZ),
-            ("seconds", 1, 3600),
-            ("num_utterances", 1, 100_000),
-            ("warm_up_s", 0, 600),
-            ("seed", 0, 2**31),
-        )
-        for name, low, high in ranges:
-            value = getattr(self, name)
-            if not math.isfinite(value) or not low <= value <= high:
-                raise BenchError(f"{name} {value:g} is not from {low:g} to {high:g}", param=name)
+        """Raise `BenchError` for a number out of its range or an unknown encoding."""
+        for declared in _FLAGS:
+            if allowed := declared.metadata["range"]:
+                value, (low, high) = getattr(self, declared.name), allowed
+                if not math.isfinite(value) or not low <= value <= high:
+                    flag = _name_of_flag(declared.name)
+                    raise BenchError(
+                        f"{flag} {value:g}: it must be from {low:g} to {high:g}", param=declared.name
+                    )
         if self.encoding not in ENCODINGS:
             raise BenchError(
-                f"encoding {self.encoding!r} is none of {', '.join(ENCODINGS)}", param="encoding"
+                f"--encoding {self.encoding!r}: use one of {', '.join(ENCODINGS)}", param="encoding"
             )
 
     def step_s(self, rate_hz: float) -> float:
-        """About how long one rate takes; what is said last may take some seconds more."""
-        return self.warm_up_s + max(self.seconds, self.num_utterances / rate_hz)
+        """Estimate how long one rate takes; the last utterances may take some seconds more."""
+        return self.warm_up + max(self.seconds, self.utterances / rate_hz)
 
-    def texts(self) -> tuple[str, ...]:
-        if self.texts_file is None:
+    def read_texts(self) -> tuple[str, ...]:
+        """Return the texts to speak. Raises `BenchError` for a file that has none, or too long ones."""
+        if self.texts is None:
             return TEXTS
-        lines = [line.strip() for line in _read(self.texts_file).splitlines() if line.strip()]
+        lines = [line.strip() for line in _read(self.texts).splitlines() if line.strip()]
         if not lines or any(len(line) > MAX_TEXT_CHARS for line in lines):
             raise BenchError(
-                f"{self.texts_file}: one text a line, each of at most {MAX_TEXT_CHARS} characters"
+                f"{self.texts}: give one text per line, of at most {MAX_TEXT_CHARS} characters each"
             )
         return tuple(lines)
 
     def target(self) -> Target:
+        """Return the server to load. Raises `BenchError` for a file that is not one key."""
         if self.api_key_file is None:
             return Target(self.url, self.encoding)
         key = _read(self.api_key_file).strip()
         if not key.isprintable() or not key.isascii() or " " in key or not key:
             raise BenchError(
-                f"{self.api_key_file}: it must hold one key and nothing else", param="api_key_file"
+                f"{self.api_key_file}: it must contain one key and nothing else", param="api_key_file"
             )
         return Target(self.url, self.encoding, key)
 
 
-async def run(plan: Plan, on_step: Callable[[dict[str, Any]], None] = lambda _result: None) -> dict[str, Any]:
-    """The result as JSON has it; after each rate `on_step` is given what there is of it.
+def add_bench_command(commands: Commands) -> None:
+    """Add `bench` to the commands."""
+    parser = commands.add_parser("bench", help="load a running server and measure what its clients hear")
+    parser.add_argument("url", help="ws://host:port/v1/stream")
+    add_plan_flags(parser)
+    parser.set_defaults(run=lambda parsed: bench(read_plan(parsed, parsed.url), parsed.output))
 
-    Raises `BenchError` saying why there can be no test.
+
+def add_plan_flags(parser: argparse.ArgumentParser) -> None:
+    """Add a flag for each field of `Plan` but the server's address, and `--output`."""
+    for declared in _FLAGS:
+        flag, default, help_text = _name_of_flag(declared.name), declared.default, declared.metadata["help"]
+        if isinstance(default, bool):
+            parser.add_argument(flag, action="store_true", help=help_text)
+        elif default is None:
+            parser.add_argument(flag, type=Path, help=help_text)
+        else:
+            shown = f"{help_text} (default: {default})"
+            parser.add_argument(flag, type=type(default), default=default, help=shown)
+    parser.add_argument("--output", type=Path, help="JSON file to write")
+
+
+def read_plan(parsed: argparse.Namespace, url: str) -> Plan:
+    """Return the plan that the flags of `add_plan_flags` describe."""
+    return Plan(url=url, **{declared.name: getattr(parsed, declared.name) for declared in _FLAGS})
+
+
+_FLAGS = fields(Plan)[1:]
+
+
+def _name_of_flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+async def run(plan: Plan, on_step: Callable[[dict[str, Any]], None] = lambda _result: None) -> dict[str, Any]:
+    """Run the test and return its result for JSON; `on_step` is given the result so far after each rate.
+
+    Raises `BenchError` if the test cannot be run.
     """
     plan.check()
-    target, texts = plan.target(), plan.texts()
+    target, texts = plan.target(), plan.read_texts()
     greeting = await probe(target)
     result: dict[str, Any] = {
         **environment(),
@@ -107,32 +148,32 @@ async def run(plan: Plan, on_step: Callable[[dict[str, Any]], None] = lambda _re
     }
 
     async def measure(rate_hz: float) -> Summary:
-        _say(f"{rate_hz:.3g} a second: {_duration(plan.step_s(rate_hz))}")
-        load = Load(rate_hz, plan.seconds, plan.warm_up_s, plan.seed, texts, plan.num_utterances)
-        if plan.search:  # who wants one rate wants all its figures, however bad
-            session = await apply_load(target, load, Tally(counts_silence=plan.counts_silence).is_hopeless)
+        _say(f"{rate_hz:.3g} per second: {_duration(plan.step_s(rate_hz))}")
+        load = Load(rate_hz, plan.seconds, plan.warm_up, plan.seed, texts, plan.utterances)
+        if plan.search:  # A single rate is measured to its end, however bad it is.
+            session = await apply_load(target, load, Tally(counts_silence=plan.count_silence).is_hopeless)
         else:
             session = await apply_load(target, load)
-        summary = summarize(session, counts_silence=plan.counts_silence)
+        summary = summarize(session, counts_silence=plan.count_silence)
         result["rows"].append(summary.as_row())
         on_step(result)
         return summary
 
     if plan.search:
         _say(_forecast(plan))
-        result["capacity_hz"] = await find_capacity(measure, plan.rate_hz, MAX_RATE_HZ)
+        result["capacity_hz"] = await find_capacity(measure, plan.rate, MAX_RATE_HZ)
     else:
-        await measure(plan.rate_hz)
+        await measure(plan.rate)
     result["is_complete"] = True
     return result
 
 
 def _forecast(plan: Plan) -> str:
-    # Steps at doubled rates take half as long each, down to `seconds`; some four are as short as that.
-    usual_s = 2 * plan.step_s(plan.rate_hz) + 4 * (plan.warm_up_s + plan.seconds)
+    # Steps at doubled rates take half as long each, down to `seconds`; about four are that short.
+    usual_s = 2 * plan.step_s(plan.rate) + 4 * (plan.warm_up + plan.seconds)
     return (
-        f"searching: some {_duration(usual_s)} where {plan.rate_hz:g} a second is carried, and longer where it is "
-        "not: a lower rate takes longer. A clearly bad one ends early"
+        f"searching: about {_duration(usual_s)} if the server carries {plan.rate:g} per second, and longer if not, "
+        "because lower rates take longer; a clearly bad rate ends early"
     )
 
 
@@ -145,10 +186,10 @@ def _say(text: str) -> None:
 
 
 def show(result: dict[str, Any]) -> None:
-    """A table for people."""
+    """Print the result as a table."""
     table = Table(title=f"{result['model']} at {result['url']}")
     columns = {
-        "a second": "rate_hz",
+        "per second": "rate_hz",
         "utterances": "num_utterances",
         "audible ms p50": "audible_p50_ms",
         "p95": "audible_p95_ms",
@@ -174,7 +215,7 @@ def show(result: dict[str, Any]) -> None:
     for reason, count in reasons.most_common():
         print(f"{count} not served: {reason}")
     if result["capacity_hz"] is not None:
-        print(f"capacity: {result['capacity_hz']:.2f} utterances a second")
+        print(f"capacity: {result['capacity_hz']:.2f} utterances per second")
 
 
 def _cell(field: str, value: float | None) -> str:
@@ -188,8 +229,10 @@ def _cell(field: str, value: float | None) -> str:
 
 
 def bench(plan: Plan, output: Path | None) -> int:
-    """Run, show, and write, what there is after every rate; the command's exit status."""
-    if output is not None and (output.is_dir() or not output.parent.is_dir()):  # said before the work
+    """Run the test, show it, and write what there is after each rate; returns the exit status."""
+    if output is not None and (
+        output.is_dir() or not output.parent.is_dir()
+    ):  # before the work, not after it
         raise BenchError(f"{str(output)!r}: no file can be written there", param="output")
 
     def write(result: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The command `streamer`: serve, say, voices, models, bench, check-config. One clear line and status 2 on a mistake."""
+"""The command `streamer` with all its subcommands; a mistake is one clear line, and exit status 2."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
+from streamer.commands.bench import add_bench_command
 from streamer.commands.flags import (
     MODEL_OPTIONS,
-    add_manner,
     add_options,
     add_params,
+    add_speech_options,
     check_output,
-    read_manner,
     read_settings,
+    read_speech_options,
 )
 from streamer.commands.models import add_models_commands
 from streamer.commands.voices import add_voices_commands
@@ -34,10 +35,12 @@ if TYPE_CHECKING:
 
 EXIT_MISTAKE = 2
 EXIT_ENGINE_DIED = 70
-"""EX_SOFTWARE of sysexits.h: a supervisor should start the server again."""
+"""EX_SOFTWARE of sysexits.h, which tells a supervisor to start the server again."""
 SWITCH_INTERVAL_S = 0.0005
-"""How long the event loop may keep the engine's thread waiting for the interpreter (Python's own: 0.005). The engine
-asks for it after every step; with four listeners beginning at once on two cores silences are a quarter shorter."""
+"""How long the event loop may keep the engine's thread waiting for the interpreter, in seconds; Python's own is 0.005.
+
+The engine needs the interpreter after every step: with four clients that start at once on two cores, underruns are a
+quarter shorter."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -61,8 +64,18 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(status)
 
 
+class _OneLineParser(argparse.ArgumentParser):
+    """A parser that says what is wrong and where the flags are listed, and leaves the list out."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with the status of a mistake."""
+        self.exit(EXIT_MISTAKE, f"streamer: {message}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="streamer", description="Speaks text with Bark, as it is written.")
+    parser: argparse.ArgumentParser = _OneLineParser(
+        prog="streamer", description="Speak text with Bark while it is being written."
+    )
     parser.add_argument("--version", action="version", version=f"streamer {version('bark-streamer')}")
     commands = parser.add_subparsers(required=True, metavar="command")
     every_option = tuple(option.name for option in options())
@@ -71,10 +84,10 @@ def _parser() -> argparse.ArgumentParser:
     add_options(serve, every_option)
     serve.set_defaults(run=_serve)
 
-    say = commands.add_parser("say", help="speak a text into a file")
-    say.add_argument("text", help="what to say; - reads it from standard input")
+    say = commands.add_parser("say", help="write a spoken text to a file")
+    say.add_argument("text", help="what to say; - reads standard input")
     say.add_argument("-o", "--output", type=Path, required=True, help="file to write: .ogg, .opus or .wav")
-    add_manner(say)
+    add_speech_options(say)
     add_params(say)
     add_options(say, MODEL_OPTIONS)
     say.set_defaults(run=_say)
@@ -83,28 +96,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_models_commands(commands)
 
-    bench = commands.add_parser("bench", help="load a running server and say what its listeners hear")
-    bench.add_argument("url", help="ws://host:port/v1/stream")
-    bench.add_argument("--rate", type=float, default=0.5, help="utterances a second (default: 0.5)")
-    bench.add_argument("--search", action="store_true", help="look for the highest rate that is carried well")
-    bench.add_argument(
-        "--seconds", type=float, default=30.0, help="least measured time at a rate (default: 30)"
-    )
-    bench.add_argument(
-        "--utterances", type=int, default=100, help="least number measured at a rate (default: 100)"
-    )
-    bench.add_argument("--warm-up", type=float, default=5.0, help="seconds before that (default: 5)")
-    bench.add_argument("--seed", type=int, default=0, help="the same seed gives the same arrivals and texts")
-    bench.add_argument("--encoding", default="opus", help="opus or pcm_s16le (default: opus)")
-    bench.add_argument("--texts", type=Path, help="file with one text a line")
-    bench.add_argument("--api-key-file", type=Path, help="file with the key the server wants")
-    bench.add_argument(
-        "--count-silence",
-        action="store_true",
-        help="time the first sample, audible or not: for random weights",
-    )
-    bench.add_argument("--output", type=Path, help="JSON file to write")
-    bench.set_defaults(run=_bench)
+    add_bench_command(commands)
 
     check = commands.add_parser("check-config", help="check the settings and print them")
     add_options(check, every_option)
@@ -137,9 +129,9 @@ def _serve(parsed: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _ending_at_once_on_sigterm() -> Iterator[None]:
-    """While the model loads nobody is served yet; once it has, the server's own handler takes over.
+    """End the process at once on SIGTERM while the model loads, before the server installs its own handler.
 
-    No exception is raised: it would come out of the middle of a library, and wait for threads that compile.
+    No exception is raised, because it would come out of the middle of a library, and wait for threads that compile.
     """
     line = b"streamer: stopped while loading the model\n"
     if sys.stderr.isatty():
@@ -174,8 +166,8 @@ def _say(parsed: argparse.Namespace) -> int:
     try:
         text = sys.stdin.read() if parsed.text == "-" else parsed.text
     except UnicodeDecodeError as error:
-        raise InvalidParameterError(f"standard input is no {error.encoding} text: {error.reason}") from error
-    manner = read_manner(parsed)
+        raise InvalidParameterError(f"standard input is not {error.encoding} text: {error.reason}") from error
+    speech_options = read_speech_options(parsed)
     with Progress(transient=True) as progress:
         task = progress.add_task("speaking", total=len(text))
         ends: dict[int, int] = {}
@@ -186,30 +178,11 @@ def _say(parsed: argparse.Namespace) -> int:
             elif isinstance(event, SentenceEnded):
                 progress.update(task, completed=ends[event.index])
 
-        audio = speak_into_memory(read_settings(parsed).engine, text, manner, show)
+        audio = speak_into_memory(read_settings(parsed).engine, text, speech_options, show)
     audio.save(parsed.output)
-    cut = "; a sentence was cut that the model did not end" if audio.truncated else ""
+    cut = "; a sentence that the model did not end was cut" if audio.truncated else ""
     print(f"{parsed.output}: {audio.duration_s:.2f} s, seed {audio.seed}{cut}")
     return 0
-
-
-def _bench(parsed: argparse.Namespace) -> int:
-    from streamer.commands.bench import Plan, bench
-
-    plan = Plan(
-        url=parsed.url,
-        rate_hz=parsed.rate,
-        search=parsed.search,
-        seconds=parsed.seconds,
-        num_utterances=parsed.utterances,
-        warm_up_s=parsed.warm_up,
-        seed=parsed.seed,
-        encoding=parsed.encoding,
-        counts_silence=parsed.count_silence,
-        texts_file=parsed.texts,
-        api_key_file=parsed.api_key_file,
-    )
-    return bench(plan, parsed.output)
 
 
 def _check_config(parsed: argparse.Namespace) -> int:

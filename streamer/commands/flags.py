@@ -1,10 +1,10 @@
-"""Flags that several commands share: the settings', the sampling knobs', and the manner of speaking; used by `cli`."""
+"""Flags that several commands share: for the settings, for sampling, and for how a text is spoken."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from streamer.config import Config, load_config, options
 from streamer.errors import InvalidParameterError
@@ -18,54 +18,62 @@ MODEL_OPTIONS = (
 )  # fmt: skip
 
 
-def add_manner(parser: argparse.ArgumentParser) -> None:
-    """Flags for who speaks, and how the text is read."""
-    parser.add_argument("--voice", help="voice; none: the model's own")
+def add_speech_options(parser: argparse.ArgumentParser) -> None:
+    """Add flags for who speaks, and how the text is read."""
+    parser.add_argument("--voice", help="voice (default: the model's own)")
     parser.add_argument(
         "--continuity",
-        default="preset",
-        help="what a sentence goes on from: preset (default), chain (the voice's last sentence), preset+chain",
+        help="what a sentence continues: preset (the default), chain (the voice's last sentence), or preset+chain",
     )
     parser.add_argument(
         "--speaker",
         action="append",
         default=[],
         metavar="LABEL=VOICE",
-        help="the voice of what follows LABEL: in the text; may be given again",
+        help="the voice for what follows LABEL: in the text; may be repeated",
     )
-    parser.add_argument("--language", default="auto", help="one of the model's, or auto (default)")
+    parser.add_argument("--language", help="a language of the model, or auto (the default)")
     parser.add_argument(
         "--normalize",
         action=argparse.BooleanOptionalAction,
-        help="write numbers and the like out first (default: as the model needs it)",
+        dest="normalizes",
+        help="write out numbers, dates and the like (default: if the model needs it)",
     )
-    parser.add_argument("--text-format", default="plain", help="plain (default), or chat: Markdown")
+    parser.add_argument("--text-format", help="plain (the default), or chat for Markdown")
 
 
 def add_params(parser: argparse.ArgumentParser) -> None:
-    """A flag for each sampling knob."""
+    """Add a flag for each sampling parameter."""
     for name, allowed in RANGES.items():
+        default = "a random one" if name == "seed" else "the model's own"
+        shown = "d" if allowed.is_whole else "g"
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             dest=f"param_{name}",
+            metavar=name.upper(),
             type=int if allowed.is_whole else float,
-            help=f"{allowed.smallest:g} to {allowed.largest:g}; without it the model's own",
+            help=f"{allowed.smallest:{shown}} to {allowed.largest:{shown}} (default: {default})",
         )
 
 
 def add_options(parser: argparse.ArgumentParser, names: tuple[str, ...]) -> None:
-    """A flag for each named option of the settings; `config` checks the values."""
+    """Add a flag for each named option of the settings, whose values `config` checks."""
     parser.add_argument("--config", type=Path, help="TOML file with settings")
     taken = {string for action in parser._actions for string in action.option_strings}
     for option in options():
         if option.name in names and option.flag not in taken:
             choices = f"; one of {', '.join(option.choices)}" if option.choices else ""
-            text = f"{option.help}{choices} (default: {option.default})"
-            parser.add_argument(option.flag, dest=f"option_{option.name}", help=text.replace("%", "%%"))
+            default = "" if option.default in (None, ()) else f" (default: {option.default})"
+            parser.add_argument(
+                option.flag,
+                dest=f"option_{option.name}",
+                metavar=option.name.upper(),
+                help=f"{option.help}{choices}{default}".replace("%", "%%"),
+            )
 
 
 def read_settings(parsed: argparse.Namespace) -> Config:
-    """The settings with what `add_options` was given. Raises `ConfigError`."""
+    """Return the settings, with the flags of `add_options`. Raises `ConfigError`."""
     flags = {
         name.removeprefix("option_"): value
         for name, value in vars(parsed).items()
@@ -74,22 +82,32 @@ def read_settings(parsed: argparse.Namespace) -> Config:
     return load_config(parsed.config, flags=flags)
 
 
-def read_manner(parsed: argparse.Namespace) -> SpeechOptions:
-    """What `add_manner` and `add_params` were given. Raises `InvalidParameterError` for a speaker without a voice."""
+def read_speech_options(parsed: argparse.Namespace) -> SpeechOptions:
+    """Return what the flags of `add_speech_options` and `add_params` say.
+
+    Raises `InvalidParameterError` for a speaker without a voice.
+    """
     from streamer.api import SpeechOptions
     from streamer.text.reading import TextOptions
 
-    given = {name: getattr(parsed, f"param_{name}") for name in RANGES}
-    params = {name: value for name, value in given.items() if value is not None}
+    params = _given(parsed, *RANGES, prefix="param_")
     if wrong := [speaker for speaker in parsed.speaker if "=" not in speaker]:
-        raise InvalidParameterError(f"--speaker {wrong[0]!r}: it is written LABEL=VOICE")
+        raise InvalidParameterError(f"--speaker {wrong[0]!r}: write LABEL=VOICE")
     speakers = dict(speaker.split("=", 1) for speaker in parsed.speaker)
-    reading = TextOptions(parsed.language, parsed.normalize, parsed.text_format)
-    return SpeechOptions(parsed.voice, parsed.param_seed, params, parsed.continuity, speakers, reading)
+    reading = TextOptions(**_given(parsed, "language", "normalizes", "text_format"))
+    seed = params.pop("seed", None)
+    speech_options = _given(parsed, "voice", "continuity")
+    return SpeechOptions(seed=seed, params=params, speakers=speakers, reading=reading, **speech_options)
+
+
+def _given(parsed: argparse.Namespace, *names: str, prefix: str = "") -> dict[str, Any]:
+    """Return the flags that were given: those that were not keep the defaults of what they are for."""
+    values = {name: getattr(parsed, prefix + name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def check_output(path: Path) -> None:
-    """Raise `InvalidParameterError`, before the work and not after it, where no sound can be written to `path`."""
+    """Raise `InvalidParameterError`, before the work and not after it, if no audio can be written to `path`."""
     if path.suffix not in (".ogg", ".opus", ".wav"):
         raise InvalidParameterError(f"{str(path)!r}: the name must end in .ogg, .opus or .wav")
     if path.is_dir() or not path.parent.is_dir():

@@ -1,4 +1,4 @@
-"""Speaks a sentence and gives the tokens of it as a voice: Bark's "save as prompt"; used by `voices make`."""
+"""Speaks a text and makes its tokens a voice, as Bark's "save as prompt" does; used by `voices make`."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from streamer.voices.library import NO_HISTORY
 from streamer.voices.voice import Voice
 
 MAX_TEXT_CHARS: Final = 400
-"""Some 25 s, of which a model goes on from the last 5 to 7."""
+"""About 25 s of speech, of which a model uses the last 5 to 7 as its prompt."""
 
 
 def speak_as_voice(
-    engine: EngineConfig, model: ModelConfig, text: str, manner: SpeechOptions
+    engine: EngineConfig, model: ModelConfig, text: str, speech_options: SpeechOptions
 ) -> tuple[Voice, Audio]:
-    """Speak `text` as `say` does, and return it as a voice, with its sound.
+    """Speak `text` as `say` does, and return it as a voice, with its audio.
 
-    Where the text was spoken in pieces their tokens stand one behind the other. Raises `StoreError` where what was
-    spoken is no voice: too short, silent, or of several speakers.
+    If the text was spoken in pieces, their tokens are concatenated. Raises `StoreError` if the result cannot be a
+    voice: too short, silent, or of several speakers.
     """
     if len(text) > MAX_TEXT_CHARS:
         raise StoreError(
@@ -39,12 +39,12 @@ def speak_as_voice(
         elif isinstance(event, SentenceEnded) and event.spoken_as is not None:
             pieces.append(event.spoken_as)
 
-    audio = speak_into_memory(engine, text, manner, listen, include_history=True)
+    audio = speak_into_memory(engine, text, speech_options, listen, include_history=True)
     if not pieces:
-        raise StoreError("nothing of the text can be spoken: give another")
+        raise StoreError("none of the text can be spoken: give another one")
     if len(set(speakers)) > 1:
         raise StoreError(f"the text was spoken by several voices: {', '.join(sorted(set(speakers)))}")
-    if speakers[0] == NO_HISTORY and len(pieces) > 1 and manner.continuity == "preset":
+    if speakers[0] == NO_HISTORY and len(pieces) > 1 and speech_options.continuity == "preset":
         raise StoreError(
             "the text was spoken in pieces, for each of which the model made up another speaker: give a shorter one, "
             "or --continuity chain"

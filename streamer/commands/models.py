@@ -128,7 +128,7 @@ def _convert(parsed: argparse.Namespace) -> int:
         raise StoreError(f"{str(parsed.output)!r} exists: name a directory that does not exist yet")
     if parsed.output is None and source not in installed_models(directory).values():
         raise StoreError(
-            f"{str(source)!r} is not an installed model: say with --output where to write the converted one"
+            f"{str(source)!r} is not an installed model: name the directory of the converted one with --output"
         )
     with Console(stderr=True).status("converting"):
         path = convert(source, parsed.output or source, dtype=parsed.dtype, parts=parts)
@@ -147,7 +147,7 @@ def _info(parsed: argparse.Namespace) -> int:
     path = BUILTIN_MODEL if parsed.name is None else find_model(parsed.name, models_directory(engine))
     config = read_model_config(path)
     voices = VoiceLibrary(voice_directories(path, None), config)
-    about = f"{config.codec.sample_rate_hz} Hz, {len(voices.names)} voice(s), {megabytes(_size_bytes(path))}"
+    about = f"{config.codec.sample_rate_hz} Hz, {voices.num_prompts} voice(s), {megabytes(_size_bytes(path))}"
     print(f"{config.name}: {about}, in {path}")
     for stage in STAGES:
         sizes = getattr(config, stage).transformer

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from streamer.commands.flags import (
     MODEL_OPTIONS,
-    add_manner,
     add_options,
     add_params,
+    add_speech_options,
     check_output,
-    read_manner,
     read_settings,
+    read_speech_options,
 )
 from streamer.errors import StoreError
 
@@ -39,7 +39,7 @@ def add_voices_commands(commands: Commands) -> None:
     pull.add_argument("names", nargs="*", metavar="name", help="such as v2/en_speaker_6")
     pull.add_argument("--all", action="store_true", help="all 261")
     pull.add_argument("--language", help="those of a language: en, de, …")
-    pull.add_argument("--repo", default="suno/bark", help="where they are (default: suno/bark)")
+    pull.add_argument("--repo", default="suno/bark", help="the voices' repository (default: suno/bark)")
     pull.add_argument("--revision", help="branch, tag or commit of it")
     pull.add_argument("--force", action="store_true", help="fetch also what is installed")
     add_options(pull, PLACE_OPTIONS)
@@ -63,7 +63,7 @@ def add_voices_commands(commands: Commands) -> None:
     make.add_argument("--text", required=True, help="a sentence to be spoken")
     make.add_argument("-o", "--output", type=Path, help="file for its sound: .ogg, .opus or .wav")
     make.add_argument("--force", action="store_true", help="replace a voice of that name")
-    add_manner(make)
+    add_speech_options(make)
     add_params(make)
     add_options(make, MODEL_OPTIONS)
     make.set_defaults(run=_make)
@@ -181,7 +181,7 @@ def _make(parsed: argparse.Namespace) -> int:
         check_free(name, directory)
     model = read_config(engine)
     with Console(stderr=True).status("speaking"):
-        voice, audio = speak_as_voice(engine, model, parsed.text, read_manner(parsed))
+        voice, audio = speak_as_voice(engine, model, parsed.text, read_speech_options(parsed))
     path = install(voice, name, directory, model)
     if parsed.output:
         audio.save(parsed.output)

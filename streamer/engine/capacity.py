@@ -47,7 +47,7 @@ class Capacity:
         load(N) = shared / alignment + own * N
 
     `alignment` is the part of the listeners that an average step serves. A new listener is refused if the load would
-    exceed `max_load`; None admits everybody. A listener is named by any hashable key.
+    exceed `max_load`; None admits every listener. A listener is named by any hashable key.
     """
 
     def __init__(self, max_load: float | None) -> None:

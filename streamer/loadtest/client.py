@@ -1,4 +1,4 @@
-"""One utterance over one connection: sent at its moment, each message noted as it comes, nothing decoded yet."""
+"""Speaks one utterance over one connection at a set time, and records each message as it arrives, undecoded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from streamer.errors import StreamerError
 
 PROTOCOL: Final = "streamer.v1"
 CONNECT_AHEAD_S: Final = 1.0
-"""A connection is opened so long before its utterance, as an application keeps one ready."""
+"""How long before its utterance a connection is opened, because applications keep one ready."""
 OPEN_TIMEOUT_S: Final = 10.0
 Outcome = Literal["served", "rejected", "failed", "unfinished"]
 REFUSALS: Final = frozenset({"overloaded", "rate_limited"})
@@ -26,14 +26,14 @@ _REFUSED_STATUS: Final = frozenset({429, 503})
 
 
 class BenchError(StreamerError):
-    """The load test cannot be made: no such server, another protocol, no entry, or a senseless number."""
+    """The load test cannot run: no such server, another protocol, no valid key, or a number out of its range."""
 
     code = "bench_impossible"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Whom to load, and what to ask for. `settings`: further fields of `speak` and `start`."""
+    """Which server to load, and what to request. `settings` are further fields of `speak` and `start`."""
 
     url: str
     encoding: str = "opus"
@@ -43,10 +43,10 @@ class Target:
 
 @dataclass(slots=True)
 class Recording:
-    """What came back for one utterance. Moments are the event loop's, in seconds.
+    """Everything that came back for one utterance. All times are the event loop's, in seconds.
 
-    `frames`: (moment, binary message) as received. `due_s` is when its text was to be sent: waiting is counted
-    from there, so that a server that keeps the client from sending is not flattered.
+    `frames` are (time, binary message) pairs as received. `due_s` is when the text was to be sent: latencies count
+    from then, so that a server that keeps the client from sending does not look better than it is.
     """
 
     due_s: float
@@ -65,7 +65,10 @@ class Recording:
 
 @contextlib.asynccontextmanager
 async def connected(target: Target) -> AsyncIterator[tuple[ClientConnection, dict[str, Any]]]:
-    """A connection with the server's `session`. Raises what `connect` raises, `BenchError` for other protocols."""
+    """Open a connection; yields it with the server's `session`.
+
+    Raises what `connect` raises, and `BenchError` for a server that speaks another protocol.
+    """
     headers = {"Authorization": f"Bearer {target.api_key}"} if target.api_key else {}
     async with connect(
         target.url,
@@ -89,14 +92,14 @@ async def connected(target: Target) -> AsyncIterator[tuple[ClientConnection, dic
 
 
 async def probe(target: Target) -> dict[str, Any]:
-    """The server's `session`. Raises `BenchError` saying why there can be no test."""
+    """Return the server's `session`. Raises `BenchError` if the server cannot be tested."""
     try:
         parts = urlsplit(target.url)
         is_address = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port out of range, half an IPv6 address
         is_address = False
     if not is_address:
-        raise BenchError(f"{target.url!r} is no address: give ws://host:port/v1/stream")
+        raise BenchError(f"{target.url!r} is not an address: give ws://host:port/v1/stream")
     if "framing" in dict(parse_qsl(parts.query)):
         raise BenchError(f"{target.url!r}: leave out `framing`, packets are told apart by their headers")
     try:
@@ -104,7 +107,7 @@ async def probe(target: Target) -> dict[str, Any]:
             return session
     except InvalidStatus as error:
         status = error.response.status_code
-        meaning = {401: "it wants a valid --api-key-file", 404: "the path should be /v1/stream"}.get(
+        meaning = {401: "it requires a valid --api-key-file", 404: "the path should be /v1/stream"}.get(
             status, ""
         )
         body = bytes(error.response.body or b"").decode(errors="replace").strip()[:200]
@@ -114,7 +117,7 @@ async def probe(target: Target) -> dict[str, Any]:
 
 
 async def speak(target: Target, text: str, seed: int, recording: Recording) -> None:
-    """Connect, send `text` at `recording.due_s`, and note everything until it is over; never raises for a server."""
+    """Connect, send `text` at `recording.due_s`, and record everything until it ends; no server makes it raise."""
     loop = asyncio.get_running_loop()
     try:
         async with connected(target) as (connection, _):
@@ -127,18 +130,18 @@ async def speak(target: Target, text: str, seed: int, recording: Recording) -> N
         status = error.response.status_code
         recording.end("rejected" if status in _REFUSED_STATUS else "failed", f"HTTP {status}")
     except (OSError, TimeoutError, WebSocketException, BenchError) as error:
-        if recording.outcome == "unfinished":  # a lost goodbye does not matter
+        if recording.outcome == "unfinished":  # Only the closing handshake was lost otherwise.
             recording.end("failed", f"{type(error).__name__}: {error}")
 
 
 def utterance_settings(target: Target, seed: int) -> dict[str, Any]:
-    """The fields of `start` that are the same for every utterance, and its seed."""
+    """Return the fields of `start` that all utterances share, with the seed of this one."""
     params = {**target.settings.get("params", {}), "seed": seed}
     return {**target.settings, "encoding": target.encoding, "params": params}
 
 
 async def listen(connection: ClientConnection, recording: Recording) -> None:
-    """Note each message with its moment until the utterance is over."""
+    """Record each message with its time until the utterance has ended."""
     now = asyncio.get_running_loop().time
     try:
         while recording.outcome == "unfinished":

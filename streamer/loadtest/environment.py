@@ -1,4 +1,4 @@
-"""Where and with what a figure was measured, which is written beside every one of them."""
+"""Describes the machine and the versions with which a figure was measured; it is written beside each figure."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ from pathlib import Path
 from typing import Any, Final
 
 SOURCES: Final = Path(__file__).parents[2]
-"""The checkout, where there is one."""
+"""The checkout, if the package is used from one."""
 RESULTS: Final = "benchmarks/results"
 DIRTY: Final = "-dirty"
-_COMMAND_LIMIT_S: Final = 10.0
+_COMMAND_TIMEOUT_S: Final = 10.0
 
 
 def environment() -> dict[str, Any]:
-    """Hardware, versions and commit of this machine and program; None where one cannot be told.
+    """Return the hardware, versions and commit of this machine and program; what cannot be found out is None.
 
-    Says on standard error where the figures will be those of no commit.
+    Warns on standard error if the figures will belong to no commit.
     """
     now_at = commit()
     if now_at is not None and now_at.endswith(DIRTY):
-        print(f"warning: these figures are of no commit, but of {now_at}", file=sys.stderr)
+        print(
+            f"warning: these figures belong to no commit, because the checkout is {now_at}",
+            file=sys.stderr,
+        )
     gpus = _output_of("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines()
     return {
         "cpu": _cpu(),
@@ -41,9 +44,9 @@ def environment() -> dict[str, Any]:
 
 
 def commit(sources: Path = SOURCES) -> str | None:
-    """The checkout's commit, with `DIRTY` where files differ from it; None where the package is installed alone.
+    """Return the checkout's commit, with `DIRTY` if files differ from it; None if the package is installed alone.
 
-    Recorded results do not count: the first of a series would make all others dirty.
+    Recorded results do not count, because the first of a series would make all others dirty.
     """
     top = _output_of("git", "-C", str(sources), "rev-parse", "--show-toplevel")
     if not top or Path(top) != sources.resolve():  # installed below a checkout of something else
@@ -57,7 +60,7 @@ def commit(sources: Path = SOURCES) -> str | None:
 
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
-    """As JSON that every reader takes: a figure that is not there is null, never `NaN` or `Infinity`."""
+    """Write JSON that every reader accepts: a missing figure is null, never `NaN` or `Infinity`."""
     path.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
@@ -76,8 +79,8 @@ def _version(package: str) -> str | None:
 
 
 def _output_of(*command: str) -> str:
-    """What a command prints; nothing where it is not there, fails, or takes too long."""
+    """Return what a command prints, or nothing if it is missing, fails, or takes too long."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_COMMAND_LIMIT_S)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_COMMAND_TIMEOUT_S)
         return done.stdout.strip()
     return ""

@@ -1,4 +1,4 @@
-"""Utterances that arrive by the clock, whether or not earlier ones have ended: an open loop, as users are."""
+"""Starts utterances by the clock, whether or not earlier ones have ended: an open loop, as real users are."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy as np
 
 from streamer.loadtest.client import CONNECT_AHEAD_S, Recording, Target, speak
 
-PATIENCE_S: Final = 60.0
-"""Longest wait for the last measured utterance; what has not ended by then counts as failed."""
+DRAIN_TIMEOUT_S: Final = 60.0
+"""The longest wait for the last measured utterance; those that have not ended by then count as failed."""
 LAG_INTERVAL_S: Final = 0.01
 TEXTS: Final = (
     "Hello.",
@@ -34,14 +34,14 @@ class Load:
     """How fast utterances arrive. After a warm-up, those of `seconds` are measured, and at least `num_utterances`."""
 
     rate_hz: float
-    seconds: float = 30.0
-    warm_up_s: float = 5.0
+    seconds: float
+    warm_up_s: float = 0.0
     seed: int = 0
     texts: tuple[str, ...] = TEXTS
     num_utterances: int = 1
 
     def measured(self) -> range:
-        """Which arrivals are measured, by their number."""
+        """Return the numbers of the arrivals that are measured."""
         first = 0
         for number, arrival_s in enumerate(arrival_times(self.rate_hz, self.seed)):
             if arrival_s < self.warm_up_s:
@@ -53,25 +53,25 @@ class Load:
 
 @dataclass(slots=True)
 class Session:
-    """All that happened under a load. `recordings` are the measured ones, `others` came before and after them."""
+    """Everything that happened under a load. `recordings` are measured; `others` came before and after."""
 
     load: Load
     began_s: float = 0.0
-    """When the measured time began, on the event loop's clock."""
+    """When the measured time began, by the event loop's clock."""
     ended_s: float = 0.0
-    """When the last measured utterance arrived, or when there was no use in going on."""
+    """When the last measured utterance arrived, or when the load was cut short."""
     is_cut_short: bool = False
-    """Given up before all measured utterances had arrived and ended; who had not ended says nothing."""
+    """The load ended before all measured utterances had arrived and ended; unfinished ones do not count."""
     recordings: list[Recording] = field(default_factory=list)
     others: list[Recording] = field(default_factory=list)
     lags_s: list[float] = field(default_factory=list)
-    """How late this process's own event loop was, every `LAG_INTERVAL_S`: what it adds to what it measures."""
+    """How late this process's own event loop was, every `LAG_INTERVAL_S`: its error in what it measures."""
     cpu_share: float = 0.0
-    """Of one core, used by this process."""
+    """The share of one core that this process used."""
 
 
 def arrival_times(rate_hz: float, seed: int) -> Iterator[float]:
-    """Moments of a Poisson process in seconds from 0, without end; the same seed gives the same moments."""
+    """Yield the times of a Poisson process in seconds from 0, without end; they depend on the seed alone."""
     chance = np.random.default_rng(seed)
     now_s = 0.0
     while True:
@@ -82,9 +82,9 @@ def arrival_times(rate_hz: float, seed: int) -> Iterator[float]:
 async def apply_load(
     target: Target, load: Load, is_hopeless: Callable[[Recording, int], bool] = lambda _recording, _num: False
 ) -> Session:
-    """Send utterances at the load's rate until every measured one has ended; later ones only keep the load up.
+    """Send utterances at the load's rate until all measured ones have ended; later ones only keep up the load.
 
-    `is_hopeless` is told each measured utterance that ended, and how many there will be: True ends the load at once.
+    `is_hopeless` is called with each measured utterance that ended and the number of them all; True ends the load.
     """
     loop = asyncio.get_running_loop()
     session, measured = Session(load), load.measured()
@@ -108,10 +108,10 @@ async def apply_load(
         running = [tasks.create_task(_watch_lag(session.lags_s))]
         for number, arrival_s in enumerate(arrival_times(load.rate_hz, load.seed)):
             due_s = start_s + arrival_s
-            patience_ends_s = session.ended_s + PATIENCE_S if number >= measured.stop else math.inf
+            drain_deadline_s = session.ended_s + DRAIN_TIMEOUT_S if number >= measured.stop else math.inf
             if (
-                await _happens(is_over, min(due_s, patience_ends_s) - CONNECT_AHEAD_S)
-                or due_s > patience_ends_s
+                await _happens(is_over, min(due_s, drain_deadline_s) - CONNECT_AHEAD_S)
+                or due_s > drain_deadline_s
             ):
                 break
             recording = Recording(due_s)
@@ -132,7 +132,7 @@ async def apply_load(
 
 
 async def _happens(event: asyncio.Event, until_s: float) -> bool:
-    """Wait until a moment of the loop's clock; True as soon as the event has happened."""
+    """Wait until a time of the loop's clock; returns True as soon as the event has happened."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout_at(until_s):
             await event.wait()

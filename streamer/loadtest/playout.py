@@ -1,4 +1,4 @@
-"""What a listener without a buffer hears of a recording: when each sample plays, where it stops, what is audible."""
+"""Simulates a client without a buffer: when each sample plays, where playback stalls, and what is audible."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import opuslib_next
 from streamer.loadtest.client import Recording
 
 ENCODINGS: Final = ("opus", "pcm_s16le")
-"""Those that can be decoded here."""
+"""The encodings that can be decoded here; the first is the default."""
 AUDIBLE_DBFS: Final = -45.0
 WINDOW_MS: Final = 10
-"""Loudness is the root of the mean square over so long a window."""
+"""The length of the windows over which loudness, a root mean square, is measured."""
 _HEADER: Final = struct.Struct("!BBHIi")
-"""As `docs/protocol.md` has it; the timestamp is read as signed, for the first may be negative."""
+"""The header in docs/protocol.md, with a signed timestamp, because the first one may be negative."""
 _TICKS_HZ: Final = 48_000
 Decoded = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """One packet as it came. `position_s`: where in the sound it begins, 0 being the first sample after pre-skip."""
+    """One packet as received; `position_s` is where its audio begins, from the first sample after the pre-skip."""
 
     arrived_s: float
     position_s: float
@@ -35,15 +35,15 @@ class Packet:
 
 @dataclass(frozen=True, slots=True)
 class Playout:
-    """A player that starts at the first sample and keeps no buffer: it stops where a packet is late, then goes on."""
+    """Playback that starts with the first packet, without a buffer: it stalls if a packet is late, and continues."""
 
     first_s: float
-    """The moment the first sample plays: its packet's arrival."""
+    """The time at which the first sample plays: its packet's arrival."""
     gaps: tuple[tuple[float, float], ...]
-    """(position in the sound, length) of each stop, in seconds."""
+    """The (position in the audio, length) of each stall, in seconds."""
 
     def plays_s(self, position_s: float) -> float:
-        """The moment a position of the sound is heard."""
+        """Return the time at which a position of the audio is heard."""
         return self.first_s + position_s + sum(length for at, length in self.gaps if at <= position_s)
 
     @property
@@ -52,12 +52,12 @@ class Playout:
 
     @property
     def stopped_s(self) -> float:
-        """All stops together: as much buffer would have spared the listener every one of them."""
+        """The length of all stalls together: a buffer of that length would have prevented each of them."""
         return sum(length for _, length in self.gaps)
 
 
 def packets_of(recording: Recording) -> list[Packet]:
-    """The packets with sound, in the order of the stream."""
+    """Return the packets that contain audio, in the order of the stream."""
     packets = []
     for arrived_s, frame in recording.frames:
         if len(frame) > _HEADER.size:
@@ -67,7 +67,7 @@ def packets_of(recording: Recording) -> list[Packet]:
 
 
 def play(packets: Sequence[Packet]) -> Playout:
-    """Play at least one packet without a buffer."""
+    """Play one or more packets without a buffer."""
     first_s = packets[0].arrived_s
     delay_s = first_s - packets[0].position_s
     gaps = []
@@ -80,7 +80,7 @@ def play(packets: Sequence[Packet]) -> Playout:
 
 
 def leading_silence_s(packets: Sequence[Packet], started: dict[str, Any]) -> float | None:
-    """Sound before the first window that is as loud as `AUDIBLE_DBFS`; None where nothing is."""
+    """Return the seconds before the first window as loud as `AUDIBLE_DBFS`, or None if there is no such window."""
     rate_hz = int(started["sample_rate"])
     size = rate_hz * WINDOW_MS // 1000
     threshold = 10 ** (AUDIBLE_DBFS / 20)
@@ -99,7 +99,7 @@ def leading_silence_s(packets: Sequence[Packet], started: dict[str, Any]) -> flo
 
 
 def _decoded(packets: Sequence[Packet], started: dict[str, Any]) -> Iterator[Decoded]:
-    """Each packet's samples: float32 [num_samples], pre-skip included."""
+    """Yield each packet's samples, float32 [num_samples], pre-skip included."""
     rate_hz = int(started["sample_rate"])
     if started["encoding"] == "pcm_s16le":
         for packet in packets:

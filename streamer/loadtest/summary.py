@@ -1,4 +1,4 @@
-"""The figures of a load test, and the highest rate at which they are good enough."""
+"""Sums up a load test in figures, and searches for the highest rate at which they are good enough."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from streamer.loadtest.playout import leading_silence_s, packets_of, play
 MAX_FIRST_AUDIO_S: Final = 0.2
 MAX_LATE_SHARE: Final = 0.05
 JITTER_S: Final = 0.02
-"""One Opus packet. Stops that come to less cannot be told from the jitter of this client's own clock and event loop."""
+"""One Opus packet. Shorter stalls cannot be told from the jitter of this client's own clock and event loop."""
 LONG_GAP_S: Final = 0.1
 MAX_UNDERRUN_SHARE: Final = 0.01
 MAX_LOST_SHARE: Final = 0.01
 RESOLUTION: Final = 0.125
-"""Of the rate: a hundred utterances, of which one or five may be bad, do not tell nearer rates apart."""
+"""Relative to the rate: a hundred utterances, of which one or five may be bad, cannot tell closer rates apart."""
 HALVINGS: Final = 3
-"""How often a first rate that is bad is halved before none is said to be good."""
+"""How often a bad first rate is halved before the capacity is said to be 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the listener of one utterance went through, in seconds; waiting counts from when its text was due."""
+    """What one client heard of an utterance, in seconds; latencies count from when its text was due."""
 
     first_s: float
     audible_s: float
     silence_s: float
-    """Sound that came before the audible one."""
+    """Silence before the first audible sound."""
     stopped_s: float
     longest_gap_s: float
 
@@ -44,17 +44,17 @@ class Heard:
 
     @property
     def has_underrun(self) -> bool:
-        """A player without a buffer stopped, for longer in all than jitter explains."""
+        """Whether playback without a buffer stalled for longer, in all, than jitter explains."""
         return self.stopped_s > JITTER_S
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What listeners went through at one rate. Milliseconds from the moment a text was due; None: no figure.
+    """What clients heard at one rate. Milliseconds count from when a text was due; None means that there is no figure.
 
-    `audible_*`: to the first 10 ms at -45 dBFS or louder, or, where `counts_silence`, to the first sample. Shares of
-    all utterances (`served`, `refused`, `failed`) or of those that were heard (the others). `reasons`: why who was
-    not served was not, and how many. `is_cut_short`: it was clear before the end that the rate is not carried.
+    `audible_*` ends at the first 10 ms at -45 dBFS or louder, or with `counts_silence` at the first sample. `served`,
+    `refused` and `failed` are shares of all utterances, the other shares of those that were heard. `reasons` counts
+    why utterances were not served. `is_cut_short`: it was clear before the end that the server does not carry the rate.
     """
 
     rate_hz: float
@@ -81,7 +81,7 @@ class Summary:
 
     @property
     def is_good(self) -> bool:
-        """Whether the server carries this rate: soon, without gaps, hardly anybody refused."""
+        """Whether the server carries this rate: early audio, no stalls, hardly any client refused."""
         return (
             self.late_share is not None
             and self.late_share <= MAX_LATE_SHARE
@@ -96,14 +96,14 @@ class Summary:
 
 
 class Tally:
-    """Counts the bad ones of a step as they end, to tell when it can no longer become good."""
+    """Counts the bad utterances of a step as they end, to tell when the step can no longer become good."""
 
     def __init__(self, *, counts_silence: bool) -> None:
         self._counts_silence = counts_silence
         self._num_late = self._num_underruns = self._num_lost = 0
 
     def is_hopeless(self, recording: Recording, num_utterances: int) -> bool:
-        """Count one more of so many, and say whether more are bad already than may be in the end."""
+        """Count one of `num_utterances` more, and tell whether too many are bad already."""
         heard = hear(recording, counts_silence=self._counts_silence)
         if isinstance(heard, Heard):
             self._num_late += heard.is_late
@@ -118,7 +118,7 @@ class Tally:
 
 
 def hear(recording: Recording, *, counts_silence: bool) -> Heard | tuple[Outcome, str]:
-    """What a listener without a buffer heard, or the outcome and reason why there was nothing to hear."""
+    """Return what a client without a buffer heard, or the outcome and reason if there was nothing to hear."""
     if recording.outcome != "served":
         return recording.outcome, recording.reason or recording.outcome
     packets = packets_of(recording)
@@ -141,7 +141,7 @@ def hear(recording: Recording, *, counts_silence: bool) -> Heard | tuple[Outcome
 
 
 def summarize(session: Session, *, counts_silence: bool = False) -> Summary:
-    """The figures of the measured utterances. `counts_silence`: the first sample stands in for the audible one."""
+    """Return the figures of the measured utterances; with `counts_silence` the first sample counts as audible."""
     heard: list[Heard] = []
     outcomes: Counter[Outcome] = Counter()
     reasons: Counter[str] = Counter()
@@ -184,7 +184,7 @@ def summarize(session: Session, *, counts_silence: bool = False) -> Summary:
 async def find_capacity(
     measure: Callable[[float], Awaitable[Summary]], first_rate_hz: float, most_hz: float
 ) -> float:
-    """The highest good rate, 0 where none was: doubled until it fails, or halved until it does not, then bisected."""
+    """Return the highest good rate, or 0: doubled until it is bad, or halved until it is good, then bisected."""
     good_hz, bad_hz, rate_hz = 0.0, None, first_rate_hz
     least_hz = first_rate_hz / 2**HALVINGS
     while least_hz <= rate_hz <= most_hz and (not good_hz or bad_hz is None):
@@ -202,7 +202,7 @@ async def find_capacity(
 
 
 def _in_flight(session: Session) -> list[int]:
-    """How many utterances were open, seen ten times a second of the measured time."""
+    """Return how many utterances were open, ten times per second of the measured time."""
     every: list[Recording] = [*session.recordings, *session.others]
     moments = session.began_s + np.arange(0, max(session.ended_s - session.began_s, 0.1), 0.1)
     return [

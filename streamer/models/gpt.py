@@ -264,7 +264,7 @@ def embedding(num_tokens: int, width: int) -> nn.Embedding:
 
 
 def initialize(module: nn.Module, num_layers: int) -> None:
-    """Initialize for training as GPT-2: std 0.02, and less where `num_layers` layers add to the residual."""
+    """Initialize for training like GPT-2: std 0.02, and less for weights whose output adds to the residual."""
     for name, parameter in module.named_parameters():
         if parameter.dim() < 2 or parameter.is_meta:
             continue

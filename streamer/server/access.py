@@ -11,7 +11,7 @@ from streamer.server.admission import ApiKeys
 from streamer.server.http import RefusedError, Request, refusal
 
 Credentials = Callable[[Request], str | None]
-"""Finds the key that came with a request, or None; raises `RefusedError` where it must not be."""
+"""Finds the key that came with a request, or None; raises `RefusedError` if it must not be."""
 _KEY_PARAMETERS: Final = frozenset({"token", "key", "api_key", "apikey", "access_token", "authorization"})
 _USUAL_PORTS: Final = (":80", ":443")
 
@@ -37,7 +37,7 @@ def read_bearer(request: Request) -> str | None:
 def check_key(request: Request, keys: ApiKeys, credentials: Credentials, *, is_needed: bool) -> str | None:
     """Return the name of the request's key, None without one.
 
-    Raises `RefusedError` for a wrong key and, where a key `is_needed`, for a missing one.
+    Raises `RefusedError` for a wrong key and, if a key `is_needed`, for a missing one.
     """
     given = credentials(request)
     name = keys.find(given) if given is not None else None

@@ -97,7 +97,7 @@ class _Throttler(Protocol):
 
 
 class ClientQuota:
-    """What one key, or one address where there are no keys, has in use.
+    """What one key has in use, or one address if there are no keys.
 
     The throttler alone decides when an utterance may start. It lets any number wait, so their number is bounded here.
     """
@@ -156,7 +156,7 @@ class Admission:
         self._quotas: dict[str, ClientQuota] = {}
 
     def connect(self, address: str) -> Place | None:
-        """Return the place of a new connection; None where even the reserve for probes is used up."""
+        """Return the place of a new connection; None if even the reserve for probes is used up."""
         place = Place(address, self._claimed, self._reserved, self._limits)
         if self._reserved.total() > RESERVE or self._reserved[address] > RESERVE_PER_ADDRESS:
             place.leave()
@@ -166,7 +166,7 @@ class Admission:
     def admit(self, client_key: str) -> Permit:
         """Return the permit for one more utterance of a client, named by its key or its address.
 
-        Raises `OverloadedError` where too many of its utterances are open, `RateLimitedError` where too many of them
+        Raises `OverloadedError` where too many of its utterances are open, `RateLimitedError` if too many of them
         wait for their start already; both say when to come back.
         """
         quota, limits = self._quota(client_key), self._limits

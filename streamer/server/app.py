@@ -72,7 +72,7 @@ class Server:
 
     @property
     def port(self) -> int:
-        """The port it listens on, also where the configuration asked for any free one."""
+        """The port it listens on, also if the configuration asked for any free one."""
         return int(self._sockets[0].getsockname()[1])
 
     @property
@@ -163,7 +163,7 @@ class Server:
         self._stop_requested.set()
 
     def reload_certificate(self) -> None:
-        """Read the files of the certificate again; where something is wrong with them, the old one stays."""
+        """Read the files of the certificate again; if something is wrong with them, the old one stays."""
         assert self._certificate is not None
         try:
             self._certificate.reload()

@@ -1,7 +1,7 @@
-"""What a session and its client's protocol tell each other: actions one way, what became of them the other way.
+"""The interface between a session and its client's protocol: actions go one way, their results the other way.
 
 A protocol is a state machine without I/O. The session feeds it the client's frames, carries out the actions that it
-returns, in order, and tells it their results. `server/native` holds our own protocol; every adapter adds another.
+returns, in order, and reports their results to it. `server/native` holds our own protocol; every adapter adds another.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from streamer.speech.text_feed import Piece
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send this frame. `error` is the error that the frame tells, if any; the operator's figures count it."""
+    """Send this frame. `error` is the error that the frame reports, if any; the metrics count it."""
 
     frame: Frame
     error: StreamerError | None = None
@@ -129,7 +129,7 @@ class ClientProtocol(Protocol):
         ...
 
     def failed(self, error: StreamerError) -> Sequence[Action]:
-        """The session ends because of `error`. The actions should tell it, and `Close` with the protocol's own code."""
+        """The session ends because of `error`. The actions should report it, and `Close` with the protocol's code."""
         ...
 
 

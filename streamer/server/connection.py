@@ -65,7 +65,7 @@ class Connection:
         return self.num_unsent_bytes > _WRITE_LIMIT_BYTES
 
     async def start_tls(self, context: ssl.SSLContext, timeout_s: float) -> None:
-        """Make the TLS handshake. Raises `OSError` (`ssl.SSLError`) where it fails.
+        """Make the TLS handshake. Raises `OSError` (`ssl.SSLError`) if it fails.
 
         Reading must have been paused since the connection was made.
         """
@@ -86,7 +86,7 @@ class Connection:
     async def drain(self) -> None:
         """Wait until there is room to write.
 
-        Raises `ClientGoneError` where the connection is closed, or is cut because the client takes nothing.
+        Raises `ClientGoneError` if the connection is closed, or is cut because the client takes nothing.
         """
         if not self.is_congested and not self.transport.is_closing():
             return

@@ -1,6 +1,6 @@
-"""How fast things may go: sound by the listener's clock, frames by what the client takes, text by its bytes.
+"""How fast data may flow: sound by the client's playback, frames by what the client takes, text by its bytes.
 
-Kernel buffers take minutes of Opus from a client that reads nothing: waiting for `send` paces nothing.
+Kernel buffers take minutes of Opus for a client that reads nothing, so waiting for `send` paces nothing.
 """
 
 from __future__ import annotations
@@ -12,25 +12,26 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 OUTBOX_FRAMES: Final = 64
+"""How many frames of a connection wait to be written before nothing more is put."""
 REST_MS: Final = 200
-"""Whoever is as far ahead as he may be rests so long and then sends what has become due in one go: a timer and a
-wake-up for every packet cost more than the packet."""
+"""How long an utterance rests that has sent all it may; then it sends what has become due at once, because a timer and
+a wake-up for every packet cost more than the packet."""
 BEAT_S: Final = 0.02
-"""Rests end on a common beat, so that one wake-up of the process serves all listeners who are due by then."""
+"""Rests end at multiples of this time, so that one wake-up of the process serves every utterance that is due."""
 Clock = Callable[[], float]
 
 
 class PlaybackClock:
-    """Where the listener is in an utterance's sound, and so when the next packet may leave.
+    """Knows how far the client has played an utterance's sound, and so when the next packet may leave.
 
-    `lead_ms`: how much sound may be with the client and unheard; None for no limit. Times in ms are positions
-    in the utterance's sound.
+    `lead_ms` is how much sound the client may have that it has not played; None for no limit. Times in ms are
+    positions in the utterance's sound.
     """
 
     def __init__(self, lead_ms: int | None, now_s: Clock = time.monotonic) -> None:
         self.lead_ms = lead_ms
         self._now_s = now_s
-        self._zero_s: float | None = None  # when position 0 was heard, or would have been
+        self._zero_s: float | None = None  # when position 0 was played, or would have been
         self._earliest_s: float | None = None  # not before the utterance before this one is over
         self._sent_ms = 0.0
         self._moved = asyncio.Event()
@@ -41,7 +42,7 @@ class PlaybackClock:
 
     @property
     def position_ms(self) -> float:
-        """What is being heard now; negative while the utterance before this one still plays."""
+        """What is being played now; negative while the utterance before this one still plays."""
         if self._zero_s is not None:
             return min((self._now_s() - self._zero_s) * 1000, self._sent_ms)
         if self._earliest_s is not None:
@@ -50,30 +51,30 @@ class PlaybackClock:
 
     @property
     def sent_ms(self) -> float:
-        """How much sound has left."""
+        """How much sound was sent."""
         return self._sent_ms
 
     @property
     def ends_s(self) -> float:
-        """When all that was sent so far will have been heard."""
+        """When all that was sent so far will have been played."""
         if self._zero_s is None:
             return self._now_s()
         return self._zero_s + self._sent_ms / 1000
 
     def begin_after(self, other: PlaybackClock) -> None:
-        """Expect this sound to be heard once the other's is over."""
+        """Expect this sound to be played once the other's is over."""
         self._earliest_s = other.ends_s
 
     def wait_s(self, start_ms: float, end_ms: float) -> float:
-        """How long the packet from `start_ms` to `end_ms` has to wait before it may leave."""
+        """How long the packet from `start_ms` to `end_ms` has to wait."""
         if self.lead_ms is None:
             return 0.0
         return max(0.0, min(start_ms, end_ms - self.lead_ms) - self.position_ms) / 1000
 
     async def until_due(self, start_ms: float, end_ms: float) -> bool:
-        """Return when that packet may leave, which a report of the listener may bring nearer.
+        """Return when that packet may leave, which a report of the client may bring forward.
 
-        True if it had to wait: it was there in time.
+        The result is whether the packet had to wait, that is, whether it was made in time.
         """
         loop = asyncio.get_running_loop()
         has_waited = False
@@ -90,19 +91,19 @@ class PlaybackClock:
         return has_waited
 
     def sent(self, start_ms: float, end_ms: float) -> float:
-        """Note a packet that has left; returns for how many seconds the listener had run dry before it."""
+        """Note a packet that was sent; returns for how many seconds playback had underrun before it."""
         now_s = self._now_s()
-        dry_s = 0.0
+        underrun_s = 0.0
         if self._zero_s is None:
             self._zero_s = max(now_s, self._earliest_s or 0.0)
         else:
-            dry_s = max(0.0, now_s - self._zero_s - start_ms / 1000)
-            self._zero_s += dry_s
+            underrun_s = max(0.0, now_s - self._zero_s - start_ms / 1000)
+            self._zero_s += underrun_s
         self._sent_ms = max(self._sent_ms, end_ms)
-        return dry_s
+        return underrun_s
 
     def played(self, position_ms: float) -> None:
-        """Set the clock by what the listener says to have heard; before any sound there is nothing to hear."""
+        """Set the clock by what the client says to have played; before any sound there is nothing to play."""
         if self._zero_s is None:
             return
         self._zero_s = self._now_s() - min(position_ms, self._sent_ms) / 1000
@@ -110,11 +111,11 @@ class PlaybackClock:
 
 
 class SlowClientError(Exception):
-    """The client took nothing for too long; its connection was cut."""
+    """The client took nothing for too long, and its connection was cut."""
 
 
 class Writable(Protocol):
-    """The part of `connection.HttpOrWebSocketConnection` that the outbox writes to."""
+    """The part of `websocket.WebSocket` that the outbox writes to."""
 
     @property
     def transport(self) -> asyncio.Transport: ...
@@ -125,7 +126,7 @@ class Writable(Protocol):
 
 
 class Outbox:
-    """The bounded queue of a connection's frames, and the one writer that empties it."""
+    """The bounded queue of a connection's frames, and the one task that writes them."""
 
     def __init__(self, write_timeout_s: float, count_bytes: Callable[[int], None]) -> None:
         self._write_timeout_s = write_timeout_s
@@ -135,7 +136,7 @@ class Outbox:
         self._is_written.set()
 
     async def put(self, frame: str | bytes) -> None:
-        """Add a frame, as soon as there is room."""
+        """Add a frame once there is room."""
         while len(self._frames) >= OUTBOX_FRAMES:
             self._has_room.clear()
             await self._has_room.wait()
@@ -148,7 +149,7 @@ class Outbox:
         await self._is_written.wait()
 
     async def write(self, connection: Writable) -> None:
-        """Write frames until cancelled; raises `SlowClientError` where they cannot be written in time."""
+        """Write frames until cancelled; raises `SlowClientError` if they cannot be written in time."""
         while True:
             while not self._frames:
                 self._arrived.clear()
@@ -172,12 +173,12 @@ class Outbox:
 
 
 def size_bytes(frame: str | bytes) -> int:
-    """The payload's bytes; a text's are those of its UTF-8."""
+    """The size of a frame's payload; that of a text is counted in UTF-8."""
     return len(frame) if isinstance(frame, bytes) or frame.isascii() else len(frame.encode())
 
 
 class ByteBudget:
-    """How much a client may write per second: a bucket that fills steadily and holds a burst."""
+    """How much a client may write per second: a token bucket, which fills steadily and holds a burst."""
 
     def __init__(self, bytes_per_s: int, burst_bytes: int, now_s: Clock = time.monotonic) -> None:
         self._bytes_per_s = bytes_per_s

@@ -1,6 +1,6 @@
-"""How much of an utterance's text was heard by a moment of its sound: what an interrupted assistant has said.
+"""How much of an utterance's text was heard until a moment of its sound: what an interrupted assistant has said.
 
-Kept by `utterance` for `done.heard`.
+`utterance` keeps it, for the answer to a cancellation.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from streamer.speech.events import WordTime
 
 
 class HeardWords:
-    """Where the words of an utterance end, in ms of its sound and in its text; sentence after sentence.
+    """Knows where the words of an utterance end, in ms of its sound and in its text, sentence after sentence.
 
-    Numbers only: an utterance may have many thousand words, and is remembered for a while after its end.
+    It keeps numbers only, because an utterance may have many thousand words and is remembered after its end.
     """
 
     def __init__(self) -> None:
@@ -24,18 +24,18 @@ class HeardWords:
         self._expected: Callable[[], tuple[WordTime, ...]] | None = None
 
     def begin_sentence(self, expected: Callable[[], tuple[WordTime, ...]]) -> None:
-        """A sentence's sound begins; `expected` is asked for its words where they are wanted before its end."""
+        """A sentence's sound begins; until its words are known, `expected` is asked for them."""
         self._expected = expected
 
     def end_sentence(self, words: Iterable[WordTime]) -> None:
-        """The words of the sentence that has begun are known."""
+        """The words of the sentence that had begun are known."""
         self._expected = None
         for word in words:
             self._ends_ms.append(word.end_ms)
             self._char_ends.append(word.char_end)
 
     def until(self, played_ms: float) -> int:
-        """The end of the last word that was heard whole, as a position in the utterance's text."""
+        """The end of the last word that was heard in full, as a position in the utterance's text."""
         num_heard = bisect_right(self._ends_ms, played_ms)
         char_end = self._char_ends[num_heard - 1] if num_heard else 0
         for word in self._expected() if self._expected is not None else ():

@@ -116,7 +116,8 @@ def error_answer(error: StreamerError) -> Answer:
 class Exchange:
     """One request being answered: either `answer`, or `start`, some `write`, and the end when the route returns.
 
-    A body without a `Content-Length` is chunked, and an exchange that fails leaves out the chunk that ends it.
+    A body without a `Content-Length` is chunked, and an exchange that fails leaves out the chunk that ends it,
+    unless it `ends_on_failure`.
     """
 
     def __init__(
@@ -124,6 +125,11 @@ class Exchange:
     ) -> None:
         """`fields`: header fields that every answer of this exchange has."""
         self.request = request
+        self.trailers: Fields = ()
+        """Fields that follow a chunked body, for what is known only then; other bodies have no place for them."""
+        self.ends_on_failure = False
+        """Whether the body ends properly if the answer fails after its status: for clients that would otherwise ask
+        for all of it again."""
         self._http = http
         self._connection = connection
         self._fields = fields
@@ -157,7 +163,8 @@ class Exchange:
 
     async def end(self) -> None:
         """End the answer; called when the route's function has returned. Raises `ClientGoneError`."""
-        self._send(h11.EndOfMessage())
+        is_chunked = self._has_body and self._http.their_http_version != b"1.0"
+        self._send(h11.EndOfMessage(headers=[*self.trailers] if is_chunked else []))
         await self._connection.drain()
 
     async def answer(self, answer: Answer) -> None:

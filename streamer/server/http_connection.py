@@ -30,7 +30,7 @@ from streamer.server.websocket import WebSocket
 
 logger = logging.getLogger(__name__)
 MAX_PIPELINED_BYTES: Final = 65_536
-"""The most bytes read of later requests while one is being answered."""
+"""The bytes of later requests beyond which no more are read while one is being answered."""
 KEEP_ALIVE_S: Final = 75.0
 """How long a connection may stay without a request after an answer: longer than proxies keep theirs."""
 MESSAGE_EXCESS: Final = 4
@@ -106,14 +106,10 @@ class HttpConnection:
             await self._preflight(request)
             return
         route, parameters = self._host.routes.find(request.method, request.path)
-        if route.access == "key":
-            key_name = self._check(request, route.credentials, is_key_needed=True)
-            request = replace(request, key_name=key_name)
-        elif route.access == "public":
-            with contextlib.suppress(RefusedError):  # a program is answered, and only the page cannot read it
-                self._check_origin(request)
-            self._claim_place()
-        request = replace(request, body=await self._reader.read_body(request), parameters=parameters)
+        try:
+            request = replace(await self._admit(request, route), parameters=parameters)
+        except RefusedError as refused:
+            raise RefusedError(route.shape_error(refused.answer), refused.reason) from None
         try:
             async with asyncio.TaskGroup() as tasks:
                 watching = tasks.create_task(self._watch_client())
@@ -122,8 +118,20 @@ class HttpConnection:
         except* ClientGoneError:
             raise ClientGoneError from None
 
+    async def _admit(self, request: Request, route: HttpRoute) -> Request:
+        """Return the whole request, with the name of its key. Raises `RefusedError`."""
+        if route.access == "key":
+            key_name = self._check(request, route.credentials, is_key_needed=True)
+            request = replace(request, key_name=key_name)
+        elif route.access == "public":
+            with contextlib.suppress(RefusedError):  # a program is answered, and only the page cannot read it
+                self._check_origin(request)
+            self._claim_place()
+        return replace(request, body=await self._reader.read_body(request))
+
     async def _run(self, route: HttpRoute, exchange: Exchange) -> None:
-        """Have the route answer. A failure after the status was sent cuts the connection, before the body's end."""
+        """Have the route answer. A failure after the status was sent cuts the connection, before the body's end, unless
+        the exchange `ends_on_failure`."""
         try:
             await route.handle(exchange)
             await exchange.end()
@@ -136,24 +144,23 @@ class HttpConnection:
             logger.exception("an unexpected error", extra={"path": exchange.request.path})
             error = InternalError("the request failed; the server's log says why")
         self._host.service.metrics.errors.labels(error.code).inc()
-        answer = error_answer(error)
+        answer = route.shape_error(error_answer(error))
         if exchange.is_started or answer.status is HTTPStatus.INTERNAL_SERVER_ERROR:
             about = {"path": exchange.request.path, "code": error.code, "reason": error.message}
             logger.warning("an answer failed", extra=about)
-        if exchange.is_started:
+        if exchange.is_started and not exchange.ends_on_failure:
             raise ClientGoneError  # now that nothing more may be said to it
-        await exchange.answer(answer)
+        if not exchange.is_started:
+            await exchange.answer(answer)
         await exchange.end()
 
     async def _watch_client(self) -> None:
         """Raise `ClientGoneError` when the client closes the connection; what it sends meanwhile waits its turn."""
-        num_bytes = 0
-        while num_bytes < MAX_PIPELINED_BYTES:
+        while len(self._http.trailing_data[0]) < MAX_PIPELINED_BYTES:
             data = await self._connection.read()
             if not data:
                 raise ClientGoneError
             self._http.receive_data(data)
-            num_bytes += len(data)
 
     async def _preflight(self, request: Request) -> None:
         """Answer OPTIONS: what a browser asks before a page of another origin may send a request with a key."""
@@ -161,11 +168,14 @@ class HttpConnection:
         origin = self._check_origin(request)
         self._claim_place()
         await self._reader.read_body(request)
+        asked = request.headers.get_all(
+            "Access-Control-Request-Headers"
+        )  # OpenAI's library sends ten of its own
         fields: Fields = (("Allow", allowed),)
         if origin is not None:
             fields += (
                 ("Access-Control-Allow-Methods", allowed),
-                ("Access-Control-Allow-Headers", _ALLOWED_HEADERS),
+                ("Access-Control-Allow-Headers", ", ".join(asked) or _ALLOWED_HEADERS),
                 ("Access-Control-Max-Age", _PREFLIGHT_MAX_AGE_S),
             )
         exchange = self._exchange(request)
@@ -174,8 +184,9 @@ class HttpConnection:
 
     async def _upgrade(self, request: Request, route: WebSocketRoute) -> None:
         """Let a WebSocket in and serve it, or raise `RefusedError`."""
-        key_name = self._check(request, route.credentials, is_key_needed=not route.key_may_follow)
+        # Nothing is waited for between the check and the session, or the session could begin after the server's stop.
         await self._reader.read_body(request)
+        key_name = self._check(request, route.credentials, is_key_needed=not route.key_may_follow)
         answer = websocket.handshake(request.path, request.headers, route.subprotocols)
         if answer.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             fields = tuple(
@@ -198,7 +209,7 @@ class HttpConnection:
         await socket.serve(lambda opened: self._host.serve_websocket(opened, upgrade, route))
 
     def _check(self, request: Request, credentials: Credentials, *, is_key_needed: bool) -> str | None:
-        """Return the name of the request's key; raises `RefusedError` where its client may not come in."""
+        """Return the name of the request's key; raises `RefusedError` if its client may not come in."""
         if not self._host.is_ready():
             answer = refusal(
                 HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "the server is not ready", retry_after_s=1.0
@@ -212,7 +223,11 @@ class HttpConnection:
     def _check_origin(self, request: Request) -> str | None:
         origin = check_origin(request, self._host.service.config.server.allowed_origins)
         if origin is not None:
-            self._fields = (("Access-Control-Allow-Origin", origin), ("Vary", "Origin"))
+            self._fields = (
+                ("Access-Control-Allow-Origin", origin),
+                ("Access-Control-Expose-Headers", "*"),
+                ("Vary", "Origin"),
+            )
         return origin
 
     def _claim_place(self) -> None:

@@ -26,7 +26,7 @@ def open_sockets(host: str, port: int) -> list[socket.socket]:
     unavailable: OSError | None = None
     for family, address in _addresses(host):
         if sockets:
-            port = sockets[0].getsockname()[1]  # where any free one was asked for
+            port = sockets[0].getsockname()[1]  # if any free one was requested
         try:
             sockets.append(_open(family, address, port))
         except OSError as error:

@@ -37,7 +37,7 @@ class RequestReader:
         return self.http.their_state not in (h11.IDLE, h11.SEND_BODY, h11.ERROR)
 
     async def read_head(self, idle_s: float) -> Request | None:
-        """Read a request without its body; None where none has begun for `idle_s`, or the connection has ended.
+        """Read a request without its body; None if none has begun for `idle_s`, or the connection has ended.
 
         Raises `RefusedError` for what is no request, or comes too slowly.
         """
@@ -52,7 +52,7 @@ class RequestReader:
         return _request(event, self._connection.address) if isinstance(event, h11.Request) else None
 
     async def read_body(self, request: Request) -> bytes:
-        """Read the body of the request. Raises `RefusedError` where it is too long, broken, or comes too slowly."""
+        """Read the body of the request. Raises `RefusedError` if it is too long, broken, or comes too slowly."""
         lengths = request.headers.get_all("Content-Length")
         if lengths and "Transfer-Encoding" in request.headers:
             message = "a request has a Content-Length or a Transfer-Encoding, never both"
@@ -66,8 +66,8 @@ class RequestReader:
             raise self._too_slow() from None
 
     async def _read_event(self, idle_s: float) -> h11.Event:
-        async with asyncio.timeout(idle_s) as deadline:
-            has_begun = False
+        has_begun = self.http.trailing_data[0] != b""  # behind the request before
+        async with asyncio.timeout(self._limits.auth_timeout_s if has_begun else idle_s) as deadline:
             while not isinstance(event := self.http.next_event(), h11.Request | h11.ConnectionClosed):
                 data = await self._connection.read()
                 if not has_begun:
@@ -105,7 +105,11 @@ def _refused(error: h11.RemoteProtocolError) -> RefusedError:
 def _request(head: h11.Request, address: str) -> Request:
     target = head.target.decode("ascii")
     if not target.startswith("/"):  # `http://host/path`, as a client sends it to a proxy
-        url = urlsplit(target)
+        try:
+            url = urlsplit(target)
+        except ValueError as error:
+            message = f"{target[:64]!r} is no address ({error})"
+            raise RefusedError(refusal(HTTPStatus.BAD_REQUEST, "bad_request", message)) from None
         target = f"{url.path or '/'}?{url.query}"
     path, _, query = target.partition("?")
     headers = Headers((name.decode(), value.decode("latin-1")) for name, value in head.headers)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from streamer.config import ServerConfig
 from streamer.errors import OverloadedError
 from streamer.server.http import Answer, Exchange, Fields, json_answer
 from streamer.server.routing import Access, Routes
@@ -76,6 +78,8 @@ def add_probes(routes: Routes, service: Service, is_ready: Callable[[], bool]) -
 
 def add_lists(routes: Routes, service: Service, is_warm: Callable[[], bool]) -> None:
     """Add `/v1/voices` and `/v1/models`."""
+    access = list_access(service.config.server)
+    started_s = int(time.time())
 
     def unless_loading(answer: Callable[[Service], Answer]) -> Callable[[], Answer]:
         def checked() -> Answer:
@@ -85,8 +89,13 @@ def add_lists(routes: Routes, service: Service, is_warm: Callable[[], bool]) -> 
 
         return checked
 
-    _add(routes, "/v1/voices", unless_loading(_voices))
-    _add(routes, "/v1/models", unless_loading(_models))
+    _add(routes, "/v1/voices", unless_loading(_voices), access)
+    _add(routes, "/v1/models", unless_loading(lambda service: _models(service, started_s)), access)
+
+
+def list_access(config: ServerConfig) -> Access:
+    """Return who may read the lists of models and voices."""
+    return "key" if config.list_access == "key" else "public"
 
 
 def _voices(service: Service) -> Answer:
@@ -99,8 +108,10 @@ def _voices(service: Service) -> Answer:
     return json_answer(HTTPStatus.OK, {"voices": voices, "default": default})
 
 
-def _models(service: Service) -> Answer:
+def _models(service: Service, started_s: int) -> Answer:
+    """Return the list of our clients and, as `data`, that of OpenAI's; `created` is when the server was started."""
     info = service.synthesizer.info
+    as_openai = {"id": info.name, "object": "model", "created": started_s, "owned_by": "streamer"}
     model = {
         "id": info.name,
         "sample_rate": info.sample_rate_hz,
@@ -110,7 +121,9 @@ def _models(service: Service) -> Answer:
         "max_text_tokens": info.max_text_tokens,
         "note": info.note,
     }
-    return json_answer(HTTPStatus.OK, {"models": [model], "default": info.name})
+    return json_answer(
+        HTTPStatus.OK, {"object": "list", "data": [as_openai], "models": [model], "default": info.name}
+    )
 
 
 def _add(routes: Routes, path: str, answer: Callable[[], Answer], access: Access = "public") -> None:

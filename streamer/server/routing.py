@@ -11,11 +11,14 @@ from urllib.parse import unquote
 
 from streamer.server.access import Credentials, read_bearer
 from streamer.server.client_protocol import CreateProtocol
-from streamer.server.http import Exchange, RefusedError, refusal
+from streamer.server.http import Answer, Exchange, RefusedError, refusal
 
 Handle = Callable[[Exchange], Awaitable[None]]
+ShapeError = Callable[[Answer], Answer]
+"""Makes an error's answer, as `http.refusal` writes it, one that the clients of another protocol understand."""
 Access = Literal["key", "public", "probe"]
-"""Which requests are answered: with a key (where keys are needed), all, or all even when the server is full."""
+"""Which requests are answered: those with a key (if keys are needed), all, or all even when the server is full."""
+_SLASHES: Final = re.compile("/{2,}")
 _PARAMETER: Final = re.compile(r"\{(\w+)(:path)?\}")
 
 
@@ -26,6 +29,7 @@ class HttpRoute:
     handle: Handle
     credentials: Credentials
     access: Access
+    shape_error: ShapeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,8 @@ class Routes:
     """A fixed table. Nothing that a client sends ever becomes the name of a file.
 
     A path pattern is a path in which `{name}` stands for one segment and `{name:path}` for one or more; patterns are
-    tried in the order in which they were added.
+    tried in the order in which they were added. A path with doubled slashes, or one at its end, is the same as without:
+    clients join addresses carelessly.
     """
 
     def __init__(self) -> None:
@@ -71,9 +76,10 @@ class Routes:
         *,
         credentials: Credentials = read_bearer,
         access: Access = "key",
+        shape_error: ShapeError = lambda answer: answer,
     ) -> None:
-        """Have `handle` answer `method`, and HEAD where that is GET."""
-        route = HttpRoute(handle, credentials, access)
+        """Have `handle` answer `method`, and also HEAD if that is GET."""
+        route = HttpRoute(handle, credentials, access, shape_error)
         methods = self._place(path_pattern).methods
         methods[method] = route
         if method == "GET":
@@ -94,7 +100,8 @@ class Routes:
         )
 
     def find_websocket(self, path: str) -> tuple[WebSocketRoute, Mapping[str, str]] | None:
-        """Return what is spoken at this path and the path's parameters; None where no WebSocket is."""
+        """Return what is spoken at this path and the path's parameters; None if no WebSocket is."""
+        path = _tidied(path)
         for place in self._places.values():
             if place.websocket is not None and (match := place.pattern.fullmatch(path)):
                 return place.websocket, _parameters(match)
@@ -122,11 +129,16 @@ class Routes:
         return self._places.setdefault(path_pattern, _Place(_compiled(path_pattern)))
 
     def _find_any(self, path: str) -> tuple[_Place, Mapping[str, str]]:
+        path = _tidied(path)
         for place in self._places.values():
             if match := place.pattern.fullmatch(path):
                 return place, _parameters(match)
         message = "there is nothing at this address"
         raise RefusedError(refusal(HTTPStatus.NOT_FOUND, "not_found", message))
+
+
+def _tidied(path: str) -> str:
+    return _SLASHES.sub("/", path).rstrip("/") or "/"
 
 
 def _parameters(match: re.Match[str]) -> Mapping[str, str]:

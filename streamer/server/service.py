@@ -13,7 +13,7 @@ from streamer.telemetry.metrics import Metrics
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One per server, handed to each session and to the gate."""
+    """There is one per server; every session and every route is given it."""
 
     config: Config
     synthesizer: Synthesizer

@@ -45,7 +45,7 @@ from streamer.server.utterance import Utterance
 
 logger = logging.getLogger(__name__)
 GOING_AWAY_BEFORE_S: Final = 60.0
-"""How long before the end of its longest life a session tells its client to leave."""
+"""How long before its time limit a session asks its client to leave."""
 SLOW_CLIENT: Final = 4408
 """The close code of a client that does not take what is sent; the connection is cut without a closing handshake."""
 _MAX_REASON_BYTES: Final = 123

@@ -131,11 +131,11 @@ class Speaker:
         await self._send(frames)
         self._num_packets += 1
         self._audio_ms = max(self._audio_ms, round(end_ms))
-        dry_s = clock.sent(start_ms, end_ms)
+        underrun_s = clock.sent(start_ms, end_ms)
         # A client that waits for its writer's next words hears a pause of the writer, not one of ours.
-        is_ours = clock.is_paced and not was_in_time and self._text_ready_s <= time.monotonic() - dry_s
-        if dry_s > 0 and is_ours:
-            self._metrics.listener_ran_dry(dry_s)
+        is_ours = clock.is_paced and not was_in_time and self._text_ready_s <= time.monotonic() - underrun_s
+        if underrun_s > 0 and is_ours:
+            self._metrics.count_underrun(underrun_s)
         if self._first_audio_ms is None:
             first_audio_s = time.monotonic() - (self.utterance.first_text_s or time.monotonic())
             self._first_audio_ms = round(first_audio_s * 1000)

@@ -9,12 +9,15 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from streamer.audio.formats import AudioFormat
-from streamer.audio.packets import Packet, PacketEncoder, create_encoder
+import numpy as np
+
+from streamer.audio.formats import ENCODINGS, AudioFormat
+from streamer.audio.packets import INPUT_HZ, TIMESTAMP_HZ, Packet, PacketEncoder, create_encoder
 from streamer.errors import InvalidParameterError
 from streamer.server.connection import ClientGoneError
 from streamer.server.http import Exchange, Fields
@@ -26,6 +29,9 @@ from streamer.speech.text_feed import TextFeed
 
 CONTENT_TYPES: Final = {
     "ogg_opus": "audio/ogg; codecs=opus",
+    "mp3": "audio/mpeg",
+    "aac": "audio/aac",
+    "flac": "audio/flac",
     "wav": "audio/wav",
     "pcm_s16le": "audio/pcm; rate={rate}; channels=1; encoding=signed-int; bits=16; endian=little",
     "pcm_f32le": "audio/pcm; rate={rate}; channels=1; encoding=float; bits=32; endian=little",
@@ -33,14 +39,35 @@ CONTENT_TYPES: Final = {
     "alaw": "audio/PCMA; rate={rate}; channels=1",
 }
 """The media type of each encoding that a stream of bytes can hold."""
+_NATIVE: Final = tuple(encoding for encoding in CONTENT_TYPES if encoding in ENCODINGS)
 REQUEST_ID_FIELD: Final = "X-Request-Id"
 """The header field that tells the name by which the server's log knows an utterance."""
+OUTCOME_FIELD: Final = "Streamer-Outcome"
+"""The trailer that tells whether all of the text was spoken: `completed`, or else `truncated`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """How a speech becomes the body of an answer: as a file, unless an adapter says otherwise.
+
+    `content_type`: None for that of the encoding. `wrap` makes a piece of the body of each packet, and `end`, which is
+    given the length of the sound in ms, what stands at the end. `min_sound_s`: the silence of which a text without a
+    word consists.
+    """
+
+    content_type: str | None = None
+    wrap: Callable[[bytes], bytes] = bytes
+    end: Callable[[int], bytes] = lambda _audio_ms: b""
+    min_sound_s: float = 0.0
+
+
+FILE: Final = Body()
 
 
 def check_encoding(encoding: object) -> None:
     """Raise `InvalidParameterError` for what is no encoding, or one whose packets a stream of bytes does not part."""
-    if not isinstance(encoding, str) or encoding not in CONTENT_TYPES:
-        message = f"encoding {str(encoding)[:64]!r} is none of those over HTTP: {', '.join(CONTENT_TYPES)}"
+    if not isinstance(encoding, str) or encoding not in _NATIVE:
+        message = f"encoding {str(encoding)[:64]!r} is none of those over HTTP: {', '.join(_NATIVE)}"
         raise InvalidParameterError(message, param="encoding")
 
 
@@ -51,22 +78,31 @@ async def speak_into(
     settings: SpeechSettings,
     audio_format: AudioFormat,
     headers: Fields = (),
+    body: Body = FILE,
 ) -> None:
     """Speak the text. The status is sent with the first sound, so that an error before it can still be the answer.
 
-    Raises `StreamerError` for whatever prevents the speech or breaks it off, and `ClientGoneError`.
+    A trailer tells whether all of it was spoken. If the exchange `ends_on_failure`, a speech that breaks off later
+    still ends as a whole file does. Raises `StreamerError` for whatever prevents the speech or breaks it off, and
+    `ClientGoneError`.
     """
-    check_encoding(audio_format.encoding)
-    content_type = CONTENT_TYPES[audio_format.encoding].format(rate=audio_format.sample_rate_hz)
+    content_type = body.content_type or CONTENT_TYPES[audio_format.encoding].format(
+        rate=audio_format.sample_rate_hz
+    )
     utterance_id = secrets.token_hex(8)
-    fields = (("Content-Type", content_type), (REQUEST_ID_FIELD, utterance_id), *headers)
+    fields = (
+        ("Content-Type", content_type),
+        (REQUEST_ID_FIELD, utterance_id),
+        ("Trailer", OUTCOME_FIELD),
+        *headers,
+    )
     request = exchange.request
     permit = service.admission.admit(request.key_name or request.address)
     try:
         with service.metrics.requests_running.track_inprogress():
             await permit.wait()
-            speech = _Speech(exchange, service, fields)
-            await speech.run(TextFeed(text), settings, create_encoder(audio_format), utterance_id)
+            speech = _Speech(exchange, service, fields, body, create_encoder(audio_format))
+            await speech.run(TextFeed(text), settings, utterance_id)
     finally:
         permit.release()
 
@@ -74,29 +110,38 @@ async def speak_into(
 class _Speech:
     """One utterance on its way into a body, and what is counted of it."""
 
-    def __init__(self, exchange: Exchange, service: Service, fields: Fields) -> None:
+    def __init__(
+        self, exchange: Exchange, service: Service, fields: Fields, body: Body, encoder: PacketEncoder
+    ) -> None:
         self._exchange = exchange
         self._service = service
         self._fields = fields
+        self._body = body
+        self._encoder = encoder
         self._begun_s = time.monotonic()
         self._has_packets = False
+        self._is_complete = False  # no packet is left in the encoder
         self._num_chars = 0
         self._audio_ms = 0
+        self._sent_ms = 0
 
-    async def run(
-        self, feed: TextFeed, settings: SpeechSettings, encoder: PacketEncoder, utterance_id: str
-    ) -> None:
+    async def run(self, feed: TextFeed, settings: SpeechSettings, utterance_id: str) -> None:
         label = "error"
-        events = speak(feed, self._service.synthesizer, settings, encoder, utterance_id)
+        events = speak(feed, self._service.synthesizer, settings, self._encoder, utterance_id)
         try:
             label = await self._send(events)
-            if not self._has_packets:  # of a text without a word there is a file without sound
-                for packet in encoder.finish():
-                    await self._write(packet)
-            if not self._exchange.is_started:
-                await self._exchange.start(HTTPStatus.OK, self._fields)
+            if (
+                not self._has_packets
+            ):  # a text without a word is a file without sound, or with a short silence
+                silence = np.zeros(round(self._body.min_sound_s * INPUT_HZ), np.float32)
+                await self._write_all(self._encoder.encode(silence))
+            await self._end("completed" if label == "ok" else label)
         except (ClientGoneError, asyncio.CancelledError):
             label = "client_gone"
+            raise
+        except Exception:
+            if self._exchange.is_started and self._exchange.ends_on_failure:
+                await self._end("failed")
             raise
         finally:
             self._service.metrics.utterance_ended(label, audio_ms=self._audio_ms, num_chars=self._num_chars)
@@ -110,7 +155,8 @@ class _Speech:
                     if not self._has_packets:
                         self._has_packets = True
                         metrics.first_audio.observe(time.monotonic() - self._begun_s)
-                    await self._write(event)
+                    self._is_complete = event.is_last
+                    await self._write_all([event])
                 elif isinstance(event, SentenceStarted):
                     self._num_chars = max(self._num_chars, event.char_end)
                 elif isinstance(event, SpeechEnded):
@@ -120,10 +166,26 @@ class _Speech:
                         metrics.real_time_factor.observe(event.generation_s * 1000 / event.audio_ms)
         return label
 
-    async def _write(self, packet: Packet) -> None:
-        if not packet.payload:
+    async def _end(self, outcome: str) -> None:
+        """Send what makes the body whole, and have the trailer tell the outcome."""
+        if not self._is_complete:
+            self._is_complete = True
+            await self._write_all(self._encoder.finish())
+        await self._write(self._body.end(self._sent_ms))
+        if not self._exchange.is_started:
+            await self._exchange.start(HTTPStatus.OK, self._fields)
+        self._exchange.trailers = ((OUTCOME_FIELD, outcome),)
+
+    async def _write_all(self, packets: Iterable[Packet]) -> None:
+        for packet in packets:
+            self._sent_ms = round((packet.timestamp + packet.duration) * 1000 / TIMESTAMP_HZ)
+            if packet.payload:
+                await self._write(self._body.wrap(packet.payload))
+
+    async def _write(self, data: bytes) -> None:
+        if not data:
             return
         if not self._exchange.is_started:
             await self._exchange.start(HTTPStatus.OK, self._fields)
-        await self._exchange.write(packet.payload)
-        self._service.metrics.bytes_sent.inc(len(packet.payload))
+        await self._exchange.write(data)
+        self._service.metrics.bytes_sent.inc(len(data))

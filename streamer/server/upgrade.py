@@ -10,7 +10,7 @@ from websockets.datastructures import Headers
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """`parameters`: what the path pattern matched; `key_name`: the key's name where one came with the handshake."""
+    """`parameters`: what the path pattern matched; `key_name`: the name of the key, if one came with the handshake."""
 
     path: str
     query: str

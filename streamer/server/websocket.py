@@ -191,7 +191,7 @@ class WebSocket:
         self._arrived.set()
 
     async def _ping_regularly(self) -> None:
-        """Ping the client, and fail the connection where no answer comes."""
+        """Ping the client, and fail the connection if no answer comes."""
         while True:
             await asyncio.sleep(self._ping_interval_s)
             if self._protocol.state is not State.OPEN:

@@ -1,4 +1,4 @@
-"""How a protocol tells a client what is spoken: the `Wire` that a `Speaker` emits through.
+"""How a protocol sends an utterance to its client: the `Wire` that a `Speaker` emits through.
 
 Each protocol's folder implements it: `server/native/wire.py` for our own.
 """
@@ -44,11 +44,11 @@ class Wire(Protocol):
     """Makes frames of what happens to one utterance, in the order in which they are to be sent.
 
     A wire belongs to one utterance and may keep state: sequence numbers, or the words of the sentence that is being
-    sent. It returns no frames for what its protocol does not tell.
+    sent. It returns no frames for what its protocol does not report.
     """
 
     def event(self, utterance: Utterance, event: SpeechEvent) -> Sequence[Frame]:
-        """Tell an event that is neither a packet nor the end of the speech."""
+        """Report an event that is neither a packet nor the end of the speech."""
         ...
 
     def packet(self, utterance: Utterance, packet: Packet) -> Sequence[Frame]:
@@ -56,5 +56,5 @@ class Wire(Protocol):
         ...
 
     def done(self, utterance: Utterance, outcome: Outcome) -> Sequence[Frame]:
-        """Tell the end of the utterance. This is called once, and nothing follows it."""
+        """Report the end of the utterance. This is called once, and nothing follows it."""
         ...

@@ -45,7 +45,7 @@ class AudioAssembler:
         return self._num_samples >= seconds * self._input_hz
 
     def begin_sentence(self, stream: SentenceStream) -> Iterator[SpeechEvent]:
-        """Tell that a sentence begins; a second call for the same one does nothing."""
+        """Note that a sentence begins; a second call for the same one does nothing."""
         sentence = stream.sentence
         if self._sentence is sentence:
             return

@@ -24,8 +24,8 @@ class WordTime:
 class SentenceStarted:
     """Comes before a sentence's first packet. Character positions are those of the utterance's whole text.
 
-    `text_ready_s` is when its text was there to be spoken, by `time.monotonic`. `expected_words` tells when its words
-    are heard, as far as that is known when it is called.
+    `text_ready_s` is when its text was there to be spoken, by `time.monotonic`. `expected_words` estimates when its
+    words are heard, as far as that is known when it is called.
     """
 
     index: int

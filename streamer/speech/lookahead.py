@@ -1,4 +1,4 @@
-"""Has the next sentence of an utterance made while one is being heard; the hands of `pipeline.speak`."""
+"""Cuts an utterance's text into sentences and has the next one made while one is heard; `pipeline.speak` takes them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from streamer.text.splitting.sentences import Sentence
 from streamer.voices.voice import Voice
 
 SENTENCES_AHEAD: Final = 1
-"""Sentences in the making that wait their turn, besides the one being spoken and the one just requested."""
+"""How many sentences wait their turn in the making, besides the one being spoken and the one just requested."""
 PAUSES: Final = (1, 3, 10)
-"""In units of `max_buffer_ms`, one after the other: the pauses of a writer after which whole words are spoken, then the
-last word, which might still have grown, then a number at the end, which might still have been continued."""
+"""The pauses of a writer, one after the other and in units of `max_buffer_ms`, after which whole words are spoken, then
+the last word, which might still have grown, and then a number at the end, which might still have been continued."""
 
 
 class SentencesAhead:
@@ -55,7 +55,7 @@ class SentencesAhead:
         return self._is_all_read and self._num_taken == self._num_sayable
 
     async def next(self) -> SentenceStream | TextFlush | SpeechWarning | None:
-        """The next sentence with its sound, a flush that all before it has reached, a warning, or None at the end."""
+        """Wait for the next sentence, a flush in its place between them, or a warning; None at the end of the text."""
         if self._current is not None:
             self._streams.discard(self._current)
             self._current = None
@@ -69,7 +69,7 @@ class SentencesAhead:
 
     async def aclose(self) -> None:
         """Stop reading, and cancel every sentence that is still in the making."""
-        # All of them before the first wait, in which this task may be cancelled once more.
+        # All of them are cancelled before the first wait, in which this task may be cancelled once more.
         self._reader.cancel()
         for stream in self._streams:
             stream.cancel()
@@ -116,7 +116,7 @@ class SentencesAhead:
                 return await self._request(splitter.end())
 
     async def _request(self, found: Sequence[Sentence | UnknownVoice]) -> None:
-        """Have each sentence made, in order, as far ahead as the queue lets us."""
+        """Have each sentence made, in order, as far ahead as the queue allows."""
         text_ready_s = time.monotonic()
         for item in found:
             if isinstance(item, UnknownVoice):
@@ -131,7 +131,7 @@ class SentencesAhead:
             await self._queue.put(stream)
 
     def _begin(self, sentence: Sentence, text_ready_s: float) -> SentenceStream:
-        """Have the sentence made; in a chain it goes on from its voice's last one, once that has been made."""
+        """Have the sentence made; in a chain it continues its voice's last one, once that has been made."""
         settings = self._settings
         request = SentenceRequest(
             request_id=f"{self._utterance_id}.{self._num_sentences}",

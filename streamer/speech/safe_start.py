@@ -1,4 +1,4 @@
-"""Holds an utterance's first packet until play can go on unbroken, for `start: "safe"`; wraps `pipeline.speak`."""
+"""Holds an utterance's first packet until playback will not stop, for `start: "safe"`; wraps `pipeline.speak`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from streamer.speech.events import (
 from streamer.speech.text_feed import TextFeed
 
 SECONDS_PER_CHARACTER: Final = 0.075
-"""Slow speech, until a sentence of this utterance has shown its own."""
+"""How long a character is expected to take, which is slow speech, until a sentence of the utterance has shown it."""
 LARGEST_CHUNK_S: Final = 7.0
-"""Sound may arrive in pieces as long as this, after a silence in which all of it was made."""
+"""The longest piece in which sound may arrive, after a time in which nothing came."""
 CHUNK_APART_S: Final = 0.01
-"""Packets that come sooner after each other are of one chunk."""
+"""Packets that come sooner after each other than this belong to one chunk."""
 LONGEST_WAIT_S: Final = 3600.0
 MEASURED_AFTER_S: Final = 3.0
-"""So much sound of this utterance says more of the machine's speed than what was expected."""
+"""The sound of an utterance, in seconds, after which its measured speed counts more than the expected one."""
 
 
 async def start_safely(
@@ -37,8 +37,8 @@ async def start_safely(
 ) -> AsyncGenerator[SpeechEvent, None]:
     """Yield the events of an utterance, all of them held until its known text can be played without a stop.
 
-    `expected_speed`: seconds of sound made per second; None: not known. From 1 on nothing is held. `HeldBack`
-    comes once, before everything, where something is.
+    `expected_speed` is how many seconds of sound are made per second, None if that is not known; at 1 and more nothing
+    is held. If something is, `PlaybackDelayed` comes once before everything.
     """
     held: list[SpeechEvent] = []
     estimate = _Estimate(feed, expected_speed, clock)
@@ -61,7 +61,7 @@ async def start_safely(
 
 
 class _Estimate:
-    """How much sound there is, how fast more comes, and how much is still to come of the text that is known."""
+    """Estimates how fast sound comes, and how much is still to come of the text that is known."""
 
     def __init__(self, feed: TextFeed, expected_speed: float | None, clock: Callable[[], float]) -> None:
         self.sound_s = 0.0
@@ -89,11 +89,11 @@ class _Estimate:
                 self._seconds_per_character = self.sound_s / self._char_end
         elif isinstance(event, SentenceStarted):
             self._char_end = event.char_end
-            # A writer's pause is none of the machine's time.
+            # The machine is not to blame for a pause of the writer.
             self._busy_until_s = max(self._busy_until_s, event.text_ready_s)
 
     def wait_s(self) -> float:
-        """How much longer to wait, by what is known now; 0: begin."""
+        """How much longer to wait, by what is known now; 0 if playback can begin."""
         speed = self._speed or 0.0
         if self.sound_s >= MEASURED_AFTER_S or self._speed is None:
             speed = self.sound_s / max(1e-6, self._busy_s)
@@ -103,7 +103,7 @@ class _Estimate:
         to_come_s = max(0.0, num_chars * self._seconds_per_character - self.sound_s)
         if self._num_spoken_chars >= num_chars:
             to_come_s = 0.0
-        # When the last piece arrives, all before it must just have been played.
+        # When the last piece arrives, everything before it may just have been played.
         needed_s = to_come_s / speed - max(0.0, to_come_s - LARGEST_CHUNK_S)
-        # Never longer than until all of it is made.
+        # It is never longer than until all of the sound is made.
         return min(LONGEST_WAIT_S, max(0.0, min(to_come_s, needed_s - self.sound_s)) / speed)

@@ -7,10 +7,11 @@ from typing import Final
 
 from streamer.audio.levels import FRAMES_PER_S, LevelMeter
 from streamer.audio.pcm import SILENCE_PEAK
+from streamer.text.tags import TAG
 
 MAX_LETTERS_PER_S: Final = 60
 """A sound that would have to be spoken faster than this has lost words; usual speech has some 15 letters a second."""
-_TAG: Final = re.compile(r"\[[^\[\]\n]{1,40}\](?!\()")
+_TAG: Final = re.compile(rf"{TAG}(?!\()")
 
 
 def is_sayable(text: str) -> bool:

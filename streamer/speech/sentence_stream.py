@@ -37,7 +37,7 @@ class SentenceStream:
     the same of this sentence, None if there is nothing to continue; it is set if the request `wants_history`.
 
     A sentence without anything to say has no chunks and is not made. Of the others, `retry_seed` is what the sentence
-    was made with the second time; it is known before the first chunk. `lost_words` tells, with the last chunk, that the
+    was made with the second time; it is known before the first chunk. `lost_words` says, with the last chunk, that the
     sound is too short for the text.
     """
 
@@ -115,7 +115,7 @@ class SentenceStream:
         """Pull the sentence; False if it went wrong and was thrown away, because nothing of it was heard yet."""
         meter = LevelMeter(self._synthesizer.info.sample_rate_hz)
         is_silent = True
-        silence: list[PcmChunk] = []  # which nobody needs to hear before it is known that something follows
+        silence: list[PcmChunk] = []  # which is only passed on once it is known that sound follows
         async with contextlib.aclosing(self._synthesizer.synthesize(request)) as chunks:
             while True:
                 with self._waiting.measured():

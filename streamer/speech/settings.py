@@ -28,4 +28,4 @@ class SpeechSettings:
     speakers: Mapping[str, str] = field(default_factory=dict)
     """Labels in the text, such as `Alice` of `Alice: Hello.`, and the voices that speak what follows them."""
     include_history: bool = False
-    """Whether `SentenceEnded` tells what the sentence was spoken as."""
+    """Whether `SentenceEnded` carries the tokens of the spoken sentence."""

@@ -1,7 +1,7 @@
-"""When the words of a sentence are heard, judged by its text and by the pauses in its sound; used by `pipeline`.
+"""Estimates when the words of a sentence are heard, by its text and by the pauses in its sound; `assembler` asks.
 
-Pauses are matched with the places in the text where they are most likely, and between two pauses words share the
-time by their length. No model is asked, so that it works alike for all; `docs/benchmarks.md` says how well.
+Pauses are matched with the places in the text where they are most likely, and between two pauses words share the time
+by their length. No model is asked, so it works for all of them; `docs/benchmarks.md` says how well.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from streamer.text.splitting.sentences import Sentence
 Floats = npt.NDArray[np.float64]
 
 MIN_PAUSE_S: Final = 0.15
-"""A shorter silence is a consonant: the mouth is closed for up to a tenth of a second before a `t`."""
+"""The shortest pause. A shorter silence is a consonant: before a `t` the mouth is closed for up to 0.1 s."""
 MS_PER_UNIT: Final = 36.0
-"""The guess for a sound that is not whole yet: a letter's time at a usual speed."""
+"""A letter's time at a usual speed, by which the words of a sound that is not whole yet are guessed."""
 UNITS_PER_WORD: Final = 3
-"""What a word takes beside its letters: without it short words would be too short."""
+"""What a word takes beside its letters, in letters; without it short words would be too short."""
 LONG_UNITS: Final = 3
-"""A digit, a sign that is read as a word, and a sign of a syllable take as long as three letters."""
+"""What a digit, a sign that is read as a word, and a sign of a syllable take, in letters."""
 SPREAD_MS: Final = 150.0
-"""How far, squared and per ms of its length, a part of speech is usually off its expected length."""
+"""How far a stretch of speech is usually off its expected length, squared and per ms of that length."""
 UNMARKED_PAUSE: Final = 4.0
-"""How unlikely a pause is where the text has no mark for it, in the measure of `SPREAD_MS`."""
+"""The cost of a pause for which the text has no mark, in the measure of `SPREAD_MS`."""
 
 _SYLLABLES: Final = "\u3040-\u30ff\u3400-\u9fff"
 _WORD: Final = re.compile(rf"[{_SYLLABLES}][^\w\s]*|[^\s{_SYLLABLES}]+")
@@ -41,10 +41,10 @@ _MARKED: Final = re.compile(r"[,.;:!?…—–،؛؟。、！？，；：][^\w\s
 
 
 class SpokenWords:
-    """The words of one sentence and its sound, which is added as it is made.
+    """Places the words of one sentence in its sound, which is added as it is made.
 
-    `start_ms`: where in the utterance's sound the sentence begins. How the sound is cut into pieces means nothing.
-    Times rise from word to word.
+    `start_ms` is where the sentence begins in the utterance's sound. How the sound is cut into pieces makes no
+    difference. Times rise from word to word.
     """
 
     def __init__(self, sentence: Sentence, start_ms: int, sample_rate_hz: int) -> None:
@@ -57,25 +57,25 @@ class SpokenWords:
         self._meter.add(samples)
 
     def expected(self) -> tuple[WordTime, ...]:
-        """For a sound that goes on: what is past by the sound, what is to come by a guess."""
+        """The words of a sound that continues: those past by the sound, those to come by a guess."""
         return self._words(None)
 
     def whole(self, end_ms: int) -> tuple[WordTime, ...]:
-        """For the whole sentence's sound, which ends at `end_ms`; every word lies inside it."""
+        """The words of the whole sound, which ends at `end_ms`; every word lies inside it."""
         return self._words(end_ms)
 
     def until_cut(self, end_ms: int) -> tuple[WordTime, ...]:
-        """For a sound that was cut at `end_ms`: the words that were begun."""
+        """The words that were begun in a sound that was cut at `end_ms`."""
         begun = (word for word in self.expected() if word.start_ms < end_ms)
         return tuple(replace(word, end_ms=min(word.end_ms, end_ms)) for word in begun)
 
     def _words(self, end_ms: int | None) -> tuple[WordTime, ...]:
-        """`end_ms` None: the sound goes on."""
+        """The words of a sound that ends at `end_ms`; None if it continues."""
         matches = list(_WORD.finditer(self._sentence.text))
         if not matches:
             return ()
         parts = _merged(_spoken_parts(self._meter), len(matches))
-        if not parts:  # nothing was heard, yet
+        if not parts:  # nothing is heard yet
             parts = [(0.0, 0.0 if end_ms is None else float(end_ms - self._start_ms))]
         times = _share([match.group() for match in matches], parts, is_whole=end_ms is not None)
         words = []
@@ -94,7 +94,7 @@ def _until(time_ms: int, end_ms: int | None) -> int:
 
 
 def _spoken_parts(meter: LevelMeter) -> list[tuple[float, float]]:
-    """Begin and end, in ms, of the stretches of sound between pauses."""
+    """The beginnings and ends, in ms, of the stretches of sound between pauses."""
     loud = np.flatnonzero(meter.is_loud())
     if not loud.size:
         return []
@@ -106,7 +106,7 @@ def _spoken_parts(meter: LevelMeter) -> list[tuple[float, float]]:
 
 
 def _merged(parts: list[tuple[float, float]], most: int) -> list[tuple[float, float]]:
-    """At most `most` parts: the shortest pauses are no pauses."""
+    """Join parts across the shortest pauses until there are at most `most`."""
     while len(parts) > most:
         pauses = [after[0] - before[1] for before, after in itertools.pairwise(parts)]
         at = pauses.index(min(pauses))
@@ -115,10 +115,10 @@ def _merged(parts: list[tuple[float, float]], most: int) -> list[tuple[float, fl
 
 
 def _share(texts: list[str], parts: list[tuple[float, float]], *, is_whole: bool) -> Floats:
-    """Begin and end of each word, in ms: [words, 2]. There are at least as many words as parts.
+    """The beginning and end of each word, in ms: [words, 2]. There are at least as many words as parts.
 
-    The words are divided among the parts such that each part is about as long as its words take, and that parts end
-    where the text has a mark; the best division is found by dynamic programming.
+    The words are divided among the parts so that each part is about as long as its words take, and so that parts end at
+    the text's marks; the best division is found by dynamic programming.
     """
     ends_units = np.concatenate([[0.0], np.cumsum([_units(text) for text in texts])])
     durations = np.array([end - begin for begin, end in parts])
@@ -133,7 +133,7 @@ def _share(texts: list[str], parts: list[tuple[float, float]], *, is_whole: bool
         is_last = number == len(durations) - 1
         off = duration - expected
         if is_last and not is_whole:
-            off = np.maximum(off, 0.0)  # it goes on
+            off = np.maximum(off, 0.0)  # it continues
         cost = np.where(is_some, off**2 / (SPREAD_MS * np.maximum(expected, 1.0)), np.inf)
         total = best[:, None] + cost + (0.0 if is_last else unmarked)
         choices.append(total.argmin(axis=0))
@@ -153,7 +153,7 @@ def _share(texts: list[str], parts: list[tuple[float, float]], *, is_whole: bool
 
 
 def _units(word: str) -> float:
-    """How long the word takes to say, in letters' times; what is not said takes next to nothing."""
+    """How long the word takes to say, in letters; what is not said takes next to nothing."""
     num_long = len(_LONG.findall(word))
     num_letters = sum(map(str.isalpha, _LONG.sub("", word)))
     return num_letters + LONG_UNITS * num_long + UNITS_PER_WORD if num_letters or num_long else 0.01

@@ -87,7 +87,7 @@ class FineStage:
         return len(self._shapes()) if self._graphed else 0
 
     def record(self, on_recorded: Callable[[], None]) -> None:
-        """Record the passes of a chunk, where a recorder was given."""
+        """Record the passes of a chunk, if a recorder was given."""
         if self._graphed is not None:
             self._graphed.record(self._shapes(), on_recorded)
 

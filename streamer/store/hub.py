@@ -218,7 +218,7 @@ def _git_blob(path: Path) -> str:
 
 
 def is_inside(name: str) -> bool:
-    """Tell whether a path that a repository names stays inside the directory that it is put in."""
+    """Return whether a path that a repository names stays inside the directory that it is put in."""
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts and "\\" not in name
 

@@ -15,7 +15,10 @@ NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-
 
 
 def models_directory(config: EngineConfig) -> Path:
-    """Return where models are installed; it need not exist yet. Raises `StoreError` for a user without a home."""
+    """Return the directory of installed models, which need not exist yet.
+
+    Raises `StoreError` for a user without a home.
+    """
     if directory := config.models_directory or default_models_directory():
         return directory
     raise StoreError("there is no home directory to keep models in: name a place with --models-directory")

@@ -28,7 +28,7 @@ _SHARD: Final = re.compile(r"(model|pytorch_model)-\d{5}-of-\d{5}\.(safetensors|
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Records where a model came from, and the SHA-256 of each of its files by path."""
+    """Records the origin of a model, and the SHA-256 of each of its files by path."""
 
     repository: str | None
     revision: str | None
@@ -83,7 +83,7 @@ def pull(
     original: str | None = None,
     on_progress: Progress = lambda _: None,
 ) -> Path:
-    """Install a model below `directory`, and return where it is. A run that broke off is continued.
+    """Install a model below `directory`, and return its directory. A run that broke off is continued.
 
     Raises `StoreError` if the network fails, and `CheckpointError` if the files are not Bark's; neither leaves
     anything that looks like a model.

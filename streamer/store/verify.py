@@ -46,7 +46,7 @@ def verify(directory: Path, *, device: str = "cpu") -> Iterator[Check]:
     except CheckpointError as error:
         yield Check("files", False, error.message)
         return
-    what = f"{model.config.name}: weights, {tokenizer.num_ids} word pieces, {len(voices.names)} voices"
+    what = f"{model.config.name}: weights, {tokenizer.num_ids} word pieces, {voices.num_prompts} voices"
     yield Check("files", True, what)
     golden = json.loads(Path(__file__).with_name("golden.json").read_text())
     if why := _why_not(golden, model, voices, directory):

@@ -1,6 +1,6 @@
 """Bark's voices out of its Python package, for machines that reach a package index alone; used by `voices add`.
 
-The package is never imported: its prompts are read from where it is installed, or from its wheel.
+The package is never imported: its prompts are read from the installed files, or from its wheel.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64})?")
 
 
 def directory_of(config: EngineConfig) -> Path:
-    """Where voices are installed; it need not exist yet. Raises `StoreError` where there is no place for them."""
+    """Return the directory of installed voices, which need not exist yet. Raises `StoreError` if there is none."""
     if directory := config.voices_directory or default_voices_directory():
         return directory
     raise StoreError("there is no home directory to keep voices in: name a place with --voices-directory")
@@ -37,15 +37,15 @@ def is_installed(name: str, directory: Path) -> bool:
 
 
 def check_free(name: str, directory: Path) -> None:
-    """Raise `StoreError` where a voice of this name is installed."""
+    """Raise `StoreError` if a voice of this name is installed."""
     if is_installed(name, directory):
         raise StoreError(f"voice {name!r} is already in {directory}: choose another name, or give --force")
 
 
 def install(voice: Voice, name: str, directory: Path, config: ModelConfig) -> Path:
-    """Write the voice into `directory`, which is made where it is missing; one of that name is replaced.
+    """Write the voice into `directory`, which is made if it is missing; one of that name is replaced.
 
-    Raises `StoreError` where the voice is none of this model, or the name is not plain.
+    Raises `StoreError` if the voice does not fit the model, or the name is not plain.
     """
     if problem := voice.problem(config):
         raise StoreError(f"voice {name!r} does not fit the model {config.name!r}: {problem}")
@@ -58,7 +58,7 @@ def install(voice: Voice, name: str, directory: Path, config: ModelConfig) -> Pa
             voice.write(file)
             file.flush()
             os.fsync(file.fileno())
-            half.chmod(0o644)  # a server may run as somebody else
+            half.chmod(0o644)  # a server may run as another user
             half.replace(path)
         except BaseException:
             half.unlink()
@@ -67,7 +67,7 @@ def install(voice: Voice, name: str, directory: Path, config: ModelConfig) -> Pa
 
 
 def remove(name: str, directory: Path) -> None:
-    """Delete the voice's files. Raises `StoreError` where there are none."""
+    """Delete the voice's files. Raises `StoreError` if there are none."""
     found = [path for path in _files(_plain(name), directory) if path.exists()]
     if not found:
         raise StoreError(f"no voice {name!r} is in {directory}")

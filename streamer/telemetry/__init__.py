@@ -1,1 +1,1 @@
-"""What the process tells its operator: metrics and logs."""
+"""Metrics and logs: what the process reports to its operator."""

@@ -1,4 +1,4 @@
-"""Where and how the process logs: a line a record, for people or as JSON; never a client's text."""
+"""Configures logging: one line per record, for people or as JSON, and never a client's text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _STANDARD_ATTRIBUTES: Final = frozenset(vars(logging.makeLogRecord({}))) | {"mes
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line, in ASCII, so that nothing a client sends can break or forge a line."""
+    """Formats a record as one line of JSON, in ASCII, so that nothing a client sends can break or forge a line."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, object] = {
@@ -29,7 +29,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people; control characters are escaped."""
+    """Formats a record as a line for people; control characters are escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
@@ -40,7 +40,7 @@ class TextFormatter(logging.Formatter):
 
 
 def configure_logging(level: str, log_format: str, stream: IO[str] | None = None) -> None:
-    """Send the package's records to `stream` (standard error where None); replaces earlier settings."""
+    """Send all records to `stream` (None: standard error), in place of earlier settings."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     root = logging.getLogger()

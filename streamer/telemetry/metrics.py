@@ -66,12 +66,14 @@ class Metrics:
         )
         self.text_chars = Counter("tts_text_chars", "Code points spoken.", registry=registry)
         self.requests = Counter("tts_requests", "Ended utterances.", ["outcome"], registry=registry)
-        self.errors = Counter("tts_errors", "Errors told to clients.", ["code"], registry=registry)
+        self.errors = Counter("tts_errors", "Errors sent to clients.", ["code"], registry=registry)
         self.connections_rejected = Counter(
             "tts_connections_rejected", "Refused connections.", ["reason"], registry=registry
         )
         self.underruns = Counter(
-            "tts_underruns", "Times that a listener ran dry of text that was known.", registry=registry
+            "tts_underruns",
+            "Times that a client's playback underran although the text was known.",
+            registry=registry,
         )
         self.bytes_sent = Counter("tts_bytes_sent", "Bytes of messages and sound.", registry=registry)
         self.slow_clients_closed = Counter(
@@ -88,7 +90,7 @@ class Metrics:
         self.audio_seconds.observe(audio_ms / 1000)
         self.text_chars.inc(num_chars)
 
-    def listener_ran_dry(self, seconds: float) -> None:
+    def count_underrun(self, seconds: float) -> None:
         self.underruns.inc()
         self.underrun_seconds.observe(seconds)
 

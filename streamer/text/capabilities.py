@@ -52,7 +52,7 @@ class Unsupported:
 def find_unsupported(text: str, languages: Collection[str], tags: Collection[str]) -> Unsupported:
     """What of `text` a model with these `languages` (`en`, …) and `tags` cannot say.
 
-    Other letters are always noticed; words of another language where enough of them are frequent ones.
+    Other letters are always noticed; words of another language if enough of them are frequent ones.
     """
     known = {tag.strip("[]").lower() for tag in tags}
     found = dict.fromkeys(tag for tag in _TAG.findall(text) if tag.strip("[]").lower() not in known)

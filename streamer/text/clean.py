@@ -73,7 +73,7 @@ def _without_towers(text: str) -> str:
 
 
 def _last_character(text: str) -> int:
-    """Where the last character begins that a mark behind the text may still become a part of."""
+    """Return the begin of the last character, of which a mark behind the text may still become a part."""
     start = len(text) - 1
     while start > 0 and _continues(text[start - 1], text[start]):
         start -= 1

@@ -32,7 +32,7 @@ _SYLLABLE_LETTERS: Final = 3
 
 
 class LanguageDetector:
-    """Tells apart `languages`, the tags of a model such as `en`; the first is taken where nothing tells another."""
+    """Tells apart `languages`, the tags of a model such as `en`; the first is the default."""
 
     def __init__(self, languages: tuple[str, ...]) -> None:
         self.languages = languages
@@ -41,7 +41,7 @@ class LanguageDetector:
         self._by_words = lru_cache(maxsize=1024)(self._identify)
 
     def find(self, text: str, before: str) -> str:
-        """The language of `text`; `before`, that of the sentence before, where the text alone does not tell."""
+        """Return the language of `text`; `before`, that of the sentence before, if the text alone is unclear."""
         text = _UNSPOKEN.sub(" ", text)
         script = _main_script(text)
         if script == LATIN:
@@ -62,7 +62,7 @@ class LanguageDetector:
 
 @lru_cache(maxsize=8)
 def language_detector(languages: tuple[str, ...]) -> LanguageDetector:
-    """The detector of a model's languages; loading it takes up to a second where several are in Latin script."""
+    """Return the detector of a model's languages; loading takes up to a second if several are in Latin script."""
     return LanguageDetector(languages)
 
 

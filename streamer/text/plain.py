@@ -28,12 +28,17 @@ _DOT_RUN: Final = re.compile(r"\.(?:[ \t]{0,3}\.){2,}")
 _STOP_RUN: Final = re.compile(r"([…‥。｡۔।॥])(?:[ \t]{0,3}\1){2,}")
 _SIGN: Final = rf"(?:(?![{_STOPS}{NOTES}])[^\w\s\[\]]|_)"
 _SAME_SIGNS: Final = rf"(?P<sign>{_SIGN})(?:(?P=sign)|[ \t]{{1,3}}(?P=sign)(?![\d.$€£])){{2,}}"
+_TWO_SIGNS: Final = (
+    rf"(?P<one>{_SIGN})[ \t]?(?P<other>{_SIGN})(?:[ \t]?(?P=one)[ \t]?(?P=other)){{2,}}(?:[ \t]?(?P=one))?"
+)
+"""Two signs by turns, three times or more: `=-=-=-`."""
 _RULE: Final = re.compile(
-    rf"[ \t]*+(?P<rule>(?:[ \t]*(?:[|:+]{{0,3}}{_SAME_SIGNS}[|:+]{{0,3}}|[{_FRAME}]+"
+    rf"[ \t]*+(?P<rule>(?:[ \t]*(?:[|:+<>]{{0,3}}(?:{_SAME_SIGNS}|{_TWO_SIGNS})[|:+<>]{{0,3}}|[{_FRAME}]+"
     r"|(?<!\S)\|(?!\S)|(?<!\S)==(?=[ \t]*$)|^==(?!\S)))+)[ \t]*",
     re.MULTILINE,
 )
-"""The same sign three times or more, with what a table adds to it; lone pipes, and the signs around `== a title ==`."""
+"""The same sign three times or more, with what a table or an arrow adds to it; lone pipes, and the signs around
+`== a title ==`."""
 _PAUSE_RUN: Final = re.compile(r"\s*+,(?:\s*+,)*+")
 _LETTER_RUN: Final = re.compile(rf"([^\W\d_])\1{{{MAX_LETTERS_IN_A_ROW},}}")
 _LONG_WORD: Final = re.compile(rf"([^\W_]{{{MAX_WORD_LETTERS}}})(?=[^\W_])")
@@ -54,16 +59,18 @@ def plain(text: str) -> str:
 
 
 def _pause(rule: re.Match[str]) -> str:
-    """A comma where words are on both sides of the rule, and no other sign of a pause; else a space."""
+    """Return a comma if words are on both sides of the rule, and no other sign of a pause; else a space."""
     signs, text = rule["rule"], rule.string
     if any(unicodedata.category(sign)[0] == "M" for sign in signs):
         return rule.group()  # marks of letters are no signs
     before, after = text[: rule.start()], text[rule.end() :]
-    if signs[0] in "*_~`":  # emphasis, where it touches a word on one side alone
+    if signs[0] in "*_~`":  # emphasis, if it touches a word on one side alone
         is_behind_word = before[-1:].isalnum() and text[rule.start("rule") - 1].isalnum()
         is_before_word = after[:1].isalnum() and text[rule.end("rule")].isalnum()
         if is_behind_word != is_before_word:
             return rule.group().replace(signs, "")
+    if signs[0] == "%" and before[-1:].isdigit():
+        return "% " if after[:1].isalnum() else "%"
     before, after = before.rstrip().rstrip(_CLOSERS), after.lstrip()
     has_pause = not before or not after or before[-1] in _PAUSES or after[0] in _PAUSES
     return " " if has_pause else PAUSE

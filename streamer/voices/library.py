@@ -24,7 +24,7 @@ class VoiceLibrary:
     A name never becomes a path: what a client sends is only ever the key of a dict.
     Raises `CheckpointError` for a file that is no voice of this model, or called `random`: the last of the voices has
     that name, and is none. `shared` is a further directory, for the voices
-    of several models: those of others are passed over, and only a broken file is an error.
+    of several models: those of other models are skipped, and only a broken file is an error.
     """
 
     def __init__(
@@ -43,6 +43,11 @@ class VoiceLibrary:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self._voices)
+
+    @property
+    def num_prompts(self) -> int:
+        """How many voices were found; `random` is not counted."""
+        return len(self._voices) - 1
 
     def get(self, name: str) -> Voice:
         """The voice called `name`. Raises `VoiceNotFoundError`."""
@@ -68,9 +73,9 @@ class VoiceLibrary:
 
 
 def voice_directories(model_directory: Path, own: Path | None) -> list[Path]:
-    """Where the voices of a model lie: in its directory, and in the operator's `own`.
+    """The directories of a model's voices: those in its own directory, and the operator's `own`.
 
-    Raises `ConfigError` where `own` is not there.
+    Raises `ConfigError` if `own` is not there.
     """
     directories = [model_directory / name for name in MODEL_DIRECTORIES]
     if own is None:
@@ -86,7 +91,7 @@ def _first(problems: dict[str, str]) -> dict[str, str]:
 
 
 def _scan(directory: Path) -> Iterator[tuple[str, Path]]:
-    """(name, path) of the voices under `directory`, sorted; links that lead out of it are passed over."""
+    """(name, path) of the voices under `directory`, sorted; links that lead out of it are skipped."""
     root = directory.resolve()
     for suffix in (SEMANTIC_FILE, ".npz"):
         for path in sorted(root.rglob(f"*{suffix}")):

@@ -1,27 +1,27 @@
-"""The names of Bark's own voices, and the language that a voice's name tells of; for lists and for the hub."""
+"""The names of Bark's own voices, and the language that a voice's name begins with; used by lists and by the hub."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
-from streamer.models.config import SMALL
-
+LANGUAGES: Final = ("en", "de", "es", "fr", "hi", "it", "ja", "ko", "pl", "pt", "ru", "tr", "zh")
+"""Of Bark's voices, as of its models (`SUPPORTED_LANGS` of suno-ai/bark)."""
 ANNOUNCER: Final = "announcer"
 PRESETS: Final = (
     ANNOUNCER,
     *(
         f"{folder}{language}_speaker_{number}"
         for folder in ("v2/", "")
-        for language in SMALL.languages
+        for language in LANGUAGES
         for number in range(10)
     ),
 )
-"""The 261 that suno-ai/bark lets one ask for by name (`ALLOWED_PROMPTS`), the better second set first."""
+"""The 261 names that suno-ai/bark accepts (`ALLOWED_PROMPTS`), the better second set first."""
 
 
 def language_of(name: str, spoken: Sequence[str]) -> str | None:
-    """The language of the voice `name` of a model that speaks the languages `spoken`; None where nothing tells.
+    """Return the language of the voice `name` of a model that speaks the languages `spoken`; None if it is unknown.
 
     Names begin with it: `v2/de_speaker_3`, `de_anna`.
     """

@@ -1,27 +1,29 @@
-"""A voice: Bark's history prompt, the tokens of some earlier speech that the model goes on from."""
+"""A voice: Bark's history prompt, the tokens of some earlier speech that the model continues."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from streamer.errors import CheckpointError
-from streamer.models.config import ModelConfig
+
+if TYPE_CHECKING:
+    from streamer.models.config import ModelConfig
 
 Codes = npt.NDArray[np.integer]
 
 SEMANTIC_FILE = "_semantic_prompt.npy"
 LARGEST_BYTES = 1 << 20
-"""Far more than a voice takes: Bark's largest has 60 kB."""
+"""The largest file that is read as a voice, in bytes; Bark's largest has 60 kB."""
 _KEYS = {"semantic": "semantic_prompt", "coarse": "coarse_prompt", "fine": "fine_prompt"}
 PROMPT_KEYS = tuple(_KEYS.values())
 FILE_SUFFIXES = (".npz", *(f"_{key}.npy" for key in PROMPT_KEYS))
-"""Of the files that a voice is kept in, behind its name: the first alone, or the others."""
+"""Of the files of a voice, after its name: it is kept in one `.npz`, or in three of the others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +45,7 @@ class Voice:
 
     @classmethod
     def load(cls, path: Path, config: ModelConfig) -> Voice:
-        """`read`, and raise `CheckpointError` too where that is no voice of this model."""
+        """`read`, and raise `CheckpointError` too if it is no voice of this model."""
         voice = cls.read(path)
         if problem := voice.problem(config):
             raise CheckpointError(f"voice {path} does not fit the model {config.name!r}: {problem}")
@@ -54,7 +56,7 @@ class Voice:
         """Read Bark's `.npz` of `semantic_prompt`, `coarse_prompt`, `fine_prompt`, or Hugging Face's three files.
 
         Of these `path` is `NAME_semantic_prompt.npy`, beside which the others lie. What the arrays hold is for
-        `problem` to judge. Raises `CheckpointError` where a file is missing or broken.
+        `problem` to judge. Raises `CheckpointError` if a file is missing or broken.
         """
         try:
             return cls(**(_read_archive(path) if path.suffix == ".npz" else _read_files(path)))
@@ -72,10 +74,10 @@ class Voice:
         )
 
     def followed_by(self, last: Voice, config: ModelConfig, max_coarse_history: int | None = None) -> Voice:
-        """This voice and behind it the end of `last`, of which so much that every stage still reads this one too.
+        """This voice followed by the end of `last`, short enough for every stage to read this one too.
 
         The stages read the last tokens and frames of a voice: `last` fills at most half of the smallest of their
-        windows. `max_coarse_history`: coarse tokens that are read, where fewer than the model's own.
+        windows. `max_coarse_history`: coarse tokens that are read, if fewer than the model's own.
         """
         if not len(self.semantic):
             return last
@@ -93,8 +95,8 @@ class Voice:
 
     def problem(self, config: ModelConfig) -> str | None:
         """What is wrong with this voice for the model, after the checks of suno-ai/bark, or None."""
-        if misfit := self.misfit(config):
-            return misfit
+        if problem := self.format_problem(config):
+            return problem
         num_coarse = config.coarse.num_codebooks
         frames_per_token = config.coarse_per_semantic / num_coarse
         if round(self.coarse.shape[1] / len(self.semantic), 1) != round(frames_per_token, 1):
@@ -103,8 +105,8 @@ class Voice:
             return "the coarse prompt is not the beginning of the fine prompt"
         return None
 
-    def misfit(self, config: ModelConfig) -> str | None:
-        """What of this voice the model's stages could not read: other shapes, or tokens that it does not have."""
+    def format_problem(self, config: ModelConfig) -> str | None:
+        """What about this voice the model's stages could not read, shapes or tokens that it does not have, or None."""
         num_coarse, num_fine = config.coarse.num_codebooks, config.fine.num_codebooks
         if any(array.dtype.kind not in "iu" for array in (self.semantic, self.coarse, self.fine)):
             return "the arrays must be of whole numbers"

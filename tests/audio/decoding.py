@@ -68,6 +68,13 @@ def correlation(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
     return float(np.corrcoef(np.asarray(a, np.float64), np.asarray(b, np.float64))[0, 1])
 
 
+def dominant_hz(samples: npt.ArrayLike, rate_hz: int) -> float:
+    """The pitch of the strongest partial."""
+    sound = np.asarray(samples, np.float64)
+    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))))
+    return float(spectrum.argmax() * rate_hz / len(sound))
+
+
 def _joined(frames: Sequence[av.AudioFrame]) -> Decoded:
     arrays = [frame.to_ndarray()[0].astype(np.float64) for frame in frames]
     joined = np.concatenate(arrays) if arrays else np.zeros(0)

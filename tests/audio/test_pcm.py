@@ -81,7 +81,7 @@ def test_nobody_waits_for_silence_at_the_beginning() -> None:
 def test_hiss_before_the_first_sound_is_left_out_as_far_as_it_may_be_no_music(
     hiss_s: float, kept_s: float
 ) -> None:
-    """Of its first 100 ms 10 are kept; what goes on for longer is sound that begins softly."""
+    """10 of its first 100 ms are kept; what lasts longer is sound that begins softly."""
     joiner = SentenceJoiner(RATE_HZ)
     sound = joiner.push(np.concatenate([hiss(hiss_s), 0.3 + 0 * silence(0.1)]))
     assert np.flatnonzero(sound > 0.2)[0] / RATE_HZ == pytest.approx(kept_s, abs=0.001)

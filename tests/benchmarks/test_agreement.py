@@ -1,4 +1,4 @@
-"""Two formats walk through the same sentence in step, and a format agrees with itself."""
+"""Two formats go through the same sentence in step, and a format agrees with itself."""
 
 from benchmarks.agreement import STAGES, measure
 
@@ -14,7 +14,7 @@ def test_a_format_beside_itself_is_the_same():
 
 
 def test_int8_is_near():
-    """Int8 decoding is another format, and no other model: nearly always the same best token."""
+    """Decoding with int8 changes the format and not the model: the best token is nearly always the same."""
     rows = measure("int8", ("Yes.",))
     assert all(row["same_best_token"] > 0.9 for row in rows)
     assert 0 < rows[0]["mean_divergence_nats"] < 0.05

@@ -14,7 +14,7 @@ from benchmarks import compare_transformers
 
 @pytest.mark.slow
 def test_both_speak_the_same_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tiny size, from weights to table, with ratios to be had from what is written."""
+    """The tiny size runs from weights to table, and the written figures give the ratios."""
     output = tmp_path / "rows.json"
     options = ["--size", "tiny", "--seconds", "0.9", "--threads", "1", "--chunk-frames", "30"]
     runs = ["--runs", "transformers float32", "streamer int8", "--output", str(output)]

@@ -1,4 +1,4 @@
-"""What the benchmark calls whole is the original's, and what it calls chunks is not."""
+"""The benchmark's whole sentences equal the original's, and its chunks do not."""
 
 import pytest
 
@@ -14,7 +14,7 @@ pytestmark = [
 
 
 def test_whole_sentences_are_the_originals_and_chunks_are_not():
-    """A short sentence is one chunk where that is large enough; the shares are of the codebooks that are filled in."""
+    """A sentence that fits one chunk equals the original; the shares cover the codebooks that are filled in."""
     rows = {row["schedule"]: row for row in measure(60, num_prompts=2)}
     assert list(rows) == list(SCHEDULES)
     growing, *others = rows.values()

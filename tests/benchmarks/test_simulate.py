@@ -1,4 +1,4 @@
-"""The simulator tells a machine that keeps up from one that does not."""
+"""The simulator distinguishes a machine that keeps up from one that does not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def slower(factor: float) -> Machine:
 
 
 def test_a_fast_machine_leaves_no_gaps_and_idles():
-    """Two listeners are nothing to it."""
+    """Two listeners hear no gap on a fast machine, which is idle most of the time."""
     result = simulate(CASE, FAST)
     assert result["utterances"] >= 2
     assert result["silence_per_sound"] == 0
@@ -28,7 +28,7 @@ def test_a_fast_machine_leaves_no_gaps_and_idles():
 
 
 def test_a_slow_machine_is_busy_and_leaves_gaps():
-    """At fifteen milliseconds a step, 200 steps a second of sound cannot be made in time."""
+    """At 15 ms per step the 200 steps of a second of sound cannot be made in time."""
     result = simulate(replace(CASE, seconds=30.0), slower(30.0))
     assert result["share_with_gap"] == 1
     assert result["silence_per_sound"] > 0.5
@@ -36,13 +36,13 @@ def test_a_slow_machine_is_busy_and_leaves_gaps():
 
 
 def test_the_same_seed_gives_the_same_figures():
-    """Nothing but the simulated clock is measured."""
+    """Only the simulated clock is measured, so a run can be repeated exactly."""
     assert simulate(CASE, FAST) == simulate(CASE, FAST)
 
 
 @pytest.mark.parametrize("arrivals", ARRIVALS)
 def test_listeners_may_come_in_any_way(arrivals):
-    """A few of them are served on a fast machine, whenever they come."""
+    """A few listeners are served on a fast machine by every kind of arrivals."""
     result = simulate(replace(CASE, streams=6, arrivals=arrivals), FAST)
     assert result["utterances"] >= 3
     assert result["refused_share"] == 0
@@ -51,14 +51,14 @@ def test_listeners_may_come_in_any_way(arrivals):
 
 @pytest.mark.parametrize("odd", ["file_share", "pausing_share"])
 def test_who_takes_a_file_or_pauses_costs_the_others_nothing(odd):
-    """Beside them the live listeners hear no gap and wait no longer."""
+    """Beside clients that take a file or pause, live listeners hear no gap and wait no longer."""
     result = simulate(replace(CASE, streams=12, seconds=30.0, **{odd: 0.5}), FAST)
     assert result["share_with_gap"] == 0
     assert result["first_audio_p99_ms"] < 200
 
 
 def test_a_small_burst_on_a_small_machine_is_served_one_after_the_other():
-    """Three who begin together on two cores: the first waits no longer than alone, and nobody hears a gap."""
+    """Of three listeners who begin together on two cores the first waits no longer than alone, and none hears a gap."""
     alone, together = (
         simulate(Case(streams, seconds=20.0, arrivals="burst"), MACHINES["builtin-cpu"]) for streams in (1, 3)
     )
@@ -67,7 +67,7 @@ def test_a_small_burst_on_a_small_machine_is_served_one_after_the_other():
 
 
 def test_with_a_limit_a_slow_machine_refuses_instead_of_stuttering():
-    """Those who are let in hear less silence than all do where nobody is refused."""
+    """Admitted listeners hear less silence than listeners do without a limit."""
     case = replace(CASE, streams=24, seconds=40.0, arrivals="poisson")
     crowded, limited = (simulate(replace(case, max_load=load), slower(5.0)) for load in (None, 0.9))
     assert crowded["refused_share"] == 0 < limited["refused_share"]

@@ -1,4 +1,4 @@
-"""The judge of word times counts only words that were understood, and says what is too late as too late."""
+"""The judge of word times counts only words that were understood, and late times have positive errors."""
 
 import numpy as np
 
@@ -22,7 +22,7 @@ def test_errors_are_those_of_words_understood():
 
 
 def test_every_estimate_has_every_word_of_every_sentence():
-    """They are compared on the same words; what the first half does not tell has no name."""
+    """The estimates are compared on the same words; words that the first half does not know have no name."""
     audio = Audio(np.full(24_000, 0.3, np.float32), 24_000, seed=0)
     words = word_times.by_letters(Sentence("One two three four.", 0, 19, 0.0, "One two three four."), 0, 1000)
     events = [

@@ -1,4 +1,4 @@
-"""A server that speaks tones, and a headless Chromium that looks at its page."""
+"""Support for the browser tests: a server that speaks tones, and a headless Chromium that opens its page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PATIENCE_MS = 20_000
 async def serving(
     synthesizer: FakeSynthesizer | None = None, *, port: int = 0, **server_options: Any
 ) -> AsyncIterator[Server]:
-    """A running server on a free port of this machine."""
+    """Run a server on a free port of this machine."""
     config = replace(
         Config(),
         server=ServerConfig(port=port, **server_options),
@@ -40,7 +40,7 @@ async def serving(
 
 @contextlib.asynccontextmanager
 async def browsing(url: str, **context_options: Any) -> AsyncIterator[Any]:
-    """A page in a fresh Chromium; an error in its scripts fails the test."""
+    """Yield a page in a fresh Chromium; an error in its scripts fails the test."""
     from playwright.async_api import async_playwright
 
     errors: list[str] = []
@@ -58,12 +58,12 @@ async def browsing(url: str, **context_options: Any) -> AsyncIterator[Any]:
 
 
 async def until(page: Any, condition: str) -> None:
-    """Wait until a JavaScript expression holds; `player` in it is the page's own account of itself."""
+    """Wait until a JavaScript expression holds; `player` in it is the page's own account of its state."""
     await page.wait_for_function(f"() => {{ const player = window.streamerPlayer; return {condition}; }}")
 
 
 async def account(page: Any) -> dict[str, Any]:
-    """What the page says of itself."""
+    """Return the page's own account of its state."""
     stats: dict[str, Any] = await page.evaluate("() => structuredClone(window.streamerPlayer)")
     return stats
 

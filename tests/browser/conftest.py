@@ -1,4 +1,4 @@
-"""Browser tests need Debian's Chromium and playwright; without them they are skipped, saying so."""
+"""Browser tests need Debian's Chromium and playwright; without them they are skipped with the reason."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is in this folder, and skip it with the reason where something is missing."""
+    """Mark the tests in this folder, and skip them with the reason if something is missing."""
     reason = ""
     if CHROMIUM is None:
         reason = "no chromium on this machine (Debian: apt-get install chromium)"

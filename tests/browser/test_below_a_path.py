@@ -1,4 +1,4 @@
-"""The page behind a proxy that serves it below a path: every address it asks for lies below that path."""
+"""The page works behind a proxy that serves it below a path: it requests only addresses below that path."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PREFIX = b"/voice"
 
 @contextlib.asynccontextmanager
 async def _proxied(server: Server) -> AsyncIterator[tuple[int, list[bytes]]]:
-    """A proxy that knows `/voice` and what is below it alone; gives its port, and the paths it does not know."""
+    """Run a proxy that knows only `/voice` and below; yield its port, and the requested paths that it does not know."""
     unknown: list[bytes] = []
 
     async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -54,7 +54,7 @@ async def _proxied(server: Server) -> AsyncIterator[tuple[int, list[bytes]]]:
 
 @pytest.mark.parametrize("path", ["/voice/", "/voice", "/voice?path=pcm", "/voice/?path=pcm"])
 async def test_the_page_works_below_a_path(path: str) -> None:
-    """It is heard and lists its voices and its model, also where its address has no slash at the end."""
+    """The page plays and lists its voices and its model, even if its address has no slash at the end."""
     async with serving() as server, _proxied(server) as (port, unknown):
         async with browsing(f"http://localhost:{port}{path}") as page:
             await speak(page, "Hello there, this is a first sentence.")
@@ -71,7 +71,7 @@ async def test_the_page_works_below_a_path(path: str) -> None:
                 "() => getComputedStyle(document.querySelector('#speak')).borderRadius"
             )
             assert color not in ("", "0px")  # the style sheet was found
-        # Before it moves, the page without its slash may have asked for its files in the wrong place.
+        # Before it redirects, the page without its slash may have requested its files in the wrong place.
         has_slash = path.startswith("/voice/")
         assert not [
             target for target in unknown if has_slash or not target.startswith((b"/player/", b"/fav"))

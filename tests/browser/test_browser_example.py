@@ -1,4 +1,4 @@
-"""The example page of `client_examples/browser`, opened from another origin as a reader would."""
+"""The example page of `client_examples/browser` speaks when it is opened from another origin, as its README says."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ LISTEN = """
 
 class _QuietFiles(http.server.SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextlib.contextmanager
 def files_of(folder: Path) -> Iterator[int]:
-    """A plain web server for a folder, as `python -m http.server` is; gives its port."""
+    """Run a plain web server for a folder, like `python -m http.server`; yield its port."""
     serve = functools.partial(_QuietFiles, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as files:
         thread = threading.Thread(target=files.serve_forever)
@@ -47,7 +47,7 @@ def files_of(folder: Path) -> Iterator[int]:
 
 
 async def test_the_example_page_speaks() -> None:
-    """Connect, decode, play: the sound is no silence, without a gap, and as long as announced."""
+    """The page connects, decodes and plays; the sound is not silent, has no gap, and is as long as announced."""
     with files_of(FOLDER) as port:
         origin = f"http://localhost:{port}"
         async with serving(allowed_origins=(origin,)) as server, browsing("about:blank") as page:

@@ -1,4 +1,4 @@
-"""The page in a real browser: it is clicked, it is heard, it is stopped, by both ways to the loudspeaker."""
+"""The page in a real browser speaks, plays and stops, by both ways to the loudspeaker."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WAYS = pytest.mark.parametrize("way", list(ADDRESSES))
 
 
 def assert_heard_as_announced(stats: dict[str, Any], way: str) -> None:
-    """Not silence, and as many samples as `done` told."""
+    """Check that the sound is not silent, and has as many samples as `done` announced."""
     done = stats["done"][-1]
     assert done["reason"] == "completed" and stats["path"] == way.split()[0]
     assert stats["loudestRms"] > 0.05
@@ -36,7 +36,7 @@ def assert_heard_as_announced(stats: dict[str, Any], way: str) -> None:
 
 @WAYS
 async def test_what_is_typed_is_heard(way: str) -> None:
-    """Speak plays every sample of the announced length and no silence, and says when it began."""
+    """Speak plays all samples of the announced length, no silence, and the page shows when the sound began."""
     async with serving() as server, browsing(ADDRESSES[way].format(port=server.port)) as page:
         await speak(page, TEXT)
         await until(page, "player.state === 'playing' && player.rms > 0.05")
@@ -83,7 +83,7 @@ async def test_speaking_again_takes_the_place_of_the_first(way: str) -> None:
 
 @pytest.mark.parametrize("way", ["opus", "pcm"])
 async def test_a_slow_model_makes_pauses_and_no_end(way: str) -> None:
-    """Where sound is made too slowly the page waits, counts it, and plays on to the last sample."""
+    """If sound is made too slowly, the page waits, counts the underrun, and plays to the last sample."""
     synthesizer = FakeSynthesizer(speed=0.6)
     async with serving(synthesizer) as server, browsing(ADDRESSES[way].format(port=server.port)) as page:
         await speak(page, "This is made more slowly than it is heard.")
@@ -106,8 +106,8 @@ async def test_a_text_beyond_one_message_is_spoken_whole() -> None:
 
 
 async def test_a_text_beyond_what_the_server_takes_is_refused_whole() -> None:
-    """Rather than speak it with a hole, the page says how much may be said at once."""
-    synthesizer = FakeSynthesizer(ms_per_char=1.0)
+    """The page does not speak such a text with a part missing; it says how much can be spoken at once."""
+    synthesizer = FakeSynthesizer()
     async with (
         serving(synthesizer) as server,
         browsing(ADDRESSES["opus"].format(port=server.port)) as page,
@@ -133,7 +133,7 @@ async def test_the_page_says_what_the_model_cannot_do() -> None:
 
 
 async def test_the_page_shows_what_is_to_be_known_of_the_model() -> None:
-    """A model's note is on the page as text, whatever it holds, and where there is none nothing is shown."""
+    """A model's note is shown as text, even if it holds HTML, and without a note nothing is shown."""
     note = "A first <b>version</b>: not every word can be understood."
     async with (
         serving(FakeSynthesizer(note=note)) as server,
@@ -163,7 +163,7 @@ async def test_a_failure_is_shown() -> None:
 
 
 async def test_the_connection_comes_back_by_itself() -> None:
-    """When the server goes the page says so, and when it is there again it works as before."""
+    """When the server stops, the page says so, and when it is back, the page works as before."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -180,7 +180,7 @@ async def test_the_connection_comes_back_by_itself() -> None:
 
 
 async def test_a_key_is_asked_for_and_kept(tmp_path: Any) -> None:
-    """Where a key is needed the page asks for it, and speaks once it has it."""
+    """If a key is needed, the page asks for it, and speaks once it has it."""
     keys = tmp_path / "keys"
     keys.write_text("open-sesame-1234567890\n")
     async with serving(api_keys_file=keys) as server, browsing(f"http://localhost:{server.port}/") as page:
@@ -214,7 +214,7 @@ async def test_a_phone_sees_it_all() -> None:
 
 
 async def test_a_voice_is_listened_to_in_its_language() -> None:
-    """Voices stand by language; Listen has the chosen one say a sentence of its own, and leaves the text alone."""
+    """Voices are listed by language; Listen has the chosen one say a sentence in it, and does not change the text."""
     synthesizer = FakeSynthesizer(
         speed=4.0,
         languages=("en", "de"),
@@ -246,7 +246,7 @@ async def test_a_voice_is_listened_to_in_its_language() -> None:
 
 
 async def test_voices_of_one_language_stand_in_one_list() -> None:
-    """There is nothing to tell apart."""
+    """Voices of a single language are not grouped."""
     async with serving() as server, browsing(ADDRESSES["opus"].format(port=server.port)) as page:
         await until(
             page, "player.connection === 'connected' && document.getElementById('voice').length === 2"

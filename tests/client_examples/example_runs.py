@@ -25,7 +25,7 @@ PATIENCE_S = 30
 async def started(
     example: str, *arguments: object, environ: dict[str, str] | None = None
 ) -> AsyncIterator[Process]:
-    """The running example; ended with the block, if it has not ended by itself."""
+    """Start an example; it is ended with the block unless it has ended by itself."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(EXAMPLES / example),
@@ -44,7 +44,7 @@ async def started(
 
 
 async def run(example: str, *arguments: object, stdin: str = "") -> tuple[int, str, str]:
-    """Run the example to its end: exit status, standard output, standard error."""
+    """Run the example to its end; return its exit status, standard output and standard error."""
     async with started(example, *arguments) as process, asyncio.timeout(PATIENCE_S):
         output, errors = await process.communicate(stdin.encode())
     assert process.returncode is not None
@@ -52,7 +52,7 @@ async def run(example: str, *arguments: object, stdin: str = "") -> tuple[int, s
 
 
 async def line_with(process: Process, text: str) -> str:
-    """The next line of the example's output that contains `text`."""
+    """Return the next line of the example's output that contains `text`."""
     assert process.stdout is not None
     async with asyncio.timeout(PATIENCE_S):
         while line := (await process.stdout.readline()).decode():
@@ -62,12 +62,12 @@ async def line_with(process: Process, text: str) -> str:
 
 
 def url(running: Running) -> list[str]:
-    """The flag that leads the example to the server under test."""
+    """Return the flag that points the example at the server under test."""
     return ["--url", running.address]
 
 
 def read_sound(path: Path) -> npt.NDArray[np.float64]:
-    """The sound of a file at 24 kHz, decoded by ffmpeg. [num_samples]"""
+    """Return the sound of a file at 24 kHz, decoded by ffmpeg, [num_samples]."""
     with av.open(str(path)) as container:
         resampler = av.AudioResampler(format="flt", layout="mono", rate=24_000)
         frames = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)]
@@ -76,13 +76,13 @@ def read_sound(path: Path) -> npt.NDArray[np.float64]:
 
 
 def wav_duration_s(path: Path) -> float:
-    """What the header of a WAV says of its length."""
+    """Return the length that the header of a WAV gives."""
     with wave.open(str(path), "rb") as file:
         return file.getnframes() / file.getframerate()
 
 
 def assert_spoken(sound: npt.NDArray[np.float64], text: str, *, pauses_s: float = 0.0) -> None:
-    """It is as long as the tones of this text (20 ms a character) and, within pauses, not silent."""
+    """Check that the sound is as long as the tones of this text (20 ms per character) and not silent between pauses."""
     shortest_s = 0.02 * len(text) - 0.1
     duration_s = len(sound) / 24_000
     assert shortest_s <= duration_s <= shortest_s + 0.2 + pauses_s

@@ -23,13 +23,13 @@ HAS_BROWSER = shutil.which("chromium") is not None and importlib.util.find_spec(
 
 @contextlib.asynccontextmanager
 async def chatting() -> AsyncIterator[str]:
-    """The running chat server's host and port."""
+    """Run the chat server; yield its host and port."""
     async with running() as server, started("chat_bot/server.py", "--port", 0, *url(server)) as process:
         yield (await line_with(process, "open http://")).partition("//")[2].strip().rstrip("/")
 
 
 async def until_done(page: ClientConnection) -> tuple[list[dict[str, Any]], bytes]:
-    """Everything up to the end of the next utterance."""
+    """Receive everything up to the end of the next utterance."""
     messages: list[dict[str, Any]] = []
     sound = b""
     async with asyncio.timeout(20):
@@ -44,7 +44,7 @@ async def until_done(page: ClientConnection) -> tuple[list[dict[str, Any]], byte
 
 
 async def test_a_reply_is_typed_and_spoken() -> None:
-    """The words come one by one, and the sound has their length; it begins before the last word."""
+    """The words come one by one, and the sound has their length and begins before the last word."""
     async with chatting() as address, connect(f"ws://{address}/chat", proxy=None) as page:
         await page.send("hello there")
         messages, sound = await until_done(page)
@@ -80,7 +80,7 @@ async def test_other_pages_may_not_make_it_talk() -> None:
 @pytest.mark.browser
 @pytest.mark.skipif(not HAS_BROWSER, reason="no chromium, or no playwright, on this machine")
 async def test_the_page_shows_and_plays_the_reply() -> None:
-    """In a browser: a question typed, the reply read, and its sound received by the page."""
+    """In a browser a question is typed, the reply appears, and the page receives its sound."""
     from tests.browser.browsing import browsing
 
     async with chatting() as address, browsing(f"http://{address}/") as page:

@@ -9,7 +9,7 @@ from tests.server.speaking import running
 
 
 async def test_each_speaker_has_a_voice(tmp_path: Path) -> None:
-    """Who says what when is printed, and the whole scene is in the file."""
+    """The program prints who says what and when, and the whole scene is in the file."""
     speakers = ("--speaker", "Alice=other", "--speaker", "Bob=tone")
     async with running() as server:
         status, output, errors = await run("dialogue.py", tmp_path / "a.ogg", *speakers, *url(server))
@@ -22,7 +22,7 @@ async def test_each_speaker_has_a_voice(tmp_path: Path) -> None:
 
 
 async def test_a_script_of_ones_own(tmp_path: Path) -> None:
-    """Read from a file; a voice that is not there is one line."""
+    """A script is read from a file; an unknown voice is reported in one line."""
     script = tmp_path / "script.txt"
     script.write_text("Eve: Nothing but this. [voice: nobody] And that.")
     async with running() as server:

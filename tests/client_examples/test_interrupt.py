@@ -9,7 +9,7 @@ TEXT = "One of many sentences is this. " * 20
 
 
 async def test_what_was_heard_is_told() -> None:
-    """After the interruption the beginning of the text is printed, and the synthesizer is free."""
+    """After the interruption the program prints the heard beginning of the text, and the synthesizer is free."""
     async with running() as server:
         status, output, errors = await run("interrupt.py", "--text", TEXT, "--after", 1, *url(server))
     assert (status, errors) == (0, "")
@@ -20,7 +20,7 @@ async def test_what_was_heard_is_told() -> None:
 
 
 async def test_a_short_text_ends_before() -> None:
-    """What is over before the interruption is said to be so."""
+    """If the text ends before the interruption, the program says so."""
     async with running() as server:
         status, output, _ = await run("interrupt.py", "--text", "Short.", "--after", 20, *url(server))
     assert status == 0

@@ -13,7 +13,7 @@ TEXT = "The first sentence is short. The second one comes a little later, word b
 
 
 async def test_speech_begins_before_the_text_ends(tmp_path: Path) -> None:
-    """The first sentence is spoken while words are still being written; all of them are in the file."""
+    """The first sentence is spoken while words are still being written, and all words are in the file."""
     async with running() as server:
         status, output, errors = await run(
             "live_text.py", tmp_path / "a.wav", TEXT, "--words-per-s", 8, *url(server)
@@ -25,7 +25,7 @@ async def test_speech_begins_before_the_text_ends(tmp_path: Path) -> None:
 
 
 async def test_standard_input_is_spoken_as_it_arrives(tmp_path: Path) -> None:
-    """With `-` a sentence is spoken though the writer has not closed its end yet."""
+    """With `-` a sentence is spoken although the writer has not closed its end yet."""
     async with running() as server, started("live_text.py", tmp_path / "a.wav", "-", *url(server)) as process:
         assert process.stdin is not None
         process.stdin.write(b"This sentence is complete. This one ")

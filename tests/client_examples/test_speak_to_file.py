@@ -23,14 +23,14 @@ async def test_the_file_holds_the_sentence(tmp_path: Path, name: str) -> None:
 
 
 async def test_a_wav_knows_its_length(tmp_path: Path) -> None:
-    """The WAV is a proper file, not a stream's."""
+    """The header of the WAV has the true length, unlike a stream's."""
     async with running() as server:
         await run("speak_to_file.py", TEXT, tmp_path / "a.wav", *url(server))
     assert wav_duration_s(tmp_path / "a.wav") == pytest.approx(0.02 * len(TEXT), abs=0.1)
 
 
 async def test_the_voice_is_asked_for(tmp_path: Path) -> None:
-    """`--voice` names the voice; one that is not there is a clear error, and no file."""
+    """`--voice` names the voice; an unknown one gives a clear error and no file."""
     async with running() as server:
         status, _, _ = await run(
             "speak_to_file.py", TEXT, tmp_path / "a.wav", "--voice", "other", *url(server)
@@ -46,7 +46,7 @@ async def test_the_voice_is_asked_for(tmp_path: Path) -> None:
 
 
 async def test_a_key_opens_the_door(tmp_path: Path) -> None:
-    """`--key` is sent as the server wants it; without it the example says that it was refused."""
+    """`--key` is sent as the server expects it; without it the example says that it was refused."""
     keys = tmp_path / "keys"
     keys.write_text("an-api-key-of-good-length\n")
     async with running(configured(server={"api_keys_file": keys})) as server:
@@ -58,7 +58,7 @@ async def test_a_key_opens_the_door(tmp_path: Path) -> None:
 
 
 async def test_no_server_is_one_line(tmp_path: Path) -> None:
-    """Where nobody listens the example says so, without a traceback."""
+    """If no server is running, the example says so, without a traceback."""
     status, _, errors = await run(
         "speak_to_file.py", TEXT, tmp_path / "a.wav", "--url", "ws://127.0.0.1:9/v1/stream"
     )

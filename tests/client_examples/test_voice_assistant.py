@@ -25,7 +25,7 @@ async def test_a_question_is_answered_aloud(tmp_path: Path) -> None:
 
 
 async def test_a_new_question_interrupts_the_answer(tmp_path: Path) -> None:
-    """Barge-in: the story stops, what was heard of it is known, and the next question is answered."""
+    """On a barge-in the story stops, the heard part of it is known, and the next question is answered."""
     path = tmp_path / "a.wav"
     async with running() as server, started("voice_assistant.py", "--out", path, *url(server)) as process:
         assert process.stdin is not None
@@ -45,7 +45,7 @@ async def test_a_new_question_interrupts_the_answer(tmp_path: Path) -> None:
 
 
 async def test_a_player_gets_the_samples(tmp_path: Path) -> None:
-    """`--player` names any command; it gets 16-bit samples."""
+    """The command that `--player` names gets 16-bit samples."""
     path = tmp_path / "played.raw"
     async with running() as server:
         player = f"sh -c 'cat > {path}'"
@@ -59,7 +59,7 @@ async def test_a_player_gets_the_samples(tmp_path: Path) -> None:
 
 @contextlib.asynccontextmanager
 async def language_model(pieces: list[str]) -> AsyncIterator[tuple[str, list[dict[str, Any]]]]:
-    """A server that answers chat completions with a stream of these pieces; gives its address and what it was asked."""
+    """Run a server that answers chat completions with a stream of these pieces; yield its address and the requests."""
     asked: list[dict[str, Any]] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -81,7 +81,7 @@ async def language_model(pieces: list[str]) -> AsyncIterator[tuple[str, list[dic
 
 
 async def test_a_language_model_answers(tmp_path: Path) -> None:
-    """The pieces of an OpenAI-compatible stream are spoken; it is given the question."""
+    """The language model gets the question, and the pieces of its OpenAI-compatible stream are spoken."""
     path = tmp_path / "a.wav"
     async with running() as server, language_model(["A mod", "el wrote", " this."]) as (address, asked):
         status, output, errors = await run(
@@ -94,7 +94,7 @@ async def test_a_language_model_answers(tmp_path: Path) -> None:
 
 
 async def test_a_model_that_is_away_is_told(tmp_path: Path) -> None:
-    """Where the language model cannot be reached the assistant says so and goes on to the end."""
+    """If the language model cannot be reached, the assistant says so and continues to the end."""
     nobody = ["--llm-url", "http://127.0.0.1:9/v1"]
     async with running() as server:
         status, _, errors = await run(
@@ -105,7 +105,7 @@ async def test_a_model_that_is_away_is_told(tmp_path: Path) -> None:
 
 
 async def test_an_audio_file_is_listened_to(tmp_path: Path) -> None:
-    """A line that names a sound is transcribed by faster-whisper, here by a stand-in for it."""
+    """A file named by a line is transcribed by faster-whisper, here by a stand-in for it."""
     (tmp_path / "faster_whisper.py").write_text(
         "from types import SimpleNamespace\n"
         "class WhisperModel:\n"
@@ -125,7 +125,7 @@ async def test_an_audio_file_is_listened_to(tmp_path: Path) -> None:
 
 
 async def test_without_ears_it_says_what_is_missing(tmp_path: Path) -> None:
-    """Where faster-whisper is not installed an audio file is answered with how to get it."""
+    """If faster-whisper is not installed, the answer to an audio file says how to get it."""
     (tmp_path / "faster_whisper.py").write_text("raise ImportError\n")
     (tmp_path / "question.wav").write_bytes(b"")
     path = tmp_path / "a.wav"

@@ -106,6 +106,14 @@ def test_say_reads_standard_input(run: Run, tmp_path: Path, monkeypatch: pytest.
         (["say", "Hi.", "-o", "a.ogg", "--speaker", "Alice=nobody"], "'nobody'"),
         (["say", "Hi.", "-o", "a.ogg", "--continuity", "no"], "preset, chain, preset+chain"),
         (["say", "Hi.", "-o", "a.ogg", "--num-threads", "none at all"], "--num-threads"),
+        (["say"], "streamer say --help"),
+        (
+            ["say", "Hi.", "-o", "a.ogg", "--seed", "one"],
+            "--seed: invalid int value: 'one'; see streamer say",
+        ),
+        (["voices", "make", "anna"], "--text"),
+        (["models", "describe"], "verify"),
+        (["no-such-command"], "check-config"),
         (["check-config", "--port", "70000"], "--port"),
         (["check-config", "--config", "missing.toml"], "missing.toml"),
         (["serve", "--voice", "nobody", "--port", "0"], "the model has tone, other"),
@@ -142,7 +150,7 @@ def test_voices_and_models_tell_of_a_model_on_disk(
     """The default voice is marked; rate, languages and tags are named."""
     monkeypatch.undo()
     save_speaking_model(tmp_path)
-    listed = "one  en   0.8 s  default\ntwo  en   0.8 s\n"
+    listed = "one     en   0.8 s  default\ntwo     en   0.8 s\nrandom  en  made up by the model\n"
     assert run("voices", "list", "--model", tmp_path)[:2] == (0, listed)
     status, output, _ = run("models", "info", tmp_path)
     assert status == 0

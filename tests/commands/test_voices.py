@@ -25,7 +25,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(autouse=True)
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where this user's voices are; it is not there yet."""
+    """Return the directory of this user's voices, which does not exist yet."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     return tmp_path / "data" / "streamer" / "voices"
 
@@ -195,11 +195,11 @@ def no_engine_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_what_the_model_said_becomes_a_voice(run: Run, model: Path, data: Path, tmp_path: Path) -> None:
     """The same seed makes the sound that `say` makes, and the tokens of it; the new voice then speaks."""
     text = ("A deaf dog and a big cab came back, and a bad man had a hand in it.", "--seed", "7")
-    manner = ("--voice", "two", "--text-temp", "0.9", "--model", str(model))
-    made = ("make", "de_anna", "--text", *text, *manner, "-o", tmp_path / "made.wav")
+    flags = ("--voice", "two", "--text-temp", "0.9", "--model", str(model))
+    made = ("make", "de_anna", "--text", *text, *flags, "-o", tmp_path / "made.wav")
     status, output, _ = run(*made)
     assert status == 0 and output.startswith(f"de_anna: {data / 'de_anna.npz'}, ") and "seed 7" in output
-    assert run("say", *text, *manner, "-o", tmp_path / "said.wav")[0] == 0
+    assert run("say", *text, *flags, "-o", tmp_path / "said.wav")[0] == 0
     assert (tmp_path / "made.wav").read_bytes() == (tmp_path / "said.wav").read_bytes()
     voice = Voice.load(data / "de_anna.npz", CONFIG)
     assert len(voice.semantic) > 2 * CONFIG.semantic.max_tokens  # of all the pieces that it was spoken in
@@ -216,7 +216,7 @@ def test_what_the_model_said_becomes_a_voice(run: Run, model: Path, data: Path, 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["anna", "--text", "!"], "nothing of the text can be spoken"),
+        (["anna", "--text", "!"], "none of the text can be spoken"),
         (["anna", "--text", "a", "--max-gen-duration-s", "0.1"], "too short for a voice"),
         (["anna", "--text", "a" * 401], "at most 400"),
         (["anna", "--text", "[voice: one] A deaf dog.\n[voice: two] A big cab."], "several voices: one, two"),
@@ -238,7 +238,7 @@ def test_what_makes_no_voice_is_told(
 
 @pytest.mark.usefixtures("no_engine_is_left")
 def test_a_made_up_speaker_is_one(run: Run, model: Path, data: Path) -> None:
-    """Of a model without voices every piece of a text has another speaker, unless one goes on from the other."""
+    """A model without voices speaks every piece of a text with another speaker, unless one continues from the other."""
     for file in (model / "voices").iterdir():
         file.unlink()
     made = (

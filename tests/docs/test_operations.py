@@ -1,4 +1,4 @@
-"""Contracts of `docs/operations.md`: it names all that an operator can set or read."""
+"""Contracts of `docs/operations.md`: it names everything that an operator can set or read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_every_option_has_its_row(option: Option) -> None:
 
 
 def test_every_metric_is_explained() -> None:
-    """Each figure of the server is in the table (when a figure began to be counted goes without saying)."""
+    """Each metric of the server is in the table; its `_created` series need no row."""
     lines = Metrics().render().decode().splitlines()
     names = {line.split()[2] for line in lines if line.startswith("# HELP") and "_created" not in line}
     assert names

@@ -1,4 +1,4 @@
-"""The protocol's page tells what the server does."""
+"""The protocol's page says what the server does."""
 
 from __future__ import annotations
 

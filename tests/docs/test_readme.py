@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,12 +18,13 @@ from tests.server.speaking import running
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CLIENT, IN_PROCESS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+(REQUEST,) = re.findall(r"^    (curl .*)$", README, flags=re.MULTILINE)
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BUILTIN_MODEL = ROOT / "streamer" / "voices" / "builtin" / "config.json"
 
 
 async def run(program: str, directory: Path, timeout_s: float = 30) -> None:
-    """Run the program in `directory`; it must end well."""
+    """Run the program in `directory`, and check that it succeeds."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", program, cwd=directory, env={**os.environ, "NO_PROXY": "*"}
     )
@@ -42,8 +45,19 @@ async def test_the_client_speaks_into_a_file(tmp_path: Path) -> None:
 
 
 def test_the_client_has_ten_lines() -> None:
-    """As its heading says."""
+    """The client has as many lines as its heading says."""
     assert len([line for line in CLIENT.splitlines() if line.strip()]) == 10
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+async def test_the_request_speaks_into_a_file(tmp_path: Path) -> None:
+    """The curl command, with the test server's port in place of the usual one, leaves a file that plays."""
+    async with running() as server:
+        command = REQUEST.replace("localhost:8765", f"127.0.0.1:{server.server.port}")
+        process = await asyncio.create_subprocess_exec(*shlex.split(command), "--noproxy", "*", cwd=tmp_path)
+        async with asyncio.timeout(30):
+            assert await process.wait() == 0
+    assert duration_s(tmp_path / "hello.ogg") > 0.2
 
 
 @pytest.mark.slow

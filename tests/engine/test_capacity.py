@@ -30,7 +30,7 @@ def fill(capacity, num_listeners):
 
 
 def test_no_listener_is_refused_before_anything_was_measured():
-    """An engine that has learnt nothing admits everybody."""
+    """An engine that has learnt nothing admits every listener."""
     capacity = Capacity(0.9)
     for index in range(500):
         capacity.arrive(str(index), 0, 0.0)

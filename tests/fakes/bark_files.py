@@ -32,7 +32,7 @@ def save_suno_stage(file: Path, state: dict[str, Tensor], **changed_args: object
 
 
 def suno_names(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """One stage of Hugging Face's state dict under Suno's names."""
+    """Return one stage of Hugging Face's state dict under Suno's names."""
     renames = [
         ("input_embeds_layers.", "transformer.wtes."),
         ("input_embeds_layer.", "transformer.wte."),
@@ -57,7 +57,7 @@ def suno_names(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def encodec_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Hugging Face's codec under the encodec package's names."""
+    """Return Hugging Face's codec under the encodec package's names."""
     named = {}
     for key, tensor in state.items():
         if not key.startswith("codec_model."):

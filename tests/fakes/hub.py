@@ -137,7 +137,7 @@ def running_hub() -> Iterator[FakeHub]:
 
 
 def use_hub(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
-    """Do what `HF_ENDPOINT` does, in a process that has imported huggingface_hub already."""
+    """Do what `HF_ENDPOINT` does, in a process that has already imported huggingface_hub."""
     monkeypatch.setattr(constants, "ENDPOINT", address)
     monkeypatch.setattr(
         constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}"

@@ -1,4 +1,4 @@
-"""Fixtures: Hugging Face's own Bark, tiny and at random, and directories with its weights in all layouts."""
+"""Fixtures: Hugging Face's own Bark, tiny and with random weights, and directories with them in all layouts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.fakes.bark_files import encodec_names, save_suno_stage, suno_names
 
 @pytest.fixture(scope="session")
 def bark() -> Any:
-    """Hugging Face's Bark, one narrow layer each, with Bark's own vocabularies and codec, at random."""
+    """Return Hugging Face's Bark with one narrow layer each, Bark's own vocabularies and codec, and random weights."""
     from transformers import BarkConfig, BarkModel
     from transformers.models.encodec import EncodecConfig
 
@@ -41,7 +41,7 @@ def bark() -> Any:
     model.eval()
     for stage in (model.semantic, model.coarse_acoustics, model.fine_acoustics):
         for parameter in stage.parameters():
-            torch.nn.init.normal_(parameter, std=0.5)  # large enough for attention to be far from even
+            torch.nn.init.normal_(parameter, std=0.5)  # large enough for attention to be far from uniform
     for name, buffer in model.codec_model.quantizer.named_buffers():
         if name.endswith("embed"):
             buffer.normal_()
@@ -50,7 +50,7 @@ def bark() -> Any:
 
 @pytest.fixture(scope="session")
 def hugging_face_directory(bark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory as on the hub: config.json, pytorch_model.bin, tokenizer.json."""
+    """Write a directory as on the hub: config.json, pytorch_model.bin, tokenizer.json."""
     directory = tmp_path_factory.mktemp("hugging_face")
     bark.config.save_pretrained(directory)
     torch.save(bark.state_dict(), directory / "pytorch_model.bin")
@@ -61,7 +61,7 @@ def hugging_face_directory(bark: Any, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def suno_directory(bark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same weights as Suno's three files lay them out, with the encodec package's file beside."""
+    """Write the same weights in the layout of Suno's three files, with the encodec package's file."""
     directory = tmp_path_factory.mktemp("suno")
     state = bark.state_dict()
     stages = (("text", "semantic."), ("coarse_2", "coarse_acoustics."), ("fine", "fine_acoustics."))

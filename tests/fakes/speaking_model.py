@@ -1,4 +1,4 @@
-"""A directory with a tiny model that a whole process can speak with: weights at random, letters for phones."""
+"""Writes a tiny model that a whole process can speak with: it has random weights, and letters for phones."""
 
 from __future__ import annotations
 

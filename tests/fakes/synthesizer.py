@@ -20,7 +20,7 @@ class FakeSynthesizer:
 
     `speed`: seconds of sound made per second; None for at once. Hooks: `fail_on`, `stall_on`, `truncate_on`, `lose_on`
     act on sentences that contain that text; with `recovers` a truncated or lost one ends well when it is asked for
-    again; `die` kills the engine. As a voice, each sentence is its index and its seed.
+    again; `die` kills the engine. The history of a sentence is made of its index and its seed.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class FakeSynthesizer:
         self.fail_on: dict[str, StreamerError] = {}
         self.stall_on: str | None = None
         self.truncate_on: str | None = None
-        self.lose_on: dict[str, float] = {}  # seconds of the sound that are left, before silence
+        self.lose_on: dict[str, float] = {}  # seconds of sound that are left, before silence
         self.recovers = False
         self.requests: list[SentenceRequest] = []
         self.num_open = 0
@@ -73,7 +73,7 @@ class FakeSynthesizer:
         return len(text.split())
 
     async def synthesize(self, request: SentenceRequest) -> AsyncGenerator[PcmChunk, None]:
-        """A tone of `ms_per_char` per character, in chunks."""
+        """Yield a tone of `ms_per_char` per character, in chunks."""
         if request.voice not in self.info.voices:
             raise VoiceNotFoundError(f"no voice is named {request.voice!r}", param="voice")
         self.requests.append(request)
@@ -112,11 +112,11 @@ class FakeSynthesizer:
         self.is_closed = True
 
     def die(self, reason: str = "the engine died") -> None:
-        """From now on nothing is made and `health().alive` is false."""
+        """Stop the engine: from now on nothing is made and `health().alive` is false."""
         self._dead_reason = reason
 
     def _without_lost(self, request: SentenceRequest, tone: Samples) -> Samples:
-        """The tone, or what is left of it with a moment of silence behind."""
+        """Return the tone, or the part of it that is left with a moment of silence behind."""
         for text, left_s in self.lose_on.items():
             if text in request.text and not (self.recovers and self._is_second(request)):
                 silence = np.zeros(SAMPLE_RATE_HZ // 4, np.float32)
@@ -129,7 +129,7 @@ class FakeSynthesizer:
         return not (self.recovers and self._is_second(request))
 
     def _is_second(self, request: SentenceRequest) -> bool:
-        """Whether the sentence was asked for before."""
+        """Return whether the sentence was requested before."""
         place = (request.utterance_id, request.sentence_index)
         return [(other.utterance_id, other.sentence_index) for other in self.requests].count(place) > 1
 
@@ -145,13 +145,13 @@ class FakeSynthesizer:
 
 
 def tone_of(request: SentenceRequest, num_samples: int) -> Samples:
-    """Each sentence has its own pitch, so that tests can tell them apart. float32 [num_samples]"""
+    """Return the tone of a sentence, float32 [num_samples]; its own pitch lets tests tell sentences apart."""
     pitch_hz = 220.0 * (1 + request.sentence_index % 4)
     phase = 2 * np.pi * pitch_hz * np.arange(num_samples) / SAMPLE_RATE_HZ
     return (0.3 * np.sin(phase)).astype(np.float32)
 
 
 def spoken_as(request: SentenceRequest) -> Voice:
-    """Tokens that tell which sentence they are of, and what it was drawn with."""
+    """Return tokens that identify their sentence and the seed it was drawn with."""
     codes = np.array([[request.sentence_index, request.params.seed]])
     return Voice(codes[0], codes, codes)

@@ -119,7 +119,7 @@ def tiny_model(config: ModelConfig = TINY, *, seed: int = 0) -> LoadedModel:
         for parameter in module.parameters():
             if parameter.dim() > 1:
                 torch.nn.init.normal_(parameter, std=0.4)
-    # Ends would come by chance at the first steps; the tests say themselves when a sentence ends.
+    # An end would come by chance at the first steps; the tests themselves say when a sentence ends.
     model.semantic.lm_head.weight.data[config.semantic.vocab_size] = 0
     for module in (model.semantic, model.coarse, model.fine, model.codec):
         module.eval()

@@ -1,4 +1,4 @@
-"""Voices in the numbers of Bark itself, short ones, and the files they are kept in."""
+"""Short voices with Bark's own vocabularies, and files of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 def voice_arrays(num_tokens: int = 40, *, seed: int = 0, **changes: npt.NDArray[Any]) -> Arrays:
-    """The three prompts of a random voice, some of them changed."""
+    """Return the three prompts of a random voice, some of them changed."""
     random = np.random.default_rng(seed)
     fine = random.integers(0, SMALL.fine.codebook_size, (8, num_tokens * 3 // 2))
     semantic = random.integers(0, SMALL.semantic.vocab_size, num_tokens)
@@ -36,7 +36,7 @@ def npy(array: npt.NDArray[Any]) -> bytes:
 
 
 def assert_is(path: Path, arrays: Arrays) -> None:
-    """The file holds the voice, and is one of Bark's."""
+    """Check that the file holds the voice, in Bark's form."""
     voice = Voice.load(path, SMALL)
     for name in ("semantic", "coarse", "fine"):
         assert np.array_equal(getattr(voice, name), arrays[f"{name}_prompt"])

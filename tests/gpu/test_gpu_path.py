@@ -1,4 +1,4 @@
-"""On a GPU the stages make what they make on a CPU, recorded or not, and launch steps without waiting for it."""
+"""On a GPU the stages give the results of a CPU, recorded or not, and launch steps without waiting for the device."""
 
 from dataclasses import replace
 
@@ -112,7 +112,7 @@ def test_no_step_waits_for_the_device(is_recorded):
 
 
 def test_memory_is_planned_by_what_is_free():
-    """As many slots are planned as fit and are useful, and the allocator raises nothing."""
+    """The plan has as many slots as fit and are useful, and allocating them does not fail."""
     model = model_on_gpu()
     free_bytes, total_bytes = free_memory(torch.device("cuda"))
     assert 0 < free_bytes <= total_bytes

@@ -24,7 +24,7 @@ from streamer.voices.voice import Voice
 from tests.fakes.tiny_bark import run
 from tests.text.sentences import SENTENCES
 
-try:  # where transformers' own is a wrapper of `tokenizers`, its older one in Python is kept beside it
+try:  # if transformers' tokenizer wraps `tokenizers`, its older one in Python is kept beside it
     from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy as SlowBertTokenizer
 except ImportError:
     from transformers import BertTokenizer as SlowBertTokenizer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from streamer.models.config import SMALL
 from streamer.synthesis import SamplingParams
 from streamer.text.tokens.tokenizer import Tokenizer
 from streamer.voices.library import NO_HISTORY, VoiceLibrary
+from streamer.voices.presets import PRESETS
 from tests.parity.conftest import Wanted, speak
 
 pytestmark = pytest.mark.suno
@@ -25,6 +27,8 @@ def test_all_of_sunos_prompts_are_voices(prompts: list[str]) -> None:
     names = {Path(path).relative_to(folder).with_suffix("").as_posix() for path in prompts}
     assert set(library.names) == {*names, NO_HISTORY}
     assert library.default == SMALL.default_voice
+    allowed = importlib.import_module("bark.generation").ALLOWED_PROMPTS  # which the judge has imported
+    assert set(PRESETS) == allowed
 
 
 @pytest.mark.parametrize("seed", range(4))

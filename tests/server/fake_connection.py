@@ -82,7 +82,7 @@ async def session(
     query: str = "",
     keys: tuple[str, ...] = (),
 ) -> AsyncIterator[tuple[Session, FakeConnection, ClientProtocol]]:
-    """A session that runs until the block ends, where the client hangs up."""
+    """Run a session until the end of the block, at which the client hangs up."""
     config, synthesizer = config or Config(), synthesizer or FakeSynthesizer()
     service = Service(config, synthesizer, Admission(config.limits), ApiKeys(keys), Metrics())
     upgrade = Upgrade("/v1/stream", query, Headers(), "test", None)

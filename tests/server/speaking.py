@@ -128,7 +128,13 @@ class Running:
 async def read_answer(reader: asyncio.StreamReader, *, has_body: bool = True) -> tuple[int, bytes, bytes]:
     """Read one HTTP answer, by RFC 9112 alone, and return status, head and body; status 0 if there was none.
 
-    Raises `asyncio.IncompleteReadError` where the body ends too early.
+    <<<<<<< HEAD
+        Raises `asyncio.IncompleteReadError` if the body ends too early.
+    =======
+        The trailers of a chunked body are the last fields of the head.
+
+        Raises `asyncio.IncompleteReadError` where the body ends too early.
+    >>>>>>> review
     """
     async with asyncio.timeout(5):
         try:
@@ -146,7 +152,8 @@ async def read_answer(reader: asyncio.StreamReader, *, has_body: bool = True) ->
             while size := int(await reader.readuntil(b"\r\n"), 16):
                 body += await reader.readexactly(size)
                 assert await reader.readexactly(2) == b"\r\n"
-            assert await reader.readexactly(2) == b"\r\n"
+            while (trailer := await reader.readuntil(b"\r\n")) != b"\r\n":
+                head = head[:-2] + trailer + b"\r\n"
         else:
             body = await reader.read()
         return status, head, body
@@ -213,7 +220,7 @@ async def connected(server: Server, query: str = "", **options: Any) -> AsyncIte
 
 
 def figure(server: Server, name: str, **labels: str) -> float | None:
-    """What `/metrics` would tell; None where there is no such series."""
+    """Return the value that `/metrics` shows; None if there is no such series."""
     return server.metrics.registry.get_sample_value(name, labels)
 
 

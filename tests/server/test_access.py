@@ -1,4 +1,4 @@
-"""The checks of a request: which web origins may connect, and where a key is looked for."""
+"""The checks of a request: which web origins may connect, and in which places a key may be."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_key_in_the_query_is_refused(name: str) -> None:
 
 
 def test_an_adapter_may_look_elsewhere_for_keys() -> None:
-    """Where keys are needed a wrong one is refused, and a missing one unless it may follow."""
+    """If keys are needed, a wrong one is refused, and so is a missing one unless it may follow."""
     keys = ApiKeys(("one",))
 
     def read_query(request: Request) -> str | None:

@@ -241,5 +241,6 @@ async def test_unread_answers_to_pings_do_not_pile_up(monkeypatch: pytest.Monkey
                 if b"tts_slow_client_closed_total 1.0" in server.server.metrics.render():
                     break
                 await asyncio.sleep(0.01)
+            await eventually(lambda: not server.server.num_connections)
             assert b"tts_slow_client_closed_total 1.0" in server.server.metrics.render()
             client.connection.transport.abort()

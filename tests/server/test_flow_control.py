@@ -1,4 +1,4 @@
-"""Pacing by the listener's clock, and the budgets that keep a client within its bounds."""
+"""Pacing by the client's playback, and the budgets that keep a client within its bounds."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def test_without_lead_each_packet_waits_for_its_own_time() -> None:
     assert PlaybackClock(None, time).wait_s(10_000, 10_020) == 0
 
 
-def test_a_listener_who_ran_dry_does_not_get_a_burst() -> None:
-    """After an underrun the clock goes on from the packet that came late."""
+def test_after_an_underrun_there_is_no_burst() -> None:
+    """After an underrun the clock continues from the packet that came late."""
     time = FakeTime()
     clock = PlaybackClock(40, time)
     clock.sent(0, 20)
@@ -65,7 +65,7 @@ def test_a_listener_who_ran_dry_does_not_get_a_burst() -> None:
 
 
 def test_a_report_before_any_sound_means_nothing() -> None:
-    """Who says that nothing was played before anything was sent has not run dry."""
+    """A client that reports 0 ms played before anything was sent has no underrun."""
     time = FakeTime()
     clock = PlaybackClock(100, time)
     clock.played(0)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from http import HTTPStatus
 
 import pytest
 
+from streamer.errors import EngineError, InvalidParameterError
 from streamer.server import http_connection
-from streamer.server.http import Exchange, json_answer
+from streamer.server.connection import READ_BYTES
+from streamer.server.http import Answer, Exchange, json_answer
 from tests.server.speaking import Running, configured, eventually, figure, read_answer, running
 
 BODY = b'{"input": "Hello."}'
@@ -47,6 +50,13 @@ def _echo(server: Running) -> None:
         (_post("/livez").replace(b"POST", b"GET"), 200),
         (_post("/livez", "Transfer-Encoding: chunked", body=_chunked(BODY)).replace(b"POST", b"GET"), 200),
         (b"GET http://other/livez HTTP/1.1\r\nHost: test\r\n\r\n", 200),
+        (b"GET http://[::1]/livez HTTP/1.1\r\nHost: test\r\n\r\n", 200),
+        (b"GET http://[::1/livez HTTP/1.1\r\nHost: test\r\n\r\n", 400),
+        (b"GET http://other]/livez HTTP/1.1\r\nHost: test\r\n\r\n", 400),
+        (b"GET //[/livez HTTP/1.1\r\nHost: test\r\n\r\n", 404),
+        (b"OPTIONS http://[ HTTP/1.1\r\nHost: test\r\n\r\n", 400),
+        (b"OPTIONS * HTTP/1.1\r\nHost: test\r\n\r\n", 404),
+        (b"CONNECT other:443 HTTP/1.1\r\nHost: test\r\n\r\n", 404),
         (b"GET /livez HTTP/1.0\r\n\r\n", 200),
         (b"GET /livez HTTP/1.1\r\n\r\n", 400),
         (b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: test\r\n\r\n", 431),
@@ -67,7 +77,8 @@ def _echo(server: Running) -> None:
         (_post("/echo", "Content-Length: 5", "Transfer-Encoding: chunked", body=_chunked(b"hello")), 400),
         (_post("/echo", "Content-Length: -1"), 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 \r\n\r\n", 400),
-        (b"POST " + b"/" * 9000 + b" HTTP/1.1\r\nHost: test\r\n\r\n", 404),
+        (b"POST " + b"/" * 9000 + b" HTTP/1.1\r\nHost: test\r\n\r\n", 405),
+        (b"POST " + b"/a" * 4000 + b"/ HTTP/1.1\r\nHost: test\r\n\r\n", 404),
         (b"POST /x HTTP/1.1\r\n" + b"A: b\r\n" * 4000, 431),
     ],
 )
@@ -82,7 +93,7 @@ async def test_a_request_is_answered(request_bytes: bytes, status: int) -> None:
 
 
 async def test_no_answer_to_head_has_a_body() -> None:
-    """HEAD is answered with the length that GET would have: also where nothing is found, or WebSocket is spoken."""
+    """HEAD is answered with the length that GET would have, also if nothing is found, or only a WebSocket."""
     async with running() as server:
         for path, expected in (("/", 200), ("/nowhere", 404), ("/v1/stream", 426)):
             async with server.line() as (reader, writer):
@@ -117,8 +128,28 @@ async def test_requests_that_are_sent_ahead_are_answered_in_order() -> None:
         assert await reader.read() == b""
 
 
+async def test_only_so_much_is_read_ahead() -> None:
+    """What is kept of later requests has one bound, not one for each request that was answered meanwhile."""
+    kept_bytes: list[int] = []
+
+    async def answer_slowly(exchange: Exchange) -> None:
+        for _ in range(50):
+            await asyncio.sleep(0)
+        kept_bytes.append(len(exchange._http.trailing_data[0]))
+        await exchange.answer(json_answer(HTTPStatus.OK, ""))
+
+    async with running() as server, server.line() as (reader, writer):
+        server.server.routes.add("GET", "/slow", answer_slowly)
+        writer.write(GET.replace(b"livez", b"slow") * 20_000)
+        for _ in range(40):
+            assert (await read_answer(reader))[0] == 200
+        writer.transport.abort()
+    longest = http_connection.MAX_PIPELINED_BYTES + READ_BYTES
+    assert READ_BYTES < max(kept_bytes) <= longest
+
+
 async def test_a_request_that_was_sent_with_its_end_is_answered() -> None:
-    """A client may close its side at once, as `nc -N` does, where the answer needs no waiting."""
+    """A client may close its side at once, as `nc -N` does, if the answer needs no waiting."""
     async with running() as server, server.line() as (reader, writer):
         writer.write(GET)
         writer.write_eof()
@@ -176,9 +207,34 @@ async def test_a_slow_request_is_cut(beginning: bytes) -> None:
         assert await reader.read() == b""
 
 
+@pytest.mark.parametrize("beginning", [b"G", b"GET /livez HTTP/1.1\r\n", GET[:-1]])
+async def test_a_slow_request_behind_another_is_cut(beginning: bytes) -> None:
+    """A request that began in the same piece as the one before has no more time than others."""
+    async with running(configured(auth_timeout_s=0.1)) as server, server.line() as (reader, writer):
+        writer.write(GET + beginning)
+        assert (await read_answer(reader))[0] == 200
+        assert (await read_answer(reader))[0] == 408
+
+
+async def test_a_handshake_that_comes_whole_after_the_stop_is_refused() -> None:
+    """A session that began behind the drain's back would be cut at its end without a close."""
+    handshake = (
+        "GET /v1/stream HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nContent-Length: 2\r\n\r\n"
+    )
+    async with running(configured(drain_timeout_s=5.0)) as server, server.line() as (reader, writer):
+        writer.write(handshake.encode() + b"a")
+        await eventually(
+            lambda: [http.state for _, http in server.server._connections.values()] == ["exchange"]
+        )
+        server.server.stop()
+        writer.write(b"b")
+        assert (await read_answer(reader))[0] == 503
+
+
 async def test_an_idle_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """After an answer a connection may rest for a while, longer than a request may take to come, and no more."""
-    monkeypatch.setattr(http_connection, "KEEP_ALIVE_S", 0.3)
+    monkeypatch.setattr(http_connection, "KEEP_ALIVE_S", 1.5)
     async with running(configured(auth_timeout_s=0.1)) as server, server.line() as (reader, writer):
         writer.write(GET)
         assert (await read_answer(reader))[0] == 200
@@ -267,6 +323,63 @@ async def test_a_preflight_says_what_a_page_may_send(
             assert status == 204 and answered["allow"] == "get, head, options, post"
             assert expected.items() <= answered.items()
             assert ("access-control-allow-headers" in answered) == bool(expected)
+
+
+@pytest.mark.parametrize(
+    "asked", ["x-stainless-lang", "Authorization, X-Stainless-OS,x-stainless-retry-count"]
+)
+async def test_a_preflight_allows_the_fields_that_were_asked_for(asked: str) -> None:
+    """Clients' libraries send fields of their own, without which a browser would not let them ask at all."""
+    async with running(configured(server={"allowed_origins": ("*",)})) as server:
+        fields = f"Origin: https://any.example\r\nAccess-Control-Request-Headers: {asked}\r\n"
+        request = f"OPTIONS /v1/speech HTTP/1.1\r\nHost: test\r\n{fields}\r\n"
+        status, head, _ = await server.http(request.encode())
+    assert status == 204 and f"Access-Control-Allow-Headers: {asked}\r\n".encode() in head
+    assert b"Access-Control-Expose-Headers: *\r\n" in head
+
+
+@pytest.mark.parametrize(("ends", "rest"), [(True, b"4\r\nhalf\r\n0\r\n\r\n"), (False, b"4\r\nhalf\r\n")])
+async def test_an_answer_may_end_its_body_where_it_fails(
+    ends: bool, rest: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The failure is logged and counted either way, and after a proper end the next request is answered."""
+
+    async def fail(exchange: Exchange) -> None:
+        exchange.ends_on_failure = ends
+        await exchange.start(HTTPStatus.OK)
+        await exchange.write(b"half")
+        raise EngineError("broken")
+
+    async with running() as server, server.line() as (reader, writer):
+        server.server.routes.add("POST", "/fail", fail)
+        writer.write(_post("/fail"))
+        await reader.readuntil(b"\r\n\r\n")
+        assert await reader.readexactly(len(rest)) == rest
+        assert figure(server.server, "tts_errors_total", code="engine_failed") == 1
+        assert "an answer failed" in caplog.messages
+        writer.write(_post("/v1/nowhere"))
+        with contextlib.nullcontext() if ends else contextlib.suppress(ConnectionError):
+            assert (await read_answer(reader))[0] == (404 if ends else 0)
+
+
+async def test_a_route_shapes_its_errors() -> None:
+    """Those of its own, and those of requests that do not reach it."""
+
+    async def fail(_exchange: Exchange) -> None:
+        raise InvalidParameterError("no", param="x")
+
+    def shape(answer: Answer) -> Answer:
+        return Answer(HTTPStatus.IM_A_TEAPOT, b"my " + answer.body)
+
+    async with running() as server:
+        server.server.routes.add("POST", "/fail", fail, shape_error=shape)
+        for request in (
+            _post("/fail"),
+            _post("/fail", "Content-Length: 99999999"),
+            _post("/fail", "Origin: http://x"),
+        ):
+            status, _, body = await server.http(request)
+            assert status == 418 and body.startswith(b'my {"error"')
 
 
 async def test_answers_name_the_origin_that_may_read_them() -> None:

@@ -1,4 +1,4 @@
-"""Where the server listens: IPv4, IPv6 and both, and the address it tells a person to open."""
+"""The server listens on IPv4, IPv6 or both, and prints an address that a person can open."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_zone_is_encoded() -> None:
 
 @needs_ipv6
 def test_a_name_of_several_addresses_is_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where any free port will do it is the same for all; an address that is not here is passed over."""
+    """If any free port will do, all addresses get the same one; an address of another machine is skipped."""
 
     def resolved(*_args: object, **_options: object) -> list[tuple[object, ...]]:
         addresses = ("2001:db8::1", "::1", "127.0.0.1", "127.0.0.1")

@@ -58,7 +58,7 @@ async def test_a_long_text_is_sent_as_it_is_spoken() -> None:
     """A client that keeps within `max_buffered_chars` by what `sentence_start` tells is never refused."""
     sentence = "A sentence of a long text. "
     limits = configured(max_text_chars=100, max_buffered_chars=200)
-    async with running(limits, FakeSynthesizer(ms_per_char=2.0)) as server, server.client() as client:
+    async with running(limits, FakeSynthesizer()) as server, server.client() as client:
         await client.say("start", id="a", lead_ms=None)
         num_sent = num_begun = 0
         for _ in range(60):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from importlib import resources
+from pathlib import Path
+
+import pytest
 
 from tests.fakes.synthesizer import FakeSynthesizer
-from tests.server.speaking import running
+from tests.server.speaking import configured, running
 
 
 async def test_the_player_is_served_as_it_is_packaged() -> None:
@@ -42,8 +45,32 @@ async def test_probes_and_lists_are_answered() -> None:
             assert (await server.get(path))[0] == 404
 
 
+async def test_models_are_listed_for_openais_clients_too() -> None:
+    """`data` holds what their library reads, beside what ours do."""
+    async with running() as server:
+        listed = json.loads((await server.get("/v1/models"))[2])
+    (model,) = listed["data"]
+    assert model.pop("created") > 1_700_000_000
+    assert model == {"id": "fake", "object": "model", "owned_by": "streamer"}
+    assert listed["object"] == "list" and listed["models"][0]["id"] == "fake"
+
+
+@pytest.mark.parametrize("path", ["/v1/voices", "/v1/models", "/v1/audio/voices", "/v1/audio/models"])
+@pytest.mark.parametrize(("access", "status"), [("public", 200), ("key", 401)])
+async def test_the_operator_says_who_may_read_lists(
+    path: str, access: str, status: int, tmp_path: Path
+) -> None:
+    """All of them need a key, or none does."""
+    keys = tmp_path / "keys"
+    keys.write_text("one\n")
+    async with running(configured(server={"api_keys_file": keys, "list_access": access})) as server:
+        assert (await server.get(path))[0] == status
+        request = f"GET {path} HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer one\r\n\r\n"
+        assert (await server.http(request.encode()))[0] == 200
+
+
 async def test_voices_are_listed_with_the_language_their_names_tell() -> None:
-    """Null where a model of several languages has a voice whose name tells none."""
+    """A voice's language is null if the model has several and the voice's name begins with none."""
     synthesizer = FakeSynthesizer(languages=("en", "de"), voices=("announcer", "v2/de_speaker_3", "marie"))
     async with running(synthesizer=synthesizer) as server:
         listed = json.loads((await server.get("/v1/voices"))[2])["voices"]

@@ -1,4 +1,4 @@
-"""The table of routes: what a path finds, and what it is told where it finds nothing."""
+"""The table of routes: what a path finds, and the answer to a path that finds nothing."""
 
 from __future__ import annotations
 
@@ -59,15 +59,26 @@ def test_a_path_parameter_may_have_several_segments(voice: str) -> None:
     ],
 )
 def test_what_is_not_there_is_refused(method: str, path: str, status: int, allow: str | None) -> None:
-    """404 for an unknown path, 405 with `Allow` for another method, 426 where only WebSocket is spoken."""
+    """An unknown path gets 404, another method 405 with `Allow`, and a path with only a WebSocket 426."""
     with pytest.raises(RefusedError) as refused:
         _routes().find(method, path)
     answer = refused.value.answer
     assert (answer.status, dict(answer.headers).get("Allow")) == (status, allow)
 
 
+@pytest.mark.parametrize("path", ["/speak", "/speak/", "//speak", "///speak//", "/speak///"])
+def test_doubled_and_trailing_slashes_mean_nothing(path: str) -> None:
+    """Clients join a base address and a path with one slash too many."""
+    routes = _routes()
+    assert routes.find("POST", path)[0].handle is _answer
+    assert routes.find_websocket(path) is not None
+    assert "POST" in routes.allowed(path)
+    found = routes.find_websocket("//voices//v2/en_speaker_6/stream/")
+    assert found is not None and found[1] == {"voice": "v2/en_speaker_6"}
+
+
 def test_plain_requests_and_websockets_share_paths() -> None:
-    """One address may answer POST and speak WebSocket, and HEAD is answered where GET is."""
+    """One address may answer POST and speak WebSocket, and HEAD is answered if GET is."""
     routes = _routes()
     assert routes.find("POST", "/speak")[0].handle is _answer
     assert routes.find_websocket("/speak") is not None

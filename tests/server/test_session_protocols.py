@@ -17,6 +17,12 @@ def lines(connection: FakeConnection) -> list[str]:
     return [frame for frame in connection.sent if isinstance(frame, str) and frame != "still there?"]
 
 
+def _endless() -> FakeSynthesizer:
+    synthesizer = FakeSynthesizer()
+    synthesizer.stall_on = "never ends"
+    return synthesizer
+
+
 def sound(connection: FakeConnection) -> bytes:
     return b"".join(frame for frame in connection.sent if isinstance(frame, bytes))
 
@@ -104,11 +110,23 @@ async def test_an_engine_that_dies_fails_what_is_open() -> None:
     assert (connection.close_code, connection.close_reason) == (4001, "engine_failed")
 
 
+async def test_a_client_that_writes_too_fast_is_read_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until its budget of bytes allows more, what it sends waits on its side; the session can still be ended."""
+    monkeypatch.setattr("streamer.server.session.ByteBudget.spend", lambda _budget, _num_bytes: 3600.0)
+    async with session(ToyProtocol) as (running, connection, _):
+        connection.say("One two.")
+        connection.say("Three four.")
+        await connection.until_sent("1 completed")
+        running.end(CloseRequest(1001, "the server stops"))
+        await connection.until_closed()
+    assert lines(connection)[1:] == ["1 says One|two.", "1 completed", "0 s left"]
+
+
 async def test_of_two_ends_the_more_urgent_one_counts() -> None:
     """A sooner one is told in turn, a later one is not; an error does not wait for any of them."""
-    async with session(ToyProtocol, None, FakeSynthesizer(speed=0.2)) as (running, connection, _):
-        connection.say("This one takes long.")
-        await connection.until_sent("1 says This|one|takes|long.")
+    async with session(ToyProtocol, None, _endless()) as (running, connection, _):
+        connection.say("Here it begins. This one never ends.")
+        await connection.until_sent("1 says Here|it|begins.")
         running.end(CloseRequest(1001, "old", grace_s=60.0))
         await connection.until_sent("60 s left")
         running.end(CloseRequest(1001, "older", grace_s=120.0))
@@ -116,8 +134,9 @@ async def test_of_two_ends_the_more_urgent_one_counts() -> None:
         await connection.until_closed()
     assert lines(connection)[-3:] == ["60 s left", "0.1 s left", "1 cancelled"]
     assert (connection.close_code, connection.close_reason) == (1001, "sooner")
-    async with session(ToyProtocol, None, FakeSynthesizer(speed=0.2)) as (running, connection, _):
-        connection.say("This one takes long.")
+    async with session(ToyProtocol, None, _endless()) as (running, connection, _):
+        connection.say("Here it begins. This one never ends.")
+        await connection.until_sent("1 says Here|it|begins.")
         running.end(CloseRequest(1001, "old", grace_s=60.0))
         await connection.until_sent("60 s left")
         running.end(CloseRequest(1011, "dead", error=EngineError("dead")))

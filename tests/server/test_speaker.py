@@ -1,4 +1,4 @@
-"""What a listener hears of an utterance that is late, and whose fault that is."""
+"""Underruns are counted if the server is to blame for them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def underruns(server: Running) -> float:
 
 
 async def test_a_writers_pause_in_mid_sentence_is_no_underrun() -> None:
-    """Nobody can speak what was not written yet, however long the listener waits for it."""
+    """What was not written yet cannot be spoken, however long the client waits for it."""
     async with running() as server, server.client() as client:
         await client.say("start", id="a", max_buffer_ms=20)
         await client.say("text", id="a", text="I am going ")

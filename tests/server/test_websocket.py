@@ -108,11 +108,60 @@ async def test_a_client_that_answers_no_ping_is_closed(monkeypatch: pytest.Monke
         await eventually(lambda: not server.server.num_connections)
 
 
-async def test_a_client_that_answers_pings_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However often it is pinged."""
-    monkeypatch.setattr(websocket, "PING_TIMEOUT_S", 0.3)
-    async with running(configured(ping_interval_s=0.05)) as server, _connected(server) as connection:
-        await asyncio.sleep(0.5)
+class _EagerConnection:
+    """The part of `Connection` that a WebSocket reads from: there is always one more message."""
+
+    is_congested = False
+
+    def __init__(self) -> None:
+        self.num_reads = 0
+        self.transport = None
+
+    async def read(self) -> bytes:
+        await asyncio.sleep(0)
+        self.num_reads += 1
+        return Frame(Opcode.TEXT, b"%d" % self.num_reads).serialize(mask=True)
+
+    def write(self, data: bytes) -> None:
+        """Take it."""
+
+    def write_eof(self) -> None:
+        """Take it."""
+
+    def abort(self) -> None:
+        """End."""
+
+
+async def test_no_more_is_read_than_a_session_takes() -> None:
+    """Messages wait in a short line, in which none is lost, and then on the client's side."""
+    eager = _EagerConnection()
+    received: list[str | bytes] = []
+
+    async def handle(socket: websocket.WebSocket) -> None:
+        for num_taken in range(20):
+            for _ in range(100):
+                await asyncio.sleep(0)
+            assert eager.num_reads == num_taken + websocket.MAX_MESSAGES
+            received.append(await socket.recv())
+        serving.cancel()
+
+    socket = websocket.WebSocket(eager, b"", max_size=1000, ping_interval_s=60.0)  # type: ignore[arg-type]
+    serving = asyncio.create_task(socket.serve(handle))
+    await asyncio.wait([serving], timeout=5)
+    assert serving.cancelled() and received == [str(number) for number in range(1, 21)]
+
+
+async def test_a_client_that_answers_pings_stays() -> None:
+    """The answer to one ping lets the next be sent, and the session continues."""
+    async with running(configured(ping_interval_s=0.01)) as server, _connected(server) as connection:
+        opcodes, take_frame = [], connection.protocol.recv_frame
+
+        def note(frame: Frame) -> None:
+            opcodes.append(frame.opcode)
+            take_frame(frame)
+
+        connection.protocol.recv_frame = note  # type: ignore[method-assign]
+        await eventually(lambda: opcodes.count(Opcode.PING) > 5)
         await connection.send(PING.decode())
         assert json.loads(await connection.recv())["type"] == "pong"
 

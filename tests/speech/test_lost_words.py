@@ -4,31 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from streamer.audio.formats import AudioFormat
-from streamer.audio.packets import Packet, create_encoder
+from streamer.audio.packets import Packet
 from streamer.sampling import SamplingParams
 from streamer.speech.events import SentenceEnded, SentenceStarted, SpeechEnded, SpeechEvent, SpeechWarning
-from streamer.speech.pipeline import speak
 from streamer.speech.sentence_stream import retry_seed
-from streamer.speech.settings import SpeechSettings
-from streamer.speech.text_feed import TextFeed
 from tests.fakes.synthesizer import FakeSynthesizer
+from tests.speech.utterances import events_of, settings_with
 
-PARAMS = SamplingParams(seed=1)
 SILENT = ["...", "!!!", "***", "—", "😊", "()", "♪", "™", "²", "\u200b", "# #", "😊 😊\n\n..."]
-
-
-async def events_of(
-    text: str, synthesizer: FakeSynthesizer, params: SamplingParams = PARAMS
-) -> list[SpeechEvent]:
-    """What comes of a text in which `|` is a flush."""
-    feed = TextFeed()
-    for piece in text.split("|"):
-        feed.append(piece)
-        feed.flush()
-    feed.end()
-    encoder = create_encoder(AudioFormat())
-    return [event async for event in speak(feed, synthesizer, SpeechSettings("tone", params), encoder, "u")]
 
 
 def of_kind(events: list[SpeechEvent], kind: type) -> list:
@@ -97,6 +80,6 @@ async def test_a_length_that_was_asked_for_is_no_loss() -> None:
     synthesizer.truncate_on = "word"
     synthesizer.lose_on = {"word": 0.05}
     params = SamplingParams(seed=1, max_gen_duration_s=0.1)
-    events = await events_of("Here is a word for you.", synthesizer, params)
+    events = await events_of("Here is a word for you.", synthesizer, settings_with(params=params))
     assert [event.code for event in of_kind(events, SpeechWarning)] == ["sentence_cut"]
     assert len(synthesizer.requests) == 1

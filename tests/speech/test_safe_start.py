@@ -68,7 +68,7 @@ def longest_gap_s(played):
 @pytest.mark.parametrize("chunk_s", [0.1, 1.0, 6.8])
 @pytest.mark.parametrize("sentences_s", [(8.0,), (3.0, 5.0, 2.0), (1.0,) * 20])
 async def test_on_a_slow_machine_play_never_stops(speed, chunk_s, sentences_s):
-    """Whatever the chunks and sentences: once it has begun it goes on, and that it will take a while is told once."""
+    """Whatever the chunks and sentences: once begun it does not stop, and that it will take a while is told once."""
     machine = Machine(speed=speed, sentences_s=sentences_s, chunk_s=chunk_s)
     played = await machine.play(expected_speed=speed)
     assert longest_gap_s(played) < 0.03
@@ -133,7 +133,7 @@ async def test_what_the_writer_has_not_finished_is_not_waited_for():
 
 
 async def test_the_writers_time_is_not_the_machines():
-    """Text that came half a minute after the start is spoken at once where the machine is quick."""
+    """Text that came half a minute after the start is spoken at once if the machine is quick."""
     machine = Machine(speed=3.0, sentences_s=(8.0,), chunk_s=0.5)
     machine.now_s = 30.0
 

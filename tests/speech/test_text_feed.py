@@ -28,7 +28,7 @@ def events_of(
 
 
 async def spoken(pieces: list[str]) -> tuple[list[str], list[tuple[int, int]], int]:
-    """What reaches the synthesizer, where the sentences stand, and how many characters are counted."""
+    """Return what reaches the synthesizer, the places of the sentences, and the number of counted characters."""
     feed, synthesizer = TextFeed(), FakeSynthesizer()
     for piece in pieces:
         feed.append(piece)

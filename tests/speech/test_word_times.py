@@ -103,7 +103,7 @@ def test_times_rise_cover_all_words_and_do_not_depend_on_chunks(seed: int) -> No
 
 
 def test_what_is_past_is_known_before_the_sound_is_whole() -> None:
-    """Behind a pause the first words stay where they will be in the end; those to come follow by a guess."""
+    """Behind a pause the first words already have their final times; those to come are guessed."""
     text = "Yes indeed, he will be there."
     words = _spoken(text, _sound(500, 400, 200)).expected()
     assert words[1].end_ms - START_MS == 500 and words[2].start_ms - START_MS == 900
@@ -117,12 +117,12 @@ def test_before_the_first_sound_all_words_are_still_to_come() -> None:
 
 
 def test_a_slow_speaker_is_not_ahead_of_his_sound() -> None:
-    """Where the sound goes on longer than was guessed, the last word ends no sooner than it."""
+    """If the sound continues longer than was guessed, the last word ends no sooner than the sound."""
     assert _spoken("Oh.", _sound(3000)).expected()[-1].end_ms == START_MS + 3000
 
 
 def test_a_cut_sound_has_the_words_that_were_begun() -> None:
-    """What nobody said is not among its words."""
+    """What was not said is not among its words."""
     sound = _sound(600)
     words = _spoken("This is much more than can be said in such a moment.", sound).until_cut(START_MS + 600)
     assert 0 < len(words) < 6 and words[-1].end_ms <= START_MS + 600

@@ -1,4 +1,4 @@
-"""Where the fine model's windows lie depends on the place of the sentence and of the frame alone."""
+"""The fine model's windows depend only on the place of the sentence and of the frame."""
 
 from dataclasses import replace
 

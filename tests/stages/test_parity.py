@@ -162,7 +162,7 @@ def test_every_knob_draws_what_the_reference_draws(num_history, knobs):
 
 
 def test_a_spoken_sentence_is_a_voice(model):
-    """Its tokens are what Bark's `output_full` gives, and a sentence that goes on from them is the reference's."""
+    """Its tokens equal Bark's `output_full`, and a sentence that continues from them equals the reference's."""
     first = tiny_work(tiny_voice(5))
     run(model, first)
     voice = first.as_voice()

@@ -104,7 +104,7 @@ def test_sunos_own_files_come_with_codec_and_vocabulary(
     suno_directory: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """They carry neither: both are fetched from where they are, and training's leftovers go with the conversion."""
+    """Suno's files carry neither: both are fetched from elsewhere, and the conversion drops the training's state."""
     files = {"text_2.pt": "text.pt", "coarse_2.pt": "coarse_2.pt", "fine_2.pt": "fine.pt"}
     content = {name: (suno_directory / file).read_bytes() for name, file in files.items()}
     hub.add("suno/bark", {**hub_files, **content})

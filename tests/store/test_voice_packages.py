@@ -1,4 +1,4 @@
-"""Bark's voices out of its package: from where it is installed, from its wheel, and from what pip brings."""
+"""Bark's voices are read from its package: the installed one, its wheel, or what pip fetches."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_licence_is_what_the_package_states(tmp_path: Path, licence: str, ex
 def test_an_installed_package_is_read_and_not_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where it is installed nothing is downloaded; its code, which would fail, is never run."""
+    """If it is installed, nothing is downloaded; its code, which would fail, is never run."""
     with zipfile.ZipFile(save_bark_wheel(tmp_path, VOICES)) as wheel:
         wheel.extractall(tmp_path / "site")
     monkeypatch.syspath_prepend(tmp_path / "site")

@@ -51,7 +51,7 @@ LAYOUTS = {
 
 @pytest.fixture(autouse=True)
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where this user's voices are; it is not there yet."""
+    """Return the directory of this user's voices, which does not exist yet."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     return tmp_path / "data" / "streamer" / "voices"
 
@@ -129,7 +129,7 @@ def test_another_repository_revision_and_place(hub: FakeHub, pull: Run, tmp_path
 
 
 def test_what_is_there_is_kept_and_the_rest_fetched(hub: FakeHub, pull: Run, data: Path) -> None:
-    """So a run that broke is gone on with; `--force` fetches again."""
+    """A second run continues one that broke off; `--force` fetches again."""
     hub.add("suno/bark", as_npz(VOICES))
     assert pull("announcer")[0] == 0
     hub.add("suno/bark", as_npz({**VOICES, "announcer": voice_arrays(10, seed=9)}))

@@ -54,7 +54,7 @@ def test_an_installed_voice_is_found_by_its_name(tmp_path: Path, name: str) -> N
     ],
 )
 def test_a_name_that_is_not_plain_is_refused(tmp_path: Path, name: str) -> None:
-    """Whoever asks: to install, or to remove."""
+    """A bad name is refused, both to install and to remove."""
     for attempt in (
         lambda: check_name(name),
         lambda: install(a_voice(), name, tmp_path / "voices", SMALL),
@@ -126,7 +126,7 @@ def test_a_removed_voice_is_gone_with_all_its_files(tmp_path: Path) -> None:
 
 
 def test_the_setting_wins_over_the_usual_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Voices go where `voices_directory` says, else among the user's data; without either that is told."""
+    """Voices go into `voices_directory`, else among the user's data; without either the error says so."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert directory_of(EngineConfig()) == tmp_path / "streamer" / "voices"
     assert directory_of(EngineConfig(voices_directory=Path("/mine"))) == Path("/mine")

@@ -12,7 +12,7 @@ def test_figures_can_be_scraped_and_are_ours() -> None:
     """Everything rendered parses, and carries the prefix."""
     metrics = Metrics()
     metrics.utterance_ended("ok", audio_ms=1500, num_chars=12)
-    metrics.listener_ran_dry(0.2)
+    metrics.count_underrun(0.2)
     metrics.describe_build(version="1", model="m")
     families = {family.name: family for family in text_string_to_metric_families(metrics.render().decode())}
     assert families and all(name.startswith("tts_") for name in families)

@@ -49,7 +49,7 @@ def test_only_the_models_languages_are_found() -> None:
 
 
 def test_one_latin_language_loads_no_tables() -> None:
-    """The library is imported only where words have to be told apart."""
+    """The library is imported only if words have to be told apart."""
     code = (
         "import sys; from streamer.text.language_detection import language_detector; "
         "language_detector(('en', 'ru', 'ja')); sys.exit('py3langid' in sys.modules)"

@@ -15,7 +15,7 @@ from streamer.text.verbalize.normalize import normalize
     "tag", ["[laughter]", "[laughs]", "[sighs]", "[music]", "[gasps]", "[clears throat]"]
 )
 def test_the_tags_of_barks_guide_are_tags_everywhere(tag: str) -> None:
-    """They are not cut, not read aloud, no words of a language, and warned of where a model lacks them."""
+    """Tags are not cut, not read aloud, no words of a language, and cause a warning if a model lacks them."""
     assert DIRECTION.fullmatch(tag) and BARK_DIRECTION.fullmatch(tag.upper())
     splitter = SentenceSplitter(len, 256)
     texts = [sentence.text for sentence in [*splitter.feed(f"{tag} Well, I never."), *splitter.end()]]

@@ -1,4 +1,4 @@
-"""What the codec's codebooks are made of: those of a model that is there can be kept."""
+"""The codebooks of an existing model can be kept when its codec is trained further."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from training.quantizer import encode, recovered
 
 
 def test_codebooks_are_found_again_in_a_codec(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Out of the scaled and moved codebooks of a codec come those of the features."""
+    """The features' codebooks are recovered from the scaled and shifted codebooks of a codec."""
     monkeypatch.setattr(quantizer, "NUM_CODEBOOKS", 2)
     chance = torch.Generator().manual_seed(1)
     books = torch.randn(2, 1024, NUM_FEATURES, generator=chance) * torch.tensor([3.0, 0.3])[:, None, None]

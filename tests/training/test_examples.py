@@ -1,4 +1,4 @@
-"""What the built-in model is trained on is laid out as its stages lay it out at run time."""
+"""The training examples of the built-in model are laid out as its stages lay them out at run time."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_recipe_fits_itself() -> None:
 
 
 def test_a_coarse_example_is_a_window_of_the_reference() -> None:
-    """Slice of 64 semantic tokens, infer token, context, and the targets are the next coarse tokens."""
+    """An example is 64 semantic tokens, the infer token and the context; its targets are the next coarse tokens."""
     items = [spoken(100, seed) for seed in range(4)]
     windows, config = CoarseWindows.from_config(CONFIG), CONFIG.coarse
     chance = random.Random(0)
@@ -51,7 +51,7 @@ def test_a_coarse_example_is_a_window_of_the_reference() -> None:
         assert len(inputs) == len(targets)
         assert inputs[config.semantic_context] == config.infer_token
         assert targets[: config.semantic_context] == [IGNORED] * config.semantic_context
-        # Shifted by one: what is predicted is what is fed next.
+        # The targets are shifted by one: a prediction is the next input.
         assert inputs[config.semantic_context + 1 :] == targets[config.semantic_context : -1]
         assert len(inputs) <= config.semantic_context + config.max_history + config.window
 
@@ -59,7 +59,7 @@ def test_a_coarse_example_is_a_window_of_the_reference() -> None:
 
 
 def test_a_fine_example_shows_what_the_stage_shows() -> None:
-    """Left context whole, the chunk's earlier codebooks, pad for what is to come; targets for the chunk only."""
+    """An example has the whole left context, the chunk's earlier codebooks, then pad; only the chunk has targets."""
     items = [spoken(100, seed) for seed in range(3)]
     pad = CONFIG.fine.pad_token
     for codebook in (2, 7):
@@ -74,8 +74,8 @@ def test_a_fine_example_shows_what_the_stage_shows() -> None:
             assert len(columns) <= CONFIG.fine.context - CONFIG.fine.history
 
 
-def test_a_sentence_goes_on_from_its_own_speaker() -> None:
-    """Nobody's history is another's voice: of two speakers with codes of their own, each example has one's only."""
+def test_a_sentence_continues_from_its_own_speaker() -> None:
+    """No example has another speaker's history: of two speakers with different codes each example has only one."""
     items = [spoken(100, seed, "kumo", 0) for seed in range(3)]
     for item in items:
         item.codes[:] //= 2
@@ -93,7 +93,7 @@ def test_a_sentence_goes_on_from_its_own_speaker() -> None:
 
 
 def test_wrong_codes_are_few_and_of_their_own_codebook() -> None:
-    """Nothing but coarse codes is changed, one in twenty of them, and never to the other codebook's."""
+    """One in twenty coarse codes is changed, never to one of the other codebook, and nothing else."""
     torch.manual_seed(0)
     config = CONFIG.coarse
     codes = torch.arange(config.codebook_offset, config.codebook_offset + 2048).repeat(4, 1)
@@ -105,7 +105,7 @@ def test_wrong_codes_are_few_and_of_their_own_codebook() -> None:
 
 
 def test_a_semantic_target_knows_its_place_in_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each token's place is that of the symbol it says, of words in phones and in letters alike."""
+    """Each token's place is that of the symbol that it says, in phones and in letters."""
     monkeypatch.setattr(examples, "lexicon", lambda: {"go": "G OW1"})
     pieces = [["ɡ", "ˈO"], [", "], ["zˈI"], ["."]]
     places = np.array([0, 0, 1, 2, 2, 3, 4, 5, 6, 7, 8, 8], np.int16)  # ɡ ˈ O [,] [ ] z ˈ I .
@@ -118,14 +118,14 @@ def test_a_semantic_target_knows_its_place_in_the_text(monkeypatch: pytest.Monke
 
 
 class AllPhones(random.Random):
-    """Spells no word that is known."""
+    """Never chooses to spell a known word."""
 
     def random(self) -> float:
         return 0.99
 
 
 def test_the_guide_teaches_the_lower_layers_alone() -> None:
-    """The logits are the model's own; where in the text it is asks nothing of the layers above."""
+    """The logits are the model's own, and the place in the text has no gradient in the layers above."""
     torch.manual_seed(0)
     model, guide = new_model("semantic"), Guide()
     embeddings = torch.randn(2, TEXT_CONTEXT + 5, CONFIG.semantic.transformer.width)
@@ -139,7 +139,7 @@ def test_the_guide_teaches_the_lower_layers_alone() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["coarse", "fine"])
 def test_a_few_steps_of_training_lower_the_loss(stage: str) -> None:
-    """The whole step runs, and what is learned is the data."""
+    """The whole step runs, and the model learns the data."""
     model, loss = new_model(stage), StageLoss(stage, [spoken(60, seed) for seed in range(2)])
     optimizers = Optimizers(model)
     losses = []

@@ -1,4 +1,4 @@
-"""A semantic token is what is heard at its middle, and at which height of the speaker's own voice."""
+"""A semantic token says what is heard at its middle, and at which pitch of the speaker's range."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from training.pronunciation import CONSONANT_SIGNS, UNSTRESSED_SIGNS, VOWEL_SIGN
 
 
 def phonemes(*signs: tuple[str, int]) -> list[tuple[str, int, int]]:
-    """Signs with their lengths in tokens, one after the other; the silence before them is two tokens long."""
+    """Return signs with their lengths in tokens, one after the other; the silence before them is two tokens long."""
     found, start = [], 2 * TOKEN_SAMPLES
     for sign, num_tokens in signs:
         found.append((sign, start, num_tokens * TOKEN_SAMPLES))
@@ -38,7 +38,7 @@ def phonemes(*signs: tuple[str, int]) -> list[tuple[str, int, int]]:
 
 
 def heard(said: list[tuple[str, int, int]], sound: str) -> str:
-    """The sign of each token; `sound` has a dot for each that is silent."""
+    """Return the sign of each token; `sound` has a dot for each silent one."""
     signs = heard_signs(said, np.array([token == "." for token in sound]))
     return "".join("^" if sign < 0 else said[sign][0] for sign in signs)
 
@@ -46,10 +46,10 @@ def heard(said: list[tuple[str, int, int]], sound: str) -> str:
 @pytest.mark.parametrize(
     ("signs", "sound", "expected"),
     [
-        # The time of a space is the next phone's, that of a mark without a pause the phone's before it.
+        # The time of a space belongs to the next phone, that of a mark without a pause to the phone before it.
         ([("n", 2), (" ", 2), ("ɪ", 2)], "..xxxxxx", "^^nnɪɪɪɪ"),
         ([("n", 2), (",", 1), (" ", 1), ("ɪ", 2)], "..xxxxxx", "^^nnnɪɪɪ"),
-        # A pause is the mark's, although its time was the last phone's or the space's.
+        # A pause belongs to the mark, although its time was counted to the last phone or the space.
         ([("n", 6), (",", 2), (" ", 2), ("ɪ", 2)], "..xx.......xxx", "^^nn,,,,,,,ɪɪɪ"),
         # Stops are silent before they burst, also two of them between words.
         ([("s", 2), ("t", 4), ("ə", 2)], "..xx...xxx", "^^ssttttəə"),
@@ -66,7 +66,7 @@ def heard(said: list[tuple[str, int, int]], sound: str) -> str:
     ],
 )
 def test_silence_tells_pauses_from_phones(signs: list[tuple[str, int]], sound: str, expected: str) -> None:
-    """The teacher's lengths mix the pause with the phone before it."""
+    """Pauses are found by their silence, because the teacher's lengths mix them with the phone before."""
     assert heard(phonemes(*signs), sound) == expected
 
 
@@ -78,7 +78,7 @@ def test_silence_is_measured_against_the_sentence() -> None:
 
 
 def test_a_stress_mark_is_its_vowels() -> None:
-    """Its time too; a weak vowel has none, and signs that are heard alike are one phone."""
+    """A stress mark and its time belong to its vowel, a weak vowel has none; signs that sound alike are one phone."""
     found = sign_phones(
         phonemes(("b", 1), ("ˈ", 1), ("A", 1), ("k", 1), ("ˌ", 1), ("ə", 1), ("ᵊ", 1), ("—", 1))
     )
@@ -86,7 +86,7 @@ def test_a_stress_mark_is_its_vowels() -> None:
 
 
 def test_every_sign_that_the_teacher_is_asked_for_is_a_phone() -> None:
-    """Also with stress."""
+    """Each sign has a phone, also with stress."""
     signs = {
         *CONSONANT_SIGNS.values(),
         *"".join([*VOWEL_SIGNS.values(), *UNSTRESSED_SIGNS.values()]),
@@ -112,14 +112,14 @@ def test_pitch_is_counted_from_the_speakers_own(voice: str) -> None:
 
 
 def test_pitch_is_read_between_two_values() -> None:
-    """In proportion where both are voiced, else the nearest, so that none is half a pitch."""
+    """Pitch is interpolated if both values are voiced, else the nearest is taken, so that none is half a pitch."""
     pitch_hz = np.array([0, 100, 200, 0], np.float32)  # in the middles of samples 0 to 300, 300 to 600, ...
     places = np.array([0, 299, 301, 450, 525, 600, 750, 899, 901, 1199], np.float64)
     assert pitch_at(pitch_hz, places).tolist() == pytest.approx([0, 0, 100, 100, 125, 150, 200, 200, 0, 0])
 
 
 def test_a_shard_becomes_tokens_and_frames(tmp_path: Path) -> None:
-    """50 tokens and 75 frames a second, each sentence with its own pitch; a shard that exists is kept."""
+    """A shard has 50 tokens and 75 frames per second, each sentence with its own pitch; an existing one is kept."""
     said = phonemes(("ˈ", 3), ("i", 40), (".", 5))
     length = 50 * TOKEN_SAMPLES
     times = np.arange(length) / features.SAMPLE_RATE_HZ

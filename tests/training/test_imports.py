@@ -1,4 +1,4 @@
-"""Every command of the training can be started: what it imports is there."""
+"""Every command of the training can be started: its imports exist."""
 
 import importlib
 import pkgutil
@@ -10,7 +10,7 @@ import training
 
 @pytest.mark.parametrize("name", [module.name for module in pkgutil.iter_modules(training.__path__)])
 def test_a_module_imports(name: str) -> None:
-    """Also those that need hours to run, and so run in no other test."""
+    """Each module is imported, because most of them need hours and run in no other test."""
     try:
         importlib.import_module(f"training.{name}")
     except ModuleNotFoundError as error:

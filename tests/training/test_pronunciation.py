@@ -1,4 +1,4 @@
-"""What the teacher is asked to say is what the text's symbols say."""
+"""The teacher is asked to say the same as the text's symbols."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_phones_are_said_as_americans_do(phones: str, signs: str) -> None:
     ],
 )
 def test_a_text_is_read_with_its_marks(text: str, signs: str) -> None:
-    """Marks carry the melody, so they reach the teacher; a word that the lexicon lacks is guessed."""
+    """Marks reach the teacher, because they carry the melody; a word that the lexicon lacks is guessed."""
     assert said(text) == signs
 
 
@@ -75,7 +75,7 @@ def test_a_text_is_read_with_its_marks(text: str, signs: str) -> None:
     ],
 )
 def test_small_words_follow_the_next_one(text: str, signs: str) -> None:
-    """`the` and `to` before a vowel are said with one of their own, unless a pause is between."""
+    """`the` and `to` have another vowel before a vowel, unless there is a pause between."""
     assert said(text) == signs
 
 
@@ -89,7 +89,7 @@ def test_espeak_is_read_in_the_teachers_signs(phonemes: str, signs: str) -> None
 
 
 def test_every_sign_is_of_a_symbol() -> None:
-    """Of a known word each is its phone's, of a guessed or spelled one about that of the letter where it is."""
+    """A sign of a known word belongs to its phone, one of a guessed or spelled word to a letter near it."""
     pieces = text_signs("No xyz.", LEXICON, lambda _: "zɪzi")
     assert symbol_of_sign(pieces, [2, 1, 3, 1]) == [0, 1, 1, 2, 3, 3, 4, 5, 6]
     assert symbol_of_sign([["b", "ˈʌ", "t", "ᵊ", "n"]], [12]) == [0, 2, 4, 6, 8, 10]

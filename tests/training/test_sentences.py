@@ -1,4 +1,4 @@
-"""The texts are those of an assistant, are the same every time, and are none of the evaluation's."""
+"""The texts are those of an assistant, the same every time, and never those of the evaluation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HELD_OUT = "The soft cushion broke the man's fall"
 
 @pytest.fixture(scope="module")
 def wordnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small dictionary in WordNet's own files."""
+    """Write a small dictionary in WordNet's own format."""
     folder = tmp_path_factory.mktemp("wordnet")
     colours = [
         f"{first}{second}"
@@ -53,7 +53,7 @@ def texts(wordnet: Path) -> list[Line]:
 
 
 def test_half_of_the_sentences_are_longer_than_twelve_words(texts: list[Line]) -> None:
-    """From one word to the longest that an assistant says."""
+    """The lengths range from one word to an assistant's longest sentences."""
     lengths = [len(line.text.split()) for line in texts]
     share = sum(length > 12 for length in lengths) / len(lengths)
     assert 0.4 < share < 0.65
@@ -62,13 +62,13 @@ def test_half_of_the_sentences_are_longer_than_twelve_words(texts: list[Line]) -
 
 
 def test_the_texts_follow_from_the_seed(wordnet: Path, texts: list[Line]) -> None:
-    """A stopped run reads on where it was; another seed gives others."""
+    """The same seed gives the same texts, so that a stopped run can continue; another seed gives others."""
     assert lines(wordnet, 100) == texts[:100]
     assert lines(wordnet, 100, seed=3) != texts[:100]
 
 
 def test_no_text_is_one_that_the_voice_is_judged_by(texts: list[Line]) -> None:
-    """Not even where WordNet has it."""
+    """No such text occurs, even if WordNet has it."""
     judged_by = [*EVALUATION.read_text().splitlines(), *EVALUATION_REPLIES.read_text().splitlines()]
     assert f"{HELD_OUT}." in judged_by
     assert not {letters(text) for text in judged_by} & {letters(line.text) for line in texts}
@@ -82,21 +82,21 @@ def test_the_texts_are_words_and_marks_alone(texts: list[Line]) -> None:
 
 
 def test_sentences_of_a_paragraph_follow_each_other(texts: list[Line]) -> None:
-    """Some paragraphs have several."""
+    """Some paragraphs have several sentences."""
     numbers = [line.paragraph for line in texts]
     assert numbers == sorted(numbers)
     assert max(map(numbers.count, numbers)) >= 3
 
 
 def test_long_sentences_come_but_once(texts: list[Line]) -> None:
-    """What is heard twice teaches nothing new."""
+    """No long sentence repeats, because it would teach nothing new."""
     long = [letters(line.text) for line in texts if len(line.text.split()) > 3]
     assert len(long) == len(set(long))
 
 
 @pytest.mark.parametrize("template", [*SENTENCES, *CLAUSES, *TEMPLATES, *SHORT, *CARRIERS])
 def test_every_gap_can_be_filled(template: str) -> None:
-    """No brace is left in what is spoken."""
+    """No brace is left in the spoken text."""
     for seed in range(3):
         text = reply(random.Random(seed), template, ["pebble"])
         assert text and not {"{", "}"} & set(text)
@@ -104,7 +104,7 @@ def test_every_gap_can_be_filled(template: str) -> None:
 
 @pytest.mark.parametrize("name", PHRASES)
 def test_every_phrase_can_be_said(name: str) -> None:
-    """Its own gaps are filled too."""
+    """The gaps of a phrase are filled too."""
     for phrase in PHRASES[name]:
         assert "{" not in reply(random.Random(0), phrase)
 
@@ -141,7 +141,7 @@ def test_the_article_goes_by_the_sound(written: str, made: str) -> None:
     ],
 )
 def test_a_plural_is_spelled_as_it_is_said(noun: str, nouns: str) -> None:
-    """So that the lexicon has it."""
+    """A plural has its regular spelling, so that the lexicon has it."""
     assert plural(noun) == nouns
 
 
@@ -154,7 +154,7 @@ def test_wordnets_files_are_read(wordnet: Path) -> None:
 
 
 def test_the_evaluation_replies_are_an_assistants() -> None:
-    """Sixty of them, of 15 to 45 words, all different."""
+    """There are sixty replies of 15 to 45 words, all different."""
     replies = EVALUATION_REPLIES.read_text().splitlines()
     assert len(replies) == len(set(replies)) == 60
     assert all(15 <= len(text.split()) <= 45 for text in replies)

@@ -1,4 +1,4 @@
-"""The teacher's shards say what was spoken, by whom, and where each phone lies; a stopped run loses no whole one."""
+"""The teacher's shards say what was spoken, by whom, and when each phone; a stopped run loses no complete shard."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STYLE = np.zeros((510, 1, 256), np.float32)
 
 
 def graph(ids: Sequence[int], _: Floats) -> tuple[Floats, Floats, Floats]:
-    """A tone within silence; each sign has its own length, each frame its own pitch."""
+    """Return a tone within silence; each sign has its own length, each frame its own pitch."""
     durations = np.array([FRAMES_OF[id_] for id_ in ids], np.float32)
     num_frames = int(durations.sum())
     sound = np.zeros(num_frames * FRAME_SAMPLES, np.float32)
@@ -36,7 +36,7 @@ def kokoro() -> Kokoro:
 
 
 def test_phonemes_lie_where_they_are_heard() -> None:
-    """The graph's lengths are late by a fixed time; the first sign begins with the sound, the last ends with it."""
+    """The graph's lengths lose their delay; the first sign begins with the sound, and the last ends with it."""
     utterance = kokoro().speak("abc.", "kumo")
     loud = int(np.flatnonzero(utterance.sound)[0])
     assert loud == utterance.phonemes[0][1]
@@ -48,7 +48,7 @@ def test_phonemes_lie_where_they_are_heard() -> None:
 
 
 def test_most_of_the_silence_around_is_cut_and_the_pitch_with_it() -> None:
-    """Two values of pitch for each frame that is kept; below the lowest voice there is none."""
+    """Each kept frame has two values of pitch, which are 0 below the lowest voice."""
     utterance = kokoro().speak("abc.", "kumo")
     loud = np.flatnonzero(utterance.sound)
     lead, trail = int(loud[0]), len(utterance.sound) - int(loud[-1]) - 1
@@ -61,7 +61,7 @@ def test_most_of_the_silence_around_is_cut_and_the_pitch_with_it() -> None:
 
 @pytest.mark.parametrize(("silent_frames", "left"), [(10, 10), (16, 16), (17, 16), (40, 16)])
 def test_a_long_pause_is_shortened_in_its_middle(silent_frames: int, left: int) -> None:
-    """What lies behind it moves up, sound, pitch and phonemes alike."""
+    """Sound, pitch and phonemes behind the pause move up together."""
     sound = np.full((20 + silent_frames, FRAME_SAMPLES), 0.5, np.float32)
     sound[10:-10] = 0
     durations = np.array([0, 10, silent_frames, 10, 0], np.float32)
@@ -78,13 +78,13 @@ def test_a_long_pause_is_shortened_in_its_middle(silent_frames: int, left: int) 
 
 @pytest.mark.parametrize("signs", ["xyz", "", "a" * 509, "ab?", "ä"])
 def test_signs_that_cannot_be_said_are_refused(signs: str) -> None:
-    """The error names them, or how many there may be."""
+    """The error names the signs, or how many there may be."""
     with pytest.raises(ValueError, match=r"at most 508\), of which unknown: "):
         kokoro().speak(signs, "kumo")
 
 
 def test_a_shard_is_read_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """A row says whose line it is and where it lies; a line that cannot be said is left out, and told of."""
+    """A row says who speaks its line and when; a line that cannot be spoken is left out with a warning."""
     words = {"ab": "B", "ca": "D"}
     lines = [Line("Ab.", 0), Line("Ca.", 0), Line("Ab, ab.", 1)]
     waits: list[int] = []
@@ -102,13 +102,13 @@ def test_a_shard_is_read_line_by_line(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_the_lines_are_split_between_the_voices() -> None:
-    """Shard by shard, half each."""
+    """The voices alternate shard by shard, so that each reads half."""
     voices = [teacher.voice_of(number) for number in range(10)]
     assert {voice: voices.count(voice) for voice in teacher.VOICES} == dict.fromkeys(teacher.VOICES, 5)
 
 
 def test_a_shard_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a stopped run has left half done does not count as a shard, and one that exists is not made again."""
+    """An incomplete shard of a stopped run does not count, and an existing shard is not made again."""
     monkeypatch.setattr(teacher, "_teacher", lambda: (kokoro(), {"ab": "B"}, str))
     (tmp_path / "speech").mkdir()
 
@@ -132,7 +132,7 @@ def test_a_shard_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytes
 
 
 def test_the_teacher_waits_while_it_is_paused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says nothing as long as the file lies there."""
+    """The teacher does not speak as long as the file `PAUSE` exists."""
     monkeypatch.setattr(teacher, "_teacher", lambda: (kokoro(), {"ab": "B"}, str))
     monkeypatch.setattr(teacher, "PAUSE_POLL_S", 0.01)
     (tmp_path / "speech").mkdir()

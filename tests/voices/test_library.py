@@ -61,7 +61,7 @@ def test_three_files_are_one_voice(tmp_path):
     ],
 )
 def test_a_broken_file_of_three_is_refused_by_name(tmp_path, content):
-    """One that is missing, or is no array, spoils the voice."""
+    """One that is missing, or is no array, makes the voice invalid."""
     save_files(tmp_path, "bad")
     (tmp_path / "bad_coarse_prompt.npy").unlink()
     if content is not None:
@@ -72,7 +72,7 @@ def test_a_broken_file_of_three_is_refused_by_name(tmp_path, content):
 
 
 def test_the_operators_directory_adds_and_replaces(tmp_path):
-    """A later directory adds voices, and wins where both have one of a name."""
+    """A later directory adds voices, and wins if both have one of the same name."""
     save(tmp_path / "model" / "one.npz")
     save(tmp_path / "mine" / "one.npz", num_tokens=60)
     save(tmp_path / "mine" / "two.npz")
@@ -89,6 +89,7 @@ def test_every_model_speaks_without_history(tmp_path):
     save(tmp_path / "voices" / "zoe.npz")
     library = VoiceLibrary([tmp_path / "voices"], SMALL)
     assert library.names == ("zoe", "random") and library.default == "zoe"
+    assert library.num_prompts == 1
     assert library.get("random").fine.shape == (8, 0)
 
 
@@ -154,7 +155,7 @@ def test_a_broken_file_is_refused_by_name(tmp_path, content):
 
 @pytest.mark.parametrize("offset", range(0, 600, 25))
 def test_a_damaged_file_is_refused_by_name(tmp_path, offset):
-    """Wherever a compressed file is spoiled, it is refused, or the damage touched nothing that is read."""
+    """A compressed file that is damaged anywhere is refused, or the damage touched nothing that is read."""
     np.savez_compressed(tmp_path / "bad.npz", **arrays())
     content = bytearray((tmp_path / "bad.npz").read_bytes())
     content[offset : offset + 4] = b"\xff\x07\x01\xfe"
@@ -188,7 +189,7 @@ def test_of_the_shared_directory_other_models_voices_are_passed_over(tmp_path, c
 
 
 def test_a_broken_file_in_the_shared_directory_is_refused_by_name(tmp_path):
-    """It is nobody's voice."""
+    """It is not skipped as a voice of another model would be."""
     save(tmp_path / "one.npz")
     (tmp_path / "bad.npz").write_bytes((tmp_path / "one.npz").read_bytes()[:500])
     with pytest.raises(CheckpointError, match=r"bad\.npz"):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from streamer.voices.presets import PRESETS, language_of
-
-LANGUAGES = ("en", "de", "es", "fr", "hi", "it", "ja", "ko", "pl", "pt", "ru", "tr", "zh")
+from streamer.models.config import LARGE, SMALL
+from streamer.voices.presets import LANGUAGES, PRESETS, language_of
 
 
 def test_there_are_261_of_them() -> None:
@@ -15,6 +14,7 @@ def test_there_are_261_of_them() -> None:
     assert {"announcer", "en_speaker_0", "v2/zh_speaker_9"} <= set(PRESETS)
     assert "speaker_0" not in PRESETS
     assert {language_of(name, LANGUAGES) for name in PRESETS} == set(LANGUAGES)
+    assert SMALL.languages == LARGE.languages == LANGUAGES
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A voice with the end of another behind it: what `continuity: "preset+chain"` goes on from."""
+"""A voice with the end of another behind it: what a sentence continues with `continuity: "preset+chain"`."""
 
 import numpy as np
 import pytest
@@ -42,6 +42,6 @@ def test_a_narrower_window_is_kept_to():
 
 
 def test_without_a_preset_the_later_one_is_all():
-    """A model that makes up its speaker goes on from the one it made up, whole."""
+    """A model that makes up its speaker continues the one it made up, whole."""
     last = voice(300, of=2)
     assert Voice.without_history(SMALL).followed_by(last, SMALL) is last

@@ -3,7 +3,7 @@
 A step of one token per row is a few hundred small products. Called one by one through a framework, their dispatch
 costs more than the arithmetic, so the whole step, with all its layers, is compiled here (numba), and the weights are
 read as bytes, once for all rows. Threads are woken once per step: each of them runs the whole step, takes pieces of
-work until none is left, and waits for the others where it needs their results.
+work until none is left, and waits for the others when it needs their results.
 
 The inputs of a product are rounded to integers, too, row by row, so its sums are exact: a row's result is the same to
 the last bit for any number of rows and threads.

@@ -1,4 +1,4 @@
-"""Int8 for a causal transformer on a CPU, where reading the weights is what a decode step costs.
+"""Int8 for a causal transformer on a CPU, on which a decode step costs the time to read the weights.
 
 A decode step is one compiled function (`decode_step`) over int8 weights. Its inputs are rounded row by row, so that a
 row does not depend on its neighbours. Prefills multiply the same weights, in int8 too (`int8_forward`) if that is

@@ -1,6 +1,6 @@
-"""Loads a model directory, whoever made it: ours, Suno's `.pt` files, or Hugging Face's; and saves ours.
+"""Loads a model directory, be it ours, Suno's `.pt` files, or Hugging Face's; and saves ours.
 
-Our directory holds config.json (`vocabulary.ModelConfig`), semantic.safetensors, coarse.safetensors,
+Our directory holds config.json (`models.config.ModelConfig`), semantic.safetensors, coarse.safetensors,
 fine.safetensors and codec.safetensors (weight normalization folded), and the tokenizer's file.
 """
 
@@ -90,7 +90,7 @@ def load_model(
 
 
 def read_model_config(path: Path) -> ModelConfig:
-    """The config of the model directory `path`, whoever made it, whose weights are looked at but not loaded.
+    """The config of the model directory `path`, of any kind; its weights are checked by shape and not loaded.
 
     Raises `CheckpointError` as `load_model` does.
     """
@@ -107,10 +107,10 @@ def convert_model(
     dtype: torch.dtype | str = torch.float32,
     parts: Mapping[str, Path] = MappingProxyType({}),
 ) -> None:
-    """Write the model directory `path`, whoever made it, as one of ours: what training left beside the weights goes.
+    """Write the model directory `path`, of any kind, as one of ours, without what training left beside the weights.
 
     `parts`: other model directories, by the stage ("semantic", "coarse", "fine") whose weights are taken from each.
-    Raises `CheckpointError` where a file is at fault, or where the parts do not go together.
+    Raises `CheckpointError` if a file is at fault, or the parts do not go together.
     """
     checkpoint = _read(path)
     for name, other in parts.items():
@@ -122,9 +122,9 @@ def convert_model(
 
 
 def save_model(loaded: LoadedModel, path: Path, *, dtype: torch.dtype | str = torch.float32) -> None:
-    """Write `loaded` as a directory of ours, its weights stored as `dtype`; makes `path` where it is missing.
+    """Write `loaded` as a directory of ours, its weights stored as `dtype`; makes `path` if it is missing.
 
-    The tokenizer's file is copied from `loaded.directory` if it is there. Raises `CheckpointError` where
+    The tokenizer's file is copied from `loaded.directory` if it is there. Raises `CheckpointError` if
     the config does not fit itself.
     """
     check_config(loaded.config, str(path))
@@ -138,7 +138,7 @@ def save_model(loaded: LoadedModel, path: Path, *, dtype: torch.dtype | str = to
             if not key.startswith("lm_heads.")  # shared with the embeddings; safetensors stores nothing twice
         }
         save_file(tensors, path / f"{name}.safetensors")
-        # The library writes files for their owner only; a server may run as somebody else.
+        # The library writes files for their owner only; a server may run as another user.
         (path / f"{name}.safetensors").chmod(0o644)
     write_config(loaded.config, path / "config.json")
     tokenizer = loaded.directory / loaded.config.tokenizer.file

@@ -19,7 +19,7 @@ def codec_weights(source: dict[str, Tensor], num_codebooks: int, file: str) -> d
     """`CodecDecoder`'s state dict out of a whole EnCodec state dict; its encoder is left out.
 
     Weight normalization, in either of torch's namings, is folded. Raises `CheckpointError` naming `file`
-    and the key where a codebook or half of a normalized weight is missing.
+    and the key if a codebook or half of a normalized weight is missing.
     """
     weights: dict[str, Tensor] = {}
     codebooks: dict[int, Tensor] = {}

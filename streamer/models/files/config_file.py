@@ -35,7 +35,7 @@ def write_config(config: ModelConfig, file: Path) -> None:
 
 
 def check_config(config: ModelConfig, source: str) -> None:
-    """Raise `CheckpointError` where a vocabulary, a window or a size does not fit the others."""
+    """Raise `CheckpointError` if a vocabulary, a window or a size does not fit the others."""
     semantic, coarse, fine = config.semantic, config.coarse, config.fine
     for name, part in (("semantic", semantic), ("coarse", coarse), ("fine", fine)):
         _check_transformer(part.transformer, f"{source}: {name}")

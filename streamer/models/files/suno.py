@@ -93,7 +93,7 @@ def bark_config(
 
 
 def tokenizer_config(directory: Path) -> TokenizerConfig:
-    """The word-piece vocabulary in `directory`; raises `CheckpointError` where there is none."""
+    """The word-piece vocabulary in `directory`; raises `CheckpointError` if there is none."""
     for name in _TOKENIZER_FILES:
         if (directory / name).is_file():
             return TokenizerConfig(kind="wordpiece", file=name)

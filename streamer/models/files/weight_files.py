@@ -57,13 +57,13 @@ class Checkpoint:
 def read_pickle(file: Path) -> Any:
     """What a `torch.save` file holds, if it is nothing but tensors, numbers, strings and containers.
 
-    Raises `CheckpointError` where it is missing, damaged, or holds anything else (which is not executed).
+    Raises `CheckpointError` if it is missing, damaged, or holds anything else (which is not executed).
     """
     _check_exists(file)
     try:
         with torch.serialization.safe_globals(_SAFE_GLOBALS), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the protocols of files that are refused a moment later
-            # Mapped, not read: two thirds of Suno's files are optimizer state that nobody needs.
+            # Mapped, not read: two thirds of Suno's files are optimizer state that inference does not need.
             return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except Exception as error:  # a damaged file may raise nearly anything
         text = str(error).strip() or type(error).__name__
@@ -115,7 +115,7 @@ def read_json(file: Path) -> dict[str, Any]:
 def with_tied_heads(weights: Weights) -> Weights:
     """The fine model's weights with each head beside the embedding it shares, whichever the file holds.
 
-    Raises `CheckpointError` where both are there and differ.
+    Raises `CheckpointError` if both are there and differ.
     """
     tensors = dict(weights.tensors)
     heads = {int(match[1]) for key in tensors if (match := _HEAD.fullmatch(key))}
@@ -155,7 +155,7 @@ def check_fit(module: nn.Module, given: Weights) -> None:
         if found.shape != parameter.shape:
             raise CheckpointError(
                 f"{source}: {key} has the shape {tuple(found.shape)}, "
-                f"where the model's sizes ask for {tuple(parameter.shape)}"
+                f"but the model's sizes ask for {tuple(parameter.shape)}"
             )
         if not found.is_floating_point():
             raise CheckpointError(f"{source}: {key} holds {found.dtype}, not floating point numbers")

@@ -1,6 +1,6 @@
-"""From the text of a frame to a typed message: what JSON lets pass and a server should not is refused here.
+"""Makes a typed message of a frame's text, and refuses what JSON allows and a server should not; used by `protocol`.
 
-Used by `server/protocol.py`. Each refusal is one `InvalidMessageError` or `InvalidParameterError`.
+Each refusal is one `InvalidMessageError` or `InvalidParameterError`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
+import msgspec.inspect
 
 from streamer.errors import InvalidMessageError, InvalidParameterError, UnknownMessageTypeError
 from streamer.server.native.messages import CLIENT_MESSAGES, ClientMessage, Configure, Params
 
 Framing = Literal["framed", "bare"]
 MAX_DEPTH = 8
+"""The deepest nesting of objects and lists."""
 MAX_UNKNOWN_FIELDS = 16
-"""So many are told of one message."""
+"""The most unknown fields of one message that are reported."""
 _Message = TypeVar("_Message", bound=ClientMessage)
 _STRINGS = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _OPENING_OR_CLOSING = re.compile(r"[\[\]{}]")
@@ -30,10 +32,10 @@ _QUERY_CHOICES = {"true": True, "false": False, "null": None}
 
 
 def parse_object(text: str) -> tuple[dict[str, Any], list[str]]:
-    """Parse one JSON object; also tells what in it is not JSON although it could be read.
+    """Parse one JSON object; returns it, and what in it is not JSON although it could be read.
 
-    That is NaN, numbers beyond float's range, and keys given twice: the answer to those can still name the
-    utterance. Raises `InvalidMessageError` for anything but an object, for nesting deeper than 8, and for
+    That is NaN, a number beyond the range of a float, or a key given twice: the answer to these can still name the
+    utterance. Raises `InvalidMessageError` for anything but an object, for nesting deeper than `MAX_DEPTH`, and for
     lone surrogates, which could not be written out again.
     """
     _check_depth(text)
@@ -59,20 +61,20 @@ def parse_object(text: str) -> tuple[dict[str, Any], list[str]]:
     except UnicodeEncodeError:
         raise InvalidMessageError("the message holds half of a surrogate pair") from None
     except (ValueError, RecursionError) as error:
-        raise InvalidMessageError(f"the message is not JSON: {error}"[:200]) from None
+        raise InvalidMessageError(f"this is not JSON: {error}"[:200]) from None
     if not isinstance(value, dict):
-        raise InvalidMessageError("a message is a JSON object with a `type`")
+        raise InvalidMessageError("this is JSON, but not an object in braces")
     return value, mistakes
 
 
 def check_size(text: str, longest: int) -> None:
-    """Raises `InvalidMessageError` for more than `longest` bytes."""
+    """Raise `InvalidMessageError` for more than `longest` bytes."""
     if len(text) * 4 > longest and (num_bytes := len(text.encode())) > longest:
         raise InvalidMessageError(f"a message of {num_bytes} bytes; at most {longest}: send text in pieces")
 
 
 def read_message(fields: dict[str, Any]) -> tuple[ClientMessage, list[str]]:
-    """The typed message, and the names of the fields that it does not know.
+    """Make the typed message; returns it, and the names of the fields that it does not know.
 
     Raises `UnknownMessageTypeError`, or `InvalidParameterError` naming the field that is wrong.
     """
@@ -86,10 +88,10 @@ def read_message(fields: dict[str, Any]) -> tuple[ClientMessage, list[str]]:
 
 
 def read_query(query: str) -> tuple[Configure, Framing, list[str]]:
-    """Read the query of the address: the session's defaults, `framed` or `bare`, and the unknown names.
+    """Read the query of the address; returns the session's defaults, the framing, and the unknown names.
 
-    The fields of `configure` by name; those of `params` by their own names; `null` switches off.
-    Raises `InvalidParameterError`.
+    The fields of `configure` are given by their names, and so are those of `params`; `null` means null. Raises
+    `InvalidParameterError`.
     """
     try:
         given = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=32, errors="strict"))
@@ -130,7 +132,22 @@ def _convert(fields: Mapping[str, Any], kind: type[_Message]) -> _Message:
         where = _WHERE.search(text)
         missing = re.search(r"missing required field `(\w+)`", text)
         param = where.group(1) if where else missing.group(1) if missing else None
-        raise InvalidParameterError(_WHERE.sub("", text)[:200], param=param) from None
+        message = _WHERE.sub("", text)
+        if message.startswith("Invalid enum value") and (offered := _offered(kind, param)):
+            message = f"{message}: use one of {offered}"
+        raise InvalidParameterError(message[:200], param=param) from None
+
+
+def _offered(kind: type[ClientMessage], name: str | None) -> str:
+    """Return the values that a field may have, if it has a choice of them."""
+    types = msgspec.inspect.type_info(kind)
+    assert isinstance(types, msgspec.inspect.StructType)
+    for field in types.fields:
+        if field.encode_name == name:
+            union = field.type.types if isinstance(field.type, msgspec.inspect.UnionType) else (field.type,)
+            choices = (choice.values for choice in union if isinstance(choice, msgspec.inspect.LiteralType))
+            return ", ".join(str(value) for values in choices for value in values)
+    return ""
 
 
 def _unknown_fields(fields: Mapping[str, Any], kind: type[ClientMessage]) -> list[str]:

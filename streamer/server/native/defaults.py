@@ -1,4 +1,4 @@
-"""What a session's utterances get: the server's defaults, changed by query, `configure` and `start`."""
+"""What the utterances of a session get: the server's defaults, changed by the query, `configure` and `start`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from streamer.text.splitting.dialogue import check_speakers
 
 @dataclass(frozen=True, slots=True)
 class StreamDefaults:
-    """Frozen: `merged` gives new ones. `params` holds what a client set, by Bark's names."""
+    """The settings of an utterance as far as they are known. `params` holds what a client has set, by Bark's names."""
 
     info: ModelInfo
     voice: str
@@ -39,6 +39,7 @@ class StreamDefaults:
 
     @classmethod
     def of_server(cls, info: ModelInfo, speech: SpeechConfig) -> StreamDefaults:
+        """What a client gets that sets nothing."""
         return cls(
             info=info,
             voice=speech.voice or info.default_voice,
@@ -49,7 +50,7 @@ class StreamDefaults:
         )
 
     def merged(self, given: Settings) -> StreamDefaults:
-        """These with what the client gave; raises `VoiceNotFoundError` or `InvalidParameterError`."""
+        """New defaults with what the client gave; raises `VoiceNotFoundError` or `InvalidParameterError`."""
         if given.voice is not None and given.voice not in self.info.voices:
             raise VoiceNotFoundError(
                 f"no voice is named {given.voice!r}; /v1/voices lists them", param="voice"

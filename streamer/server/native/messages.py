@@ -1,6 +1,6 @@
-"""The messages of the native protocol as bounded, typed structs; `docs/protocol.md` explains each.
+"""The messages of the native protocol as bounded, typed structs; `docs/protocol.md` explains each of them.
 
-`server/decoding.py` makes the client's messages from text; `encode` makes text of the server's.
+`decoding` makes a client's messages of text; `encode` makes text of the server's.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _range(name: str) -> Meta:
 
 
 class Params(Struct, frozen=True, kw_only=True):
-    """How the model samples; what is absent stays as it was, null switches a knob off or draws a seed."""
+    """How the model samples. What is absent stays as it was; null switches a parameter off, or has a seed drawn."""
 
     seed: Annotated[int, _range("seed")] | UnsetType | None = UNSET
     text_temp: Annotated[float, _range("text_temp")] | UnsetType = UNSET
@@ -45,13 +45,13 @@ class Params(Struct, frozen=True, kw_only=True):
 
 
 class ClientMessage(Struct, frozen=True, kw_only=True, tag_field="type"):
-    """What every client message may carry."""
+    """A message of the client; each may carry `ref`."""
 
     ref: Annotated[str, Meta(max_length=MAX_ID_CHARS)] | None = None
 
 
 class Settings(ClientMessage, frozen=True, kw_only=True):
-    """The fields that `configure`, `start` and `speak` share; what is absent or null is inherited."""
+    """The fields that `configure`, `start` and `speak` share. What is absent is inherited; so is most that is null."""
 
     voice: Name | None = None
     encoding: Encoding | None = None
@@ -126,7 +126,7 @@ CLIENT_MESSAGES: dict[str, type[ClientMessage]] = {
 
 
 class ServerMessage(Struct, kw_only=True, tag_field="type", omit_defaults=True):
-    """What the server says. An absent field has nothing to tell; `ref` is that of the message behind it."""
+    """A message of the server. A field without a value is absent; `ref` is that of the message it answers."""
 
     ref: str | None = None
 
@@ -199,7 +199,7 @@ class Flushed(ServerMessage, kw_only=True, tag="flushed"):
 
 
 class Heard(Struct, kw_only=True):
-    """What the listener heard before an interruption: the text up to the last whole word."""
+    """What the client has heard before an interruption: the text up to the last whole word."""
 
     text: str
     char_end: int
@@ -242,7 +242,7 @@ class Error(ServerMessage, kw_only=True, tag="error"):
     retry_after_s: float | None = None
 
 
-class Warning(ServerMessage, kw_only=True, tag="warning"):
+class WarningMessage(ServerMessage, kw_only=True, tag="warning"):
     code: str
     message: str
     param: str | None = None

@@ -53,7 +53,7 @@ _EVENTS: Final[Mapping[type[messages.ClientMessage], Event]] = {
 
 
 def create_protocol(upgrade: Upgrade, service: Service) -> NativeProtocol:
-    """The protocol of a client that was let in. A mistake in its query is told behind the greeting."""
+    """The protocol of a client that was let in. A mistake in its query is reported after the greeting."""
     defaults = StreamDefaults.of_server(service.synthesizer.info, service.config.speech)
     remarks: list[Send] = []
     is_framed = True
@@ -241,7 +241,7 @@ class NativeProtocol:
             if before is None:
                 raise UtteranceError(f"`after` names no known utterance: {message.after!r}", param="after")
         if not self._is_framed and not message.interrupt and self.ids.open:
-            # Without headers nothing tells streams apart, so utterances queue up behind each other.
+            # Without headers streams cannot be told apart, so utterances queue up behind each other.
             return next(reversed(self.ids.open.values())).utterance
         return before
 
@@ -277,7 +277,7 @@ class NativeProtocol:
 
     def _warn_of_late_cancel(self, message: messages.Cancel, utterance_id: str) -> Send:
         over = self.ids.find(utterance_id)
-        warning = messages.Warning(
+        warning = messages.WarningMessage(
             code="utterance_over" if over else "utterance_unknown",
             message=f"utterance {utterance_id!r} {self.ids.state(utterance_id).value}",
             id=utterance_id,
@@ -289,7 +289,7 @@ class NativeProtocol:
     def _reject(
         self, error: StreamerError, utterance_id: object, ref: object, *, is_start: bool
     ) -> list[Action]:
-        """Tell what is wrong with a message. A refused `start` is remembered, for what the client sent behind it."""
+        """Report what is wrong with a message. A refused `start` is remembered, for what the client sent behind it."""
         if is_start and (name := echoed(utterance_id)) is not None:
             self.ids.step(name, Event.REJECTED)
         scope: messages.Scope = "utterance" if is_start else "message"

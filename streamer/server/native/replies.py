@@ -84,10 +84,10 @@ def error_message(
     )
 
 
-def unknown_field(name: str, utterance_id: object = None, ref: str | None = None) -> messages.Warning:
+def unknown_field(name: str, utterance_id: object = None, ref: str | None = None) -> messages.WarningMessage:
     """The warning about a field that this version does not know."""
     message = f"unknown field {name!r} was ignored"
-    return messages.Warning(
+    return messages.WarningMessage(
         code="unknown_field", message=message, param=name, id=echoed(utterance_id), ref=ref
     )
 

@@ -15,7 +15,7 @@ from streamer.server.service import Service
 from streamer.server.speech_exchange import check_encoding, speak_into
 
 SEED_FIELD: Final = "Streamer-Seed"
-"""The header field that tells the seed, with which the same request gives the same sound."""
+"""The header field for the seed, with which the same request gives the same sound."""
 DEFAULT_ENCODING: Final = "ogg_opus"
 _OF_SESSIONS: Final = frozenset(
     {"type", "id", "ref", "after", "interrupt", "lead_ms", "max_buffer_ms", "start"}

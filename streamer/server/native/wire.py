@@ -1,4 +1,4 @@
-"""How the native protocol tells one utterance: JSON for its events, binary frames for its sound."""
+"""How the native protocol sends one utterance: JSON for its events, binary frames for its sound."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _message(utterance_id: str, event: SpeechEvent) -> messages.ServerMessage | 
         case Flushed():
             return messages.Flushed(id=utterance_id, ref=event.ref)
         case SpeechWarning():
-            return messages.Warning(
+            return messages.WarningMessage(
                 code=event.code,
                 message=event.message,
                 param=event.param,
@@ -114,7 +114,9 @@ def _message(utterance_id: str, event: SpeechEvent) -> messages.ServerMessage | 
             )
         case PlaybackDelayed():
             message = f"speech is made more slowly than it plays: it begins in about {event.wait_ms} ms"
-            return messages.Warning(code="held_back", message=message, id=utterance_id, wait_ms=event.wait_ms)
+            return messages.WarningMessage(
+                code="held_back", message=message, id=utterance_id, wait_ms=event.wait_ms
+            )
     return None
 
 

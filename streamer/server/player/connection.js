@@ -63,7 +63,7 @@ export class Connection {
     if (message.type === "session") {
       this.waitMs = FIRST_WAIT_MS;
       this.onState("connected", "connected");
-      if (!this.key) this.#ping(); // where a key is needed this is refused at once, not after seconds
+      if (!this.key) this.#ping(); // if a key is needed, this is refused at once and not after seconds
     }
     this.onMessage(message);
   }
@@ -101,7 +101,7 @@ export class Connection {
     this.send({ type: "ping", t: Math.round(performance.now()) });
   }
 
-  // close() waits for an answer that a dead line never gives.
+  // close() would wait for an answer, which a dead connection never gives.
   #abandon() {
     const { socket } = this;
     socket.onclose = socket.onmessage = null;

@@ -1,4 +1,4 @@
-// What a text asks for that the loaded model cannot do, told while it is typed.
+// Says what in a text the loaded model cannot do, while the text is being typed.
 
 const SCRIPTS = [
   [/\p{Script=Hiragana}|\p{Script=Katakana}/u, ["ja"], "Japanese"],
@@ -14,8 +14,8 @@ const SCRIPTS = [
 const GERMAN_AND_OTHERS = /[äöüßéèêàçñøåæąęłżśčřžğışõ¿¡]/i;
 
 /**
- * What to tell the reader, as {code, text} with the codes of the server's warnings; empty where the model can
- * do it all. `capabilities` are those of `session`.
+ * Returns notes {code, text} with the codes of the server's warnings; it is empty if the model can do everything.
+ * `capabilities` are those of `session`.
  */
 export function unspeakable(text, { languages = [], tags = [] } = {}) {
   const notes = [];

@@ -1,4 +1,4 @@
-// The page: what is clicked becomes messages, what comes back becomes sound and figures.
+// The page: clicks become messages, and the answers become sound and figures.
 //
 // `connection.js` keeps the connection, `sound.js` plays. `window.streamerPlayer` shows what happens, for tests
 // and for the curious.
@@ -150,7 +150,7 @@ function listen() {
   speak(sampleOf(language || session.capabilities.languages?.[0]));
 }
 
-/** Choose the better of the two ways that works here, ahead of the first click. */
+/** Choose the better way to the loudspeaker that works here, before the first click. */
 async function prepareSound() {
   if (navigator.audioSession) navigator.audioSession.type = "playback"; // else an iPhone's mute switch silences it
   const isPcmWanted = new URLSearchParams(location.search).get("path") === "pcm";
@@ -160,7 +160,7 @@ async function prepareSound() {
       await opus.prepare();
       return use(opus);
     } catch {
-      // The browser promised more than it holds.
+      // The browser claims more than it can do.
     }
   }
   use(new PcmSound());
@@ -173,14 +173,14 @@ function use(chosen) {
   showPath(sound.path);
 }
 
-/** The browser could not decode after all: the other way, once more from the beginning. */
+/** The browser could not decode after all: take the other way, and start again from the beginning. */
 function onBrokenDecoder(error) {
   hush();
   use(new PcmSound());
   speak(current.text).then(() => note(`The browser could not decode Opus (${error.message}); the sound comes as plain samples.`));
 }
 
-/** Stop what is heard, and tell the server unless it has sent all already. */
+/** Stop the sound, and tell the server unless it has sent everything already. */
 function hush() {
   if (!current || current.isOver) return;
   current.isOver = true;
@@ -189,7 +189,7 @@ function hush() {
   if (current.isOpen) connection.send({ type: "cancel", id: current.id, played_ms: playedMs });
 }
 
-/** The connection is gone: play what has come, then be silent. */
+/** The connection is lost: play what has arrived, then fall silent. */
 function lose() {
   current.isOpen = false;
   if (current.stream === null) current.isOver = true;

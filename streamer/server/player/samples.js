@@ -1,4 +1,4 @@
-// What a voice says when it is listened to: a short sentence of its language.
+// The sentence that a voice says for Listen, in its language.
 
 const SAMPLES = {
   de: "Hallo! So klinge ich. Womit kann ich dir helfen?",
@@ -16,5 +16,5 @@ const SAMPLES = {
   zh: "你好！这就是我的声音。我能帮你做什么？",
 };
 
-/** In English where there is no sentence of the language. */
+/** Returns the sentence in English if there is none in the language. */
 export const sampleOf = (language) => SAMPLES[language] ?? SAMPLES.en;

@@ -36,14 +36,14 @@ class Sound {
     this.onEnded = () => {};
   }
 
-  /** Must be called from a click: browsers let nothing sound before one. */
+  /** Must be called from a click: browsers play no sound before one. */
   async wake() {
     if (this.context.state !== "running") {
       // While blocked, resume() neither succeeds nor fails.
       await Promise.race([this.context.resume(), new Promise((done) => setTimeout(done, WAKE_TIMEOUT_MS))]);
     }
     if (this.context.state !== "running") {
-      throw new Error("The browser holds the sound back. Tap Speak once more.");
+      throw new Error("The browser blocks the sound. Press Speak once more.");
     }
   }
 
@@ -75,7 +75,7 @@ export class OpusSound extends Sound {
     this.report = { played: 0, at: 0 };
   }
 
-  /** Needed once, before anything else; fails where the browser lacks what this way needs. */
+  /** Must be called once, before anything else; fails if the browser lacks what this way needs. */
   async prepare() {
     await this.context.audioWorklet.addModule("player/worklet.js");
     this.node = new AudioWorkletNode(this.context, "speech-ring", { numberOfInputs: 0, outputChannelCount: [1] });
@@ -103,11 +103,11 @@ export class OpusSound extends Sound {
     this.decoder.configure(opusConfig());
   }
 
-  /** The last packet waits for finish(), which knows where the sound ends within it. */
+  /** The last packet waits for finish(), which knows how much of it is sound. */
   packet(payload, durationMs, isLast) {
     if (!payload.byteLength) return;
     const chunk = { type: "key", timestamp: this.clockUs, duration: durationMs * 1000, data: payload };
-    this.clockUs += durationMs * 1000; // counted, not taken from arrival: some decoders stumble over gaps
+    this.clockUs += durationMs * 1000; // counted, not taken from the arrival: some decoders stumble over gaps
     if (isLast) this.held = chunk;
     else this.#decode(chunk);
   }
@@ -119,7 +119,7 @@ export class OpusSound extends Sound {
     try {
       await decoder.flush();
     } catch {
-      return; // stopped meanwhile, or broken, which is told elsewhere
+      return; // stopped in the meantime, or broken, which is reported elsewhere
     }
     if (utterance === this.utterance) this.node.port.postMessage({ type: "end" });
   }
@@ -178,7 +178,7 @@ export class PcmSound extends Sound {
   static request = { encoding: "pcm_s16le", sample_rate: PCM_RATE_HZ, frame_ms: 60 };
 
   constructor() {
-    // With a context of the sound's own rate the buffers meet without a seam.
+    // A context with the sound's own rate joins the buffers without a click.
     super(new AudioContext({ sampleRate: PCM_RATE_HZ, latencyHint: "interactive" }));
     this.path = "pcm";
     this.total = 0;
@@ -260,7 +260,7 @@ export class PcmSound extends Sound {
     buffer.copyToChannel(samples, 0);
     const source = new AudioBufferSourceNode(this.context, { buffer });
     source.connect(this.gain);
-    // On the grid of samples, so that rounding opens no seam.
+    // Aligned to samples, so that rounding leaves no gap.
     const start = Math.ceil(this.nextStart * this.sampleRate - 1e-6) / this.sampleRate;
     source.start(start);
     this.scheduled.push({ source, start, position, size: samples.length });

@@ -2,7 +2,7 @@
 
 export const $ = (id) => document.getElementById(id);
 
-/** `error`: {message, code?, retry_after_s?}, or null to take it away. */
+/** `error`: {message, code?, retry_after_s?}, or null to remove it. */
 export function showError(error) {
   const wait = error?.retry_after_s ? ` Try again in ${Math.ceil(error.retry_after_s)} s.` : "";
   const code = error?.code ? ` (${error.code})` : "";
@@ -17,7 +17,7 @@ export function showConnection(state, text) {
 
 export function showNotes(notes) {
   const shown = [...$("notes").children].map((line) => line.textContent);
-  if (JSON.stringify(shown) === JSON.stringify(notes)) return; // or it would be read out again
+  if (JSON.stringify(shown) === JSON.stringify(notes)) return; // otherwise a screen reader would read it out again
   const lines = notes.map((text) => Object.assign(document.createElement("p"), { textContent: text }));
   $("notes").replaceChildren(...lines);
 }
@@ -43,9 +43,15 @@ export function showCaption(sentences, playedMs, isActive) {
   $("caption").classList.toggle("spoken", isActive);
 }
 
-/** By language, where there are several. */
+/** Reads a list of the server's, which may need a key as well. */
+async function readList(path) {
+  const key = $("key").value;
+  return (await fetch(path, key ? { headers: { Authorization: `Bearer ${key}` } } : {})).json();
+}
+
+/** Lists the voices by language, if there are several. */
 export async function showVoices() {
-  const { voices, default: usual } = await (await fetch("v1/voices")).json();
+  const { voices, default: usual } = await readList("v1/voices");
   const chosen = $("voice").value || usual;
   const groups = new Map();
   for (const { name, language } of voices) {
@@ -72,10 +78,10 @@ function languageName(code) {
   }
 }
 
-/** A model's `note` is its card in a sentence, such as that its voice is a first version. */
+/** A model's `note` is its card in one sentence, for instance that its voice is a first version. */
 export async function showModel(name) {
   $("model").textContent = `Model: ${name}.`;
-  const { models } = await (await fetch("v1/models")).json();
+  const { models } = await readList("v1/models");
   const note = models.find(({ id }) => id === name)?.note;
   $("model-note").hidden = !note;
   $("model-note").textContent = note ?? "";

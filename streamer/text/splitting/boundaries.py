@@ -158,7 +158,7 @@ def is_speakable(text: str) -> bool:
 
 
 def _wide_comma(mark: str, position: int) -> Boundary:
-    if mark == "—":  # a hesitation: a cut only where the sentence is too long
+    if mark == "—":  # a hesitation: a cut only if the sentence is too long
         return Boundary(position, Strength.CONJUNCTION, CLAUSE_PAUSE_S)
     if mark in "；：":
         return Boundary(position, Strength.CLAUSE, CLAUSE_PAUSE_S)
@@ -194,14 +194,14 @@ def _after_song(text: str, start: int, end: int, is_whole: bool) -> Boundary:
 
 
 def _before_tags(text: str, end: int) -> int:
-    """Where the tags before `end` begin: the stop of their sentence stands before them."""
+    """Return the begin of the tags before `end`: the stop of their sentence stands before them."""
     first = max(0, end - 2 * MAX_TAG_CHARS)
     tags = _LAST_TAGS.search(text[first:end])
     return first + tags.start() if tags else end
 
 
 def _line_boundary(text: str, start: int, end: int, is_whole: bool) -> Strength:
-    """Whether a single line end ends a sentence: PARAGRAPH, UNDECIDED, or WORD where the line is only wrapped."""
+    """Whether a single line end ends a sentence: PARAGRAPH, UNDECIDED, or WORD if the line is only wrapped."""
     line = text[max(text.rfind("\n", 0, start), text.rfind("\r", 0, start)) + 1 : start]
     if _LABEL_ALONE.fullmatch(line):
         return Strength.WORD
@@ -218,7 +218,7 @@ def _line_boundary(text: str, start: int, end: int, is_whole: bool) -> Strength:
 def _stop_boundary(
     text: str, start: int, end: int, token: str, classifier_of: ClassifierOf, is_whole: bool
 ) -> Boundary | None:
-    """The boundary behind a word with a stop, or None where the word has none or the sentence continues."""
+    """Return the boundary behind a word with a stop, or None if the word has none or the sentence continues."""
     closed = token
     while closed and (closed[-1] in CLOSERS or is_symbol(closed[-1])):
         closed = closed[:-1]

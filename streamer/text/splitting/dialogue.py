@@ -36,7 +36,7 @@ class UnknownVoice:
 
 
 class DialogueSplitter:
-    """A splitter whose sentences have a voice where the text says who speaks.
+    """A splitter whose sentences have a voice if the text says who speaks.
 
     `[voice: name]` anywhere, and `Label:` for the labels of `speakers` at the beginning of a turn or a line, or (in
     capitals only) behind a sentence or a tag, end a turn and are not spoken. However the text is cut into pieces,
@@ -145,7 +145,7 @@ class DialogueSplitter:
         return None
 
     def _first_open(self, text: str, start: int) -> int:
-        """Where a directive or a label may have begun that is not complete yet, or the end of the text."""
+        """Return the begin of what may be an incomplete directive or label, or the end of the text."""
         bracket = text.rfind("[", start)
         is_open = bracket >= 0 and _OPEN_DIRECTIVE.fullmatch(text, bracket)
         position = bracket if is_open else len(text)

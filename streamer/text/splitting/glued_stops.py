@@ -21,6 +21,8 @@ _OPENING: Final = re.compile(rf"(?:{TAG}\s{{0,{MAX_RUN_CHARS}}}|[{_OPENERS}])*+"
 _OPEN_TAG: Final = re.compile(r"\[[^\[\]\n]{0,40}\Z")
 _ADDRESS_SIGN: Final = re.compile(r"[/@\\=&#<>|]|::|[^\W_]_[^\W_]")
 """A word with one of these is an address, a path, or an identifier."""
+_WHOLE_ADDRESS: Final = re.compile(r"(?:[a-z]+://|[^\s/@:]{1,64}@)(?:[a-z0-9-]+\.)+[a-z]{2,6}")
+"""An address of lower-case letters up to its top-level domain, behind which a capital begins a sentence."""
 _CAMEL_CASE: Final = re.compile(r"[a-z][A-Z]")
 _UNIT: Final = re.compile(r"[\d°º][^\W\d_]?\Z|%\Z")
 _LIST_NUMBER: Final = re.compile(r"\d{1,2}")
@@ -39,13 +41,13 @@ class GluedStop:
 def find_glued_stop(
     text: str, start: int, end: int, classifier_of: Callable[[str], SentenceEndClassifier], is_whole: bool
 ) -> GluedStop | None:
-    """The end of a sentence at the stops `text[start:end]`, which no white space follows; None where it continues."""
+    """Return the end of a sentence whose stops `text[start:end]` no white space follows; None if it continues."""
     token = last_token(text, start)
     cut = _end_of_closers(text, end)
     opening = _OPENING.match(text, cut)
     first = opening.end() if opening else cut
     still_open = None if is_whole else GluedStop(start, is_open=True)
-    if not token or _ADDRESS_SIGN.search(token):
+    if not token or (_ADDRESS_SIGN.search(token) and not _WHOLE_ADDRESS.fullmatch(token)):
         return None
     if first == len(text):
         return still_open
@@ -75,7 +77,7 @@ def find_glued_stop(
 
 
 def _end_of_closers(text: str, position: int) -> int:
-    """Where the quotes, brackets and emoji end that belong to the stop before `position`."""
+    """Return the end of the quotes, brackets and emoji that belong to the stop before `position`."""
     limit = min(len(text), position + MAX_RUN_CHARS)
     while position < limit and text[position] not in NOTES:
         if text[position] == '"' and text.count('"', 0, position) % 2 == 0:

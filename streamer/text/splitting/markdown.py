@@ -29,7 +29,7 @@ class ChatSplitter:
         self._spoken: list[str] = []  # not fed to the splitter yet
         self._before = " "  # the last character that was read
         self._is_line_start = True
-        self._block_pause_s: float | None = None  # behind this line, where it is a sentence of its own
+        self._block_pause_s: float | None = None  # behind this line, if it is a sentence of its own
         self._num_backticks = 0  # those before the code that is being read
         self._fence = ""  # what the code block that is being read began with
 
@@ -149,7 +149,7 @@ class ChatSplitter:
                 self._num_backticks, is_first = 0, False
 
     def _speak_line(self, position: int, end: int, limit: int) -> int:
-        """Speak what begins before `end`, signs up to `limit` included; returns where that ends."""
+        """Speak what begins before `end`, signs up to `limit` included; return the end of it."""
         source = self._source
         while position < end:
             sign = (patterns.BACKTICKS if self._num_backticks else patterns.SIGN).search(
@@ -171,7 +171,7 @@ class ChatSplitter:
         return ticks.end()
 
     def _speak_sign(self, sign: re.Match[str]) -> int:
-        """Speak what the sign stands for; returns where the sign ends."""
+        """Speak what the sign stands for; return the end of the sign."""
         source, (start, end), kind = self._source, sign.span(), sign.lastgroup
         before = source[start - 1] if start else self._before
         if kind == "emphasis":
@@ -253,8 +253,11 @@ class ChatSplitter:
 
 
 def _first_open(source: str) -> int:
-    """Where the unfinished part of a line begins: a link, a tag, or a word with its signs that may be continued."""
-    end = max(len(source.rstrip(patterns.WORD_SIGNS)), len(source) - patterns.MAX_HELD_CHARS)
+    """Return where the unfinished part of a line begins: a link, a tag, an address, or a word with its signs."""
+    first = max(0, len(source) - patterns.MAX_HELD_CHARS)
+    end = max(len(source.rstrip(patterns.WORD_SIGNS)), first)
+    if address := patterns.OPEN_ADDRESS.search(source, first):
+        end = min(end, address.start())
     for sign in "[<":
         start = source.rfind(sign)
         if start >= 0 and patterns.OPEN_SIGN.fullmatch(source, start):

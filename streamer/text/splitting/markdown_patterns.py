@@ -38,6 +38,8 @@ SIGN: Final = re.compile(
 BACKTICKS: Final = re.compile(r"`{1,32}")
 OPEN_SIGN: Final = re.compile(r"\[[^\[\]\n]{0,300}(?:\](?:\([^()\[\n]{0,690})?)?|</?[A-Za-z][^<>\n]{0,200}")
 """A link or a tag that is not complete."""
+OPEN_ADDRESS: Final = re.compile(rf"https?://[^\s<>\"]{{0,{MAX_HELD_CHARS}}}\Z")
+"""An address that may not be complete, whatever letters it is written in."""
 WORD_SIGNS: Final = "".join(map(chr, range(0x21, 0x7F)))
 ADDRESS_ENDS: Final = ".,;:!?)]'*_"
 CODE_SIGNS: Final = str.maketrans(dict.fromkeys('_(){}[]<>|=;/\\$#&^"', " "))

@@ -29,7 +29,7 @@ _PLAIN_STOPS: Final = frozenset(".…‥")
 def _import_punkt() -> ModuleType:
     """`nltk.tokenize.punkt` alone.
 
-    nltk's packages import all of nltk with themselves: 0.3 s, 28 MB, and a downloader that raises an error where the
+    nltk's packages import all of nltk with themselves: 0.3 s, 28 MB, and a downloader that raises an error if the
     user has no home directory. So the module is imported below empty packages, which are gone afterwards: another
     `import nltk` in this process finds the whole library.
     """
@@ -63,7 +63,7 @@ class SentenceEndClassifier:
         self._contains_break = lru_cache(maxsize=4096)(tokenizer.text_contains_sentbreak)
 
     def ends(self, word: str, stops: str, next_word: str) -> bool:
-        """Whether `word` + `stops` ends its sentence where `next_word` follows.
+        """Return whether `word` + `stops` ends its sentence if `next_word` follows.
 
         `word` may have the word before it, by which a unit and a named letter ("vitamin C") are told from an initial.
         """

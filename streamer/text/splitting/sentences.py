@@ -230,7 +230,7 @@ class SentenceSplitter:
         return replace(boundary, strength=Strength.CONJUNCTION) if is_conjunction else boundary
 
     def _end_of_words(self, is_last_whole: bool, is_number_whole: bool) -> int:
-        """Where the pending text's last whole word ends, outside of tags and songs."""
+        """Return the end of the pending text's last whole word, outside of tags and songs."""
         text = self._pending
         end = 0
         is_inside = False  # a tag or a song

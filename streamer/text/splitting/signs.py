@@ -24,6 +24,6 @@ def is_symbol(character: str) -> bool:
 
 
 def last_token(text: str, end: int) -> str:
-    """The characters before `end` up to white space, or none where white space is before it."""
+    """Return the characters before `end` up to white space, or none if white space is before it."""
     start = max(0, end - MAX_WORD_CHARS)
     return "" if text[end - 1 : end].isspace() else next(iter(text[start:end].split()[-1:]), "")

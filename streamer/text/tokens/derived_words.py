@@ -32,7 +32,7 @@ _MAX_PARTS: Final = 4
 
 
 def derived(word: str, lexicon: Mapping[str, str], max_parts: int = _MAX_PARTS) -> str | None:
-    """The phones of `word` (lower case) with spaces between; None where its parts are not in the lexicon either."""
+    """Return the phones of `word` (lower case) with spaces between; None if its parts are not in the lexicon either."""
     if max_parts < 2:
         return None
     splits = list(_splits(word))

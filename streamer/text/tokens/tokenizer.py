@@ -53,7 +53,7 @@ class PhonemeTokenizer:
     """Words by a lexicon's phones, or their parts' phones, or letters; ids are places in `symbols`.
 
     Text is lower-cased and loses its accents. A word is a run of letters and apostrophes. Words are parted
-    by `" "`, or by the punctuation between them where that is among the symbols; all else is skipped.
+    by `" "`, or by the punctuation between them if that is among the symbols; all else is skipped.
     A stop, question or exclamation mark with more behind it is read as a comma: a model that was taught one
     sentence at a time stops speaking there, and several short ones may come as one text.
     """
@@ -140,7 +140,7 @@ class WordPieceTokenizer:
 
 
 def load_tokenizer(config: TokenizerConfig, directory: Path) -> Tokenizer:
-    """The tokenizer of the model in `directory`. Raises `CheckpointError` where it is missing or broken."""
+    """Return the tokenizer of the model in `directory`. Raises `CheckpointError` if it is missing or broken."""
     path = directory / config.file
     if not path.is_file():
         raise CheckpointError(f"{path} is missing: the model's tokenizer ({config.kind}) is read from it")

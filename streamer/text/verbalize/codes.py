@@ -26,6 +26,12 @@ _NUMBERED: Final = (
     r"Airbus|Apartment|Apt\.|Area|Boeing|Bus|Channel|Flight|Gate|Highway|Interstate|Line|Peugeot|Platform|Room|"
     "Route|Suite"
 )
+_PLACES: Final = "Building|Chapter|Class|Exhibit|Figure|Grade|Phase|Row|Seat|Section|Table|Unit"
+"""Words whose numbers may end in a letter, besides those of `_NUMBERED`: `Seat 12B`."""
+_STREETS: Final = (
+    "[Ss]treet|[Aa]venue|[Rr]oad|[Bb]oulevard|[Dd]rive|Lane|Way|Court|Square|Place|Terrace|"
+    "St|Ave|Rd|Blvd|Dr|Ln"
+)
 _CALLED: Final = "[Cc]all|[Cc]alled|[Dd]ial|[Dd]iall?ed|[Pp]hone"
 _NO_AMOUNT: Final = r"(?![\w%°]|[-.,:/][0-9])"
 
@@ -62,6 +68,19 @@ def english_code_kinds(speller: Speller) -> list[Kind]:
         Kind(
             rf"{LETTER}\b(?P<before>[A-Z]{{2}}) (?P<digits>[0-9]{{5}})(?:-(?P<more>[0-9]{{4}}))?{_NO_AMOUNT}",
             reader.by_digits,
+        ),
+        Kind(r"(?<!\w)0x(?P<digits>[0-9A-Fa-f]{1,32})(?!\w)", reader.hexadecimal, is_amount=False),
+        Kind(
+            rf"{LETTER}\b(?P<before>(?:{_NUMBERED}|{_PLACES})(?: number)?) "
+            r"(?P<digits>[0-9]{1,4})(?P<letter>[A-Z])(?!\w)",
+            reader.place,
+            is_amount=False,
+        ),
+        Kind(
+            r"(?<![\w.,$€£-])(?P<digits>[0-9]{1,4})(?P<letter>[A-Z])"
+            rf"(?=(?: [A-Z][a-z]{{1,20}}){{1,3}} (?:{_STREETS})\b)",
+            reader.place,
+            is_amount=False,
         ),
         Kind(r"(?<=[a-z])(?P<before>:)(?P<digits>[0-9]{2,5})(?![\w:])", reader.by_digits, is_amount=False),
         Kind(
@@ -121,6 +140,21 @@ class CodeReader:
         """Say `A320`, `COVID-19`, `Boeing 747-400` and `Room 101`."""
         groups = [match["digits"], match.groupdict().get("more")]
         return " ".join([match["before"], *(self._in_pairs(digits) for digits in groups if digits)])
+
+    def place(self, match: re.Match[str]) -> str:
+        """Say `Room 5B` and `221B Baker Street`: the letter is a name and no billion."""
+        before = f"{match['before']} " if match.groupdict().get("before") else ""
+        letter = "ay" if match["letter"] == "A" else match["letter"].lower()
+        return f"{before}{self._in_pairs(match['digits'])} {letter}"
+
+    def hexadecimal(self, match: re.Match[str]) -> str:
+        """Say `0x1F` character by character."""
+        speller = self._speller
+        characters = [
+            speller.digits(digit) if digit.isdecimal() else "ay" if digit in "aA" else digit.lower()
+            for digit in match["digits"]
+        ]
+        return " ".join([speller.digits("0"), "x", *characters])
 
     def _in_pairs(self, digits: str) -> str:
         """Say digits as part numbers are said: three twenty, seven forty seven, one oh one, nineteen eleven."""

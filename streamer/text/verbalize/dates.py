@@ -54,6 +54,11 @@ def time_kinds(speller: Speller) -> list[Kind]:
             r"(?<![\w:.,])(?P<hour>[0-9]{1,4}):(?P<minute>[0-5][0-9]):(?P<second>[0-5][0-9])(?![0-9:])",
             reader.duration,
         ),
+        Kind(
+            rf"(?<![\w:.,])(?P<minute>[0-9]{{1,3}}):(?P<second>[0-5][0-9]){re.escape(speller.point)}(?P<part>[0-9]{{1,3}})"
+            r"(?![0-9:]|[.,][0-9])",
+            reader.duration,
+        ),
     ]
     if words.time_marks != ":":
         kinds.append(
@@ -217,7 +222,7 @@ class TimeReader:
 
     @staticmethod
     def _stop(match: re.Match[str]) -> str:
-        """Return the stop of `p.m.` where it ends the sentence too."""
+        """Return the stop of `p.m.` if it also ends the sentence."""
         return "." if match.end() == len(match.string) and match.group().endswith(".") else ""
 
     def _zone(self, zone: str | None) -> str:

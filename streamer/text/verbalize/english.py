@@ -25,6 +25,7 @@ _BEFORE_DAY: Final = "|".join(
     rf"(?<=\b{word} )" for word in "on On by By until Until since Since due".split()
 )
 _WITH_INCHES: Final = "screen|monitor|display|TV|tv|television|laptop|pipe|disk|disc|vinyl|wheel|x|by"
+_BEFORE_INCHES: Final = r"(?:(?<=\b[Aa] )|(?<=\b[Aa]n )|(?<=\b(?:[Mm]y|by) )|(?<=[0-9][\"”] [x×] ))"
 _IN_K: Final = "video|TV|television|display|screen|monitor|resolution|camera|movie|UHD|run|race"
 
 
@@ -75,8 +76,9 @@ def english_measure_kinds(speller: Speller) -> list[Kind]:
             r"(?<![\w.])(?P<feet>[0-9]{1,4})′", lambda match: with_unit(speller, "length-foot", match["feet"])
         ),
         Kind(
-            rf"(?<![\w.])(?P<number>[0-9]{{1,4}}(?:\.[0-9]+)?)(?:″|[\"”](?= (?:{_WITH_INCHES})s?\b))",
-            lambda match: f"{speller.say(match['number'])} inch",
+            rf"(?<![\w.])(?P<number>[0-9]{{1,4}}(?:\.[0-9]+)?)(?:″|[\"”](?=(?: ?[x×] ?[0-9]| (?:{_WITH_INCHES})s?\b)))"
+            rf"|{_BEFORE_INCHES}(?P<sized>[0-9]{{1,4}}(?:\.[0-9]+)?)[\"”](?= [a-z])",
+            lambda match: f"{speller.say(match['number'] or match['sized'])} inch",
         ),
         Kind(
             rf"(?=[0-9.,]{{1,20}}-[^0-9])(?<![\w.,])(?P<number>{speller.number})-(?P<unit>{alternatives(unit_symbols(speller))})(?![\w^/-])",

@@ -15,6 +15,8 @@ _MASCULINE_ORDINAL: Final = "spellout-ordinal-masculine"
 _BEYOND_TENTHS: Final = (12, 16, 32, 64)
 """These English denominators above nine name a part; others are a share (`8/10`) or a ratio (`120/80`)."""
 _SHARES: Final = (10, 20, 25, 50, 100)
+_FULL_MARKS: Final = (5, 10, 100)
+"""`10/10` is all that can be had; `50/50` and `20/20` are said side by side."""
 _SIDE_BY_SIDE: Final = ((24, 7), (9, 11))
 
 
@@ -102,13 +104,13 @@ class FractionReader:
         above, below = speller.cardinal(n), speller.cardinal(d)
         if 1000 < n < 2100 and d == (n + 1) % 100:  # a season, a school year
             return f"{speller.year(str(n))} {below}"
-        if n == d or (n, d) in _SIDE_BY_SIDE:
+        if (n == d and d not in _FULL_MARKS) or (n, d) in _SIDE_BY_SIDE:
             return f"{above} {below}"
-        if 0 < n < 100 and d > 1 and (d < 10 or d in _BEYOND_TENTHS or n == 1):
+        if 0 < n < 100 and n != d and d > 1 and (d < 10 or d in _BEYOND_TENTHS or n == 1):
             one, many = {2: ("half", "halves"), 4: ("quarter", "quarters")}.get(d, ("", ""))
             name = one or speller.ordinal(d, ENGLISH_ORDINAL)
             return f"{above} {name if n == 1 else many or f'{name}s'}"
-        return f"{above} {'out of' if d in _SHARES and 0 < n < d else 'over'} {below}"
+        return f"{above} {'out of' if d in (*_SHARES, *_FULL_MARKS) and 0 < n <= d else 'over'} {below}"
 
 
 def _turkish_locative(word: str) -> str:

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Final
 
 MINUS: Final = r"(?P<minus>(?<![\w.)\]%°'’\-–−])[-−–])?"
-"""A pattern for a minus sign, where nothing before it makes it a hyphen or a dash."""
+"""A pattern for a minus sign that nothing before it makes a hyphen or a dash."""
 
 LETTER: Final = "(?=[A-Za-z])"
 """A lookahead that opens a pattern which begins with a word, so that it fails at once elsewhere."""

@@ -29,7 +29,7 @@ class NumberWords:
     dot: str
     """The word for the dots of a version or of an IP address."""
     to: str
-    """The word in a range; it is empty where a range is two numbers side by side."""
+    """The word in a range; it is empty if a range is two numbers side by side."""
     date: str
     time: str
     hour: str
@@ -39,7 +39,7 @@ class NumberWords:
     cents: str = ""
     """The hundredths of these currencies, for amounts below one."""
     cents_after: str | None = " "
-    """The words between an amount and its hundredths; None where they are read as decimals."""
+    """The words between an amount and its hundredths; None if they are read as decimals."""
     names_cents: bool = False
     """Whether the hundredths are named behind a whole amount too (`and fifty cents`)."""
     seconds: str = "{} {}"
@@ -51,7 +51,7 @@ class NumberWords:
     """The word between the two numbers of `16:9`."""
     mixed: str = "{} {}"
     mixed_half: str = ""
-    """The template for a whole number and a half; it is empty where `mixed` serves."""
+    """The template for a whole number and a half; it is empty if `mixed` serves."""
     comma_groups: bool = False
     """Whether 1,250.5 is written as in English; the others write 1.250,5."""
     space_groups: bool = False

@@ -1,8 +1,8 @@
 """Makes text speakable for models that need it, and for clients that wish it.
 
 Bark reads numbers and signs itself; the built-in model knows words only, so the sentences for it pass through
-`normalize` on their way to the synthesizer, and others where a client wishes it. What listeners are shown stays
-as it was written.
+`normalize` on their way to the synthesizer, and so do those for other models if a client asks for it. What listeners
+are shown stays as it was written.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def _abbreviation(match: re.Match[str]) -> str:
 
 def _write_letters(text: str) -> str:
     """Spell acronyms: dotted ones, known ones, and those without a vowel."""
-    text = _DOTTED.sub(lambda match: spell(match.group().replace(".", "")) + _stop_after(match), text)
+    text = _DOTTED.sub(lambda match: spell(match.group().replace(".", "")) + _behind(match), text)
     is_shouted = text.isupper() and " " in text.strip()
 
     def capitals(match: re.Match[str]) -> str:
@@ -159,8 +159,11 @@ def _write_letters(text: str) -> str:
     return _CAPITALS.sub(capitals, text)
 
 
-def _stop_after(match: re.Match[str]) -> str:
-    return "." if match.end() == len(match.string) and match.group().endswith(".") else ""
+def _behind(match: re.Match[str]) -> str:
+    """Return a stop where the abbreviation's last one ends the text too, and a space where a word touches it."""
+    if match.end() == len(match.string):
+        return "." if match.group().endswith(".") else ""
+    return " " if match.string[match.end()].isalnum() else ""
 
 
 def spell(letters: str) -> str:

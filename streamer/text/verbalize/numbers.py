@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Final
 
@@ -119,7 +120,7 @@ class _Writer:
     def _read(
         self, text: str, start: int, first: int, *, is_behind_amount: bool
     ) -> tuple[re.Match[str], str, bool] | None:
-        """Return what the first kind that fits at `start` says, from the row `first` on; None where none does."""
+        """Return what the first kind that fits at `start` says, from the row `first` on; None if none does."""
         for kind in self._kinds[first:]:
             if kind.needs_amount and not is_behind_amount:
                 continue
@@ -128,7 +129,7 @@ class _Writer:
         return None
 
     def _parted(self, text: str, start: int, end: int, words: str) -> str:
-        """Part the words from letters and digits that touched the number, where the language parts words."""
+        """Separate the words from letters and digits that touched the number, if the language separates words."""
         before = " " if start and (text[start - 1].isalnum()) and words[:1].isalnum() else ""
         after = " " if text[end : end + 1].isalnum() and words[-1:].isalnum() else ""
         return before + words + after if self._speller.gap else words
@@ -142,7 +143,7 @@ def _writer(language: str) -> _Writer:
 def _kinds(speller: Speller) -> list[Kind]:
     """Return the table; the first kind that fits is taken."""
     is_english = speller.language == "en"
-    return [
+    kinds = [
         *sign_kinds(speller),
         *date_kinds(speller),
         *(
@@ -157,6 +158,10 @@ def _kinds(speller: Speller) -> list[Kind]:
         *quantity_kinds(speller),
         *plain_kinds(speller),
     ]
+    if speller.gap:
+        return kinds
+    # Where no spaces part words, a number may touch them: only ASCII letters make it a name.
+    return [replace(kind, pattern=f"(?a:{kind.pattern})") for kind in kinds]
 
 
 def plain_kinds(speller: Speller) -> list[Kind]:
@@ -204,7 +209,7 @@ def plain_kinds(speller: Speller) -> list[Kind]:
 
 
 def _language_kinds(speller: Speller) -> list[Kind]:
-    """Return the kinds of numbers whose form depends on the next word, for the languages where we know it."""
+    """Return the kinds of numbers whose form depends on the next word, for the languages whose forms we know."""
     match speller.language:
         case "zh":  # a year is read by its digits
             return [Kind("(?<![0-9])[0-9]{4}(?=年)", lambda match: speller.digits(match.group()))]

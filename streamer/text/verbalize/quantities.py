@@ -53,7 +53,7 @@ def quantity_kinds(speller: Speller) -> list[Kind]:
         if speller.words.has_spaces and speller.language != "ko"
         else "(?![A-Za-z0-9_^])"
     )
-    # Where a unit's name stands before the number, a range is said behind it.
+    # If a unit's name stands before the number, a range is said behind it.
     is_prefixed = speller.language in ("ja", "ko", "tr", "zh")
     lower = rf"(?:(?P<lower>{number}){_SPACE}[-–~]{_SPACE})?" if is_prefixed else "(?P<lower>(?!))?"
     kinds = [

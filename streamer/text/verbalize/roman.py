@@ -25,7 +25,7 @@ _RULERS: Final = (
 _BEHIND_THE_FIRST: Final = (
     r"['’]s|[^\w '’-]|\Z| [^a-z]| (?:was|is|of|and|had|in|who|at|died|ruled|reigned|became)\b"
 )
-"""A pattern for what may follow `King Charles I`, where the I is not a pronoun."""
+"""A pattern for what may follow `King Charles I`, in which the I is not a pronoun."""
 _COUNTED: Final = (
     "Act|Annex|Apollo|Appendix|Article|Book|Bowl|Chapter|Class|Division|Episode|Figure|Grade|Group|Lecture|Lesson|"
     "Level|Mark|Module|Olympiad|Opus|Page|Part|Phase|Psalm|Scene|Schedule|Season|Section|Sonata|Stage|Step|Symphony|"

@@ -40,6 +40,8 @@ def sign_kinds(speller: Speller) -> list[Kind]:
 
 def _english_kinds(speller: Speller) -> list[Kind]:
     symbols = unit_symbols(speller)
+    units = alternatives(symbols)
+    several = rf"(?<=[A-Za-z]/)(?=[0-9]{{1,4}} ?(?:{units})(?![\w^]))"  # 5 l/100 km
 
     def per(match: re.Match[str]) -> str:
         name = with_unit(speller, symbols[match["unit"]], "1", words="").strip() if match["unit"] else ""
@@ -60,7 +62,7 @@ def _english_kinds(speller: Speller) -> list[Kind]:
         return f" {'by' if is_size else _OPERATORS[sign]} "
 
     return [
-        Kind(rf"/(?:(?P<unit>{alternatives(symbols)})(?![\w^])|(?=(?:{_PER})\b))", per, needs_amount=True),
+        Kind(rf"/(?:(?P<unit>{units})(?![\w^])|(?=(?:{_PER})\b)|{several})", per, needs_amount=True),
         Kind(
             r" (?P<sign>[/÷*×xX]) (?=[-−$€£(.]?[0-9(])|(?P<tight>[*÷xX×])(?=[-−(.]?[0-9(])",
             operator,

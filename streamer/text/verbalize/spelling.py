@@ -56,7 +56,7 @@ class Speller:
         """A pattern, without groups, for a number with its separators."""
 
     def cardinal(self, number: int, rules: str = NUMBERING) -> str:
-        """Return a number in words, by `rules` where the language has them."""
+        """Return a number in words, by `rules` if the language has them."""
         return self._count(number, rules)
 
     def ordinal(self, number: int, rules: str) -> str:

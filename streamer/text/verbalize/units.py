@@ -31,7 +31,8 @@ SYMBOLS: Final = {
     "ft^3": "volume-cubic-foot", "kg": "mass-kilogram", "mg": "mass-milligram", "µg": "mass-microgram",
     "μg": "mass-microgram", "mcg": "mass-microgram", "g": "mass-gram", "lb": "mass-pound", "lbs": "mass-pound",
     "oz": "mass-ounce", "l": "volume-liter", "L": "volume-liter", "ml": "volume-milliliter", "mL": "volume-milliliter",
-    "cl": "volume-centiliter", "dl": "volume-deciliter", "fl oz": "volume-fluid-ounce", "gal": "volume-gallon",
+    "cl": "volume-centiliter", "dl": "volume-deciliter", "dL": "volume-deciliter",
+    "fl oz": "volume-fluid-ounce", "gal": "volume-gallon",
     "tsp": "volume-teaspoon", "tbsp": "volume-tablespoon", "Tbsp": "volume-tablespoon",
     "kB": "digital-kilobyte", "KB": "digital-kilobyte", "MB": "digital-megabyte", "GB": "digital-gigabyte",
     "TB": "digital-terabyte", "PB": "digital-petabyte", "Mbit": "digital-megabit", "Gbit": "digital-gigabit",
@@ -55,7 +56,7 @@ SPACELESS: Final = frozenset(["in", "N", "J", "cal", "mi"])
 """Symbols that count only directly behind a digit: with a space they may be a word or an initial."""
 SIGN_CODES: Final = {
     "US$": "USD", "A$": "AUD", "AU$": "AUD", "C$": "CAD", "CA$": "CAD", "NZ$": "NZD", "HK$": "HKD",
-    "S$": "SGD", "R$": "BRL",
+    "S$": "SGD", "R$": "BRL", "NT$": "TWD", "MX$": "MXN",
     "$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "￥": "JPY", "₹": "INR", "₩": "KRW", "₽": "RUB", "₺": "TRY",
     "₴": "UAH", "₪": "ILS", "₫": "VND", "₱": "PHP", "฿": "THB", "₦": "NGN", "zł": "PLN",
 }  # fmt: skip
@@ -146,7 +147,7 @@ def months(language: str) -> dict[str, int]:
 
 
 def month_name(language: str, month: int) -> str:
-    """Return a month's name as it stands behind a day (in the genitive, where the language has one)."""
+    """Return a month's name as it stands behind a day (in the genitive, if the language has one)."""
     return str(_locale(language).months["format"]["wide"][month])
 
 

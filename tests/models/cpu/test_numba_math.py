@@ -37,7 +37,7 @@ def quantize_row(x, largest, quantized):
 
 
 def test_exponentials_are_near_the_exact_ones() -> None:
-    """Both forms stay within their errors down to where a float32 ends."""
+    """Both forms stay within their error bounds down to the smallest float32."""
     x = -np.linspace(0, 80, 999, dtype=np.float32)
     np.testing.assert_allclose(exp(x), np.exp(x), rtol=1e-5)
     np.testing.assert_allclose(rough_power_of_2(x), np.exp2(x), rtol=6e-5)

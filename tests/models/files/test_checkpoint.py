@@ -233,7 +233,7 @@ def test_wrong_sizes_are_named(broken_suno: Path, args: dict[str, object], expec
     ],
 )
 def test_what_sunos_files_lack_is_said(broken_suno: Path, file: str, expected: str) -> None:
-    """A stage, the codec or the vocabulary that is not there is named, with the place where it is found."""
+    """The error names a missing stage, codec or vocabulary, and the place to get it."""
     (broken_suno / file).unlink()
     assert expected in error_of(broken_suno)
 

@@ -1,4 +1,4 @@
-"""Where there is no GPU, these tests run in Triton's interpreter. It is chosen here, because Triton reads its
+"""Without a GPU these tests run in Triton's interpreter. It is chosen here, because Triton reads its
 environment once, when it is imported."""
 
 import os

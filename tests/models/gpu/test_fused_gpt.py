@@ -1,4 +1,4 @@
-"""Fused decode steps compute what plain ones do; Triton's interpreter runs them where there is no GPU."""
+"""Fused decode steps compute what plain ones do; Triton's interpreter runs them without a GPU."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What a server must survive: each bad message gets one typed answer, and its neighbours go on."""
+"""What a server must survive: each bad message gets one typed answer, and its neighbours continue."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from tests.fakes.synthesizer import FakeSynthesizer
 from tests.server.speaking import configured, running
 
 BAD_FRAMES: list[tuple[str | bytes, str, str | None]] = [
@@ -87,7 +86,7 @@ async def test_each_bad_frame_gets_one_typed_error_and_nothing_ends() -> None:
         assert len(client.messages("done")) == 1 and len(client.messages("started")) == 1
 
 
-async def test_misused_utterances_are_told_and_go_on() -> None:
+async def test_misused_utterances_are_told_and_continue() -> None:
     """A second start with an open id, and text after the end, are errors that harm nothing."""
     async with running() as server, server.client() as client:
         await client.say("start", id="a")
@@ -142,7 +141,7 @@ async def test_a_writer_far_ahead_loses_nothing() -> None:
     """Thousands of single letters that wait are one text; only flushes are counted, and never `end`."""
     text = "Word by word. " * 400
     config = configured(max_bytes_per_s=16_777_216)
-    async with running(config, FakeSynthesizer(ms_per_char=0.5)) as server, server.client() as client:
+    async with running(config) as server, server.client() as client:
         await client.say("start", id="first")
         await client.say("start", id="a", after="first", lead_ms=None)
         for letter in text:
@@ -231,7 +230,7 @@ async def test_starts_beyond_the_rate_wait_or_are_refused() -> None:
 
 
 async def test_a_message_that_is_too_large_is_one_error() -> None:
-    """It names the utterance, and the session goes on."""
+    """It names the utterance, and the session continues."""
     async with running(configured(max_message_bytes=2048)) as server, server.client() as client:
         await client.say("speak", id="a", text="e" * 3000)
         (error,) = await client.pong()

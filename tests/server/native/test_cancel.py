@@ -29,8 +29,8 @@ async def test_cancel_tells_what_was_heard_and_frees_the_synthesizer() -> None:
         assert len(client.frames(1)) == num_frames and {frame.stream for frame in client.frames()} == {1, 2}
 
 
-async def test_nobody_has_heard_what_was_not_sent() -> None:
-    """A listener whose clock is ahead of the sound is told of no words that he cannot have."""
+async def test_what_was_not_sent_was_not_heard() -> None:
+    """A client whose clock is ahead of the sound is told of no words that it cannot have."""
     text = "One two three four five six seven eight nine ten eleven twelve."
     heard = []
     for played_ms in (400, 1_000_000):

@@ -1,4 +1,4 @@
-"""Text to typed messages: strict where it matters, linear in time, and with every number bounded."""
+"""Text becomes typed messages strictly, in linear time, and with every number bounded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamer.errors import StreamerError
+from streamer.errors import InvalidParameterError, StreamerError
 from streamer.server.native.decoding import MAX_UNKNOWN_FIELDS, parse_object, read_message, read_query
 from streamer.server.native.messages import CLIENT_MESSAGES, Params, Speak
 
@@ -46,7 +46,7 @@ def test_what_is_almost_json_is_read_and_told() -> None:
 
 
 def test_a_message_becomes_its_struct() -> None:
-    """Surrogate pairs are characters, whole numbers are welcome where fractions are."""
+    """Surrogate pairs are characters, and a whole number will do for a fraction."""
     fields, _ = parse_object(
         '{"type":"speak","id":"a","text":"\\ud83d\\ude00","params":{"text_temp":1},"lead_ms":null}'
     )
@@ -109,3 +109,21 @@ def test_of_many_unknown_fields_only_the_first_are_told() -> None:
     """One message does not become thousands of warnings."""
     _, unknown = read_message({"type": "ping", **{f"x{number}": 1 for number in range(1000)}})
     assert unknown == [f"x{number}" for number in range(MAX_UNKNOWN_FIELDS)]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "offered"),
+    [
+        ("sample_rate", 44100, "8000, 16000, 24000, 48000"),
+        ("frame_ms", 7, "10, 20, 40, 60"),
+        ("text_format", "html", "plain, chat"),
+        ("encoding", "mp3", "opus, ogg_opus, pcm_s16le, wav, mulaw, alaw, pcm_f32le"),
+        ("continuity", "none", "preset, chain, preset+chain"),
+    ],
+)
+def test_a_wrong_choice_names_the_right_ones(field: str, value: object, offered: str) -> None:
+    """The error names the value that is not offered and those that are."""
+    with pytest.raises(InvalidParameterError, match=f"{value}'?: use one of ") as error:
+        read_message({"type": "speak", "id": "a", "text": "Hi.", field: value})
+    assert error.value.param == field
+    assert sorted(error.value.message.partition("one of ")[2].split(", ")) == sorted(offered.split(", "))

@@ -13,7 +13,7 @@ TEXT = "Hello there. How are you today?"
 
 
 async def test_a_failed_sentence_ends_its_utterance_only() -> None:
-    """`done failed` carries the error; the session and the neighbour go on."""
+    """`done failed` carries the error; the session and the neighbour continue."""
     synthesizer = FakeSynthesizer()
     synthesizer.fail_on["Boom"] = EngineError("this one failed")
     async with running(synthesizer=synthesizer) as server, server.client() as client:
@@ -42,6 +42,21 @@ async def test_the_operator_learns_of_a_failure(caplog: pytest.LogCaptureFixture
     assert (said["session_id"], said["utterance_id"]) == (session_id, "a")
     assert (said["code"], said["reason"]) == ("engine_failed", "this one failed")
     assert "Boom" not in str(said)
+
+
+async def test_one_id_leads_from_the_client_to_the_engine(caplog: pytest.LogCaptureFixture) -> None:
+    """A request's id begins with the session's id and the utterance's number, which the log tells, too."""
+    synthesizer = FakeSynthesizer()
+    synthesizer.fail_on["Boom"] = EngineError("this one failed")
+    async with running(synthesizer=synthesizer) as server, server.client() as client:
+        session_id = client.messages("session")[0]["session_id"]
+        for name, text in (("a", "Fine."), ("b", "This one is fine. Boom now.")):
+            await client.say("speak", id=name, text=text, lead_ms=None)
+            await client.until("done", id=name)
+    ids = [request.request_id for request in synthesizer.requests]
+    assert ids == [f"{session_id}.1.0", f"{session_id}.2.0", f"{session_id}.2.1"]
+    (record,) = [record for record in caplog.records if record.msg == "utterance failed"]
+    assert vars(record)["trace_id"] == f"{session_id}.2" and vars(record)["utterance_id"] == "b"
 
 
 async def test_a_sentence_cut_at_the_cap_is_truncated() -> None:

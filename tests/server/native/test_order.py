@@ -64,8 +64,8 @@ def _order(client: Client) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("framing", ["framed", "bare"])
-async def test_who_is_cancelled_in_line_leaves_it_closed(framing: str) -> None:
-    """The third does not begin before the first is over, though the second, behind which it was, is gone."""
+async def test_an_utterance_cancelled_in_line_leaves_no_gap(framing: str) -> None:
+    """The third does not begin before the first is over, though the second, which it waited for, is gone."""
     async with running() as server, server.client(f"?framing={framing}&lead_ms=0") as client:
         await client.say("speak", id="a", text="A first one, of some length.")
         await client.say("speak", id="b", text="Never.", after="a")

@@ -32,7 +32,7 @@ from tests.fakes.synthesizer import FakeSynthesizer
 
 
 class Conversation:
-    """Stands where a session would: opens what the protocol asks for, and keeps what came out."""
+    """Stands in for a session: opens the utterances that the protocol asks for, and keeps its actions."""
 
     def __init__(self, **options: Any) -> None:
         defaults = StreamDefaults.of_server(FakeSynthesizer().info, SpeechConfig())

@@ -26,7 +26,7 @@ async def test_sound_is_paced_by_lead_ms() -> None:
 
 
 async def test_played_moves_the_clock() -> None:
-    """A listener who reports to be further gets more at once."""
+    """A client that reports to be further gets more at once."""
     async with running() as server, server.client() as client:
         await client.say("speak", id="a", text=TEXT, lead_ms=0)
         while len(client.frames()) < 2:

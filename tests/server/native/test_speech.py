@@ -171,6 +171,28 @@ async def test_a_text_without_a_word_is_an_empty_file(text: str, encoding: str) 
             assert body[:4] == b"OggS"
 
 
+@pytest.mark.parametrize(
+    ("text", "limits", "outcome"),
+    [
+        (TEXT, {}, b"completed"),
+        ("...", {}, b"completed"),
+        ("Hello there. This one is cut.", {}, b"truncated"),
+        ("This one is lost. Hello there.", {}, b"truncated"),
+        (TEXT * 20, {"max_audio_s": 1.0}, b"truncated"),
+    ],
+)
+async def test_a_trailer_tells_whether_all_was_spoken(
+    text: str, limits: dict[str, float], outcome: bytes
+) -> None:
+    """The body ends as it should in each case, so that nothing else would tell."""
+    synthesizer = FakeSynthesizer()
+    synthesizer.truncate_on, synthesizer.lose_on = "is cut", {"is lost": 0.0}
+    async with running(configured(**limits), synthesizer) as server:
+        status, head, _ = await server.http(_post({"text": text}))
+    assert status == 200 and b"\r\nTrailer: Streamer-Outcome\r\n" in head
+    assert head.endswith(b"\r\nStreamer-Outcome: " + outcome + b"\r\n\r\n")
+
+
 async def test_the_status_waits_for_the_first_sound() -> None:
     """A failure before it is an answer of its own, and the connection stays usable."""
     synthesizer = FakeSynthesizer()
@@ -252,7 +274,8 @@ async def test_requests_share_the_quota_with_sessions() -> None:
         await client.say("cancel", id="a")
         await client.until("done")
         synthesizer.speed = None
-        assert (await server.http(_post({"text": TEXT})))[0] == 200
+        for _ in range(3):
+            assert (await server.http(_post({"text": TEXT})))[0] == 200
 
 
 async def test_starts_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,7 +291,7 @@ async def test_starts_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_key_is_asked_for(tmp_path: Path) -> None:
-    """In a header, where keys are configured; it is what utterances are counted by."""
+    """If keys are configured, a header has one, by which utterances are counted."""
     keys = tmp_path / "keys"
     keys.write_text("one\n")
     async with running(configured(server={"api_keys_file": keys})) as server:

@@ -162,7 +162,7 @@ def test_turns_are_parted_by_half_a_second() -> None:
 
 
 def test_an_unknown_voice_is_reported_once_and_the_one_before_continues() -> None:
-    """It is reported where it stands in the text; at most 32 names are."""
+    """An unknown voice is reported at its place in the text; at most 32 names are."""
     found = split("[voice: anna] Hello. [voice: nobody] Here I am. [voice: nobody] And again.")
     assert found[1] == UnknownVoice("nobody")
     assert [item.voice for item in found if isinstance(item, Sentence)] == ["anna"] * 3

@@ -31,6 +31,7 @@ FRAGMENTS = [
         "[text](http://a.b/c_d) ",
         "[a](",
         "https://www.a.com/b?c=1. ",
+        "https://müller.de/日本/b€5. ",
         "`code_x(1)` ",
         "|a|b|\n|-|-|\n",
         "\n---\n",
@@ -50,6 +51,27 @@ def read(text: str, cuts: list[int] | None = None, max_tokens: int = 256) -> lis
 
 def spoken_texts(text: str) -> list[str]:
     return [sentence.spoken_text for sentence in read(text)]
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("https://ex.com/ü/path", "ex.com"),
+        ("https://ex.com/a.b?price=€5&c=d", "ex.com"),
+        ("http://ex.com/日本/path", "ex.com"),
+        ("https://ex.com/a–b…c", "ex.com"),
+        ("https://www.ex.com/a😊b/c", "ex.com"),
+        ("https://müller.example/weg", "müller.example"),
+        ("https://пример.example:80/x", "пример.example"),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_an_address_in_any_letters_is_read_as_its_host(address: str, host: str, size: int) -> None:
+    """Letters beyond ASCII end no address that is still being written."""
+    text = f"Please look at {address} for all of the details."
+    sentences = read(text, cuts=list(range(size, len(text), size)))
+    spoken = " ".join(sentence.spoken_text for sentence in sentences)
+    assert spoken == f"Please look at {host} for all of the details."
 
 
 @settings(max_examples=250, deadline=None)
@@ -133,7 +155,7 @@ def test_blocks_are_sentences_of_their_own() -> None:
 
 
 def test_what_stands_before_code_does_not_wait_for_its_end() -> None:
-    """A sentence is given out where a code block begins, and however long that is, little is kept."""
+    """A sentence is returned when a code block begins, and of a block of any length little is kept."""
     splitter = ChatSplitter(SentenceSplitter(len, 256))
     sentences = splitter.feed("This is how:\n```py\n")
     assert [sentence.text for sentence in sentences] == ["This is how:"]

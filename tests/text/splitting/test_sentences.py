@@ -138,6 +138,8 @@ def test_stops_that_end_no_sentence(text: str) -> None:
         ("en", ["It was about 98.6°F.", "The doctor left."]),
         ("en", ["We met them at NASA.", "They were nice people."]),
         ("en", ["Visit example.com.", "Then go to bed now."]),
+        ("en", ["Write to anna@example.com.", "Thanks for all of it."]),
+        ("en", ["Look at https://www.example.co.uk.", "It has all of it."]),
         ("en", ["I watch it on YouTube.", "It is free of charge."]),
         ("ru", ["Это очень хорошая мысль.", "Теперь пойдём дальше."]),
         ("el", ["Αυτό είναι καλό πράγμα.", "Τώρα πάμε παρακάτω."]),
@@ -223,7 +225,7 @@ def test_a_glued_end_is_given_out_once_it_is_certain(text: str, sentence: str) -
     ],
 )
 def test_sentences_end(sentences: list[str]) -> None:
-    """Where a new sentence begins, the old one ends, with its quotes and brackets; tags go with what follows."""
+    """A sentence ends with its quotes and brackets, before the next one; tags belong to what follows."""
     assert texts(" ".join(sentences)) == sentences
 
 
@@ -245,7 +247,7 @@ def test_sentences_end(sentences: list[str]) -> None:
     ],
 )
 def test_other_languages(language: str, sentences: list[str]) -> None:
-    """Their own stops, with no space where they need none, and their own abbreviations."""
+    """Other scripts have their own stops, without a space if they need none, and their own abbreviations."""
     assert texts("".join(sentences), language=language) == [sentence.strip() for sentence in sentences]
 
 

@@ -16,7 +16,7 @@ from streamer.text.reading import AS_IT_IS, create_splitter
 from streamer.text.tokens.tokenizer import SPECIAL_TOKENS, Tokenizer, load_tokenizer
 from tests.text.sentences import LANGUAGES, SENTENCES
 
-try:  # where transformers' own is a wrapper of `tokenizers`, its older one in Python is kept beside it
+try:  # if transformers' tokenizer wraps `tokenizers`, its older one in Python is kept beside it
     from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy as SlowBertTokenizer
 except ImportError:
     SlowBertTokenizer = BertTokenizer

@@ -26,6 +26,10 @@ from streamer.text.verbalize.numbers import write_numbers
         ("A320, COVID-19, F-16, B12", "A three twenty, COVID nineteen, F sixteen, B twelve"),
         ("Boeing 747, Highway 101", "Boeing seven forty seven, Highway one oh one"),
         ("H2O, MP3, EUR20", "H two O, m p three, twenty euros"),
+        ("Room 5B, Seat 12A, Gate 22K", "Room five b, Seat twelve ay, Gate twenty two k"),
+        ("221B Baker St., 12K Elm Road", "two twenty one b Baker street, twelve k Elm Road"),
+        ("7B parameters, 10K Runners", "seven billion parameters, ten thousand Runners"),
+        ("0x1F, 0xa0", "zero x one f, zero x ay zero"),
         ("#1, No. 5, Nos. 3, pp. 12-15", "number one, number five, numbers three, pages twelve to fifteen"),
     ],
 )

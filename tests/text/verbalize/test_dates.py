@@ -47,6 +47,7 @@ def test_dates_in_digits_are_read_as_dates(written: str, said: str) -> None:
         ("We met at 5 p.m.", "We met at five p m."),
         ("9am-5pm, 10:30-11:45", "nine ay m to five p m, ten thirty to eleven forty five"),
         ("10:30 EST, 10:30Z", "ten thirty e s t, ten thirty u t c"),
+        ("1:02.5, 1:59.40", "one minute two point five seconds, one minute fifty nine point four zero seconds"),
         ("2:30 hours, 4:30 min", "two hours thirty minutes, four minutes thirty seconds"),
         ("2h 15m, 2h15m30s, 5m 30s, 1d 4h", "two hours fifteen minutes, two hours fifteen minutes thirty seconds, "
          "five minutes thirty seconds, one day four hours"),
@@ -88,5 +89,5 @@ def test_times_and_durations_are_told_apart(written: str, said: str) -> None:
     ],
 )  # fmt: skip
 def test_dates_follow_the_language(language: str, written: str, said: str) -> None:
-    """The day comes first where it does; the first of a month, cases and the year's form are the language's own."""
+    """The order of day and month, the first of a month, cases and the year's form are the language's own."""
     assert write_numbers(written, language) == said

@@ -36,6 +36,9 @@ def test_dates_keep_their_order(written: str, said: str) -> None:
     [
         ("5'11\", 5'11 and 6 ft 2 in", "five foot eleven, five foot eleven and six foot two"),
         ("a 27\" monitor, it is 6 ft. tall", "a twenty seven inch monitor, it is six feet tall"),
+        ("a 12\" pizza, my 10\" pan", "a twelve inch pizza, my ten inch pan"),
+        ("8\" x 10\" prints, 8\"x10\"", "eight inch by ten inch prints, eight inch by ten"),
+        ('he was "12" then, "I was 12" he said', "he was twelve then, I was twelve he said"),
         ('"in 2012" they said', "in twenty twelve they said"),
         ("40°26′", "forty degrees twenty six minutes"),
         ("a 5-km run, a 10-year-old", "a five kilometer run, a ten-year-old"),

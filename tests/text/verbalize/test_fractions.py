@@ -23,6 +23,10 @@ from streamer.text.verbalize.numbers import write_numbers
         ),
         ("7/4, 3/2, 1/3rd", "seven quarters, three halves, one third"),
         ("24/7, 9/11, 50/50", "twenty four seven, nine eleven, fifty fifty"),
+        (
+            "10/10, 5/5, 100/100, 20/20",
+            "ten out of ten, five out of five, one hundred out of one hundred, twenty twenty",
+        ),
         ("8/10, 120/80", "eight out of ten, one hundred and twenty over eighty"),
         ("2024/25", "twenty twenty four twenty five"),
         ("km/h, and/or, w/ me", "km h, and or, with me"),

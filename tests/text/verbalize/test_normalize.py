@@ -28,6 +28,7 @@ from streamer.text.verbalize.normalize import normalize
         ("A & B = C", "A and B equals C"),
         ("NASA, the FBI and GPUs", "NASA, the f b i and g p u's"),
         ("the U.S. army", "the u s army"),
+        ("in the U.S.Her brother, e.g.There", "in the u s Her brother, e g There"),
         ("WAIT FOR ME", "WAIT FOR ME"),
         ("me@x.org, https://a.com/b", "me at x dot org, a dot com slash b"),
         ("# Title\n- **one** `two` [three](http://x.y)", "Title one two three"),
@@ -50,7 +51,7 @@ def test_english_is_written_out(written: str, said: str) -> None:
     ],
 )
 def test_other_languages(language: str, written: str, said: str) -> None:
-    """The numbers of other languages are written out where there are rules for them, and emoji go."""
+    """The numbers of other languages are written out if there are rules for them, and emoji are dropped."""
     assert normalize(written, language) == said
 
 

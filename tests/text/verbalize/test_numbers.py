@@ -123,6 +123,24 @@ def test_plain_numbers_follow_the_language(language: str, written: str, said: st
     assert write_numbers(written, language) == said
 
 
+@pytest.mark.parametrize(
+    ("language", "written", "said"),
+    [
+        ("zh", "下午3:30在这里", "下午三点三十分在这里"),
+        ("zh", "2024年12月25日10:30开会", "二〇二四年十二月二十五日十点三十分开会"),
+        ("zh", "在2024-12-25见", "在二〇二四年十二月二十五日见"),
+        ("zh", "加1/2杯，比分是3:1", "加二分之一杯，比分是三比一"),
+        ("ja", "午後3:30に", "午後三時三十分に"),
+        ("ja", "砂糖を1/2杯", "砂糖を二分の一杯"),
+        ("ja", "比率は16:9です", "比率は十六対九です"),
+        ("ko", "오후3:30에", "오후세 시 삼십 분에"),
+    ],
+)
+def test_a_number_may_touch_the_words_of_its_language(language: str, written: str, said: str) -> None:
+    """Where no spaces part words, times, dates, fractions and ratios are read all the same."""
+    assert write_numbers(written, language) == said
+
+
 @settings(deadline=None)
 @given(
     st.lists(st.sampled_from(sorted(SAID)), min_size=1, max_size=6), st.sampled_from([" and ", ", ", "; "])

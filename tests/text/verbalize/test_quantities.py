@@ -23,6 +23,7 @@ from streamer.text.verbalize.numbers import write_numbers
         ("$5.3 billion, £1.2m, $2.5k, €3bn", "five point three billion dollars, one point two million pounds, "
          "two point five thousand dollars, three billion euros"),
         ("$1, $0.99, $.50, $1.00, $0.01", "one dollar, ninety nine cents, fifty cents, one dollar, one cent"),
+        ("NT$300, MX$20", "three hundred New Taiwan dollars, twenty Mexican pesos"),
         ("¥500, ₹1,00,000, 50¢", "five hundred yen, one hundred thousand rupees, fifty cents"),
         ("$5-10, $5-$10", "five to ten dollars, five dollars to ten dollars"),
         ("$5/month, $3.50/gal", "five dollars per month, three dollars and fifty cents per gallon"),
@@ -47,12 +48,15 @@ def test_money_in_english(written: str, said: str) -> None:
         ("40–60°C, 5-10%", "forty to sixty degrees Celsius, five to ten percent"),
         ("20 m², 5 km², 3 m³", "twenty square meters, five square kilometers, three cubic meters"),
         ("60 km/h, 5 mg/L, 10 m/s", "sixty kilometers per hour, five milligrams per liter, ten meters per second"),
+        ("20 mg/dL, 9.8 m/s²", "twenty milligrams per deciliter, nine point eight meters per second squared"),
+        ("5 l/100 km, 7.5 L/100km", "five liters per one hundred kilometers, "
+         "seven point five liters per one hundred kilometers"),
         ("50%, 0.5 %, 5‰, -3%", "fifty percent, zero point five percent, five per mille, minus three percent"),
         ("5 in the morning, 5in", "five in the morning, five inches"),
     ],
 )  # fmt: skip
 def test_measures_in_english(written: str, said: str) -> None:
-    """Units have the form that their number asks for, and letters are scales only where they are some."""
+    """Units have the form that their number requires, and letters are scales only if they can be."""
     assert normalize(written) == said
 
 

@@ -51,5 +51,5 @@ def test_signs_in_english(written: str, said: str) -> None:
     ],
 )
 def test_ranges_minus_and_ratios_follow_the_language(language: str, said: str) -> None:
-    """Two numbers stand side by side where a word between them would ask for a case."""
+    """Two numbers stand side by side if a word between them would require a case."""
     assert write_numbers("5-10, -5, 16:9", language) == said

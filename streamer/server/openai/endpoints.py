@@ -1,0 +1,30 @@
+"""The addresses of OpenAI's speech API, and the lists that its clients read; `/v1/models` is among `routes`."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from streamer.server.http import Exchange, json_answer
+from streamer.server.openai.messages import MODEL_ALIASES, shape_error
+from streamer.server.openai.speech import speech_handle
+from streamer.server.routes import list_access
+from streamer.server.routing import Routes
+from streamer.server.service import Service
+
+
+def add_routes(routes: Routes, service: Service) -> None:
+    """Add the route that speaks and two lists."""
+    info = service.synthesizer.info
+
+    async def models(exchange: Exchange) -> None:
+        listed = [{"id": name} for name in (info.name, *MODEL_ALIASES)]
+        await exchange.answer(json_answer(HTTPStatus.OK, {"models": listed}))
+
+    async def voices(exchange: Exchange) -> None:
+        listed = [{"id": name, "name": name} for name in info.voices]
+        await exchange.answer(json_answer(HTTPStatus.OK, {"voices": listed}))
+
+    access = list_access(service.config.server)
+    routes.add("POST", "/v1/audio/speech", speech_handle(service), shape_error=shape_error)
+    routes.add("GET", "/v1/audio/models", models, access=access, shape_error=shape_error)
+    routes.add("GET", "/v1/audio/voices", voices, access=access, shape_error=shape_error)

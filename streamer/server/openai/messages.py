@@ -1,0 +1,121 @@
+"""The messages of OpenAI's speech API: the request as a bounded, typed struct, its events, and its errors."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from http import HTTPStatus
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from streamer.audio.formats import MAX_TEMPO, MIN_TEMPO
+from streamer.errors import InvalidMessageError, InvalidParameterError, TextTooLongError
+from streamer.server.http import Answer, json_answer
+
+MAX_INPUT_CHARS: Final = 4096
+"""The longest `input`, as OpenAI has it."""
+MODEL_ALIASES: Final = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
+"""OpenAI's models, for which the server's own stands in; `gpt-4o-mini-tts-2025-12-15` is one of them, too."""
+_TOKENS_PER_S: Final = 75
+"""Tokens of sound that are reported for a second of it: the frames of Bark's codec."""
+_FIELD: Final = re.compile(r" - at `\$\.?(\w*)")
+_CODES: Final = {
+    HTTPStatus.UNAUTHORIZED: "invalid_api_key",
+    HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_exceeded",
+}
+"""OpenAI's codes, where its clients look for them; otherwise the server's own tell more."""
+
+Name = Annotated[str, Meta(min_length=1, max_length=128)]
+
+
+class VoiceId(Struct, frozen=True):
+    """A voice by its id; OpenAI's own voices are asked for by name alone."""
+
+    id: Name
+
+
+class SpeechRequest(Struct, frozen=True, kw_only=True):
+    """The body of `POST /v1/audio/speech`. Unknown fields are ignored, and null is the same as none."""
+
+    input: Annotated[str, Meta(max_length=1_048_576)]
+    model: Annotated[str, Meta(max_length=128)] | None = None
+    voice: Name | VoiceId | None = None
+    instructions: str | None = None
+    response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] | None = None
+    speed: Annotated[float, Meta(ge=MIN_TEMPO, le=MAX_TEMPO)] | None = None
+    stream_format: Literal["audio", "sse"] | None = None
+
+
+class ModelNotFoundError(InvalidParameterError):
+    """The model that is asked for is neither the server's nor one that it stands in for."""
+
+    code = "model_not_found"
+
+
+_decoder = msgspec.json.Decoder(SpeechRequest)
+
+
+def read_request(body: bytes) -> SpeechRequest:
+    """Decode a request. Raises `InvalidMessageError`, `InvalidParameterError` or `TextTooLongError`."""
+    try:
+        request = _decoder.decode(body)
+    except msgspec.ValidationError as error:
+        field = _FIELD.search(str(error))
+        reason = str(error).partition(" - at ")[0]
+        param = (field and field[1]) or None
+        raise InvalidParameterError(f"{param}: {reason}" if param else reason, param=param) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidMessageError(f"the body is not JSON: {error}") from None
+    if not request.input:
+        raise InvalidParameterError("input is empty: there is nothing to say", param="input")
+    if len(request.input) > MAX_INPUT_CHARS:
+        message = f"input has {len(request.input)} characters; it may have {MAX_INPUT_CHARS}"
+        raise TextTooLongError(message, param="input")
+    return request
+
+
+def check_model(name: str | None, installed: str) -> None:
+    """Raise `ModelNotFoundError` for a model that this server neither has nor stands in for."""
+    if not name or name == installed or f"{name}-".startswith(tuple(f"{alias}-" for alias in MODEL_ALIASES)):
+        return
+    known = ", ".join((installed, *MODEL_ALIASES))
+    raise ModelNotFoundError(f"the model {name!r} is none of {known}", param="model")
+
+
+def audio_delta(payload: bytes) -> bytes:
+    """Return the server-sent event that carries a piece of the sound."""
+    return _event({"type": "speech.audio.delta", "audio": base64.b64encode(payload).decode()})
+
+
+def audio_done(num_text_tokens: int, audio_ms: int) -> bytes:
+    """Return the server-sent event that ends a speech, with what it used."""
+    num_audio_tokens = round(audio_ms * _TOKENS_PER_S / 1000)
+    usage = {
+        "input_tokens": num_text_tokens,
+        "output_tokens": num_audio_tokens,
+        "total_tokens": num_text_tokens + num_audio_tokens,
+    }
+    return _event({"type": "speech.audio.done", "usage": usage})
+
+
+def shape_error(answer: Answer) -> Answer:
+    """Return an error's answer as OpenAI's clients read it."""
+    error = json.loads(answer.body)["error"]
+    status = HTTPStatus.NOT_FOUND if error["code"] == ModelNotFoundError.code else answer.status
+    kind = "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
+    if status is HTTPStatus.TOO_MANY_REQUESTS:
+        kind = "rate_limit_error"
+    shaped = {
+        "message": error["message"],
+        "type": kind,
+        "param": error.get("param"),
+        "code": _CODES.get(status, error["code"]),
+    }
+    return json_answer(status, {"error": shaped}, answer.headers)
+
+
+def _event(data: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(data, separators=(",", ":")).encode() + b"\n\n"
