@@ -64,6 +64,7 @@ class WebSocket:
         self._arrived, self._has_room, self._closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._ping = b""
         self._answered = asyncio.Event()
+        self._cut: asyncio.TimerHandle | None = None
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -143,7 +144,8 @@ class WebSocket:
             self._connection.write(data)
         if b"" in pieces:  # so the library says that nothing will follow
             self._connection.write_eof()
-            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._connection.abort)
+            if not self._closed.is_set():
+                self._cut = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._connection.abort)
 
     async def _read(self) -> None:
         """Take frames from the connection until its end."""
@@ -159,6 +161,8 @@ class WebSocket:
                 data = await self._connection.read()
         finally:
             self._protocol.receive_eof()
+            if self._cut is not None:
+                self._cut.cancel()  # it would keep the connection in memory
             self._closed.set()
             self._arrived.set()
 
