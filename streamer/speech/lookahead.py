@@ -20,6 +20,9 @@ from streamer.voices.voice import Voice
 
 SENTENCES_AHEAD: Final = 1
 """How many sentences wait their turn in the making, besides the one being spoken and the one just requested."""
+SLICE_CHARS: Final = 32
+"""How much text is cut before others have their turn: numbers and the like may take a tenth of a millisecond per sign. No
+more is cut than the sentences that are wanted now."""
 PAUSES: Final = (1, 3, 10)
 """The pauses of a writer, one after the other and in units of `max_buffer_ms`, after which whole words are spoken, then
 the last word, which might still have grown, and then a number at the end, which might still have been continued."""
@@ -108,7 +111,9 @@ class SentencesAhead:
                 continue
             num_pauses = 0
             if isinstance(item, str):
-                await self._request(splitter.feed(item))
+                for start in range(0, len(item), SLICE_CHARS):
+                    await self._request(splitter.feed(item[start : start + SLICE_CHARS]))
+                    await asyncio.sleep(0)
             elif isinstance(item, TextFlush):
                 await self._request(splitter.flush())
                 await self._queue.put(item)
