@@ -7,6 +7,7 @@ import atexit
 import logging
 import os
 import string
+import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -128,7 +129,12 @@ class LocalSynthesizer:
                 logger.debug("audio for a closed event loop was dropped")
 
         engine_request = Request(
-            request.request_id, work, outlet, request.utterance_id, request.sentence_index
+            request.request_id,
+            work,
+            outlet,
+            request.utterance_id,
+            request.sentence_index,
+            is_preferred=request.is_preferred,
         )
         self._engine.submit(engine_request)
         try:
@@ -158,6 +164,7 @@ class LocalSynthesizer:
             ready=self._is_ready,
             engine=self._engine.stats(),
             expected_speed=None if load is None else 1 / max(load, 1e-6),
+            room=capacity.room(time.monotonic()),
         )
 
     async def start(self) -> None:

@@ -49,7 +49,7 @@ class Server:
         self._service = Service(
             config,
             synthesizer,
-            Admission(config.limits),
+            Admission(config.limits, lambda: synthesizer.health().room),
             ApiKeys.read(config.server.api_keys_file),
             self.metrics,
         )
@@ -59,6 +59,7 @@ class Server:
         self._failure: EngineError | None = None
         self._is_warm = False
         self.routes = self._build_routes()
+        self.metrics.utterances_queued.set_function(lambda: self._service.admission.queue.num_waiting)
         self._host = Host(
             self._service,
             self.routes,

@@ -21,8 +21,8 @@ from streamer.voices.voice import Voice
 SENTENCES_AHEAD: Final = 1
 """How many sentences wait their turn in the making, besides the one being spoken and the one just requested."""
 SLICE_CHARS: Final = 32
-"""How much text is cut before others have their turn: numbers and the like may take a tenth of a millisecond per sign. No
-more is cut than the sentences that are wanted now."""
+"""How much text is cut before others have their turn: a sign of a number may take a tenth of a millisecond. No more is
+cut than the next sentences need."""
 PAUSES: Final = (1, 3, 10)
 """The pauses of a writer, one after the other and in units of `max_buffer_ms`, after which whole words are spoken, then
 the last word, which might still have grown, and then a number at the end, which might still have been continued."""

@@ -202,9 +202,9 @@ class SentenceSplitter:
     def _longest_fit(self, end: int) -> int:
         """The longest beginning of the pending text, up to `end`, that is not too long for the model.
 
-        The search begins with the length of the sentence before: written out, a few digits may be all that a model takes,
-        and to write out all that might belong to a sentence for each of these would take its square. Then it goes where
-        the tokens are expected to be as many as allowed, and every other time to the middle.
+        The search begins with the length of the sentence before: written out, a few digits may be all that a model
+        takes, and to write out all that might belong to a sentence for each of these would take its square. Then it
+        goes where the tokens are expected to be as many as allowed, and every other time to the middle.
         """
         most = self._max_tokens
         low, num_low, high = 0, 0, min(end, self._num_chars_before + self._num_chars_before // 4 + 2)

@@ -180,10 +180,8 @@ class _Spoken(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
-        is_unspoken = (
-            character in '[]{}()^\\"“”«»\ufe0f'
-            or (character > "\x7f"
-            and unicodedata.category(character) in ("So", "Sk", "Cf", "Cn", "Co", "Me"))
+        is_unspoken = character in '[]{}()^\\"“”«»\ufe0f' or (
+            character > "\x7f" and unicodedata.category(character) in ("So", "Sk", "Cf", "Cn", "Co", "Me")
         )
         self[code] = " " if is_unspoken else character
         return self[code]
