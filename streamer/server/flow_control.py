@@ -177,20 +177,20 @@ def size_bytes(frame: str | bytes) -> int:
     return len(frame) if isinstance(frame, bytes) or frame.isascii() else len(frame.encode())
 
 
-class ByteBudget:
-    """How much a client may write per second: a token bucket, which fills steadily and holds a burst."""
+class Budget:
+    """How much a client may send, in bytes or frames: a token bucket, which fills steadily and holds a burst."""
 
-    def __init__(self, bytes_per_s: int, burst_bytes: int, now_s: Clock = time.monotonic) -> None:
-        self._bytes_per_s = bytes_per_s
-        self._burst_bytes = float(burst_bytes)
-        self._available = float(burst_bytes)
+    def __init__(self, per_s: float, burst: float, now_s: Clock = time.monotonic) -> None:
+        self._per_s = per_s
+        self._burst = burst
+        self._available = burst
         self._now_s = now_s
         self._updated_s = now_s()
 
-    def spend(self, num_bytes: int) -> float:
-        """Take `num_bytes`; returns for how many seconds nothing more should be read."""
+    def spend(self, amount: float) -> float:
+        """Take this much; returns for how many seconds nothing more should be read."""
         now_s = self._now_s()
-        self._available += (now_s - self._updated_s) * self._bytes_per_s
-        self._available = min(self._available, self._burst_bytes) - num_bytes
+        self._available += (now_s - self._updated_s) * self._per_s
+        self._available = min(self._available, self._burst) - amount
         self._updated_s = now_s
-        return max(0.0, -self._available / self._bytes_per_s)
+        return max(0.0, -self._available / self._per_s)

@@ -31,7 +31,7 @@ from streamer.server.client_protocol import (
     Write,
 )
 from streamer.server.flow_control import (
-    ByteBudget,
+    Budget,
     Outbox,
     PlaybackClock,
     SlowClientError,
@@ -48,6 +48,8 @@ GOING_AWAY_BEFORE_S: Final = 60.0
 """How long before its time limit a session asks its client to leave."""
 SLOW_CLIENT: Final = 4408
 """The close code of a client that does not take what is sent; the connection is cut without a closing handshake."""
+MESSAGE_COST_BYTES: Final = 32
+"""What a message counts for beside its own bytes: the shortest ones would otherwise come by the ten thousand a second."""
 _MAX_REASON_BYTES: Final = 123
 """What a WebSocket close frame holds of a reason (RFC 6455, section 5.5)."""
 
@@ -102,7 +104,7 @@ class Session:
         self._is_authenticated = upgrade.key_name is not None or not service.keys.are_required
         self._limits = limits = service.config.limits
         self._outbox = Outbox(limits.write_timeout_s, service.metrics.bytes_sent.inc)
-        self._budget = ByteBudget(limits.max_bytes_per_s, 2 * limits.max_message_bytes)
+        self._budget = Budget(limits.max_bytes_per_s, 2 * limits.max_message_bytes)
         self._speakers: dict[Utterance, Speaker] = {}
         self._num_utterances = 0
         self._is_quiet = asyncio.Event()  # set while no utterance is open
@@ -160,7 +162,7 @@ class Session:
                 await self._carry_out(self._protocol.idled())
                 continue
             await self._carry_out(self._protocol.receive(frame))
-            await asyncio.sleep(self._budget.spend(size_bytes(frame)))
+            await asyncio.sleep(self._budget.spend(size_bytes(frame) + MESSAGE_COST_BYTES))
 
     async def _carry_out(self, actions: Sequence[Action]) -> None:
         for action in actions:
