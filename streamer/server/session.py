@@ -49,7 +49,7 @@ GOING_AWAY_BEFORE_S: Final = 60.0
 SLOW_CLIENT: Final = 4408
 """The close code of a client that does not take what is sent; the connection is cut without a closing handshake."""
 MESSAGE_COST_BYTES: Final = 32
-"""What a message counts for beside its own bytes: the shortest ones would otherwise come by the ten thousand a second."""
+"""What a message counts for beside its own bytes: the shortest ones would otherwise come by thousands a second."""
 _MAX_REASON_BYTES: Final = 123
 """What a WebSocket close frame holds of a reason (RFC 6455, section 5.5)."""
 
