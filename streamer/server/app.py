@@ -30,6 +30,7 @@ from streamer.server.upgrade import Upgrade
 from streamer.server.websocket import WebSocket
 from streamer.speech.pipeline import prepare
 from streamer.synthesis import Synthesizer
+from streamer.telemetry.logs import num_dropped
 from streamer.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Server:
     def __init__(self, config: Config, synthesizer: Synthesizer) -> None:
         self.metrics = Metrics()
         self.metrics.read_engine(lambda: synthesizer.health().engine)
+        self.metrics.read_log(num_dropped)
         self._config = config
         self._synthesizer = synthesizer
         self._service = Service(

@@ -101,9 +101,25 @@ class Metrics:
         """Have the engine's figures read whenever the others are asked for."""
         self.registry.register(_EngineCollector(figures))
 
+    def read_log(self, num_dropped: Callable[[], int]) -> None:
+        """Have the number of dropped log records read whenever the others are asked for."""
+        self.registry.register(_LogCollector(num_dropped))
+
     def render(self) -> bytes:
         """The text exposition format of all figures."""
         return generate_latest(self.registry)
+
+
+class _LogCollector(Collector):
+    """Counts the log records that were dropped, when that is asked for."""
+
+    def __init__(self, num_dropped: Callable[[], int]) -> None:
+        self._num_dropped = num_dropped
+
+    def collect(self) -> Iterable[Metric]:
+        yield CounterMetricFamily(
+            "tts_log_records_dropped", "Log records that nobody read in time.", self._num_dropped()
+        )
 
 
 class _EngineCollector(Collector):
