@@ -134,4 +134,4 @@ class ClientProtocol(Protocol):
 
 
 CreateProtocol = Callable[[Upgrade, Service], ClientProtocol]
-"""How a route makes the protocol of a client that was let in."""
+"""How a route makes the protocol of a client that is let in. Raises `StreamerError` to refuse its handshake instead."""

@@ -11,11 +11,12 @@ from urllib.parse import unquote
 
 from streamer.server.access import Credentials, read_bearer
 from streamer.server.client_protocol import CreateProtocol
-from streamer.server.http import Answer, Exchange, RefusedError, refusal
+from streamer.server.http import Answer, Exchange, RefusedError, Request, refusal
 
 Handle = Callable[[Exchange], Awaitable[None]]
-ShapeError = Callable[[Answer], Answer]
-"""Makes an error's answer, as `http.refusal` writes it, one that the clients of another protocol understand."""
+ShapeError = Callable[[Request, Answer], Answer]
+"""Makes the answer that refuses a request, as `http.refusal` writes it, one that the clients of another protocol
+understand."""
 Access = Literal["key", "public", "probe"]
 """Which requests are answered: those with a key (if keys are needed), all, or all even when the server is full."""
 _SLASHES: Final = re.compile("/{2,}")
@@ -38,8 +39,14 @@ class WebSocketRoute:
 
     create_protocol: CreateProtocol
     credentials: Credentials
+    shape_error: ShapeError
     subprotocols: tuple[str, ...]
     key_may_follow: bool
+
+
+def unshaped(_request: Request, answer: Answer) -> Answer:
+    """Leave an error's answer as it is."""
+    return answer
 
 
 @dataclass(slots=True)
@@ -76,7 +83,7 @@ class Routes:
         *,
         credentials: Credentials = read_bearer,
         access: Access = "key",
-        shape_error: ShapeError = lambda answer: answer,
+        shape_error: ShapeError = unshaped,
     ) -> None:
         """Have `handle` answer `method`, and also HEAD if that is GET."""
         route = HttpRoute(handle, credentials, access, shape_error)
@@ -91,12 +98,13 @@ class Routes:
         create_protocol: CreateProtocol,
         *,
         credentials: Credentials = read_bearer,
+        shape_error: ShapeError = unshaped,
         subprotocols: tuple[str, ...] = (),
         key_may_follow: bool = False,
     ) -> None:
         """Have WebSockets speak the protocol that `create_protocol` makes."""
         self._place(path_pattern).websocket = WebSocketRoute(
-            create_protocol, credentials, subprotocols, key_may_follow
+            create_protocol, credentials, shape_error, subprotocols, key_may_follow
         )
 
     def find_websocket(self, path: str) -> tuple[WebSocketRoute, Mapping[str, str]] | None:
