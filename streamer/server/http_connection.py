@@ -106,7 +106,7 @@ class HttpConnection:
         if request.method == "OPTIONS":
             await self._preflight(request)
             return
-        route, parameters = self._host.routes.find(request.method, request.path)
+        route, parameters = self._host.routes.find(request.method, request.path, request.headers)
         try:
             request = replace(await self._admit(request, route), parameters=parameters)
         except RefusedError as refused:
