@@ -22,6 +22,7 @@ MAX_BITRATE: Final = 256_000
 """What libopus accepts for one channel, in bits per second."""
 MIN_TEMPO: Final = 0.25
 MAX_TEMPO: Final = 4.0
+"""How slow and how fast sound is made, as OpenAI has it; `tempo` does it."""
 DEFAULT_RATE_HZ: Final = 24_000
 _TELEPHONE_RATE_HZ: Final = 8_000
 
@@ -35,16 +36,13 @@ def default_rate_hz(encoding: str) -> int:
 class AudioFormat:
     """How an utterance's sound is encoded. `frame_ms` is the length of a packet, except in file encodings.
 
-    `bitrate` concerns Opus, MP3 and AAC. `tempo` is how much faster than it was spoken the sound is to be, at the same
-    pitch; events keep the times of the sound as it was spoken. Raises `InvalidParameterError` naming what is not
-    offered.
+    `bitrate` concerns Opus, MP3 and AAC. Raises `InvalidParameterError` naming what is not offered.
     """
 
     encoding: str = "opus"
     sample_rate_hz: int = DEFAULT_RATE_HZ
     frame_ms: int = 20
     bitrate: int = 32_000
-    tempo: float = 1.0
 
     def __post_init__(self) -> None:
         for name, value, offered in (
@@ -58,8 +56,4 @@ class AudioFormat:
         if not MIN_BITRATE <= self.bitrate <= MAX_BITRATE:
             raise InvalidParameterError(
                 f"bitrate {self.bitrate!r} is not from {MIN_BITRATE} to {MAX_BITRATE}", param="bitrate"
-            )
-        if not MIN_TEMPO <= self.tempo <= MAX_TEMPO:
-            raise InvalidParameterError(
-                f"tempo {self.tempo!r} is not from {MIN_TEMPO} to {MAX_TEMPO}", param="tempo"
             )

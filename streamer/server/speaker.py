@@ -107,7 +107,10 @@ class Speaker:
             utterance.feed, self._synthesizer, utterance.settings, self._encoder, utterance.trace_id
         )
         if utterance.starts_safely:
-            events = start_safely(events, utterance.feed, self._synthesizer.health().expected_speed)
+            expected_speed = self._synthesizer.health().expected_speed
+            if expected_speed is not None:
+                expected_speed /= utterance.settings.speed
+            events = start_safely(events, utterance.feed, expected_speed)
         async with contextlib.aclosing(events):
             async for event in events:
                 await utterance.wait_for_turn()
