@@ -29,9 +29,10 @@ from streamer.errors import InvalidParameterError, VoiceNotFoundError
 from streamer.sampling import draw_seed, sampling_params
 from streamer.speech.events import SpeechEnded, SpeechEvent, SpeechWarning
 from streamer.speech.pipeline import prepare, speak
-from streamer.speech.settings import Continuity, SpeechSettings
+from streamer.speech.settings import MAX_SPEED, MIN_SPEED, Continuity, SpeechSettings
 from streamer.speech.text_feed import TextFeed
 from streamer.synthesis import PcmChunk, Synthesizer
+from streamer.text.lexicon import Lexicon as Lexicon
 from streamer.text.reading import AS_IT_IS, TextOptions
 from streamer.text.splitting.dialogue import check_speakers
 
@@ -55,6 +56,7 @@ class SpeechOptions:
     continuity: Continuity = "preset"
     speakers: Mapping[str, str] = field(default_factory=dict)
     reading: TextOptions = AS_IT_IS
+    speed: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ async def stream(
     continuity: Continuity = "preset",
     speakers: Mapping[str, str] = NO_SPEAKERS,
     reading: TextOptions = AS_IT_IS,
+    speed: float = 1.0,
 ) -> AsyncIterator[PcmChunk]:
     """Yield the sound of `text` in pieces of 20 ms as it is made. Closing the iterator cancels the rest.
 
@@ -112,7 +115,9 @@ async def stream(
     """
     # Shielded, because others wait for the same start.
     synthesizer = await asyncio.shield(asyncio.wrap_future(_started(_engine(model, chunk_frames))))
-    settings = _settings(synthesizer, SpeechOptions(voice, seed, params, continuity, speakers, reading))
+    settings = _settings(
+        synthesizer, SpeechOptions(voice, seed, params, continuity, speakers, reading, speed)
+    )
     truncated = False
     async with contextlib.aclosing(_speak(text, synthesizer, settings)) as events:
         async for event in events:
@@ -136,6 +141,7 @@ def synthesize(
     continuity: Continuity = "preset",
     speakers: Mapping[str, str] = NO_SPEAKERS,
     reading: TextOptions = AS_IT_IS,
+    speed: float = 1.0,
 ) -> Audio:
     """Speak `text` and return its sound. This may be called from anywhere, also while an event loop runs.
 
@@ -144,9 +150,10 @@ def synthesize(
     once per process. `chunk_frames`: with "whole" each sentence's fine codes are filled in at its end, as the original
     does. `continuity`: whether a sentence continues the voice's preset, the voice's last sentence, or both.
     `speakers`: labels in the text, such as `Alice` of `Alice: Hello.`, and the voices that speak what follows them.
-    `reading`: the language, whether numbers are written out, and whether the text is Markdown.
+    `reading`: the language, whether numbers are written out, whether the text is Markdown, whether pauses and tags of
+    SSML in it are followed, and a lexicon. `speed`: from half to twice as fast as usual, at the same pitch.
     """
-    options = SpeechOptions(voice, seed, params, continuity, speakers, reading)
+    options = SpeechOptions(voice, seed, params, continuity, speakers, reading, speed)
     return speak_into_memory(_engine(model, chunk_frames), text, options)
 
 
@@ -245,6 +252,11 @@ def _settings(synthesizer: Synthesizer, options: SpeechOptions) -> SpeechSetting
         raise InvalidParameterError(
             f"continuity {options.continuity!r}: it is one of {', '.join(CONTINUITIES)}", param="continuity"
         )
+    if not MIN_SPEED <= options.speed <= MAX_SPEED:
+        message = f"speed {options.speed!r} is not from {MIN_SPEED:g} to {MAX_SPEED:g}"
+        raise InvalidParameterError(message, param="speed")
+    if options.reading.lexicon is not None:
+        options.reading.lexicon.check_phones(info.phones)
     seed = draw_seed() if options.seed is None else options.seed
     return SpeechSettings(
         voice,
@@ -253,6 +265,7 @@ def _settings(synthesizer: Synthesizer, options: SpeechOptions) -> SpeechSetting
         reading=options.reading,
         continuity=options.continuity,
         speakers=options.speakers,
+        speed=options.speed,
     )
 
 
