@@ -25,6 +25,7 @@ from streamer.server.routes import add_lists, add_player, add_probes
 from streamer.server.routing import Routes, WebSocketRoute
 from streamer.server.service import Service, package_version
 from streamer.server.session import CloseRequest, Session
+from streamer.server.tickets import Tickets
 from streamer.server.tls import Certificate
 from streamer.server.upgrade import Upgrade
 from streamer.server.websocket import WebSocket
@@ -54,6 +55,7 @@ class Server:
             ApiKeys.read(config.server.api_keys_file),
             self.metrics,
             Lexicon.read(config.speech.lexicon) if config.speech.lexicon else None,
+            Tickets.read(config.server.ticket_secret_file),
         )
         self._sessions: set[Session] = set()
         self._connections: dict[asyncio.Task[None], tuple[Connection, HttpConnection]] = {}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 
 from streamer.audio.packets import PacketEncoder
 from streamer.config import Config
 from streamer.server.admission import Admission, ApiKeys
+from streamer.server.tickets import Tickets
 from streamer.speech.events import SpeechEvent
 from streamer.speech.pipeline import speak
 from streamer.speech.settings import SpeechSettings
@@ -29,6 +30,7 @@ class Service:
     metrics: Metrics
     lexicon: Lexicon | None = None
     """How the operator wants words said, whatever the protocol."""
+    tickets: Tickets = field(default_factory=Tickets)
 
     def speak(
         self, feed: TextFeed, settings: SpeechSettings, encoder: PacketEncoder, utterance_id: str

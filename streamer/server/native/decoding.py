@@ -98,6 +98,7 @@ def read_query(query: str) -> tuple[Configure, Framing, list[str]]:
         given = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=32, errors="strict"))
     except (ValueError, UnicodeDecodeError):
         raise InvalidParameterError("the address's query cannot be read", param="query") from None
+    given.pop("ticket", None)  # `access` has read it
     framing = given.pop("framing", "framed")
     if framing not in ("framed", "bare"):
         raise InvalidParameterError("framing is `framed` or `bare`", param="framing")
