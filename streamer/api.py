@@ -20,9 +20,9 @@ from typing import Any, Final, TypeVar, get_args
 import numpy as np
 
 from streamer.assembly import build_synthesizer
-from streamer.audio.containers import write_wav
 from streamer.audio.formats import AudioFormat
 from streamer.audio.packets import Packet, create_encoder
+from streamer.audio.recording import Audio as Audio
 from streamer.audio.samples import Samples
 from streamer.config import CHUNK_SCHEDULES, EngineConfig
 from streamer.errors import InvalidParameterError, VoiceNotFoundError
@@ -59,43 +59,6 @@ class SpeechOptions:
     speed: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Audio:
-    """Sound in memory. The same `seed` makes the same sound again. `truncated`: not all of the text was spoken."""
-
-    samples: Samples
-    sample_rate_hz: int
-    seed: int
-    truncated: bool = False
-
-    @property
-    def duration_s(self) -> float:
-        return len(self.samples) / self.sample_rate_hz
-
-    def save(self, path: str | Path) -> None:
-        """Write a `.wav`, or an `.ogg` or `.opus` file. Raises `InvalidParameterError` for other names."""
-        path = Path(path)
-        if path.suffix == ".wav":
-            write_wav(path, self.samples, self.sample_rate_hz)
-        elif path.suffix in (".ogg", ".opus"):
-            encoder = create_encoder(AudioFormat("ogg_opus", self.sample_rate_hz))
-            packets = [*encoder.encode(self.samples), *encoder.finish()]
-            path.write_bytes(b"".join(packet.payload for packet in packets))
-        else:
-            raise InvalidParameterError(f"{path.name!r}: the name must end in .wav, .ogg or .opus")
-
-    def _repr_html_(self) -> str:
-        """A player, for notebooks."""
-        import base64
-        import tempfile
-
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "sound.wav"
-            self.save(path)
-            encoded = base64.b64encode(path.read_bytes()).decode()
-        return f'<audio controls src="data:audio/wav;base64,{encoded}"></audio>'
-
-
 async def stream(
     text: str,
     voice: str | None = None,
@@ -113,13 +76,9 @@ async def stream(
 
     The parameters are those of `synthesize`.
     """
-    # Shielded, because others wait for the same start.
-    synthesizer = await asyncio.shield(asyncio.wrap_future(_started(_engine(model, chunk_frames))))
-    settings = _settings(
-        synthesizer, SpeechOptions(voice, seed, params, continuity, speakers, reading, speed)
-    )
+    options = SpeechOptions(voice, seed, params, continuity, speakers, reading, speed)
     truncated = False
-    async with contextlib.aclosing(_speak(text, synthesizer, settings)) as events:
+    async with contextlib.aclosing(speech_events(_engine(model, chunk_frames), text, options)) as events:
         async for event in events:
             if isinstance(event, SpeechWarning):
                 logger.warning(event.message)
@@ -128,6 +87,22 @@ async def stream(
             elif isinstance(event, SpeechEnded):
                 truncated = event.truncated
     yield PcmChunk(np.zeros(0, np.float32), is_last=True, truncated=truncated)
+
+
+async def start(engine: EngineConfig) -> Synthesizer:
+    """Return the warm synthesizer of these settings, which all calls share."""
+    # Shielded, because others wait for the same start.
+    return await asyncio.shield(asyncio.wrap_future(_started(engine)))
+
+
+async def speech_events(
+    engine: EngineConfig, text: str, options: SpeechOptions
+) -> AsyncGenerator[SpeechEvent, None]:
+    """Yield the pipeline's events of a whole text; the packets hold float32 samples."""
+    synthesizer = await start(engine)
+    async with contextlib.aclosing(_speak(text, synthesizer, _settings(synthesizer, options))) as events:
+        async for event in events:
+            yield event
 
 
 def synthesize(

@@ -54,7 +54,11 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
 """What a folder or module must not import, neither itself nor through what it imports."""
 GROUND_FLOOR = ("streamer.models.config",)
 """Bark's sizes: plain numbers, which voices and tokenizers are checked against without a model."""
-KEPT_IN: dict[str, tuple[str, ...]] = {"prometheus_client": ("telemetry",), "ray": ("backends/ray",)}
+KEPT_IN: dict[str, tuple[str, ...]] = {
+    "prometheus_client": ("telemetry",),
+    "ray": ("backends/ray",),
+    "mcp": ("commands/mcp",),
+}
 """Libraries that are imported in one place only."""
 
 

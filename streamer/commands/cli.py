@@ -25,6 +25,7 @@ from streamer.commands.flags import (
     read_settings,
     read_speech_options,
 )
+from streamer.commands.mcp.command import add_mcp_command
 from streamer.commands.models import add_models_commands
 from streamer.commands.voices import add_voices_commands
 from streamer.config import options
@@ -97,6 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     add_models_commands(commands)
 
     add_bench_command(commands)
+
+    add_mcp_command(commands)
 
     check = commands.add_parser("check-config", help="check the settings and print them")
     add_options(check, every_option)
