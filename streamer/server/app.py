@@ -18,13 +18,16 @@ from streamer.config import Config
 from streamer.errors import ConfigError, EngineError
 from streamer.server.adapters import add_adapters
 from streamer.server.admission import Admission, ApiKeys, Place
+from streamer.server.client_protocol import ClientProtocol
 from streamer.server.connection import MAX_UNSENT_BYTES, READ_BYTES, Connection
+from streamer.server.ending import CloseRequest
 from streamer.server.http_connection import Host, HttpConnection
 from streamer.server.listening import open_sockets, shown_url
 from streamer.server.routes import add_lists, add_player, add_probes
-from streamer.server.routing import Routes, WebSocketRoute
+from streamer.server.routing import Routes
 from streamer.server.service import Service, package_version
-from streamer.server.session import CloseRequest, Session
+from streamer.server.session import Session
+from streamer.server.tickets import Tickets
 from streamer.server.tls import Certificate
 from streamer.server.upgrade import Upgrade
 from streamer.server.websocket import WebSocket
@@ -32,6 +35,7 @@ from streamer.speech.pipeline import prepare
 from streamer.synthesis import Synthesizer
 from streamer.telemetry.logs import num_dropped
 from streamer.telemetry.metrics import Metrics
+from streamer.text.lexicon import Lexicon
 
 logger = logging.getLogger(__name__)
 WATCH_INTERVAL_S: Final = 0.25
@@ -54,6 +58,8 @@ class Server:
             Admission(config.limits, lambda: synthesizer.health().room),
             ApiKeys.read(config.server.api_keys_file),
             self.metrics,
+            Lexicon.read(config.speech.lexicon) if config.speech.lexicon else None,
+            Tickets.read(config.server.ticket_secret_file),
         )
         self._sessions: set[Session] = set()
         self._connections: dict[asyncio.Task[None], tuple[Connection, HttpConnection]] = {}
@@ -106,7 +112,8 @@ class Server:
     async def start(self) -> None:
         """Open the port, then warm the synthesizer up.
 
-        Raises `ConfigError` for host and port, and for a default voice that is not there; `EngineError`.
+        Raises `ConfigError` for host and port, for a default voice that is not there, and for a lexicon's phones that
+        the model does not have; `EngineError`.
         """
         server = self._config.server
         self._sockets = await asyncio.to_thread(open_sockets, server.host, server.port)
@@ -117,6 +124,8 @@ class Server:
                 )
             await self._synthesizer.start()
             self._check_default_voice()
+            if self._service.lexicon is not None:
+                self._service.lexicon.check_phones(self._synthesizer.info.phones)
             await asyncio.to_thread(prepare, self._synthesizer)
         except BaseException:
             await self._close()
@@ -266,8 +275,7 @@ class Server:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("an unexpected error", exc_info=error)
 
-    async def _serve_session(self, websocket: WebSocket, upgrade: Upgrade, route: WebSocketRoute) -> None:
-        protocol = route.create_protocol(upgrade, self._service)
+    async def _serve_session(self, websocket: WebSocket, upgrade: Upgrade, protocol: ClientProtocol) -> None:
         session = Session(websocket, self._service, upgrade, protocol)
         self._sessions.add(session)
         try:

@@ -1,7 +1,7 @@
 """One client's connection: a reader, a writer, and a task for every utterance, all in one task group.
 
 The session carries out what its protocol decides. Whatever ends the connection ends all of its tasks; nothing
-outlives `Session.run`.
+outlives `Session.run`. The file is long because these tasks share one life: cut apart, no part could be read alone.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import logging
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from websockets.exceptions import ConnectionClosed
 
 from streamer.audio.packets import create_encoder
 from streamer.errors import AuthenticationError, OverloadedError, StreamerError
+from streamer.server.access import origin_of
 from streamer.server.client_protocol import (
     Action,
     Authenticate,
@@ -28,8 +28,10 @@ from streamer.server.client_protocol import (
     Open,
     Played,
     Send,
+    SetTimer,
     Write,
 )
+from streamer.server.ending import CloseRequest, SessionClosed, first_closed
 from streamer.server.flow_control import (
     Budget,
     Outbox,
@@ -40,6 +42,7 @@ from streamer.server.flow_control import (
 )
 from streamer.server.service import Service
 from streamer.server.speaker import Speaker
+from streamer.server.timers import Timers
 from streamer.server.upgrade import Upgrade
 from streamer.server.utterance import Utterance
 
@@ -67,29 +70,6 @@ class ClientConnection(Writable, Protocol):
     async def close(self, code: int = 1000, reason: str = "") -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class CloseRequest:
-    """Why and how a session is to end.
-
-    With an `error` its utterances fail at once, and the protocol chooses the close code. Otherwise they may finish
-    within `grace_s`.
-    """
-
-    code: int
-    reason: str
-    error: StreamerError | None = None
-    grace_s: float = 0.0
-
-
-class SessionClosed(Exception):
-    """Raised inside the task group to end the session with a close code."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
-
-
 class Session:
     """Serves one client that was let in, by the protocol that its route chose."""
 
@@ -101,11 +81,13 @@ class Session:
         self._service = service
         self._protocol = protocol
         self._client_key = upgrade.key_name or upgrade.address
+        self._origin = origin_of(upgrade.headers)
         self._is_authenticated = upgrade.key_name is not None or not service.keys.are_required
         self._limits = limits = service.config.limits
         self._outbox = Outbox(limits.write_timeout_s, service.metrics.bytes_sent.inc)
         self._budget = Budget(limits.max_bytes_per_s, 2 * limits.max_message_bytes)
         self._speakers: dict[Utterance, Speaker] = {}
+        self._timers = Timers(lambda timer: self._tasks.create_task(self._carry_out(timer.expired())))
         self._num_utterances = 0
         self._is_quiet = asyncio.Event()  # set while no utterance is open
         self._is_quiet.set()
@@ -138,13 +120,14 @@ class Session:
                 await self._carry_out(self._protocol.greeting(self.id))
                 await self._read()
         except* SessionClosed as group:
-            closed = _first(group)
+            closed = first_closed(group)
         except* SlowClientError:
             self._service.metrics.slow_clients_closed.inc()
             closed = SessionClosed(SLOW_CLIENT, "the client reads too slowly")
         except* ConnectionClosed:
             pass
         finally:
+            self._timers.stop_all()
             for speaker in self._speakers.values():
                 speaker.permit.release()
         reason = closed.reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
@@ -184,11 +167,14 @@ class Session:
                         utterance.stopped_at(played_ms)
                         speaker.stop()
                         await utterance.is_over.wait()
+                case SetTimer():
+                    self._timers.set(action)
                 case Close(code, reason):
                     await self._close(code, reason)
 
     def _authenticate(self, key: str) -> bool:
-        key_name = self._service.keys.find(key)
+        keys = self._service.keys
+        key_name = keys.find(key) or self._service.tickets.redeem(key, self._origin, keys)
         if key_name is None:
             return False
         self._client_key = key_name
@@ -286,9 +272,3 @@ class Session:
     async def _close(self, code: int, reason: str) -> None:
         await self._outbox.emptied()
         raise SessionClosed(code, reason)
-
-
-def _first(group: BaseExceptionGroup[SessionClosed]) -> SessionClosed:
-    while isinstance(group.exceptions[0], BaseExceptionGroup):
-        group = group.exceptions[0]
-    return group.exceptions[0]

@@ -130,8 +130,12 @@ class WebSocket:
         raise self._protocol.close_exc
 
     async def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
-        """Close with this code, unless closing has begun, and wait for the end of the connection."""
+        """Close with this code, unless closing has begun, and wait for the end of the connection.
+
+        Messages that were not taken are dropped, and so are those that still come: the end comes behind them.
+        """
         self._stop_taking()
+        self._messages.clear()
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(code, reason)
             self._write()

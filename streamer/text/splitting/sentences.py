@@ -21,6 +21,7 @@ from streamer.text.splitting.boundaries import (
     is_speakable,
 )
 from streamer.text.splitting.languages import language_table
+from streamer.text.splitting.longest_fit import LongestFit
 from streamer.text.splitting.punkt import SentenceEndClassifier, sentence_end_classifier
 from streamer.text.splitting.signs import CLOSERS, STOPS
 from streamer.text.splitting.speech_units import (
@@ -34,8 +35,6 @@ MIN_SPEECH_UNITS: Final = 10
 """A shorter sentence ("Yes.") is joined with the next one of its paragraph, because models speak it badly alone."""
 FIRST_CLAUSE_UNITS: Final = 30
 """An utterance's first sentence is cut at the first clause of at least this length."""
-FIRST_GUESS_CHARS: Final = 64
-"""The length of a sentence that no other is before, as a guess."""
 BITE_CHARS: Final = 1024
 """Text is read in pieces of this size, so that little is pending however much is fed at once."""
 
@@ -50,7 +49,8 @@ class Sentence:
     """A piece to be spoken. `text` is `source[char_start:char_end]` of the utterance's whole text.
 
     `pause_s`: the natural silence after it, if another follows. `spoken_text`: what the synthesizer is given.
-    `voice` None: the utterance's own.
+    `voice` None: the utterance's own. `rate`: how much faster than usual it is to be spoken. `markup`: the stretches of
+    `text` that are not words, as places in it.
     """
 
     text: str
@@ -60,6 +60,17 @@ class Sentence:
     spoken_text: str
     language: str = "en"
     voice: str | None = None
+    rate: float = 1.0
+    markup: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def words(self) -> str:
+        """`text` with spaces for its markup, so that the places of its words are the same."""
+        words, end = [], 0
+        for start, stop in self.markup:
+            words += [self.text[end:start], " " * (stop - start)]
+            end = stop
+        return "".join([*words, self.text[end:]])
 
 
 FindLanguage = Callable[[str, str], str]
@@ -90,15 +101,11 @@ class SentenceSplitter:
 
         `verbalize(text, language)`: how a sentence is spoken; it is that which must not have too many tokens.
         """
-        self._count_tokens = count_tokens
-        self._max_tokens = max_tokens
+        self._fit = LongestFit(count_tokens, max_tokens, verbalize)
         self._language = language  # of the sentence before
         self._find_language = find_language or _same_language
-        self._verbalize = verbalize
         self._pending = ""
         self._num_given = 0  # characters of the source before the pending ones
-        self._num_chars_before = FIRST_GUESS_CHARS  # of the sentence before
-        self._spoken_texts: dict[tuple[str, str], str] = {}
         self._is_first = True
 
     @property
@@ -148,10 +155,9 @@ class SentenceSplitter:
             text = self._pending[: cut.position].rstrip()
             start = self._num_given
             self._language = language = self._find_language(text, self._language)
-            spoken_text = self._spoken(text, language)
-            self._spoken_texts.clear()
+            spoken_text = self._fit.spoken(text, language)
             sentences.append(Sentence(text, start, start + len(text), cut.pause_s, spoken_text, language))
-            self._num_chars_before = len(text)
+            self._fit.begin_sentence(len(text))
             self._drop(cut.position)
             self._skip_space()
             self._is_first = False
@@ -191,57 +197,27 @@ class SentenceSplitter:
 
     def _within_tokens(self, cut: Boundary, passed: Sequence[Boundary]) -> Boundary:
         """`cut`, or an earlier one, such that the sentence is not too long for the model."""
-        longest = self._longest_fit(cut.position)
+        longest = self._fit.longest(self._pending[: cut.position], self._language_of)
         if longest == cut.position:
             return cut
         cut = self._best_cut(longest, passed)
-        while cut.position > 1 and self._num_tokens(cut.position) > self._max_tokens:
-            cut = self._best_cut(cut.position - 1, passed)  # a part of a word may be more tokens
+        while cut.position > 1 and not self._fits(cut.position):  # a part of a word may be more tokens
+            cut = self._best_cut(cut.position - 1, passed)
         return cut
 
-    def _longest_fit(self, end: int) -> int:
-        """The longest beginning of the pending text, up to `end`, that is not too long for the model.
-
-        The search begins with the length of the sentence before: written out, a few digits may be all that a model
-        takes, and to write out all that might belong to a sentence for each of these would take its square. Then it
-        goes where the tokens are expected to be as many as allowed, and every other time to the middle.
-        """
-        most = self._max_tokens
-        low, num_low, high = 0, 0, min(end, self._num_chars_before + self._num_chars_before // 4 + 2)
-        while (num_high := self._num_tokens(high)) <= most:
-            if high == end:
-                return end
-            low, num_low, high = high, num_high, min(end, 2 * high)
-        is_even = False
-        while high - low > 1:
-            part = 0.5 if is_even else (most - num_low + 0.5) / (num_high - num_low)
-            middle = min(max(low + round(part * (high - low)), low + 1), high - 1)
-            if (num_tokens := self._num_tokens(middle)) <= most:
-                low, num_low = middle, num_tokens
-            else:
-                high, num_high = middle, num_tokens
-            is_even = not is_even
-        return max(1, low)
-
-    def _num_tokens(self, position: int) -> int:
+    def _fits(self, position: int) -> bool:
         text = self._pending[:position].rstrip()
-        return self._count_tokens(self._spoken(text, self._find_language(text, self._language)))
+        return self._fit.fits(text, self._language_of(text))
 
-    def _spoken(self, text: str, language: str) -> str:
-        """How a text is spoken; the texts of one sentence are remembered until it is given out."""
-        if self._verbalize is None:
-            return text
-        spoken = self._spoken_texts.get((text, language))
-        if spoken is None:
-            spoken = self._spoken_texts[text, language] = self._verbalize(text, language)
-        return spoken
+    def _language_of(self, text: str) -> str:
+        return self._find_language(text, self._language)
 
     def _classifier_of(self, text: str) -> SentenceEndClassifier:
-        return sentence_end_classifier(self._find_language(text, self._language))
+        return sentence_end_classifier(self._language_of(text))
 
     def _best_cut(self, limit: int, passed: Sequence[Boundary]) -> Boundary:
         """The strongest boundary up to `limit` that is not very early; else between words, or characters."""
-        language = self._find_language(self._pending[:limit], self._language)
+        language = self._language_of(self._pending[:limit])
         conjunctions = language_table(language).conjunctions
         boundaries = [
             self._as_conjunction(boundary, limit, conjunctions)
