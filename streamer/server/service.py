@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from streamer.audio.packets import PacketEncoder
@@ -46,8 +47,9 @@ class Service:
         return speak(feed, synthesizer, settings, encoder, utterance_id)
 
 
+@cache
 def package_version() -> str:
-    """The version of the installed distribution."""
+    """The version of the installed distribution; its metadata is a file, which is read once."""
     try:
         return version("bark-streamer")
     except PackageNotFoundError:
