@@ -18,6 +18,8 @@ REST_MS: Final = 200
 a wake-up for every packet cost more than the packet."""
 BEAT_S: Final = 0.02
 """Rests end at multiples of this time, so that one wake-up of the process serves every utterance that is due."""
+LATE_S: Final = 0.2
+"""How late a packet may leave that was made in time; if playback stops for longer, the event loop is to blame."""
 Clock = Callable[[], float]
 
 
@@ -74,21 +76,22 @@ class PlaybackClock:
     async def until_due(self, start_ms: float, end_ms: float) -> bool:
         """Return when that packet may leave, which a report of the client may bring forward.
 
-        The result is whether the packet had to wait, that is, whether it was made in time.
+        The result is whether it can leave in time: it was made before, and the event loop was not late either.
         """
         loop = asyncio.get_running_loop()
-        has_waited = False
+        is_in_time = False
         while (wait_s := self.wait_s(start_ms, end_ms)) > 0:
             due_s = loop.time() + wait_s
             rested_s = due_s + min(REST_MS, (self.lead_ms or 0) / 4) / 1000
             self._moved.clear()
-            timer = loop.call_at(max(due_s, rested_s // BEAT_S * BEAT_S), self._moved.set)
+            leaves_s = max(due_s, rested_s // BEAT_S * BEAT_S)
+            timer = loop.call_at(leaves_s, self._moved.set)
             try:
                 await self._moved.wait()
             finally:
                 timer.cancel()
-            has_waited = True
-        return has_waited
+            is_in_time = loop.time() < leaves_s + LATE_S
+        return is_in_time
 
     def sent(self, start_ms: float, end_ms: float) -> float:
         """Note a packet that was sent; returns for how many seconds playback had underrun before it."""
