@@ -16,12 +16,18 @@ FILE_ENCODINGS: Final[tuple[str, ...]] = get_args(FileEncoding)
 """Encodings whose frames have a length and a delay of their own: for files, and for protocols that ask for them. The
 native protocol, which gives every packet its time, does not offer them."""
 SAMPLE_RATES_HZ: Final[tuple[int, ...]] = get_args(SampleRate)
+"""The sampling rates at which Opus works, which the native protocol offers for every encoding."""
+UNCOMMON_RATES_HZ: Final = (22050, 32000, 44100)
+"""Sampling rates for every encoding but Opus, for protocols that ask for them. At 22,050 Hz a packet is rounded down to
+whole samples."""
+_OPUS: Final = ("opus", "ogg_opus")
 FRAMES_MS: Final[tuple[int, ...]] = get_args(FrameLength)
 MIN_BITRATE: Final = 6_000
 MAX_BITRATE: Final = 256_000
 """What libopus accepts for one channel, in bits per second."""
 MIN_TEMPO: Final = 0.25
 MAX_TEMPO: Final = 4.0
+MAX_GAIN: Final = 4.0
 DEFAULT_RATE_HZ: Final = 24_000
 _TELEPHONE_RATE_HZ: Final = 8_000
 
@@ -36,8 +42,8 @@ class AudioFormat:
     """How an utterance's sound is encoded. `frame_ms` is the length of a packet, except in file encodings.
 
     `bitrate` concerns Opus, MP3 and AAC. `tempo` is how much faster than it was spoken the sound is to be, at the same
-    pitch; events keep the times of the sound as it was spoken. Raises `InvalidParameterError` naming what is not
-    offered.
+    pitch; events keep the times of the sound as it was spoken. `gain` makes it louder, and what that drives beyond full
+    scale saturates. Raises `InvalidParameterError` naming what is not offered.
     """
 
     encoding: str = "opus"
@@ -45,11 +51,13 @@ class AudioFormat:
     frame_ms: int = 20
     bitrate: int = 32_000
     tempo: float = 1.0
+    gain: float = 1.0
 
     def __post_init__(self) -> None:
+        rates_hz = SAMPLE_RATES_HZ if self.encoding in _OPUS else SAMPLE_RATES_HZ + UNCOMMON_RATES_HZ
         for name, value, offered in (
             ("encoding", self.encoding, ENCODINGS + FILE_ENCODINGS),
-            ("sample_rate", self.sample_rate_hz, SAMPLE_RATES_HZ),
+            ("sample_rate", self.sample_rate_hz, rates_hz),
             ("frame_ms", self.frame_ms, FRAMES_MS),
         ):
             if value not in offered:
@@ -63,3 +71,5 @@ class AudioFormat:
             raise InvalidParameterError(
                 f"tempo {self.tempo!r} is not from {MIN_TEMPO} to {MAX_TEMPO}", param="tempo"
             )
+        if not 0.0 <= self.gain <= MAX_GAIN:
+            raise InvalidParameterError(f"gain {self.gain!r} is not from 0 to {MAX_GAIN}", param="gain")
