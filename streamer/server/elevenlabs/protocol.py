@@ -25,11 +25,17 @@ from streamer.server.elevenlabs.messages import (
     read_context_id,
     read_message,
 )
-from streamer.server.elevenlabs.requested import find_voice, read_requested, speech_settings, with_speed
+from streamer.server.elevenlabs.requested import (
+    read_requested,
+    read_speed,
+    speech_settings,
+)
 from streamer.server.elevenlabs.wire import ElevenLabsWire
+from streamer.server.json_messages import check_size
 from streamer.server.service import Service
 from streamer.server.upgrade import Upgrade
 from streamer.server.utterance import Utterance
+from streamer.server.voice_choice import find_voice
 from streamer.server.wire import Frame
 from streamer.speech.text_feed import TextEnd
 
@@ -77,7 +83,9 @@ class ElevenLabsProtocol:
         self._fault: StreamerError | None = None
         try:
             self._requested = read_requested(upgrade.query, self._info)
-            self._voice = find_voice(upgrade.parameters["voice"], self._info)
+            self._voice = find_voice(
+                upgrade.parameters["voice"], self._info, service.config.speech, "voice_id"
+            )
         except StreamerError as error:
             self._fault = error
 
@@ -99,9 +107,7 @@ class ElevenLabsProtocol:
         try:
             if isinstance(frame, bytes):
                 raise InvalidMessageError("a binary frame; this protocol's messages are JSON text")
-            if len(frame.encode()) > self._limits.max_message_bytes:
-                limit = self._limits.max_message_bytes
-                raise InvalidMessageError(f"a message holds at most {limit} bytes: send text in pieces")
+            check_size(frame, self._limits.max_message_bytes)
             context_id = read_context_id(frame) or DEFAULT_CONTEXT
             message = read_message(frame)
             if not self._needs_key:
@@ -198,10 +204,9 @@ class ElevenLabsProtocol:
             raise TooManyContextsError(f"{told}: close one before opening another")
         requested, speech = self._requested, self._service.config.speech
         settings, generation = message.voice_settings, message.generation_config
-        audio_format = with_speed(requested.audio_format, settings.speed if settings else None)
-        tempo = audio_format.tempo
+        speed = read_speed(settings.speed if settings else None)
         wire_id = context_id if self._is_multi else None
-        wire = ElevenLabsWire(wire_id, tempo, uses_context_clock=requested.uses_context_clock)
+        wire = ElevenLabsWire(wire_id, uses_context_clock=requested.uses_context_clock)
         schedule = generation.chunk_length_schedule if generation else None
         text = ContextText(schedule, is_auto=requested.is_auto)
         self._opening = Opening(context_id, wire, text, message)
@@ -209,9 +214,9 @@ class ElevenLabsProtocol:
         return Open(
             context_id,
             speech_settings(
-                self._voice, requested.reading, requested.seed, tempo, self._info, self._service.config
+                self._voice, requested.reading, requested.seed, speed, self._info, self._service.config
             ),
-            audio_format,
+            requested.audio_format,
             speech.lead_ms,
             wire,
             starts_safely=speech.start == "safe",
