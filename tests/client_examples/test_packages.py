@@ -12,12 +12,13 @@ import pytest
 from tests.client_examples.example_runs import EXAMPLES, packages_of
 
 MODULES_OF = {
+    "elevenlabs": {"elevenlabs", "httpx", "websockets"},
     "faster-whisper": {"faster_whisper"},
     "livekit-agents": {"livekit"},
     "livekit-plugins-openai": {"livekit"},
     "pipecat-ai": {"pipecat", "loguru"},
 }
-"""The modules of packages whose modules have other names; pipecat's own programs configure its log with loguru."""
+"""The modules of packages that have other names, or whose users meet those of packages behind them: errors, a log."""
 PROGRAMS = sorted(path for path in EXAMPLES.rglob("*.py") if "__main__" in path.read_text(encoding="utf-8"))
 SCRIPTS = sorted(EXAMPLES.rglob("*.mjs"))
 
