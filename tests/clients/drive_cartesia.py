@@ -1,5 +1,5 @@
-"""Drives Cartesia's own package: `{"client": "sync" | "async" | "bytes" | "sse", "port", "turns", "interruptions",
-"texts"}`.
+"""Drives Cartesia's own package: `{"client": "sync" | "async" | "bytes" | "sse", "port", "voice", "turns",
+"interruptions", "texts"}`.
 
 Reports the bytes of sound of each turn, the words that had times, and the voices that are listed. Each turn is
 interrupted some times before it is spoken to its end.
@@ -15,7 +15,10 @@ from typing import Any
 from cartesia import AsyncCartesia, Cartesia
 
 RAW = {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 24000}
-ASKED = {"model_id": "sonic-3", "voice": {"mode": "id", "id": "tone"}, "output_format": RAW}
+
+
+def asked(orders: dict[str, Any]) -> dict[str, Any]:
+    return {"model_id": "sonic-3", "voice": {"mode": "id", "id": orders["voice"]}, "output_format": RAW}
 
 
 def addresses(port: int) -> dict[str, str]:
@@ -31,13 +34,13 @@ def sync(orders: dict[str, Any], words: list[str]) -> list[int]:
     with client.tts.websocket_connect() as connection:
         for _ in range(orders["turns"]):
             for _ in range(orders["interruptions"]):
-                context = connection.context(**ASKED)
+                context = connection.context(**asked(orders))
                 context.push(orders["texts"][0])
                 for event in context.receive():
                     if event.type == "chunk":
                         break
                 context.cancel()
-            context = connection.context(**ASKED, add_timestamps=True)
+            context = connection.context(**asked(orders), add_timestamps=True)
             for text in orders["texts"][1:]:
                 context.push(text)
             context.no_more_inputs()
@@ -57,13 +60,13 @@ async def asynchronous(orders: dict[str, Any], words: list[str]) -> list[int]:
     async with client.tts.websocket_connect() as connection:
         for _ in range(orders["turns"]):
             for _ in range(orders["interruptions"]):
-                context = connection.context(**ASKED)
+                context = connection.context(**asked(orders))
                 await context.push(orders["texts"][0])
                 async for event in context.receive():
                     if event.type == "chunk":
                         break
                 await context.cancel()
-            context = connection.context(**ASKED, add_timestamps=True, max_buffer_delay_ms=0)
+            context = connection.context(**asked(orders), add_timestamps=True, max_buffer_delay_ms=0)
             for text in orders["texts"][1:]:
                 await context.push(text)
             await context.no_more_inputs()
@@ -86,17 +89,17 @@ def whole(orders: dict[str, Any], words: list[str]) -> list[int]:
         for _ in range(orders["interruptions"]):
             if orders["client"] == "bytes":
                 with client.tts.with_streaming_response.generate(
-                    **ASKED, transcript=orders["texts"][0]
+                    **asked(orders), transcript=orders["texts"][0]
                 ) as answer:
                     next(answer.iter_bytes(1024))
             else:
-                with client.tts.generate_sse(**ASKED, transcript=orders["texts"][0]) as stream:
+                with client.tts.generate_sse(**asked(orders), transcript=orders["texts"][0]) as stream:
                     assert next(iter(stream)).type == "chunk"
         if orders["client"] == "bytes":
-            lengths.append(len(client.tts.generate(**ASKED, transcript=text).read()))
+            lengths.append(len(client.tts.generate(**asked(orders), transcript=text).read()))
             continue
         num_bytes = 0
-        for event in client.tts.generate_sse(**ASKED, transcript=text, add_timestamps=True):
+        for event in client.tts.generate_sse(**asked(orders), transcript=text, add_timestamps=True):
             if event.type == "chunk":
                 num_bytes += len(event.audio)
             elif event.type == "timestamps":

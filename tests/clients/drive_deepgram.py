@@ -1,4 +1,5 @@
-"""Drives Deepgram's own package: `{"client": "sync" | "async" | "http", "port", "turns", "interruptions", "texts"}`.
+"""Drives Deepgram's own package: `{"client": "sync" | "async" | "http", "port", "voice", "turns",
+"interruptions", "texts"}`.
 
 Reports the bytes of sound of each turn. Each turn is interrupted some times before it is spoken to its end.
 """
@@ -14,7 +15,7 @@ from deepgram import AsyncDeepgramClient, DeepgramClient
 from deepgram.environment import DeepgramClientEnvironment
 from deepgram.speak.v1.types import SpeakV1Text
 
-OPTIONS = {"model": "tone", "encoding": "linear16", "sample_rate": 24000}
+OPTIONS = {"encoding": "linear16", "sample_rate": 24000}
 
 
 def environment(port: int) -> DeepgramClientEnvironment:
@@ -25,7 +26,7 @@ def environment(port: int) -> DeepgramClientEnvironment:
 def sync(orders: dict[str, Any]) -> list[int]:
     client = DeepgramClient(api_key="key", environment=environment(orders["port"]))
     lengths = []
-    with client.speak.v1.connect(**OPTIONS) as socket:
+    with client.speak.v1.connect(model=orders["voice"], **OPTIONS) as socket:
         assert socket.recv().type == "Metadata"
         for _ in range(orders["turns"]):
             for _ in range(orders["interruptions"]):
@@ -51,7 +52,7 @@ def sync(orders: dict[str, Any]) -> list[int]:
 async def asynchronous(orders: dict[str, Any]) -> list[int]:
     client = AsyncDeepgramClient(api_key="key", environment=environment(orders["port"]))
     lengths = []
-    async with client.speak.v1.connect(**OPTIONS) as socket:
+    async with client.speak.v1.connect(model=orders["voice"], **OPTIONS) as socket:
         assert (await socket.recv()).type == "Metadata"
         for _ in range(orders["turns"]):
             for _ in range(orders["interruptions"]):
@@ -75,14 +76,18 @@ async def asynchronous(orders: dict[str, Any]) -> list[int]:
 
 def http(orders: dict[str, Any]) -> list[int]:
     client = DeepgramClient(api_key="key", environment=environment(orders["port"]))
-    audio, lengths = client.speak.v1.audio, []
+    audio, lengths, options = (
+        client.speak.v1.audio,
+        [],
+        {"model": orders["voice"], "container": "none", **OPTIONS},
+    )
     for _ in range(orders["turns"]):
         for _ in range(orders["interruptions"]):
-            pieces = audio.generate(text=orders["texts"][0], container="none", **OPTIONS)
+            pieces = audio.generate(text=orders["texts"][0], **options)
             assert next(pieces)
             pieces.close()
         text = " ".join(orders["texts"][1:])
-        lengths.append(sum(map(len, audio.generate(text=text, container="none", **OPTIONS))))
+        lengths.append(sum(map(len, audio.generate(text=text, **options))))
     return lengths
 
 

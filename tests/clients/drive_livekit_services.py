@@ -1,4 +1,4 @@
-"""Drives LiveKit's plugins of vendors: `{"service": "deepgram" | "cartesia", "port", "turns",
+"""Drives LiveKit's plugins of vendors: `{"service": "deepgram" | "cartesia", "port", "voice", "turns",
 "interruptions", "texts"}`.
 
 Reports the bytes of sound of each turn, and the words that had times. Each turn is interrupted some times before it is
@@ -18,13 +18,12 @@ from livekit.agents.types import USERDATA_TIMED_TRANSCRIPT
 from livekit.plugins import cartesia, deepgram
 
 
-def service(name: str, port: int, session: aiohttp.ClientSession) -> tts.TTS:
-    if name == "deepgram":
+def service(orders: dict[str, Any], session: aiohttp.ClientSession) -> tts.TTS:
+    port, voice = orders["port"], orders["voice"]
+    if orders["service"] == "deepgram":
         base_url = f"http://127.0.0.1:{port}/v1/speak"
-        return deepgram.TTS(model="tone", api_key="key", base_url=base_url, http_session=session)
-    return cartesia.TTS(
-        voice="tone", api_key="key", base_url=f"http://127.0.0.1:{port}", http_session=session
-    )
+        return deepgram.TTS(model=voice, api_key="key", base_url=base_url, http_session=session)
+    return cartesia.TTS(voice=voice, api_key="key", base_url=f"http://127.0.0.1:{port}", http_session=session)
 
 
 async def interrupt(client: tts.TTS, text: str) -> None:
@@ -48,7 +47,7 @@ async def spoken(stream: Any, words: list[str]) -> int:
 async def run(orders: dict[str, Any]) -> dict[str, Any]:
     lengths, words = [], list[str]()
     async with aiohttp.ClientSession() as session:
-        client = service(orders["service"], orders["port"], session)
+        client = service(orders, session)
         for _ in range(orders["turns"]):
             for _ in range(orders["interruptions"]):
                 await interrupt(client, orders["texts"][0])

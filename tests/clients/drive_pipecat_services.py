@@ -1,4 +1,4 @@
-"""Drives pipecat's services of vendors: `{"service": "deepgram" | "cartesia", "port", "turns",
+"""Drives pipecat's services of vendors: `{"service": "deepgram" | "cartesia", "port", "voice", "turns",
 "interruptions", "texts"}`.
 
 Reports the bytes of sound of each turn, and the words that had times. Each turn is interrupted some times before it is
@@ -62,12 +62,12 @@ class Sink(FrameProcessor):
         await self.push_frame(frame, direction)
 
 
-def service(name: str, port: int) -> Any:
-    address = f"ws://127.0.0.1:{port}"
-    if name == "deepgram":
-        settings = DeepgramTTSService.Settings(voice="tone")
+def service(orders: dict[str, Any]) -> Any:
+    address, voice = f"ws://127.0.0.1:{orders['port']}", orders["voice"]
+    if orders["service"] == "deepgram":
+        settings = DeepgramTTSService.Settings(voice=voice)
         return DeepgramTTSService(api_key="key", base_url=address, sample_rate=24000, settings=settings)
-    settings = CartesiaTTSService.Settings(voice="tone")
+    settings = CartesiaTTSService.Settings(voice=voice)
     url = f"{address}/tts/websocket"
     return CartesiaTTSService(api_key="key", url=url, sample_rate=24000, settings=settings)
 
@@ -100,7 +100,7 @@ async def talk(worker: PipelineWorker, sink: Sink, orders: dict[str, Any]) -> di
 
 async def run(orders: dict[str, Any]) -> dict[str, Any]:
     sink = Sink()
-    pipeline = Pipeline([service(orders["service"], orders["port"]), sink])
+    pipeline = Pipeline([service(orders), sink])
     worker = PipelineWorker(pipeline, params=PipelineParams(audio_out_sample_rate=24000))
     runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(worker)

@@ -41,6 +41,7 @@ async def test_ten_turns_with_three_interruptions_each(
             driver,
             environment,
             server.server,
+            voice="tone",
             turns=TURNS,
             interruptions=INTERRUPTIONS,
             texts=TEXTS,

@@ -11,12 +11,12 @@ from streamer.server.cartesia import messages
 from streamer.server.cartesia.errors import error_message, has_structured_errors
 from streamer.server.cartesia.messages import GenerationRequest, read_request
 from streamer.server.cartesia.options import read_options
-from streamer.server.cartesia.wire import Steps
+from streamer.server.cartesia.wire import SpokenWords, Steps
 from streamer.server.http import Exchange, Fields
 from streamer.server.routing import Handle
 from streamer.server.service import Service
 from streamer.server.speech_exchange import Body, speak_into
-from streamer.speech.events import SpeechEvent, WordTimes
+from streamer.speech.events import SpeechEvent
 
 BYTES_CONTAINERS: Final = ("raw", "wav", "mp3")
 SSE_CONTAINERS: Final = ("raw",)
@@ -67,11 +67,11 @@ def sse_handle(service: Service) -> Handle:
 
 
 class _Events:
-    """The events of one speech."""
+    """The events of one speech. Times of words are sent with the sound in which the words begin."""
 
     def __init__(self, request: GenerationRequest, tempo: float, *, is_structured: bool) -> None:
         self._names = {} if request.context_id is None else {"context_id": request.context_id}
-        self._has_words = bool(request.add_timestamps)
+        self._words = SpokenWords() if request.add_timestamps else None
         self._tempo = tempo
         self._is_structured = is_structured
         self._steps = Steps()
@@ -80,9 +80,8 @@ class _Events:
         return _event("chunk", messages.chunk(payload, self._steps.next_ms(), **self._names))
 
     def timestamps(self, event: SpeechEvent) -> bytes:
-        if not self._has_words or not isinstance(event, WordTimes) or not event.words:
-            return b""
-        return _event("timestamps", messages.timestamps(event.words, self._tempo, **self._names))
+        words = self._words.told(event, self._tempo) if self._words is not None else ()
+        return _event("timestamps", messages.timestamps(words, self._tempo, **self._names)) if words else b""
 
     def end(self, _audio_ms: int, error: StreamerError | None) -> bytes:
         if error is None:

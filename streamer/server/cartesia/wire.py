@@ -33,23 +33,15 @@ class CartesiaWire:
             flush_id = self._flush_id
             self._flush_id += 1
             return (flush_done(flush_id, context_id=utterance.id),)
-        if self._words is not None and isinstance(event, SentenceStarted):
-            self._words.begin(event)
-        elif self._words is not None and isinstance(event, WordTimes):
-            return self._timestamps(utterance, self._words.end(event))
-        return ()
+        return self._timestamps(utterance, event)
 
     def packet(self, utterance: Utterance, packet: Packet) -> Sequence[Frame]:
         """Send a piece of the sound behind the times of the words that begin in it."""
         if not packet.payload:
             return ()
-        words: Sequence[WordTime] = ()
-        if self._words is not None:
-            end_ms = (packet.timestamp + packet.duration) * 1000 / TIMESTAMP_HZ
-            words = self._words.until(end_ms * utterance.audio_format.tempo)
         names = {"context_id": utterance.id, "flush_id": self._flush_id}
         sound = chunk(packet.payload, self._steps.next_ms(), **names)
-        return (*self._timestamps(utterance, words), sound)
+        return (*self._timestamps(utterance, packet), sound)
 
     def done(self, utterance: Utterance, outcome: Outcome) -> Sequence[Frame]:
         if outcome.reason == "cancelled":  # nothing follows a cancel, nor the error that ended the context
@@ -61,10 +53,11 @@ class CartesiaWire:
             return (json.dumps(report),)
         return (done(context_id=utterance.id),)
 
-    def _timestamps(self, utterance: Utterance, words: Sequence[WordTime]) -> Sequence[Frame]:
+    def _timestamps(self, utterance: Utterance, event: SpeechEvent) -> Sequence[Frame]:
+        tempo = utterance.audio_format.tempo
+        words = self._words.told(event, tempo) if self._words is not None else ()
         if not words:
             return ()
-        tempo = utterance.audio_format.tempo
         return (timestamps(words, tempo, context_id=utterance.id, flush_id=self._flush_id),)
 
 
@@ -92,18 +85,17 @@ class SpokenWords:
         self._num_given = 0  # of the sentence's words
         self._start_ms = 0  # of the last word that was given out
 
-    def begin(self, sentence: SentenceStarted) -> None:
-        """A sentence begins."""
-        self._expected, self._num_given = sentence.expected_words, 0
-
-    def until(self, position_ms: float) -> Sequence[WordTime]:
-        """Return the words that begin before this position and were not given out yet."""
-        following = self._expected()[self._num_given :]
-        return self._given([word for word in following if word.start_ms < position_ms])
-
-    def end(self, sentence: WordTimes) -> Sequence[WordTime]:
-        """Return the words of the sentence that were not given out yet."""
-        return self._given(sentence.words[self._num_given :])
+    def told(self, event: SpeechEvent, tempo: float) -> Sequence[WordTime]:
+        """Return the words whose turn it is with this event, at a tempo of the sound."""
+        if isinstance(event, SentenceStarted):
+            self._expected, self._num_given = event.expected_words, 0
+        elif isinstance(event, Packet):
+            end_ms = (event.timestamp + event.duration) * 1000 / TIMESTAMP_HZ * tempo
+            following = self._expected()[self._num_given :]
+            return self._given([word for word in following if word.start_ms < end_ms])
+        elif isinstance(event, WordTimes):
+            return self._given(event.words[self._num_given :])
+        return ()
 
     def _given(self, words: Sequence[WordTime]) -> Sequence[WordTime]:
         given = []
