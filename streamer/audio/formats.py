@@ -16,6 +16,11 @@ FILE_ENCODINGS: Final[tuple[str, ...]] = get_args(FileEncoding)
 """Encodings whose frames have a length and a delay of their own: for files, and for protocols that ask for them. The
 native protocol, which gives every packet its time, does not offer them."""
 SAMPLE_RATES_HZ: Final[tuple[int, ...]] = get_args(SampleRate)
+"""The sampling rates at which Opus works, which the native protocol offers for every encoding."""
+UNCOMMON_RATES_HZ: Final = (22050, 32000, 44100)
+"""Sampling rates for every encoding but Opus, for protocols that ask for them. At 22,050 Hz a packet is rounded down to
+whole samples."""
+_OPUS: Final = ("opus", "ogg_opus")
 FRAMES_MS: Final[tuple[int, ...]] = get_args(FrameLength)
 MIN_BITRATE: Final = 6_000
 MAX_BITRATE: Final = 256_000
@@ -23,6 +28,7 @@ MAX_BITRATE: Final = 256_000
 MIN_TEMPO: Final = 0.25
 MAX_TEMPO: Final = 4.0
 """How slow and how fast sound is made, as OpenAI has it; `tempo` does it."""
+MAX_GAIN: Final = 4.0
 DEFAULT_RATE_HZ: Final = 24_000
 _TELEPHONE_RATE_HZ: Final = 8_000
 
@@ -36,18 +42,21 @@ def default_rate_hz(encoding: str) -> int:
 class AudioFormat:
     """How an utterance's sound is encoded. `frame_ms` is the length of a packet, except in file encodings.
 
-    `bitrate` concerns Opus, MP3 and AAC. Raises `InvalidParameterError` naming what is not offered.
+    `bitrate` concerns Opus, MP3 and AAC. `gain` makes the sound louder, and what that drives beyond full scale
+    saturates. Raises `InvalidParameterError` naming what is not offered.
     """
 
     encoding: str = "opus"
     sample_rate_hz: int = DEFAULT_RATE_HZ
     frame_ms: int = 20
     bitrate: int = 32_000
+    gain: float = 1.0
 
     def __post_init__(self) -> None:
+        rates_hz = SAMPLE_RATES_HZ if self.encoding in _OPUS else SAMPLE_RATES_HZ + UNCOMMON_RATES_HZ
         for name, value, offered in (
             ("encoding", self.encoding, ENCODINGS + FILE_ENCODINGS),
-            ("sample_rate", self.sample_rate_hz, SAMPLE_RATES_HZ),
+            ("sample_rate", self.sample_rate_hz, rates_hz),
             ("frame_ms", self.frame_ms, FRAMES_MS),
         ):
             if value not in offered:
@@ -57,3 +66,5 @@ class AudioFormat:
             raise InvalidParameterError(
                 f"bitrate {self.bitrate!r} is not from {MIN_BITRATE} to {MAX_BITRATE}", param="bitrate"
             )
+        if not 0.0 <= self.gain <= MAX_GAIN:
+            raise InvalidParameterError(f"gain {self.gain!r} is not from 0 to {MAX_GAIN}", param="gain")

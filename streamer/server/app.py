@@ -18,11 +18,12 @@ from streamer.config import Config
 from streamer.errors import ConfigError, EngineError
 from streamer.server.adapters import add_adapters
 from streamer.server.admission import Admission, ApiKeys, Place
+from streamer.server.client_protocol import ClientProtocol
 from streamer.server.connection import MAX_UNSENT_BYTES, READ_BYTES, Connection
 from streamer.server.http_connection import Host, HttpConnection
 from streamer.server.listening import open_sockets, shown_url
 from streamer.server.routes import add_lists, add_player, add_probes
-from streamer.server.routing import Routes, WebSocketRoute
+from streamer.server.routing import Routes
 from streamer.server.service import Service, package_version
 from streamer.server.session import CloseRequest, Session
 from streamer.server.tickets import Tickets
@@ -270,8 +271,7 @@ class Server:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("an unexpected error", exc_info=error)
 
-    async def _serve_session(self, websocket: WebSocket, upgrade: Upgrade, route: WebSocketRoute) -> None:
-        protocol = route.create_protocol(upgrade, self._service)
+    async def _serve_session(self, websocket: WebSocket, upgrade: Upgrade, protocol: ClientProtocol) -> None:
         session = Session(websocket, self._service, upgrade, protocol)
         self._sessions.add(session)
         try:
