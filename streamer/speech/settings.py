@@ -39,6 +39,12 @@ class SpeechSettings:
 
     def __post_init__(self) -> None:
         """Raise `InvalidParameterError` for a speed that cannot be had."""
-        if not MIN_TEMPO <= self.speed <= MAX_TEMPO:
-            message = f"speed {self.speed!r} is not from {MIN_TEMPO} to {MAX_TEMPO}"
-            raise InvalidParameterError(message, param="speed")
+        checked_speed(self.speed)
+
+
+def checked_speed(speed: float) -> float:
+    """Return `speed`; raises `InvalidParameterError` if it cannot be had."""
+    if not MIN_TEMPO <= speed <= MAX_TEMPO:
+        message = f"speed {speed!r} is not from {MIN_TEMPO} to {MAX_TEMPO}"
+        raise InvalidParameterError(message, param="speed")
+    return speed

@@ -14,7 +14,7 @@ from streamer.errors import InvalidParameterError, VoiceNotFoundError
 from streamer.sampling import draw_seed, sampling_params
 from streamer.server.service import Service
 from streamer.server.voice_choice import find_voice, stand_in
-from streamer.speech.settings import SpeechSettings
+from streamer.speech.settings import SpeechSettings, checked_speed
 
 _SAMPLES: Final = {"linear16": "pcm_s16le", "mulaw": "mulaw", "alaw": "alaw"}
 """The encodings of samples, as they are called here."""
@@ -83,7 +83,7 @@ def read_options(query: str, service: Service, *, has_files: bool) -> SpeakOptio
             bitrate=_whole(given, "bit_rate", bitrate) if has_bitrate else bitrate,
         ),
         is_wav=_container(given.get("container"), encoding, has_files=has_files) == "wav",
-        speed=_number(given, "speed", 1.0),
+        speed=checked_speed(_number(given, "speed", 1.0)),
         remarks=remarks,
     )
 
