@@ -9,13 +9,13 @@ TOML < environment (`STREAMER_PORT`) < flags (`--port`). This module alone reads
 from __future__ import annotations
 
 import os
-import tomllib
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from streamer.config_file import read_toml
 from streamer.errors import ConfigError
 from streamer.options import ENVIRONMENT_PREFIX, Option, convert, declared, option, suggestion
 
@@ -216,7 +216,7 @@ def load_config(
     values: dict[str, Any] = {}
     by_name = {known.name: known for known in _OPTIONS}
     sources = (
-        _from_toml(toml_path, errors),
+        read_toml(toml_path, SECTIONS, errors),
         _from_environment(environ),
         (
             (f"--{name.replace('_', '-')}", name, value)
@@ -264,26 +264,6 @@ def _user_directory(name: str, environ: Mapping[str, str] | None) -> Path | None
     except RuntimeError:
         return None
     return data / "streamer" / name
-
-
-def _from_toml(path: Path | None, errors: list[str]) -> Iterator[tuple[str, str, object]]:
-    if path is None:
-        return
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        errors.append(f"{path}: {error}")
-        return
-    for section, table in tables.items():
-        if section not in SECTIONS or not isinstance(table, dict):
-            errors.append(f"{path}: no such table [{section}]{suggestion(section, SECTIONS)}")
-            continue
-        names = [f.name for f in fields(SECTIONS[section])]
-        for name, value in table.items():
-            if name in names:
-                yield f"{path} [{section}] {name}", name, value
-            else:
-                errors.append(f"{path} [{section}] {name}: no such option{suggestion(name, names)}")
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, object]]:
