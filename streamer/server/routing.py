@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final, Literal
 from urllib.parse import unquote
 
+from streamer.config import LimitsConfig
 from streamer.server.access import Credentials, read_bearer
 from streamer.server.client_protocol import CreateProtocol
+from streamer.server.connection import Connection
 from streamer.server.http import Answer, Exchange, RefusedError, refusal
+from streamer.server.session import ClientConnection
 
 Handle = Callable[[Exchange], Awaitable[None]]
 ShapeError = Callable[[Answer], Answer]
@@ -42,6 +46,22 @@ class WebSocketRoute:
     key_may_follow: bool
 
 
+@dataclass(frozen=True, slots=True)
+class TcpRoute:
+    """What is spoken on a port of its own, by a protocol that knows neither HTTP nor keys.
+
+    `option_prefix`: what the names of the options for host and port begin with. `create_connection` reads messages from
+    a connection and writes them. `announce` is given the port and entered while it is open and the server is ready.
+    """
+
+    host: str
+    port: int
+    option_prefix: str
+    create_connection: Callable[[Connection, LimitsConfig], ClientConnection]
+    create_protocol: CreateProtocol
+    announce: Callable[[int], AbstractAsyncContextManager[None]]
+
+
 @dataclass(slots=True)
 class _Place:
     """A path pattern and what is there."""
@@ -66,6 +86,8 @@ class Routes:
     """
 
     def __init__(self) -> None:
+        self.tcp: list[TcpRoute] = []
+        """What is spoken on ports of their own."""
         self._places: dict[str, _Place] = {}
 
     def add(
