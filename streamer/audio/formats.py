@@ -16,6 +16,11 @@ FILE_ENCODINGS: Final[tuple[str, ...]] = get_args(FileEncoding)
 """Encodings whose frames have a length and a delay of their own: for files, and for protocols that ask for them. The
 native protocol, which gives every packet its time, does not offer them."""
 SAMPLE_RATES_HZ: Final[tuple[int, ...]] = get_args(SampleRate)
+"""The sampling rates at which Opus works, which the native protocol offers for every encoding."""
+UNCOMMON_RATES_HZ: Final = (22050, 32000, 44100)
+"""Sampling rates for every encoding but Opus, for protocols that ask for them. At 22,050 Hz a packet is rounded down to
+whole samples."""
+_OPUS: Final = ("opus", "ogg_opus")
 FRAMES_MS: Final[tuple[int, ...]] = get_args(FrameLength)
 MIN_BITRATE: Final = 6_000
 MAX_BITRATE: Final = 256_000
@@ -47,9 +52,10 @@ class AudioFormat:
     tempo: float = 1.0
 
     def __post_init__(self) -> None:
+        rates_hz = SAMPLE_RATES_HZ if self.encoding in _OPUS else SAMPLE_RATES_HZ + UNCOMMON_RATES_HZ
         for name, value, offered in (
             ("encoding", self.encoding, ENCODINGS + FILE_ENCODINGS),
-            ("sample_rate", self.sample_rate_hz, SAMPLE_RATES_HZ),
+            ("sample_rate", self.sample_rate_hz, rates_hz),
             ("frame_ms", self.frame_ms, FRAMES_MS),
         ):
             if value not in offered:

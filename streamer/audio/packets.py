@@ -198,7 +198,7 @@ class _SampleEncoder:
         self.sample_rate_hz = framer.sample_rate_hz
         self._to_numbers = _SAMPLE_FORMATS[encoding]
         self._unsent_header = wav_header(framer.sample_rate_hz) if encoding == "wav" else b""
-        self._next_timestamp = 0
+        self._num_samples = 0  # in packets so far
 
     def encode(self, samples: Samples) -> list[Packet]:
         return [self._packet(frame) for frame in self._framer.push(samples)]
@@ -212,9 +212,9 @@ class _SampleEncoder:
     def _packet(self, frame: Samples) -> Packet:
         payload = self._unsent_header + self._to_numbers(frame).tobytes()
         self._unsent_header = b""
-        packet = Packet(payload, self._next_timestamp, self._framer.ticks(len(frame)))
-        self._next_timestamp += packet.duration
-        return packet
+        start = self._framer.ticks(self._num_samples)
+        self._num_samples += len(frame)
+        return Packet(payload, start, self._framer.ticks(self._num_samples) - start)
 
 
 class _FileEncoder:

@@ -8,14 +8,14 @@ import itertools
 import numpy as np
 import pytest
 
-from streamer.audio.formats import FILE_ENCODINGS
+from streamer.audio.formats import FILE_ENCODINGS, SAMPLE_RATES_HZ, UNCOMMON_RATES_HZ
 from streamer.errors import AudioEncodeError
 from tests.audio.decoding import decode_file, dominant_hz, encode_in_pieces, sine, speechlike
 from tests.audio.test_packets import encoder_for, joined
 
 
 @pytest.mark.parametrize("encoding", FILE_ENCODINGS)
-@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 24_000, 48_000])
+@pytest.mark.parametrize("rate_hz", sorted(SAMPLE_RATES_HZ + UNCOMMON_RATES_HZ))
 def test_a_file_encoding_holds_the_whole_sound(encoding: str, rate_hz: int) -> None:
     """Another decoder hears a sine of the right pitch; FLAC is exact, the others add their frames' padding alone."""
     packets = encode_in_pieces(encoder_for(encoding, rate_hz, bitrate=64_000), sine(2.0, 1_000), 1_000)

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from streamer.audio.formats import ENCODINGS, AudioFormat
+from streamer.audio.formats import ENCODINGS, SAMPLE_RATES_HZ, UNCOMMON_RATES_HZ, AudioFormat
 from streamer.audio.packets import Packet, PacketEncoder, create_encoder
 from streamer.errors import AudioEncodeError, InvalidParameterError
 from tests.audio.decoding import (
@@ -49,6 +49,24 @@ def test_timestamps_have_no_gap_and_end_with_the_sound(encoding: str, frame_ms: 
         assert {packet.duration for packet in packets[:-1]} == {48 * frame_ms}
         assert 0 < packets[-1].duration <= 48 * frame_ms
     assert encoder.sample_rate_hz == rate_hz
+
+
+@pytest.mark.parametrize("encoding", [name for name in ENCODINGS if name not in ("opus", "ogg_opus")])
+@pytest.mark.parametrize("frame_ms", [10, 20, 40, 60])
+@pytest.mark.parametrize("rate_hz", UNCOMMON_RATES_HZ)
+def test_uncommon_rates_keep_the_time(encoding: str, frame_ms: int, rate_hz: int) -> None:
+    """Packets of whole samples, which are 1 in 441 too short for 10 ms at 22,050 Hz, drift from the sound nowhere."""
+    encoder = encoder_for(encoding, rate_hz, frame_ms)
+    packets = encode_in_pieces(encoder, speechlike(ODD_LENGTH / 24_000), 1_920)
+    assert packets[0].timestamp == 0
+    for before, after in itertools.pairwise(packets):
+        assert after.timestamp == before.timestamp + before.duration
+    end = packets[-1].timestamp + packets[-1].duration
+    assert 2 * ODD_LENGTH - 1 <= end < 2 * ODD_LENGTH + 48_000 / rate_hz
+    assert all(abs(packet.duration - 48 * frame_ms) <= 2 for packet in packets[:-1])
+    num_samples = -(-ODD_LENGTH * rate_hz // 24_000)
+    size = {"pcm_s16le": 2, "wav": 2, "pcm_f32le": 4}.get(encoding, 1)
+    assert len(joined(packets)) - 44 * (encoding == "wav") == num_samples * size
 
 
 @pytest.mark.parametrize("frame_ms", [10, 20, 40, 60])
@@ -112,7 +130,7 @@ def test_ogg_can_be_heard_while_it_is_made() -> None:
     assert len(decoded) == 48_000 - encoder.pre_skip
 
 
-@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 24_000, 48_000])
+@pytest.mark.parametrize("rate_hz", sorted(SAMPLE_RATES_HZ + UNCOMMON_RATES_HZ))
 def test_wav_and_pcm_hold_every_sample(rate_hz: int) -> None:
     """WAV of unknown length decodes to all samples; pcm_s16le is the same without the header."""
     tone = sine(0.5, rate_hz=24_000)
@@ -178,6 +196,10 @@ def test_too_loud_saturates(rate_hz: int) -> None:
     [
         ({"encoding": "vorbis"}, "encoding"),
         ({"rate_hz": 44_100}, "sample_rate"),
+        ({"rate_hz": 22_050}, "sample_rate"),
+        ({"encoding": "ogg_opus", "rate_hz": 32_000}, "sample_rate"),
+        ({"encoding": "pcm_s16le", "rate_hz": 11_025}, "sample_rate"),
+        ({"encoding": "wav", "rate_hz": 96_000}, "sample_rate"),
         ({"frame_ms": 30}, "frame_ms"),
         ({"bitrate": 5_999}, "bitrate"),
         ({"bitrate": 256_001}, "bitrate"),

@@ -9,7 +9,7 @@ from streamer.audio.resampling import Resampler
 from streamer.audio.samples import Samples
 from tests.audio.decoding import sine, speechlike
 
-RATES_HZ = [8_000, 16_000, 24_000, 48_000]
+RATES_HZ = [8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000]
 
 
 def resampled(samples: Samples, rate_hz: int, cuts: list[int]) -> Samples:
@@ -44,7 +44,16 @@ def test_a_sine_stays_itself_in_time_and_level(rate_hz: int, pitch_hz: float) ->
     np.testing.assert_allclose(outcome[edge:-edge], expected[edge:-edge], atol=1e-3)
 
 
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+def test_sound_comes_out_while_it_is_made(rate_hz: int) -> None:
+    """No more than 10 ms are held back for what follows."""
+    resampler = Resampler(24_000, rate_hz)
+    num_out = sum(len(resampler.push(speechlike(0.1))) for _ in range(5))
+    assert rate_hz // 2 - rate_hz // 100 <= num_out <= rate_hz // 2
+
+
 def test_what_the_new_rate_cannot_hold_is_gone() -> None:
     """A tone above the new Nyquist frequency does not come back as another one."""
-    outcome = resampled(sine(0.2, 5_000.0), 8_000, [480])
-    assert np.abs(outcome[200:-200]).max() < 1e-3
+    for rate_hz, pitch_hz in ((8_000, 5_000.0), (16_000, 9_000.0), (22_050, 11_500.0)):
+        outcome = resampled(sine(0.2, pitch_hz), rate_hz, [480])
+        assert np.abs(outcome[200:-200]).max() < 1e-3
