@@ -99,6 +99,12 @@ class ServerConfig:
     allowed_origins: tuple[str, ...] = option(
         (), "web origins besides the server's own page whose scripts may connect, or *"
     )
+    wyoming_port: int | None = option(
+        None, "TCP port for Home Assistant's protocol; none: it is not spoken", minimum=0, maximum=65535
+    )
+    wyoming_host: str = option(
+        "127.0.0.1", "address of that port; whoever reaches it may speak, because Wyoming knows no keys"
+    )
     list_access: str = option("public", "who may read lists of models, voices", choices=("public", "key"))
 
 

@@ -126,8 +126,6 @@ class Server:
             await self._synthesizer.start()
             self._check_default_voice()
             await asyncio.to_thread(prepare, self._synthesizer)
-            for route, port in zip(self.routes.tcp, self.tcp_ports, strict=True):
-                await self._announced.enter_async_context(route.announce(port))
         except BaseException:
             await self._close()
             raise
@@ -135,6 +133,8 @@ class Server:
         self.metrics.describe_build(version=package_version(), model=self._synthesizer.info.name)
         self.metrics.engine_up.set(1)
         self.metrics.ready.set(1)
+        for route, port in zip(self.routes.tcp, self.tcp_ports, strict=True):
+            await self._announced.enter_async_context(route.announce(port))
 
     async def _open_tcp_ports(self) -> None:
         for route in self.routes.tcp:
@@ -212,6 +212,7 @@ class Server:
         await self._open.finished(grace_s + LAST_WORDS_S)
 
     async def _close(self) -> None:
+        await self._announced.aclose()
         await self._open.close(LAST_WORDS_S)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_S):

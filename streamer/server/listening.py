@@ -61,7 +61,9 @@ def _addresses(host: str, option_prefix: str) -> list[tuple[socket.AddressFamily
     except (socket.gaierror, UnicodeError) as error:
         reason = error.strerror if isinstance(error, socket.gaierror) else "it is no name"
         option = f"{option_prefix}host"
-        message = f"{option} {host!r} cannot be resolved ({reason}): name an address of this machine, or 0.0.0.0"
+        message = (
+            f"{option} {host!r} cannot be resolved ({reason}): name an address of this machine, or 0.0.0.0"
+        )
         raise ConfigError(message, param=option) from None
     addresses: list[tuple[socket.AddressFamily, str]] = []
     for family, _, _, _, place in found:
