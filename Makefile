@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 
-.PHONY: serve test check say bench wheels install install-test clean
+.PHONY: serve test test-clients check say bench wheels install install-test clean
 
 serve: install
 	$(BIN)/streamer serve $(ARGS)
@@ -15,11 +15,16 @@ say: install
 test: install-test
 	$(BIN)/pytest $(ARGS)
 
+# The acceptance tests with other vendors' own clients, of which each has an environment in .venv-clients.
+test-clients: install-test
+	$(BIN)/python -m tests.clients.venvs
+	$(BIN)/pytest -m clients $(ARGS)
+
 check: install-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not slow and not browser" $(ARGS)
+	$(BIN)/pytest -m "not slow and not browser and not clients" $(ARGS)
 
 bench: install-test
 	$(BIN)/python -m benchmarks.first_packet $(ARGS)

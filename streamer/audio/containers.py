@@ -15,8 +15,8 @@ _BEGIN_OF_STREAM: Final = 2
 _END_OF_STREAM: Final = 4
 _CRC_POLYNOMIAL: Final = 0x04C11DB7
 _VENDOR: Final = b"streamer"
-_PCM_FORMAT: Final = 1
-_BYTES_PER_SAMPLE: Final = 2
+_WAV_FORMATS: Final = {"pcm_s16le": (1, 2), "pcm_f32le": (3, 4), "alaw": (6, 1), "mulaw": (7, 1)}
+"""The format tag and the bytes of a sample of what a WAV file may hold (RFC 2361)."""
 
 
 class OggOpusPages:
@@ -56,16 +56,24 @@ class OggOpusPages:
         return bytes(page)
 
 
-def wav_header(sample_rate_hz: int, num_bytes: int | None = None) -> bytes:
-    """Make the 44 bytes before mono 16-bit sound of `num_bytes`, or None if that is not known yet.
+def wav_header(sample_rate_hz: int, num_bytes: int | None = None, encoding: str = "pcm_s16le") -> bytes:
+    """Make the 44 bytes before mono sound of `num_bytes`, or None if that is not known yet.
 
     The sizes of a live stream are 0xFFFFFFFF, which players and ffmpeg read as "until the end".
     """
+    tag, sample_bytes = _WAV_FORMATS[encoding]
     riff_size, data_size = UNKNOWN_SIZE, UNKNOWN_SIZE
     if num_bytes is not None:
         riff_size, data_size = num_bytes + 36, num_bytes
-    byte_rate = sample_rate_hz * _BYTES_PER_SAMPLE
-    format_fields = (16, _PCM_FORMAT, 1, sample_rate_hz, byte_rate, _BYTES_PER_SAMPLE, 8 * _BYTES_PER_SAMPLE)
+    format_fields = (
+        16,
+        tag,
+        1,
+        sample_rate_hz,
+        sample_rate_hz * sample_bytes,
+        sample_bytes,
+        8 * sample_bytes,
+    )
     return (
         struct.pack("<4sI4s", b"RIFF", riff_size, b"WAVE")
         + struct.pack("<4sIHHIIHH", b"fmt ", *format_fields)

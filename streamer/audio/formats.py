@@ -27,6 +27,7 @@ MAX_BITRATE: Final = 256_000
 """What libopus accepts for one channel, in bits per second."""
 MIN_TEMPO: Final = 0.25
 MAX_TEMPO: Final = 4.0
+MAX_GAIN: Final = 4.0
 DEFAULT_RATE_HZ: Final = 24_000
 _TELEPHONE_RATE_HZ: Final = 8_000
 
@@ -41,8 +42,8 @@ class AudioFormat:
     """How an utterance's sound is encoded. `frame_ms` is the length of a packet, except in file encodings.
 
     `bitrate` concerns Opus, MP3 and AAC. `tempo` is how much faster than it was spoken the sound is to be, at the same
-    pitch; events keep the times of the sound as it was spoken. Raises `InvalidParameterError` naming what is not
-    offered.
+    pitch; events keep the times of the sound as it was spoken. `gain` makes it louder, and what that drives beyond full
+    scale saturates. Raises `InvalidParameterError` naming what is not offered.
     """
 
     encoding: str = "opus"
@@ -50,6 +51,7 @@ class AudioFormat:
     frame_ms: int = 20
     bitrate: int = 32_000
     tempo: float = 1.0
+    gain: float = 1.0
 
     def __post_init__(self) -> None:
         rates_hz = SAMPLE_RATES_HZ if self.encoding in _OPUS else SAMPLE_RATES_HZ + UNCOMMON_RATES_HZ
@@ -69,3 +71,5 @@ class AudioFormat:
             raise InvalidParameterError(
                 f"tempo {self.tempo!r} is not from {MIN_TEMPO} to {MAX_TEMPO}", param="tempo"
             )
+        if not 0.0 <= self.gain <= MAX_GAIN:
+            raise InvalidParameterError(f"gain {self.gain!r} is not from 0 to {MAX_GAIN}", param="gain")

@@ -79,6 +79,8 @@ def create_encoder(audio_format: AudioFormat) -> PacketEncoder:
     else:
         opus = _OpusEncoder(framer, audio_format.bitrate)
         encoder = opus if audio_format.encoding == "opus" else _OggOpusEncoder(opus)
+    if audio_format.gain != 1.0:
+        encoder = _GainEncoder(encoder, audio_format.gain)
     return encoder if audio_format.tempo == 1.0 else _TempoEncoder(encoder, audio_format.tempo)
 
 
@@ -268,3 +270,19 @@ class _TempoEncoder:
 
     def finish(self) -> list[Packet]:
         return [*self._encoder.encode(self._filter.finish()), *self._encoder.finish()]
+
+
+class _GainEncoder:
+    """Encodes the sound louder or softer."""
+
+    def __init__(self, encoder: PacketEncoder, gain: float) -> None:
+        self._encoder = encoder
+        self._gain = np.float32(gain)
+        self.sample_rate_hz = encoder.sample_rate_hz
+        self.pre_skip = encoder.pre_skip
+
+    def encode(self, samples: Samples) -> list[Packet]:
+        return self._encoder.encode(samples * self._gain)
+
+    def finish(self) -> list[Packet]:
+        return self._encoder.finish()

@@ -20,11 +20,12 @@ from streamer.errors import ConfigError, EngineError, StreamerError
 from streamer.server.accepting import Connections, Conversation
 from streamer.server.adapters import add_adapters
 from streamer.server.admission import Admission, ApiKeys, Place
+from streamer.server.client_protocol import ClientProtocol
 from streamer.server.connection import Connection
 from streamer.server.http_connection import Host, HttpConnection
 from streamer.server.listening import open_sockets, shown_url
 from streamer.server.routes import add_lists, add_player, add_probes
-from streamer.server.routing import Routes, TcpRoute, WebSocketRoute
+from streamer.server.routing import Routes
 from streamer.server.service import Service, package_version
 from streamer.server.session import ClientConnection, CloseRequest, Session
 from streamer.server.tcp import TcpConversation
@@ -242,11 +243,10 @@ class Server:
         self,
         connection: ClientConnection,
         upgrade: Upgrade,
-        route: WebSocketRoute | TcpRoute,
+        protocol: ClientProtocol,
         refusal: StreamerError | None = None,
     ) -> None:
-        """Speak the route's protocol; with a `refusal`, only to say so."""
-        protocol = route.create_protocol(upgrade, self._service)
+        """Speak the protocol; with a `refusal`, only to say so."""
         session = Session(connection, self._service, upgrade, protocol)
         if refusal is not None:
             session.end(CloseRequest(1013, refusal.message, error=refusal))

@@ -85,7 +85,24 @@ class Close:
     reason: str
 
 
-Action = Send | Authenticate | Open | Write | Played | Cancel | Close
+def _nothing() -> Sequence[Action]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Call `expired` in `delay_s` seconds, and carry out what it returns; without a delay, never.
+
+    It takes the place of the timer of the same name. A name stands for one thing that is waited for, such as an
+    utterance that may expire, so that a session has few timers.
+    """
+
+    name: str
+    delay_s: float | None = None
+    expired: Callable[[], Sequence[Action]] = _nothing
+
+
+Action = Send | Authenticate | Open | Write | Played | Cancel | Close | SetTimer
 
 
 class ClientProtocol(Protocol):
@@ -134,4 +151,4 @@ class ClientProtocol(Protocol):
 
 
 CreateProtocol = Callable[[Upgrade, Service], ClientProtocol]
-"""How a route makes the protocol of a client that was let in."""
+"""How a route makes the protocol of a client that is let in. Raises `StreamerError` to refuse its handshake instead."""

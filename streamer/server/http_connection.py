@@ -21,6 +21,7 @@ from streamer.server import websocket
 from streamer.server.accepting import State
 from streamer.server.access import Credentials, check_key, check_origin
 from streamer.server.admission import Place
+from streamer.server.client_protocol import ClientProtocol
 from streamer.server.connection import ClientGoneError, Connection
 from streamer.server.http import Answer, Exchange, Fields, RefusedError, Request, error_answer, refusal
 from streamer.server.request_reader import RequestReader
@@ -52,7 +53,7 @@ class Host:
     routes: Routes
     is_ready: Callable[[], bool]
     is_stopping: Callable[[], bool]
-    serve_websocket: Callable[[WebSocket, Upgrade, WebSocketRoute], Awaitable[None]]
+    serve_websocket: Callable[[WebSocket, Upgrade, ClientProtocol], Awaitable[None]]
 
 
 class HttpConnection:
@@ -105,11 +106,11 @@ class HttpConnection:
         if request.method == "OPTIONS":
             await self._preflight(request)
             return
-        route, parameters = self._host.routes.find(request.method, request.path)
+        route, parameters = self._host.routes.find(request.method, request.path, request.headers)
         try:
             request = replace(await self._admit(request, route), parameters=parameters)
         except RefusedError as refused:
-            raise RefusedError(route.shape_error(refused.answer), refused.reason) from None
+            raise RefusedError(route.shape_error(request, refused.answer), refused.reason) from None
         try:
             async with asyncio.TaskGroup() as tasks:
                 watching = tasks.create_task(self._watch_client())
@@ -144,7 +145,7 @@ class HttpConnection:
             logger.exception("an unexpected error", extra={"path": exchange.request.path})
             error = InternalError("the request failed; the server's log says why")
         self._host.service.metrics.errors.labels(error.code).inc()
-        answer = route.shape_error(error_answer(error))
+        answer = route.shape_error(exchange.request, error_answer(error))
         if exchange.is_started or answer.status is HTTPStatus.INTERNAL_SERVER_ERROR:
             about = {"path": exchange.request.path, "code": error.code, "reason": error.message}
             logger.warning("an answer failed", extra=about)
@@ -184,16 +185,19 @@ class HttpConnection:
 
     async def _upgrade(self, request: Request, route: WebSocketRoute) -> None:
         """Let a WebSocket in and serve it, or raise `RefusedError`."""
-        # Nothing is waited for between the check and the session, or the session could begin after the server's stop.
         await self._reader.read_body(request)
-        key_name = self._check(request, route.credentials, is_key_needed=not route.key_may_follow)
+        # Nothing is waited for between the check and the session, or the session could begin after the server's stop.
+        try:
+            upgrade, protocol = self._let_in(request, route)
+        except RefusedError as refused:
+            raise RefusedError(route.shape_error(request, refused.answer), refused.reason) from None
         answer = websocket.handshake(request.path, request.headers, route.subprotocols)
         if answer.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             fields = tuple(
                 (name, answer.headers[name]) for name in ("Allow", "Upgrade") if name in answer.headers
             )
-            refused = Answer(HTTPStatus(answer.status_code), bytes(answer.body or b""), headers=fields)
-            raise RefusedError(refused, "handshake")
+            status = HTTPStatus(answer.status_code)
+            raise RefusedError(Answer(status, bytes(answer.body or b""), headers=fields), "handshake")
         self.state = "session"
         answer.headers["Server"] = "streamer"
         self._connection.write(answer.serialize())
@@ -203,10 +207,18 @@ class HttpConnection:
             max_size=MESSAGE_EXCESS * self._limits.max_message_bytes,
             ping_interval_s=self._limits.ping_interval_s,
         )
+        await socket.serve(lambda opened: self._host.serve_websocket(opened, upgrade, protocol))
+
+    def _let_in(self, request: Request, route: WebSocketRoute) -> tuple[Upgrade, ClientProtocol]:
+        """Check a client and make its protocol. Raises `RefusedError`."""
+        key_name = self._check(request, route.credentials, is_key_needed=not route.key_may_follow)
         upgrade = Upgrade(
             request.path, request.query, request.headers, request.address, key_name, request.parameters
         )
-        await socket.serve(lambda opened: self._host.serve_websocket(opened, upgrade, route))
+        try:
+            return upgrade, route.create_protocol(upgrade, self._host.service)
+        except StreamerError as error:
+            raise RefusedError(error_answer(error), "handshake") from None
 
     def _check(self, request: Request, credentials: Credentials, *, is_key_needed: bool) -> str | None:
         """Return the name of the request's key; raises `RefusedError` if its client may not come in."""

@@ -10,18 +10,22 @@ from http import HTTPStatus
 from typing import Final, Literal
 from urllib.parse import unquote
 
+from websockets.datastructures import Headers
+
 from streamer.config import LimitsConfig
 from streamer.server.access import Credentials, read_bearer
 from streamer.server.client_protocol import CreateProtocol
 from streamer.server.connection import Connection
-from streamer.server.http import Answer, Exchange, RefusedError, refusal
+from streamer.server.http import Answer, Exchange, RefusedError, Request, refusal
 from streamer.server.session import ClientConnection
 
 Handle = Callable[[Exchange], Awaitable[None]]
-ShapeError = Callable[[Answer], Answer]
-"""Makes an error's answer, as `http.refusal` writes it, one that the clients of another protocol understand."""
+ShapeError = Callable[[Request, Answer], Answer]
+"""Makes the answer that refuses a request, as `http.refusal` writes it, one that the clients of another protocol
+understand."""
 Access = Literal["key", "public", "probe"]
 """Which requests are answered: those with a key (if keys are needed), all, or all even when the server is full."""
+_NO_HEADERS: Final = Headers()
 _SLASHES: Final = re.compile("/{2,}")
 _PARAMETER: Final = re.compile(r"\{(\w+)(:path)?\}")
 
@@ -42,6 +46,7 @@ class WebSocketRoute:
 
     create_protocol: CreateProtocol
     credentials: Credentials
+    shape_error: ShapeError
     subprotocols: tuple[str, ...]
     key_may_follow: bool
 
@@ -62,12 +67,19 @@ class TcpRoute:
     announce: Callable[[int], AbstractAsyncContextManager[None]]
 
 
+def unshaped(_request: Request, answer: Answer) -> Answer:
+    """Leave an error's answer as it is."""
+    return answer
+
+
 @dataclass(slots=True)
 class _Place:
     """A path pattern and what is there."""
 
     pattern: re.Pattern[str]
     methods: dict[str, HttpRoute] = field(default_factory=dict)
+    by_header: dict[tuple[str, str], HttpRoute] = field(default_factory=dict)
+    """Routes for a method and requests with a certain header field."""
     websocket: WebSocketRoute | None = None
 
     @property
@@ -98,14 +110,21 @@ class Routes:
         *,
         credentials: Credentials = read_bearer,
         access: Access = "key",
-        shape_error: ShapeError = lambda answer: answer,
+        shape_error: ShapeError = unshaped,
+        header: str | None = None,
     ) -> None:
-        """Have `handle` answer `method`, and also HEAD if that is GET."""
+        """Have `handle` answer `method`, and also HEAD if that is GET.
+
+        With a `header` it answers only requests with this field, by which a protocol's clients are known, and leaves
+        the others to what else is at the address.
+        """
         route = HttpRoute(handle, credentials, access, shape_error)
-        methods = self._place(path_pattern).methods
-        methods[method] = route
-        if method == "GET":
-            methods["HEAD"] = route
+        place = self._place(path_pattern)
+        for name in (method, "HEAD") if method == "GET" else (method,):
+            if header is None:
+                place.methods[name] = route
+            else:
+                place.by_header[name, header] = route
 
     def websocket(
         self,
@@ -113,12 +132,13 @@ class Routes:
         create_protocol: CreateProtocol,
         *,
         credentials: Credentials = read_bearer,
+        shape_error: ShapeError = unshaped,
         subprotocols: tuple[str, ...] = (),
         key_may_follow: bool = False,
     ) -> None:
         """Have WebSockets speak the protocol that `create_protocol` makes."""
         self._place(path_pattern).websocket = WebSocketRoute(
-            create_protocol, credentials, subprotocols, key_may_follow
+            create_protocol, credentials, shape_error, subprotocols, key_may_follow
         )
 
     def find_websocket(self, path: str) -> tuple[WebSocketRoute, Mapping[str, str]] | None:
@@ -129,9 +149,14 @@ class Routes:
                 return place.websocket, _parameters(match)
         return None
 
-    def find(self, method: str, path: str) -> tuple[HttpRoute, Mapping[str, str]]:
+    def find(
+        self, method: str, path: str, headers: Headers = _NO_HEADERS
+    ) -> tuple[HttpRoute, Mapping[str, str]]:
         """Return what answers a request and the path's parameters. Raises `RefusedError`: 404, 405 or 426."""
         place, parameters = self._find_any(path)
+        for (for_method, header), for_these in place.by_header.items():
+            if for_method == method and header in headers:
+                return for_these, parameters
         if (route := place.methods.get(method)) is not None:
             return route, parameters
         allow = ("Allow", place.allowed)

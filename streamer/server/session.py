@@ -28,6 +28,7 @@ from streamer.server.client_protocol import (
     Open,
     Played,
     Send,
+    SetTimer,
     Write,
 )
 from streamer.server.flow_control import (
@@ -40,6 +41,7 @@ from streamer.server.flow_control import (
 )
 from streamer.server.service import Service
 from streamer.server.speaker import Speaker
+from streamer.server.timers import Timers
 from streamer.server.upgrade import Upgrade
 from streamer.server.utterance import Utterance
 
@@ -104,6 +106,7 @@ class Session:
         self._outbox = Outbox(limits.write_timeout_s, service.metrics.bytes_sent.inc)
         self._budget = ByteBudget(limits.max_bytes_per_s, 2 * limits.max_message_bytes)
         self._speakers: dict[Utterance, Speaker] = {}
+        self._timers = Timers(lambda timer: self._tasks.create_task(self._carry_out(timer.expired())))
         self._num_utterances = 0
         self._is_quiet = asyncio.Event()  # set while no utterance is open
         self._is_quiet.set()
@@ -143,6 +146,7 @@ class Session:
         except* ConnectionClosed:
             pass
         finally:
+            self._timers.stop_all()
             for speaker in self._speakers.values():
                 speaker.permit.release()
         reason = closed.reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
@@ -182,6 +186,8 @@ class Session:
                         utterance.stopped_at(played_ms)
                         speaker.stop()
                         await utterance.is_over.wait()
+                case SetTimer():
+                    self._timers.set(action)
                 case Close(code, reason):
                     await self._close(code, reason)
 

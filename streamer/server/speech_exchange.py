@@ -18,7 +18,7 @@ import numpy as np
 
 from streamer.audio.formats import ENCODINGS, AudioFormat
 from streamer.audio.packets import INPUT_HZ, TIMESTAMP_HZ, Packet, PacketEncoder, create_encoder
-from streamer.errors import InvalidParameterError
+from streamer.errors import InternalError, InvalidParameterError, StreamerError
 from streamer.server.connection import ClientGoneError
 from streamer.server.http import Exchange, Fields
 from streamer.server.service import Service
@@ -50,14 +50,18 @@ OUTCOME_FIELD: Final = "Streamer-Outcome"
 class Body:
     """How a speech becomes the body of an answer: as a file, unless an adapter says otherwise.
 
-    `content_type`: None for that of the encoding. `wrap` makes a piece of the body of each packet, and `end`, which is
-    given the length of the sound in ms, what stands at the end. `min_sound_s`: the silence of which a text without a
-    word consists.
+    `content_type`: None for that of the encoding. `id_field`: the header field with the name by which the server's log
+    knows the speech. `begin` stands at the beginning. `wrap` makes a piece of the body of each packet, `tell` of each
+    other event, and `end` of the length of the sound in ms and what broke it off, if anything did. `min_sound_s`: the
+    silence of which a text without a word consists.
     """
 
     content_type: str | None = None
+    id_field: str = REQUEST_ID_FIELD
+    begin: bytes = b""
     wrap: Callable[[bytes], bytes] = bytes
-    end: Callable[[int], bytes] = lambda _audio_ms: b""
+    tell: Callable[[SpeechEvent], bytes] = lambda _event: b""
+    end: Callable[[int, StreamerError | None], bytes] = lambda _audio_ms, _error: b""
     min_sound_s: float = 0.0
 
 
@@ -92,7 +96,7 @@ async def speak_into(
     utterance_id = secrets.token_hex(8)
     fields = (
         ("Content-Type", content_type),
-        (REQUEST_ID_FIELD, utterance_id),
+        (body.id_field, utterance_id),
         ("Trailer", OUTCOME_FIELD),
         *headers,
     )
@@ -139,9 +143,10 @@ class _Speech:
         except (ClientGoneError, asyncio.CancelledError):
             label = "client_gone"
             raise
-        except Exception:
+        except Exception as error:
             if self._exchange.is_started and self._exchange.ends_on_failure:
-                await self._end("failed")
+                known = error if isinstance(error, StreamerError) else InternalError("the speech failed")
+                await self._end("failed", known)
             raise
         finally:
             self._service.metrics.utterance_ended(label, audio_ms=self._audio_ms, num_chars=self._num_chars)
@@ -157,7 +162,9 @@ class _Speech:
                         metrics.first_audio.observe(time.monotonic() - self._begun_s)
                     self._is_complete = event.is_last
                     await self._write_all([event])
-                elif isinstance(event, SentenceStarted):
+                    continue
+                await self._write(self._body.tell(event))
+                if isinstance(event, SentenceStarted):
                     self._num_chars = max(self._num_chars, event.char_end)
                 elif isinstance(event, SpeechEnded):
                     self._audio_ms = event.audio_ms
@@ -166,14 +173,13 @@ class _Speech:
                         metrics.real_time_factor.observe(event.generation_s * 1000 / event.audio_ms)
         return label
 
-    async def _end(self, outcome: str) -> None:
+    async def _end(self, outcome: str, error: StreamerError | None = None) -> None:
         """Send what makes the body whole, and have the trailer tell the outcome."""
         if not self._is_complete:
             self._is_complete = True
             await self._write_all(self._encoder.finish())
-        await self._write(self._body.end(self._sent_ms))
-        if not self._exchange.is_started:
-            await self._exchange.start(HTTPStatus.OK, self._fields)
+        await self._write(self._body.end(self._sent_ms, error))
+        await self._start()
         self._exchange.trailers = ((OUTCOME_FIELD, outcome),)
 
     async def _write_all(self, packets: Iterable[Packet]) -> None:
@@ -183,9 +189,13 @@ class _Speech:
                 await self._write(self._body.wrap(packet.payload))
 
     async def _write(self, data: bytes) -> None:
-        if not data:
-            return
+        if data:
+            await self._start()
+            await self._exchange.write(data)
+            self._service.metrics.bytes_sent.inc(len(data))
+
+    async def _start(self) -> None:
+        """Send the status and the beginning of the body, unless they were sent."""
         if not self._exchange.is_started:
             await self._exchange.start(HTTPStatus.OK, self._fields)
-        await self._exchange.write(data)
-        self._service.metrics.bytes_sent.inc(len(data))
+            await self._exchange.write(self._body.begin)

@@ -9,14 +9,15 @@ from websockets.datastructures import Headers
 from streamer.errors import OverloadedError, StreamerError
 from streamer.server.accepting import State
 from streamer.server.admission import Place
+from streamer.server.client_protocol import ClientProtocol
 from streamer.server.connection import Connection
 from streamer.server.routing import TcpRoute
 from streamer.server.service import Service
 from streamer.server.session import ClientConnection
 from streamer.server.upgrade import Upgrade
 
-ServeSession = Callable[[ClientConnection, Upgrade, TcpRoute, StreamerError | None], Awaitable[None]]
-"""Serves a session of a route's protocol; with an error, only to report it."""
+ServeSession = Callable[[ClientConnection, Upgrade, ClientProtocol, StreamerError | None], Awaitable[None]]
+"""Serves a session; with an error, only to report it."""
 
 
 class TcpConversation:
@@ -46,7 +47,8 @@ class TcpConversation:
         upgrade = Upgrade("", "", Headers(), address, key_name=address)
         try:
             connection = self._route.create_connection(self._connection, self._service.config.limits)
-            await self._serve_session(connection, upgrade, self._route, self._refusal())
+            protocol = self._route.create_protocol(upgrade, self._service)
+            await self._serve_session(connection, upgrade, protocol, self._refusal())
         finally:
             self.state = "idle"
             self._connection.abort()

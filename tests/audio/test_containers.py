@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamer.audio.containers import OggOpusPages, write_wav
-from tests.audio.decoding import sine
+from streamer.audio.containers import OggOpusPages, wav_header, write_wav
+from streamer.audio.formats import AudioFormat
+from streamer.audio.packets import create_encoder
+from tests.audio.decoding import correlation, decode_file, encode_in_pieces, sine, speechlike
 
 
 def test_a_wav_file_is_complete(tmp_path: Path) -> None:
@@ -21,6 +23,20 @@ def test_a_wav_file_is_complete(tmp_path: Path) -> None:
         assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 24_000)
         numbers = np.frombuffer(file.readframes(file.getnframes()), "<i2")
     np.testing.assert_allclose(numbers / 32_767, tone, atol=1 / 32_767)
+
+
+@pytest.mark.parametrize("encoding", ["pcm_s16le", "pcm_f32le", "mulaw", "alaw"])
+@pytest.mark.parametrize("rate_hz", [8_000, 22_050, 44_100])
+def test_a_wav_header_says_what_follows(encoding: str, rate_hz: int) -> None:
+    """ffmpeg reads as many samples as there are, of unknown size too, and nearly as they were."""
+    samples = speechlike(0.5)
+    encoder = create_encoder(AudioFormat(encoding, rate_hz))
+    sound = b"".join(packet.payload for packet in encode_in_pieces(encoder, samples, 999))
+    decoded, decoded_hz = decode_file(wav_header(rate_hz, encoding=encoding) + sound)
+    assert decoded_hz == rate_hz and len(decoded) == rate_hz // 2
+    reference = create_encoder(AudioFormat("pcm_s16le", rate_hz))
+    expected = b"".join(packet.payload for packet in encode_in_pieces(reference, samples, 999))
+    assert correlation(decoded, np.frombuffer(expected, "<i2").astype(np.float64)) > 0.99
 
 
 def test_ogg_pages_are_numbered_and_laced() -> None:

@@ -155,6 +155,22 @@ def test_float_samples_pass_as_they_are() -> None:
     assert np.array_equal(np.frombuffer(data, "<f4"), samples)
 
 
+@pytest.mark.parametrize("gain", [0.0, 0.5, 1.5, 2.0, 4.0])
+@pytest.mark.parametrize("tempo", [1.0, 1.5])
+def test_gain_makes_the_sound_louder_and_no_longer(gain: float, tempo: float) -> None:
+    """Every sample is multiplied, and saturates at full scale."""
+    samples = speechlike(0.5)
+    plain, louder = (
+        joined(encode_in_pieces(create_encoder(audio_format), samples, 999))
+        for audio_format in (
+            AudioFormat("pcm_f32le", tempo=tempo),
+            AudioFormat("pcm_f32le", tempo=tempo, gain=gain),
+        )
+    )
+    expected = np.clip(np.frombuffer(plain, "<f4") * gain, -1.0, 1.0)
+    np.testing.assert_allclose(np.frombuffer(louder, "<f4"), expected, atol=1e-6)
+
+
 @pytest.mark.parametrize(("encoding", "codec"), [("mulaw", "pcm_mulaw"), ("alaw", "pcm_alaw")])
 def test_g711_decodes_to_the_nearest_step(encoding: str, codec: str) -> None:
     """ffmpeg hears the sound within G.711's steps: 1/16 of the value, at the least a few units."""
@@ -210,6 +226,14 @@ def test_what_is_not_on_offer_is_named(change: dict[str, int], param: str) -> No
     with pytest.raises(InvalidParameterError) as caught:
         encoder_for(**change)
     assert caught.value.param == param
+
+
+@pytest.mark.parametrize("gain", [-0.1, 4.1, float("nan"), float("inf")])
+def test_a_gain_has_bounds(gain: float) -> None:
+    """It is named when it is outside of them."""
+    with pytest.raises(InvalidParameterError) as caught:
+        AudioFormat(gain=gain)
+    assert caught.value.param == "gain"
 
 
 def test_the_bitrate_is_kept() -> None:

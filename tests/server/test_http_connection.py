@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from dataclasses import replace
 from http import HTTPStatus
 
 import pytest
 
 from streamer.errors import EngineError, InvalidParameterError
 from streamer.server import http_connection
+from streamer.server.client_protocol import ClientProtocol
 from streamer.server.connection import READ_BYTES
-from streamer.server.http import Answer, Exchange, json_answer
+from streamer.server.http import Answer, Exchange, Request, json_answer
+from streamer.server.service import Service
+from streamer.server.upgrade import Upgrade
 from tests.server.speaking import Running, configured, eventually, figure, read_answer, running
 
 BODY = b'{"input": "Hello."}'
@@ -366,18 +370,42 @@ async def test_a_route_shapes_its_errors() -> None:
     async def fail(_exchange: Exchange) -> None:
         raise InvalidParameterError("no", param="x")
 
-    def shape(answer: Answer) -> Answer:
-        return Answer(HTTPStatus.IM_A_TEAPOT, b"my " + answer.body)
+    def shape(request: Request, answer: Answer) -> Answer:
+        return Answer(HTTPStatus.IM_A_TEAPOT, request.query.encode() + b" " + answer.body)
 
     async with running() as server:
         server.server.routes.add("POST", "/fail", fail, shape_error=shape)
         for request in (
-            _post("/fail"),
-            _post("/fail", "Content-Length: 99999999"),
-            _post("/fail", "Origin: http://x"),
+            _post("/fail?my"),
+            _post("/fail?my", "Content-Length: 99999999"),
+            _post("/fail?my", "Origin: http://x"),
         ):
             status, _, body = await server.http(request)
             assert status == 418 and body.startswith(b'my {"error"')
+
+
+async def test_a_protocol_may_refuse_a_handshake() -> None:
+    """Its errors are answers in the route's shape, like those of clients that are not let in at all."""
+
+    def refuse(upgrade: Upgrade, _service: Service) -> ClientProtocol:
+        raise InvalidParameterError(f"no {upgrade.query}", param="x")
+
+    def shape(_request: Request, answer: Answer) -> Answer:
+        return replace(answer, headers=(("X-Error", json.loads(answer.body)["error"]["code"]),))
+
+    async with running() as server:
+        server.server.routes.websocket("/refuse", refuse, shape_error=shape)
+        for field, status, code in (
+            ("Host: test", 400, b"invalid_parameter"),
+            ("Host: test\r\nOrigin: http://x", 403, b"origin"),
+        ):
+            handshake = (
+                f"GET /refuse?thanks HTTP/1.1\r\n{field}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            )
+            answered, head, _ = await server.http(handshake.encode())
+            assert answered == status and b"x-error: " + code in head.lower()
+        assert server.server.num_sessions == 0
 
 
 async def test_answers_name_the_origin_that_may_read_them() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from websockets.datastructures import Headers
 
 from streamer.server.http import Exchange, RefusedError
 from streamer.server.routing import Routes
@@ -84,3 +85,21 @@ def test_plain_requests_and_websockets_share_paths() -> None:
     assert routes.find_websocket("/speak") is not None
     assert routes.find("HEAD", "/lists/one") == routes.find("GET", "/lists/one")
     assert routes.find_websocket("/lists/one") is None
+
+
+def test_a_header_tells_the_clients_of_two_protocols_apart() -> None:
+    """Requests with it get the one answer, others the other, and HEAD is as GET; what is allowed stays the same."""
+
+    async def answer_theirs(_exchange: Exchange) -> None:
+        raise AssertionError("not called")
+
+    routes = _routes()
+    routes.add("GET", "/lists/{name}", answer_theirs, header="xi-api-key")
+    for method in ("GET", "HEAD"):
+        for name in ("xi-api-key", "XI-API-Key"):
+            assert routes.find(method, "/lists/one", Headers({name: ""}))[0].handle is answer_theirs
+        for headers in (Headers(), Headers({"X-API-Key": "one"}), Headers({"Authorization": "xi-api-key"})):
+            assert routes.find(method, "/lists/one", headers)[0].handle is _answer
+    assert routes.allowed("/lists/one") == "GET, HEAD, OPTIONS"
+    with pytest.raises(RefusedError):
+        routes.find("POST", "/lists/one", Headers({"xi-api-key": ""}))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from streamer.errors import EngineError
@@ -84,6 +86,23 @@ async def test_a_silent_client_is_asked_by_its_protocol() -> None:
     async with session(ToyProtocol) as (_, connection, _):
         await connection.until_sent("still there?")
     assert connection.close_code == 1000
+
+
+async def test_a_timer_brings_what_its_protocol_has_left_for_later(caplog: pytest.LogCaptureFixture) -> None:
+    """The last one of a name counts; one without a delay never comes, and none outlives the session."""
+    async with session(ToyProtocol) as (_, connection, _):
+        connection.say("in 0.01: one")
+        connection.say("in 0.02: two")
+        await connection.until_sent("two")
+        connection.say("in 0.01: three")
+        connection.say("in no time: never")
+        connection.say("in 0.01: four")
+        await connection.until_sent("four")
+        connection.say("in 0.03: late")
+        connection.say("One.")
+        await connection.until_sent("1 completed")
+    await asyncio.sleep(0.05)
+    assert lines(connection)[1:] == ["two", "four", "1 says One.", "1 completed"] and not caplog.records
 
 
 async def test_a_drain_refuses_what_is_new_and_lets_the_rest_finish() -> None:

@@ -1,7 +1,8 @@
 """A protocol in one file, to show what an adapter needs: text in, sound out, and nothing else touched.
 
 Each frame is a text to be spoken behind those before. `key: secret` gives a key, `stop` silences everything, `bye` ends
-the connection once all was said. The server answers with binary packets and with lines of text.
+the connection once all was said, and `in 0.1: text` says a line later, unless another such frame comes before. The
+server answers with binary packets and with lines of text.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from streamer.audio.formats import AudioFormat
 from streamer.audio.packets import Packet
 from streamer.errors import StreamerError
-from streamer.server.client_protocol import Action, Authenticate, Cancel, Close, Open, Send, Write
+from streamer.server.client_protocol import Action, Authenticate, Cancel, Close, Open, Send, SetTimer, Write
 from streamer.server.service import Service
 from streamer.server.upgrade import Upgrade
 from streamer.server.utterance import Utterance
@@ -66,6 +67,9 @@ class ToyProtocol:
         if text == "bye":
             self._is_leaving = True
             return self._leave()
+        if text.startswith("in "):
+            delay, _, line = text.removeprefix("in ").partition(": ")
+            return [SetTimer("line", float(delay) if delay != "no time" else None, lambda: [Send(line)])]
         self._text = text
         self._num_texts += 1
         before = self._open[-1] if self._open else None

@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from streamer.audio.formats import MAX_TEMPO, MIN_TEMPO
 from streamer.errors import InvalidMessageError, InvalidParameterError, TextTooLongError
-from streamer.server.http import Answer, json_answer
+from streamer.server.http import Answer, Request, json_answer
 
 MAX_INPUT_CHARS: Final = 4096
 """The longest `input`, as OpenAI has it."""
@@ -101,7 +101,7 @@ def audio_done(num_text_tokens: int, audio_ms: int) -> bytes:
     return _event({"type": "speech.audio.done", "usage": usage})
 
 
-def shape_error(answer: Answer) -> Answer:
+def shape_error(_request: Request, answer: Answer) -> Answer:
     """Return an error's answer as OpenAI's clients read it."""
     error = json.loads(answer.body)["error"]
     status = HTTPStatus.NOT_FOUND if error["code"] == ModelNotFoundError.code else answer.status

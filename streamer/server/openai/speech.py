@@ -68,7 +68,7 @@ def _events(request: SpeechRequest, service: Service) -> Body:
     return Body(
         content_type="text/event-stream; charset=utf-8",
         wrap=audio_delta,
-        end=lambda audio_ms: audio_done(num_tokens, audio_ms),
+        end=lambda audio_ms, _error: audio_done(num_tokens, audio_ms),
         min_sound_s=MIN_SOUND_S,
     )
 

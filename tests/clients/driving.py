@@ -1,0 +1,50 @@
+"""Runs a client in a process and an environment of its own, against a server of this process.
+
+A driver is a script `drive_NAME.py` beside this module, which imports the client and nothing of ours. It is given one
+JSON object as its argument, and prints another one as its last line. The server keeps running meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from streamer.server.app import Server
+from tests.clients.venvs import python_of
+from tests.server.speaking import Running, figure
+
+HERE = Path(__file__).parent
+TIMEOUT_S = 120.0
+"""How long a client may take for everything it is told, on a busy machine."""
+
+
+async def drive(driver: str, environment: str, server: Server, **orders: Any) -> dict[str, Any]:
+    """Have a client do what its driver makes of the orders; `port` is one of them. Returns what the driver reports."""
+    arguments = json.dumps({"port": server.port, **orders})
+    process = await asyncio.create_subprocess_exec(
+        python_of(environment),
+        HERE / f"drive_{driver}.py",
+        arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd="/",  # where no module of ours is found by accident
+    )
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0, f"{driver} failed:\n{err.decode()[-4000:]}"
+    report: dict[str, Any] = json.loads(out.decode().strip().rsplit("\n", 1)[-1])
+    return report
+
+
+async def until_idle(running: Running) -> None:
+    """Return when the server holds nothing of a client any more; fails if that takes longer than a second."""
+    async with asyncio.timeout(1):
+        while running.synthesizer.num_open or figure(running.server, "tts_requests_running"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
