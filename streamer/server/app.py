@@ -20,6 +20,7 @@ from streamer.errors import ConfigError, EngineError, StreamerError
 from streamer.server.accepting import Connections, Conversation
 from streamer.server.adapters import add_adapters
 from streamer.server.admission import Admission, ApiKeys, Place
+from streamer.server.client_connection import ClientConnection
 from streamer.server.client_protocol import ClientProtocol
 from streamer.server.connection import Connection
 from streamer.server.http_connection import Host, HttpConnection
@@ -27,7 +28,7 @@ from streamer.server.listening import open_sockets, shown_url
 from streamer.server.routes import add_lists, add_player, add_probes
 from streamer.server.routing import Routes
 from streamer.server.service import Service, package_version
-from streamer.server.session import ClientConnection, CloseRequest, Session
+from streamer.server.session import CloseRequest, Session
 from streamer.server.tcp import TcpConversation
 from streamer.server.tls import Certificate
 from streamer.server.upgrade import Upgrade
@@ -141,6 +142,7 @@ class Server:
         for route in self.routes.tcp:
             sockets = await asyncio.to_thread(open_sockets, route.host, route.port, route.option_prefix)
             self._tcp_sockets.append(sockets)
+            logger.info("a further port is open", extra={f"{route.option_prefix}port": self.tcp_ports[-1]})
             converse = functools.partial(
                 TcpConversation,
                 route,

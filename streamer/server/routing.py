@@ -14,10 +14,10 @@ from websockets.datastructures import Headers
 
 from streamer.config import LimitsConfig
 from streamer.server.access import Credentials, read_bearer
+from streamer.server.client_connection import ClientConnection
 from streamer.server.client_protocol import CreateProtocol
 from streamer.server.connection import Connection
 from streamer.server.http import Answer, Exchange, RefusedError, Request, refusal
-from streamer.server.session import ClientConnection
 
 Handle = Callable[[Exchange], Awaitable[None]]
 ShapeError = Callable[[Request, Answer], Answer]

@@ -9,11 +9,11 @@ from websockets.datastructures import Headers
 from streamer.errors import OverloadedError, StreamerError
 from streamer.server.accepting import State
 from streamer.server.admission import Place
+from streamer.server.client_connection import ClientConnection
 from streamer.server.client_protocol import ClientProtocol
 from streamer.server.connection import Connection
 from streamer.server.routing import TcpRoute
 from streamer.server.service import Service
-from streamer.server.session import ClientConnection
 from streamer.server.upgrade import Upgrade
 
 ServeSession = Callable[[ClientConnection, Upgrade, ClientProtocol, StreamerError | None], Awaitable[None]]

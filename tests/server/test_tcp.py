@@ -21,7 +21,7 @@ from tests.server.toy_protocol import ToyProtocol
 
 
 class Lines:
-    """Messages are lines; implements `streamer.server.session.ClientConnection`."""
+    """Messages are lines; implements `streamer.server.client_connection.ClientConnection`."""
 
     close_code: int | None = None
 

@@ -19,7 +19,7 @@ MAX_PAYLOAD_BYTES: Final = 65_536
 
 
 class EventConnection:
-    """Implements `session.ClientConnection`. A frame is an event without its payload."""
+    """Implements `client_connection.ClientConnection`. A frame is an event without its payload."""
 
     def __init__(self, connection: Connection, limits: LimitsConfig) -> None:
         self._connection = connection
