@@ -51,9 +51,9 @@ class Body:
     """How a speech becomes the body of an answer: as a file, unless an adapter says otherwise.
 
     `content_type`: None for that of the encoding. `id_field`: the header field with the name by which the server's log
-    knows the speech. `begin` stands at the beginning. `wrap` makes a piece of the body of each packet, `tell` of each
-    other event, and `end` of the length of the sound in ms and what broke it off, if anything did. `min_sound_s`: the
-    silence of which a text without a word consists.
+    knows the speech. `begin` stands at the beginning. `tell` makes a piece of the body of each event, and `wrap` of a
+    packet's payload, behind what `tell` makes of the packet. `end` makes one of the length of the sound in ms, and of
+    what broke it off, if anything did. `min_sound_s`: the silence of which a text without a word consists.
     """
 
     content_type: str | None = None
@@ -156,15 +156,14 @@ class _Speech:
         metrics, label = self._service.metrics, "ok"
         async with contextlib.aclosing(events):
             async for event in events:
+                await self._write(self._body.tell(event))
                 if isinstance(event, Packet):
                     if not self._has_packets:
                         self._has_packets = True
                         metrics.first_audio.observe(time.monotonic() - self._begun_s)
                     self._is_complete = event.is_last
                     await self._write_all([event])
-                    continue
-                await self._write(self._body.tell(event))
-                if isinstance(event, SentenceStarted):
+                elif isinstance(event, SentenceStarted):
                     self._num_chars = max(self._num_chars, event.char_end)
                 elif isinstance(event, SpeechEnded):
                     self._audio_ms = event.audio_ms

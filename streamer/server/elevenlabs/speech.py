@@ -1,0 +1,138 @@
+"""`POST /v1/text-to-speech/{voice}` and its kin: a text in, its sound out, and the times of its characters."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from streamer.audio.packets import TIMESTAMP_HZ, Packet
+from streamer.errors import StreamerError, TextTooLongError
+from streamer.server.elevenlabs.alignment import AlignedChars, WordAligner
+from streamer.server.elevenlabs.messages import read_request
+from streamer.server.elevenlabs.requested import (
+    find_format,
+    find_reading,
+    find_voice,
+    read_query,
+    speech_settings,
+    with_speed,
+)
+from streamer.server.http import JSON, Exchange
+from streamer.server.routing import Handle
+from streamer.server.service import Service
+from streamer.server.speech_exchange import Body, speak_into
+from streamer.speech.events import SentenceStarted, SpeechEvent, WordTimes
+
+Timestamps = Literal["none", "stream", "whole"]
+"""Which times of characters an answer has: none, or a line of JSON for each piece of the sound, or one JSON for all."""
+MIN_SOUND_S: Final = 0.1
+"""The silence for a text without a word: clients take a file without sound for a failure."""
+CHARACTERS_FIELD: Final = "character-cost"
+"""The header field that tells how many characters a text has."""
+
+
+class CharacterTimes(Struct, frozen=True):
+    """When characters are heard, in seconds of the sound."""
+
+    characters: list[str]
+    character_start_times_seconds: list[float]
+    character_end_times_seconds: list[float]
+
+
+class TimedAudio(Struct, frozen=True):
+    """A piece of the sound in base64, and the characters that begin in it."""
+
+    audio_base64: bytes
+    alignment: CharacterTimes | None
+    normalized_alignment: CharacterTimes | None
+
+
+def speech_handle(service: Service, timestamps: Timestamps) -> Handle:
+    """Return what answers a route."""
+
+    async def handle(exchange: Exchange) -> None:
+        exchange.ends_on_failure = timestamps != "whole"
+        request, info, config = read_request(exchange.request.body), service.synthesizer.info, service.config
+        if len(request.text) > config.limits.max_buffered_chars:
+            limit = config.limits.max_buffered_chars
+            message = f"text has {len(request.text)} characters; it may have {limit}"
+            raise TextTooLongError(message, param="text")
+        speed = request.voice_settings.speed if request.voice_settings else None
+        output_format = read_query(exchange.request.query).get("output_format")
+        audio_format = with_speed(find_format(output_format), speed)
+        voice = find_voice(exchange.request.parameters["voice"], info)
+        reading = find_reading(request.language_code, request.apply_text_normalization, info)
+        settings = speech_settings(voice, reading, request.seed, audio_format.tempo, info, config)
+        headers = ((CHARACTERS_FIELD, str(len(request.text))),)
+        body = _body(timestamps, request.text, audio_format.tempo)
+        await speak_into(exchange, service, request.text, settings, audio_format, headers, body)
+
+    return handle
+
+
+def _body(timestamps: Timestamps, text: str, tempo: float) -> Body:
+    if timestamps == "none":
+        return Body(min_sound_s=MIN_SOUND_S)
+    timed = _TimedBody(text, tempo)
+    if timestamps == "stream":
+        return Body(
+            "application/x-ndjson",
+            wrap=timed.line,
+            tell=timed.hear,
+            end=timed.last_line,
+            min_sound_s=MIN_SOUND_S,
+        )
+    return Body(JSON, wrap=timed.keep, tell=timed.hear, end=timed.whole, min_sound_s=MIN_SOUND_S)
+
+
+class _TimedBody:
+    """The body of an answer with timestamps, which all count from the beginning of the sound."""
+
+    def __init__(self, text: str, tempo: float) -> None:
+        self._text = text
+        self._aligner = WordAligner(tempo)
+        self._chars = AlignedChars()
+        self._audio: list[bytes] = []
+
+    def hear(self, event: SpeechEvent) -> bytes:
+        """Note which characters are heard; a packet is told before it is wrapped."""
+        match event:
+            case Packet():
+                sent_ms = (event.timestamp + event.duration) * 1000 / TIMESTAMP_HZ
+                self._chars.extend(self._aligner.until(sent_ms))
+            case SentenceStarted():
+                self._aligner.begin(event, self._text[event.char_end : event.char_end + 1])
+            case WordTimes():
+                self._chars.extend(self._aligner.end(event.words))
+        return b""
+
+    def line(self, payload: bytes) -> bytes:
+        """Return a line of the stream."""
+        return _encoded(payload, self._take()) + b"\n"
+
+    def last_line(self, _audio_ms: int, _error: StreamerError | None) -> bytes:
+        """Return a line for words that no sound follows, if there are any."""
+        return self.line(b"") if self._chars.chars else b""
+
+    def keep(self, payload: bytes) -> bytes:
+        """Put a piece aside for the whole."""
+        self._audio.append(payload)
+        return b""
+
+    def whole(self, _audio_ms: int, _error: StreamerError | None) -> bytes:
+        """Return the answer that is not streamed."""
+        return _encoded(b"".join(self._audio), self._take())
+
+    def _take(self) -> AlignedChars:
+        taken, self._chars = self._chars, AlignedChars()
+        return taken
+
+
+def _encoded(payload: bytes, chars: AlignedChars) -> bytes:
+    times = None
+    if chars.chars:
+        starts_s = [start_ms / 1000 for start_ms in chars.starts_ms]
+        times = CharacterTimes(chars.chars, starts_s, [end_ms / 1000 for end_ms in chars.ends_ms])
+    return msgspec.json.encode(TimedAudio(payload, times, times))
