@@ -47,7 +47,7 @@ class ControlProtocol:
 
     def receive(self, frame: Frame) -> Sequence[Action]:
         try:
-            message = read_message(frame)
+            message = read_message(frame, self._limits.max_message_bytes)
             if message.event not in EVENTS:
                 raise InvalidMessageError(
                     f"unknown event {message.event!r}: send {', '.join(EVENTS)}", param="event"

@@ -32,6 +32,7 @@ class MediaStreamProtocol:
 
     def __init__(self, upgrade: Upgrade, service: Service, calls: Calls) -> None:
         self._service = service
+        self._limits = service.config.limits
         self._calls = calls
         self._needs_key = upgrade.key_name is None and service.keys.are_required
         self._starting: Call | None = None  # whose key the session is asked about
@@ -41,14 +42,14 @@ class MediaStreamProtocol:
 
     @property
     def idle_timeout_s(self) -> float:
-        return self._service.config.limits.idle_timeout_s
+        return self._limits.idle_timeout_s
 
     def greeting(self, session_id: str) -> Sequence[Action]:  # noqa: ARG002
         return ()
 
     def receive(self, frame: Frame) -> Sequence[Action]:
         try:
-            return self._react(read_message(frame))
+            return self._react(read_message(frame, self._limits.max_message_bytes))
         except StreamerError as error:
             return [Send(error_message(error), error)]
 

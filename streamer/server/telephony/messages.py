@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from streamer.errors import InvalidMessageError, InvalidParameterError, StreamerError
-from streamer.server.typed_json import decode
+from streamer.server.json_messages import check_size, decoded
 
 Sid = Annotated[str, Meta(min_length=1, max_length=256)]
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -71,11 +71,15 @@ class Message(Struct, frozen=True):
     last: bool = False
 
 
-def read_message(frame: str | bytes) -> Message:
+_decoder = msgspec.json.Decoder(Message)
+
+
+def read_message(frame: str | bytes, max_bytes: int) -> Message:
     """Decode a message. Raises `InvalidMessageError` or `InvalidParameterError`."""
     if isinstance(frame, bytes):
         raise InvalidMessageError("a binary frame; the messages of a media stream are JSON text")
-    return decode(frame, Message)
+    check_size(frame, max_bytes)
+    return decoded(_decoder, frame)
 
 
 def missing(event: str, name: str) -> InvalidParameterError:

@@ -11,8 +11,7 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError, Conne
 from streamer.config import LimitsConfig
 from streamer.errors import StreamerError
 from streamer.server.connection import ClientGoneError, Connection
-from streamer.server.typed_json import decode
-from streamer.server.wyoming.messages import Header, error_event, invalid
+from streamer.server.wyoming.messages import error_event, invalid, read_header
 
 MAX_PAYLOAD_BYTES: Final = 65_536
 """The most bytes of an event's payload. Clients that are spoken to send none; it is read and dropped."""
@@ -94,7 +93,7 @@ class EventConnection:
             return None
         if not 0 <= end <= self._max_bytes:
             raise invalid(f"the line of an event is longer than {self._max_bytes} bytes")
-        header = decode(bytes(self._unread[:end]), Header)
+        header = read_header(bytes(self._unread[:end]))
         num_data, num_payload = header.data_length or 0, header.payload_length or 0
         if end + num_data > self._max_bytes:
             raise invalid(f"an event has more than {self._max_bytes} bytes of data; send text in pieces")

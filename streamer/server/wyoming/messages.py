@@ -15,7 +15,7 @@ from wyoming.error import Error
 from wyoming.event import Event
 
 from streamer.errors import InvalidMessageError, StreamerError
-from streamer.server.typed_json import decode
+from streamer.server.json_messages import decoded
 
 Length = Annotated[int, Meta(ge=0)]
 Name = Annotated[str, Meta(max_length=128)]
@@ -67,22 +67,30 @@ class Ping(Struct, frozen=True):
 
 
 _Data = TypeVar("_Data")
+_header_decoder = msgspec.json.Decoder(Header)
+_raw_decoder = msgspec.json.Decoder(dict[str, Raw])
 
 
 def split(frame: str | bytes) -> tuple[Header, bytes]:
     """Return the header of an event, and the data behind its line."""
     line, _, behind = (frame.encode() if isinstance(frame, str) else frame).partition(b"\n")
-    return decode(line, Header), behind
+    return read_header(line), behind
+
+
+def read_header(line: bytes) -> Header:
+    """Return the header that a line holds. Raises `StreamerError`."""
+    return decoded(_header_decoder, line)
 
 
 def read_data(header: Header, behind: bytes, kind: type[_Data]) -> _Data:
     """Return an event's data, typed. Of what stands both in the line and behind it, the latter counts."""
-    if not behind:
-        return decode(header.data, kind)
-    if bytes(header.data) in (NO_DATA, b"null"):
-        return decode(behind, kind)
-    merged = decode(bytes(header.data), dict[str, Raw]) | decode(behind, dict[str, Raw])
-    return decode(msgspec.json.encode(merged), kind)
+    data = bytes(header.data)
+    if behind and data not in (NO_DATA, b"null"):
+        merged = decoded(_raw_decoder, data) | decoded(_raw_decoder, behind)
+        data = msgspec.json.encode(merged)
+    elif behind:
+        data = behind
+    return decoded(msgspec.json.Decoder(kind), data)
 
 
 def encode(event: Event) -> bytes:
