@@ -1,4 +1,4 @@
-"""Speaks turns with OpenAI's realtime client; a turn has a `text` and, if it is cancelled at its first sound, `is_cut`."""
+"""Speaks turns with OpenAI's realtime client; a turn has a `text`, and `is_cut` if its first sound cancels it."""
 
 import asyncio
 import base64
