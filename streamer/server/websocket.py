@@ -60,6 +60,7 @@ class WebSocket:
         self._fragments: list[bytes] = []
         self._is_text = False
         self._has_failed = False
+        self._is_unread = False  # no message will be taken any more
         self._messages: deque[str | bytes] = deque()
         self._arrived, self._has_room, self._closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._ping = b""
@@ -118,7 +119,13 @@ class WebSocket:
         raise self._protocol.close_exc
 
     async def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
-        """Close with this code, unless closing has begun, and wait for the end of the connection."""
+        """Close with this code, unless closing has begun, and wait for the end of the connection.
+
+        Messages that were not taken are dropped, and so are those that still come: the end comes behind them.
+        """
+        self._is_unread = True
+        self._messages.clear()
+        self._has_room.set()
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(code, reason)
             self._write()
@@ -169,7 +176,7 @@ class WebSocket:
     def _take(self, frames: Sequence[object]) -> None:
         for frame in frames:
             assert isinstance(frame, Frame)
-            if self._has_failed:
+            if self._has_failed or self._is_unread:
                 return
             if frame.opcode is Opcode.PONG and bytes(frame.data) == self._ping:
                 self._answered.set()

@@ -20,6 +20,9 @@ from streamer.voices.voice import Voice
 
 SENTENCES_AHEAD: Final = 1
 """How many sentences wait their turn in the making, besides the one being spoken and the one just requested."""
+ITEMS_AHEAD: Final = 16
+"""How many sentences, flushes and warnings wait their turn. A flush takes no sentence's place, or the end of the text
+behind it would be read too late to know which sentence is the last."""
 PAUSES: Final = (1, 3, 10)
 """The pauses of a writer, one after the other and in units of `max_buffer_ms`, after which whole words are spoken, then
 the last word, which might still have grown, and then a number at the end, which might still have been continued."""
@@ -45,8 +48,9 @@ class SentencesAhead:
         self._current: SentenceStream | None = None
         self._last_of_voice: dict[str, asyncio.Future[Voice | None]] = {}
         self._queue: asyncio.Queue[SentenceStream | TextFlush | SpeechWarning | Exception | None] = (
-            asyncio.Queue(SENTENCES_AHEAD)
+            asyncio.Queue(ITEMS_AHEAD)
         )
+        self._room = asyncio.Semaphore(SENTENCES_AHEAD)
         self._reader = asyncio.create_task(self._read_or_report())
 
     @property
@@ -65,6 +69,7 @@ class SentencesAhead:
         if isinstance(item, SentenceStream):
             self._current = item
             self._num_taken += item.is_sayable
+            self._room.release()
         return item
 
     async def aclose(self) -> None:
@@ -128,6 +133,7 @@ class SentencesAhead:
             self._num_sentences += 1
             self._num_sayable += stream.is_sayable
             self._streams.add(stream)
+            await self._room.acquire()
             await self._queue.put(stream)
 
     def _begin(self, sentence: Sentence, text_ready_s: float) -> SentenceStream:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
@@ -188,3 +189,22 @@ async def test_a_bug_in_a_session_closes_it_with_1011(monkeypatch: pytest.Monkey
                 assert await _close_code(connection) == 1011
         async with _connected(server):
             pass
+
+
+@pytest.mark.parametrize("num_unread", [0, 7, 8, 9, 100])
+@pytest.mark.parametrize("is_polite", [True, False])
+async def test_messages_that_nobody_takes_keep_no_connection(
+    num_unread: int, is_polite: bool, tmp_path: Path
+) -> None:
+    """A client that writes on behind what ends its session goes as any other, with or without a word."""
+    keys = tmp_path / "keys"
+    keys.write_text("secret\n")
+    config = configured(server={"api_keys_file": keys}, max_bytes_per_s=1_000_000)
+    async with running(config) as server, _connected(server) as connection:
+        for _ in range(num_unread + 1):  # the first one should have been `auth`
+            _send(connection, Opcode.TEXT, PING)
+        if is_polite:
+            assert await _close_code(connection) == 4401
+        else:
+            connection.transport.abort()
+        await eventually(lambda: not server.server.num_connections)

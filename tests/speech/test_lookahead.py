@@ -15,7 +15,7 @@ from streamer.speech.events import (
 )
 from streamer.speech.text_feed import Piece, TextFeed
 from tests.fakes.synthesizer import FakeSynthesizer
-from tests.speech.utterances import STORY, events_of, settings_with, speaking
+from tests.speech.utterances import STORY, events_of, settings_with, sound_of, speaking
 
 
 class _PausingFeed(TextFeed):
@@ -51,6 +51,26 @@ async def test_the_next_sentence_is_made_while_one_is_heard() -> None:
             ahead = len(synthesizer.requests) - started
             most_ahead, least_ahead = max(most_ahead, ahead), min(least_ahead, ahead)
     assert least_ahead >= 1 and most_ahead <= 2
+
+
+FIRST, SECOND = "Here is the first one.", "There is the second one."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{FIRST} {SECOND}|",
+        f"{FIRST}|{SECOND}|",
+        f"{FIRST}| {SECOND}|||",
+        f"|{FIRST}||||{SECOND}",
+        f"|{FIRST}| {SECOND}| ",
+    ],
+)
+async def test_flushes_do_not_hide_the_end_of_the_text(text: str) -> None:
+    """The sound ends with the last sentence, and no pause is put behind it for another one."""
+    flushed = sound_of(await events_of(text))
+    plain = sound_of(await events_of(f"{FIRST} {SECOND}"))
+    assert len(flushed) == pytest.approx(len(plain), abs=24 * 20)
 
 
 async def test_a_pausing_writer_hears_every_word() -> None:

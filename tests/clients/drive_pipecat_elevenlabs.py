@@ -1,0 +1,112 @@
+"""Drives pipecat's ElevenLabsTTSService, untouched; run by `driving`.
+
+Orders: `port`, `voice`, `turns` (lists of pieces of a text, as a language model writes them), and what interrupts a
+turn: `while_writing` (numbers of turns whose language model is stopped) and `while_speaking` (of turns whose text was
+complete). A turn's report has its samples at 24 kHz, its words, and whether it ended.
+"""
+
+import asyncio
+import json
+import sys
+
+from loguru import logger
+from pipecat.frames.frames import (
+    BotStoppedSpeakingFrame,
+    EndFrame,
+    ErrorFrame,
+    InterruptionFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    LLMTextFrame,
+    TTSAudioRawFrame,
+    TTSStoppedFrame,
+    TTSTextFrame,
+)
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.services.elevenlabs.tts import ElevenLabsTTSService
+from pipecat.workers.runner import WorkerRunner
+
+ORDERS = json.loads(sys.argv[1])
+logger.remove()
+logger.add(sys.stderr, level="WARNING")
+
+
+class Listener(FrameProcessor):
+    """Hears what comes out of the service, and tells it when a turn was heard, as a transport does."""
+
+    def __init__(self):
+        super().__init__()
+        self.errors = []
+        self.begin()
+
+    def begin(self):
+        self.num_samples, self.words, self.times = 0, [], []
+        self.has_sound, self.has_stopped = asyncio.Event(), asyncio.Event()
+
+    async def process_frame(self, frame, direction):
+        await super().process_frame(frame, direction)
+        if isinstance(frame, TTSAudioRawFrame):
+            self.num_samples += len(frame.audio) // 2
+            self.has_sound.set()
+        elif isinstance(frame, TTSTextFrame):
+            self.words.append(frame.text)
+            self.times.append(frame.pts)
+        elif isinstance(frame, ErrorFrame):
+            self.errors.append(frame.error)
+        elif isinstance(frame, TTSStoppedFrame):
+            self.has_stopped.set()
+            await self.push_frame(BotStoppedSpeakingFrame(), FrameDirection.UPSTREAM)
+        await self.push_frame(frame, direction)
+
+
+async def converse(worker, listener):
+    turns = []
+    for number, pieces in enumerate(ORDERS["turns"]):
+        listener.begin()
+        is_cut = number in ORDERS["while_writing"]
+        await worker.queue_frame(LLMFullResponseStartFrame())
+        for piece in pieces:
+            await worker.queue_frame(LLMTextFrame(piece))
+        if not is_cut:
+            await worker.queue_frame(LLMFullResponseEndFrame())
+        async with asyncio.timeout(20):
+            await listener.has_sound.wait()
+            if is_cut or number in ORDERS["while_speaking"]:
+                await worker.queue_frame(InterruptionFrame())
+                await asyncio.sleep(0.3)
+            else:
+                await listener.has_stopped.wait()
+                await asyncio.sleep(0.1)  # for the last words, which follow
+        turns.append(
+            {
+                "samples": listener.num_samples,
+                "words": listener.words,
+                "times_ms": [(time - listener.times[0]) / 1e6 for time in listener.times],
+                "stopped": listener.has_stopped.is_set(),
+            }
+        )
+    await worker.queue_frame(EndFrame())
+    return turns
+
+
+async def main():
+    service = ElevenLabsTTSService(
+        api_key="any",
+        url=f"ws://127.0.0.1:{ORDERS['port']}",
+        sample_rate=24_000,
+        stop_frame_timeout_s=ORDERS.get("timeout_s", 3.0),
+        settings=ElevenLabsTTSService.Settings(voice=ORDERS["voice"]),
+    )
+    listener = Listener()
+    worker = PipelineWorker(
+        Pipeline([service, listener]), params=PipelineParams(audio_out_sample_rate=24_000)
+    )
+    runner = WorkerRunner(handle_sigint=False)
+    await runner.add_workers(worker)
+    _, turns = await asyncio.gather(runner.run(), converse(worker, listener))
+    print(json.dumps({"turns": turns, "errors": listener.errors}))
+
+
+asyncio.run(main())
