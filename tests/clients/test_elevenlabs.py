@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 
+from streamer.assembly import build_synthesizer
+from streamer.config import EngineConfig
 from tests.clients.driving import drive, until_idle
 from tests.fakes.synthesizer import FakeSynthesizer
-from tests.server.speaking import Running, configured, eventually, running
+from tests.server.speaking import Running, configured, eventually, running, serving
 
 pytestmark = pytest.mark.clients
 
@@ -143,3 +145,24 @@ async def test_livekit_speaks_every_turn(encoding: str | None, tolerance_s: floa
             assert expected[number] / 3 < starts[-1] < expected[number] or len(text) < 20, number
     assert report["synthesized"] == pytest.approx(expected[0], abs=max(tolerance_s, 0.08))
     assert report["voices"] == [VOICE, "tone"]
+
+
+@pytest.mark.slow
+async def test_pipecat_speaks_with_the_builtin_voice() -> None:
+    """One turn of a real model, whose first sound may take longer on a busy machine than pipecat waits by itself."""
+    synthesizer = build_synthesizer(EngineConfig())
+    text = "Hello there, this is the built-in voice."
+    async with serving(synthesizer) as server:
+        report = await drive(
+            "pipecat_elevenlabs",
+            "pipecat",
+            server,
+            voice=synthesizer.info.default_voice,
+            turns=[pieces_of(text)],
+            while_writing=[],
+            while_speaking=[],
+            timeout_s=60,
+        )
+    (turn,) = report["turns"]
+    assert report["errors"] == [] and turn["stopped"] and turn["words"] == text.split()
+    assert 1.0 < turn["samples"] / 24_000 < 10.0

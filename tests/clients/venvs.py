@@ -3,7 +3,7 @@
     python -m tests.clients.venvs            makes all of them (some gigabytes)
     python -m tests.clients.venvs pipecat    makes one
 
-They lie in `.venv-clients`, or where `STREAMER_CLIENT_VENVS` says. The packages are large and contradict each other, so
+They lie in `.venv-clients`, or where `CLIENT_VENVS` says. The packages are large and contradict each other, so
 that none of them belongs into our own environment.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-FOLDER = Path(os.environ.get("STREAMER_CLIENT_VENVS") or HERE.parents[1] / ".venv-clients").absolute()
+FOLDER = Path(os.environ.get("CLIENT_VENVS") or HERE.parents[1] / ".venv-clients").absolute()
 INSTALLED = "streamer-requirements.txt"
 """A copy of the requirements in an environment, by which it is known whether they have changed since."""
 

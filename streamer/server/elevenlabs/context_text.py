@@ -8,22 +8,19 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from streamer.speech.text_feed import Piece, TextFlush
+from streamer.text.message_borders import parted
 
 DEFAULT_SCHEDULE: Final = (120.0, 160.0, 250.0, 290.0)
 """How many characters ElevenLabs waits for before it generates, for the first time and for the next ones; the last
 number repeats."""
 MIN_TRIGGER_CHARS: Final = 50
 """How many characters `try_trigger_generation` needs."""
-_TAIL_CHARS: Final = 64
-"""How much of the text before a message is looked at."""
+_END_CHARS: Final = 256
+"""How much of a message is kept for the next one."""
 _CLOSERS: Final = "\"'”’»)\\]}*_"
-_OPENERS: Final = "\"'“‘«([{¿¡*_"
-_STOP: Final = re.compile(rf"([.!?…]+)[{_CLOSERS}]*$")
 _SENTENCE_END: Final = re.compile(rf"[.!?…。！？][{_CLOSERS}」』]*\s*$")
 _CLAUSE_END: Final = re.compile(rf"[.!?…,;:—–。！？，；：、][{_CLOSERS}」』]*\s*$")
 _NUMBER_STOP: Final = re.compile(r"\d\.$")
-_INITIAL: Final = re.compile(r"(?:^|\W)[^\W\d]\.$")
-_NEXT_INITIAL: Final = re.compile(r"[^\W\d](?:\.|$)")
 
 
 class ContextText:
@@ -40,24 +37,23 @@ class ContextText:
         self._is_auto = is_auto
         self._num_generations = 0
         self._num_unfinished = 0  # characters behind the last sentence's end or flush
-        self._tail = ""
+        self._before = ""  # the end of the message before
 
     def append(self, text: str, *, flushes: bool = False, triggers: bool = False) -> Iterator[Piece]:
         """Yield what is to be written for a message's text. `triggers`: whether it says `try_trigger_generation`."""
         if text.strip():
             self.has_unflushed = True
-            text = self._separator(text) + text
-            yield from self._write(text)
+            yield from self._write(parted(self._before, text))
             if not flushes and self._is_due(triggers=triggers):
                 yield from self._flush()
-        elif text and self._tail and not self._tail[-1].isspace():
+        elif text and self._before and not self._before[-1].isspace():
             yield from self._write(text)
         if flushes:
             self.has_unflushed = False
             yield from self._flush()
 
     def _write(self, text: str) -> Iterator[Piece]:
-        self._tail = (self._tail + text)[-_TAIL_CHARS:]
+        self._before = text[-_END_CHARS:]
         ends = [match.end() for match in re.finditer(rf"[.!?…][{_CLOSERS}]*(?=\s)", text)]
         self._num_unfinished = len(text) - ends[-1] if ends else self._num_unfinished + len(text)
         yield text
@@ -71,25 +67,8 @@ class ContextText:
     def _is_due(self, *, triggers: bool) -> bool:
         """Whether the text so far is to be spoken at once."""
         if self._is_auto:
-            return bool(_SENTENCE_END.search(self._tail)) and not _NUMBER_STOP.search(self._tail)
+            return bool(_SENTENCE_END.search(self._before)) and not _NUMBER_STOP.search(self._before)
         num_chars = self._schedule[min(self._num_generations, len(self._schedule) - 1)]
         if triggers:
             num_chars = min(num_chars, MIN_TRIGGER_CHARS)
-        return self._num_unfinished >= num_chars and bool(_CLAUSE_END.search(self._tail))
-
-    def _separator(self, text: str) -> str:
-        """The space that a client leaves out between two sentences which are two messages; "" if none is missing.
-
-        A message may end anywhere, so that not every stop at its end ends a sentence: `5.` and `5 dollars`, `example.`
-        and `com`, `U.` and `S.` belong together.
-        """
-        stop = _STOP.search(self._tail)
-        first = text.lstrip(_OPENERS)[:1]
-        if stop is None or not first.isalnum():
-            return ""
-        if _NUMBER_STOP.search(self._tail) and first.isdigit():
-            return ""
-        if _INITIAL.search(self._tail) and _NEXT_INITIAL.match(text):
-            return ""
-        may_be_address = stop[1] in (".", "?") and first.islower()
-        return " " if self._is_auto or not may_be_address else ""
+        return self._num_unfinished >= num_chars and bool(_CLAUSE_END.search(self._before))

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from streamer.server.elevenlabs.requested import find_voice, read_query
+from streamer.server.elevenlabs.requested import read_query
 from streamer.server.http import Exchange, Request, json_answer
 from streamer.server.routing import Handle
 from streamer.server.service import Service
+from streamer.server.voice_choice import find_voice
 from streamer.voices.presets import language_of
 
 Describe = Callable[[Service, Request], Any]
@@ -61,7 +62,8 @@ def found_voices(service: Service, request: Request) -> Mapping[str, Any]:
 
 def one_voice(service: Service, request: Request) -> Mapping[str, Any]:
     """Describe `GET /v1/voices/{voice}`. Raises `VoiceNotFoundError`."""
-    return _voice(service, find_voice(request.parameters["voice"], service.synthesizer.info))
+    info, speech = service.synthesizer.info, service.config.speech
+    return _voice(service, find_voice(request.parameters["voice"], info, speech, "voice_id"))
 
 
 def models(service: Service, _request: Request) -> list[Mapping[str, Any]]:

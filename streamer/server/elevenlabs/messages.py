@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from http import HTTPStatus
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
@@ -20,6 +20,7 @@ from streamer.errors import (
     StreamerError,
 )
 from streamer.server.http import Answer, Request, json_answer
+from streamer.server.json_messages import decoded
 
 POLICY: Final = 1008
 """The close code, and the code in errors, for what a client does wrong and for what it may not have."""
@@ -30,7 +31,6 @@ _ERROR_NAMES: Final[dict[type[StreamerError], str]] = {
     AuthenticationError: "invalid_api_key",
 }
 """ElevenLabs' names of errors; others keep ours."""
-_FIELD: Final = re.compile(r" - at `\$\.?([\w.-]*)")
 
 Text = Annotated[str, Meta(max_length=1_048_576)]
 ContextId = Annotated[str, Meta(max_length=128)]
@@ -140,7 +140,6 @@ class ErrorFrame(Struct, frozen=True, rename="camel"):
     is_final: bool | UnsetType = UNSET
 
 
-_Message = TypeVar("_Message", ClientMessage, SpeechRequest)
 _ids_decoder: Final = msgspec.json.Decoder(ContextName)
 _message_decoder: Final = msgspec.json.Decoder(ClientMessage)
 _request_decoder: Final = msgspec.json.Decoder(SpeechRequest)
@@ -149,7 +148,7 @@ _encoder: Final = msgspec.json.Encoder()
 
 def read_message(text: str) -> ClientMessage:
     """Decode a client's frame. Raises `InvalidMessageError` for what is no JSON, else `InvalidParameterError`."""
-    return _decoded(text, _message_decoder)
+    return decoded(_message_decoder, text)
 
 
 def read_context_id(text: str) -> str | None:
@@ -163,7 +162,7 @@ def read_context_id(text: str) -> str | None:
 
 def read_request(body: bytes) -> SpeechRequest:
     """Decode a request's body. Raises as `read_message` does, and for a text without a sign."""
-    request = _decoded(body, _request_decoder)
+    request = decoded(_request_decoder, body)
     if not request.text.strip():
         raise InvalidParameterError("text is empty: there is nothing to say", param="text")
     return request
@@ -202,15 +201,3 @@ def shape_error(_request: Request, answer: Answer) -> Answer:
     if "param" in error:
         detail["param"] = error["param"]
     return json_answer(status, {"detail": detail}, answer.headers)
-
-
-def _decoded(data: str | bytes, decoder: msgspec.json.Decoder[_Message]) -> _Message:
-    try:
-        return decoder.decode(data)
-    except msgspec.ValidationError as error:
-        found = _FIELD.search(str(error))
-        reason = str(error).partition(" - at ")[0]
-        param = (found and found[1]) or None
-        raise InvalidParameterError(f"{param}: {reason}" if param else reason, param=param) from None
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise InvalidMessageError(f"this is not JSON: {error}"[:200]) from None

@@ -25,11 +25,13 @@ from streamer.server.elevenlabs.messages import (
     read_context_id,
     read_message,
 )
-from streamer.server.elevenlabs.requested import find_voice, read_requested, speech_settings, with_speed
+from streamer.server.elevenlabs.requested import read_requested, speech_settings, with_speed
 from streamer.server.elevenlabs.wire import ElevenLabsWire
+from streamer.server.json_messages import check_size
 from streamer.server.service import Service
 from streamer.server.upgrade import Upgrade
 from streamer.server.utterance import Utterance
+from streamer.server.voice_choice import find_voice
 from streamer.server.wire import Frame
 from streamer.speech.text_feed import TextEnd
 
@@ -77,7 +79,9 @@ class ElevenLabsProtocol:
         self._fault: StreamerError | None = None
         try:
             self._requested = read_requested(upgrade.query, self._info)
-            self._voice = find_voice(upgrade.parameters["voice"], self._info)
+            self._voice = find_voice(
+                upgrade.parameters["voice"], self._info, service.config.speech, "voice_id"
+            )
         except StreamerError as error:
             self._fault = error
 
@@ -99,9 +103,7 @@ class ElevenLabsProtocol:
         try:
             if isinstance(frame, bytes):
                 raise InvalidMessageError("a binary frame; this protocol's messages are JSON text")
-            if len(frame.encode()) > self._limits.max_message_bytes:
-                limit = self._limits.max_message_bytes
-                raise InvalidMessageError(f"a message holds at most {limit} bytes: send text in pieces")
+            check_size(frame, self._limits.max_message_bytes)
             context_id = read_context_id(frame) or DEFAULT_CONTEXT
             message = read_message(frame)
             if not self._needs_key:

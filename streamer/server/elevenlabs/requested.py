@@ -1,4 +1,4 @@
-"""What a client asks for in an address or a body: the voice, the output format, and how the text is read."""
+"""What a client asks for in an address or a body: the output format, and how the text is read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from streamer.audio.formats import MAX_TEMPO, MIN_TEMPO, SAMPLE_RATES_HZ, UNCOMMON_RATES_HZ, AudioFormat
 from streamer.config import Config
-from streamer.errors import InvalidParameterError, VoiceNotFoundError
+from streamer.errors import InvalidParameterError
 from streamer.sampling import draw_seed, sampling_params
 from streamer.speech.settings import SpeechSettings
 from streamer.synthesis import ModelInfo
@@ -102,22 +102,6 @@ def with_speed(audio_format: AudioFormat, speed: float | None) -> AudioFormat:
         message = f"speed {speed!r} is not from {MIN_TEMPO} to {MAX_TEMPO}"
         raise InvalidParameterError(message, param="voice_settings.speed")
     return audio_format if speed is None else replace(audio_format, tempo=speed)
-
-
-def find_voice(name: str, info: ModelInfo) -> str:
-    """Return the model's voice of this name, whose slashes may have become underscores, and whose folder may be absent.
-
-    Raises `VoiceNotFoundError`.
-    """
-    if name in info.voices:
-        return name
-    for voice in info.voices:
-        if voice.replace("/", "_") == name:
-            return voice
-    for voice in info.voices:
-        if voice.rpartition("/")[2] == name:
-            return voice
-    raise VoiceNotFoundError(f"no voice is named {name[:128]!r}; /v1/voices lists them", param="voice_id")
 
 
 def find_reading(language_code: str | None, normalization: str | None, info: ModelInfo) -> TextOptions:

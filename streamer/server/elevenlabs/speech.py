@@ -14,7 +14,6 @@ from streamer.server.elevenlabs.messages import read_request
 from streamer.server.elevenlabs.requested import (
     find_format,
     find_reading,
-    find_voice,
     read_query,
     speech_settings,
     with_speed,
@@ -23,6 +22,7 @@ from streamer.server.http import JSON, Exchange
 from streamer.server.routing import Handle
 from streamer.server.service import Service
 from streamer.server.speech_exchange import Body, speak_into
+from streamer.server.voice_choice import find_voice
 from streamer.speech.events import SentenceStarted, SpeechEvent, WordTimes
 
 Timestamps = Literal["none", "stream", "whole"]
@@ -62,7 +62,7 @@ def speech_handle(service: Service, timestamps: Timestamps) -> Handle:
         speed = request.voice_settings.speed if request.voice_settings else None
         output_format = read_query(exchange.request.query).get("output_format")
         audio_format = with_speed(find_format(output_format), speed)
-        voice = find_voice(exchange.request.parameters["voice"], info)
+        voice = find_voice(exchange.request.parameters["voice"], info, config.speech, "voice_id")
         reading = find_reading(request.language_code, request.apply_text_normalization, info)
         settings = speech_settings(voice, reading, request.seed, audio_format.tempo, info, config)
         headers = ((CHARACTERS_FIELD, str(len(request.text))),)
