@@ -72,9 +72,8 @@ class MediaStreamProtocol:
     def ended(self, utterance: Utterance) -> Sequence[Action]:
         assert self._talk is not None
         wire, actions = self._talk.ended(utterance)
-        if not self._is_announcing or wire.name != self._announcement:
+        if not self._is_announcing or wire.name != self._announcement or wire.outcome is None:
             return actions
-        assert wire.outcome is not None
         if wire.outcome.error is not None:
             return [*actions, Close(FAILED, wire.outcome.error.message)]
         return [

@@ -95,11 +95,15 @@ class Talk:
         return [Send(message, error) if driver is None else Deliver(driver, message)]
 
     def ended(self, utterance: Utterance) -> tuple[MediaStreamWire, Sequence[Action]]:
-        """An utterance is over: its program is told, and its marks wait until it has been played."""
+        """An utterance is over: its program is told, and its marks wait until it has been played.
+
+        It has no outcome if the telephone is gone.
+        """
         wire = self._open.pop(utterance)
         if self._writing is utterance:
             self._writing = None
-        assert wire.outcome is not None
+        if wire.outcome is None:
+            return wire, ()
         actions: list[Action] = []
         error = wire.outcome.error
         if wire.driver is not None:

@@ -165,6 +165,19 @@ async def test_the_end_of_a_call_stops_its_speech() -> None:
             assert speaking.synthesizer.num_open == 0
 
 
+async def test_a_telephone_that_is_cut_off_leaves_no_trace(caplog: pytest.LogCaptureFixture) -> None:
+    """Its utterances have no outcome then, and nothing is logged as unexpected."""
+    async with running(synthesizer=FakeSynthesizer(speed=1)) as speaking, driving(speaking) as program:
+        async with calling(speaking) as phone:
+            await program.until("start")
+            await program.say("text", text="One two three four five six seven eight.")
+            await phone.until("media")
+            phone.connection.transport.abort()
+        assert [message["event"] for message in await program.rest()] == ["stop"]
+        await eventually(lambda: not speaking.server.num_connections)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 @pytest.mark.parametrize("token", ["secret", "wrong", None])
 async def test_a_key_comes_as_a_parameter(token: str | None, tmp_path: Path) -> None:
     """Twilio sends no headers of its own and no query: `<Parameter name="token">` opens the server."""
