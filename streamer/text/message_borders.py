@@ -10,7 +10,9 @@ from streamer.text.splitting.signs import CLOSERS, NARROW_STOPS
 _OPENERS: Final = "“„«‹‘\"'¿¡([{*_~`"
 _MAX_END_CHARS: Final = 64
 """How much of a message's end is looked at."""
-_END: Final = re.compile(rf"(?P<word>[^\s{NARROW_STOPS}])(?P<stops>[{NARROW_STOPS}]+)[{re.escape(CLOSERS)}]*\Z")
+_END: Final = re.compile(
+    rf"(?P<word>[^\s{NARROW_STOPS}])(?P<stops>[{NARROW_STOPS}]+)[{re.escape(CLOSERS)}]*\Z"
+)
 _INITIAL: Final = re.compile(r"(?:\W|\A)[^\W\d]\.\Z")
 _NEXT_INITIAL: Final = re.compile(r"[^\W\d](?:\.|\Z)")
 
