@@ -9,15 +9,15 @@ TOML < environment (`STREAMER_PORT`) < flags (`--port`). This module alone reads
 from __future__ import annotations
 
 import os
-import tomllib
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from streamer.config_sources import read_environment, read_toml
 from streamer.errors import ConfigError
-from streamer.options import ENVIRONMENT_PREFIX, Option, convert, declared, option, suggestion
+from streamer.options import Option, convert, declared, option, suggestion
 
 CONFIG_FILE_VARIABLE = "STREAMER_CONFIG"
 CHUNK_SCHEDULES = ("growing", "whole")
@@ -99,6 +99,9 @@ class ServerConfig:
     allowed_origins: tuple[str, ...] = option(
         (), "web origins besides the server's own page whose scripts may connect, or *"
     )
+    ticket_secret_file: Path | None = option(
+        None, "file whose bytes sign tickets, shared by several processes; none: each process draws its own"
+    )
     list_access: str = option("public", "who may read lists of models, voices", choices=("public", "key"))
 
 
@@ -125,6 +128,7 @@ class SpeechConfig:
         choices=("early", "safe"),
     )
     bitrate: int = option(32_000, "bits per second of Opus", minimum=6_000, maximum=256_000)
+    lexicon: Path | None = option(None, "file of words and how they are said, `written = spoken`, one a line")
     openai_voices: tuple[str, ...] = option(
         (), "voices that OpenAI's names stand for, alloy=NAME; the others are spread over the model's voices"
     )
@@ -216,8 +220,8 @@ def load_config(
     values: dict[str, Any] = {}
     by_name = {known.name: known for known in _OPTIONS}
     sources = (
-        _from_toml(toml_path, errors),
-        _from_environment(environ),
+        read_toml(toml_path, {name: _names(kind) for name, kind in SECTIONS.items()}, errors),
+        read_environment(environ, ignored=CONFIG_FILE_VARIABLE),
         (
             (f"--{name.replace('_', '-')}", name, value)
             for name, value in (flags or {}).items()
@@ -266,30 +270,8 @@ def _user_directory(name: str, environ: Mapping[str, str] | None) -> Path | None
     return data / "streamer" / name
 
 
-def _from_toml(path: Path | None, errors: list[str]) -> Iterator[tuple[str, str, object]]:
-    if path is None:
-        return
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        errors.append(f"{path}: {error}")
-        return
-    for section, table in tables.items():
-        if section not in SECTIONS or not isinstance(table, dict):
-            errors.append(f"{path}: no such table [{section}]{suggestion(section, SECTIONS)}")
-            continue
-        names = [f.name for f in fields(SECTIONS[section])]
-        for name, value in table.items():
-            if name in names:
-                yield f"{path} [{section}] {name}", name, value
-            else:
-                errors.append(f"{path} [{section}] {name}: no such option{suggestion(name, names)}")
-
-
-def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, object]]:
-    for variable, text in environ.items():
-        if variable.startswith(ENVIRONMENT_PREFIX) and variable != CONFIG_FILE_VARIABLE:
-            yield variable, variable.removeprefix(ENVIRONMENT_PREFIX).lower(), text
+def _names(section: type[Any]) -> list[str]:
+    return [declaration.name for declaration in fields(section)]
 
 
 _OPTIONS = tuple(

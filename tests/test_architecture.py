@@ -17,7 +17,7 @@ PATHS = sorted(PACKAGE.rglob("*.py"))
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 60
 MAX_LEVELS = 11
 """Length of the longest chain of imports between the package's folders and root modules."""
-LONG_FILES: Mapping[str, int] = {}
+LONG_FILES: Mapping[str, int] = {"server/session": 350}
 """Files that may have up to 350 lines; each says at its top why it is not cut."""
 OUTSIDE = ("training", "benchmarks", "client_examples", "tests", "docs")
 TORCH = ("torch", "transformers")
@@ -54,7 +54,11 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
 """What a folder or module must not import, neither itself nor through what it imports."""
 GROUND_FLOOR = ("streamer.models.config",)
 """Bark's sizes: plain numbers, which voices and tokenizers are checked against without a model."""
-KEPT_IN: dict[str, tuple[str, ...]] = {"prometheus_client": ("telemetry",), "ray": ("backends/ray",)}
+KEPT_IN: dict[str, tuple[str, ...]] = {
+    "prometheus_client": ("telemetry",),
+    "ray": ("backends/ray",),
+    "mcp": ("commands/mcp",),
+}
 """Libraries that are imported in one place only."""
 
 

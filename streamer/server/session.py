@@ -1,7 +1,7 @@
 """One client's connection: a reader, a writer, and a task for every utterance, all in one task group.
 
 The session carries out what its protocol decides. Whatever ends the connection ends all of its tasks; nothing
-outlives `Session.run`.
+outlives `Session.run`. The file is long because these tasks share one life: cut apart, no part could be read alone.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed
 
 from streamer.audio.packets import create_encoder
 from streamer.errors import AuthenticationError, OverloadedError, StreamerError
+from streamer.server.access import origin_of
 from streamer.server.client_protocol import (
     Action,
     Authenticate,
@@ -101,6 +102,7 @@ class Session:
         self._service = service
         self._protocol = protocol
         self._client_key = upgrade.key_name or upgrade.address
+        self._origin = origin_of(upgrade.headers)
         self._is_authenticated = upgrade.key_name is not None or not service.keys.are_required
         self._limits = limits = service.config.limits
         self._outbox = Outbox(limits.write_timeout_s, service.metrics.bytes_sent.inc)
@@ -192,7 +194,8 @@ class Session:
                     await self._close(code, reason)
 
     def _authenticate(self, key: str) -> bool:
-        key_name = self._service.keys.find(key)
+        keys = self._service.keys
+        key_name = keys.find(key) or self._service.tickets.redeem(key, self._origin, keys)
         if key_name is None:
             return False
         self._client_key = key_name

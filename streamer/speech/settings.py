@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from streamer.sampling import SamplingParams
 from streamer.text.reading import AS_IT_IS, TextOptions
 
+MIN_SPEED: Final = 0.5
+MAX_SPEED: Final = 2.0
+"""The speeds at which speech stays easy to follow: our own clients are offered these."""
 Continuity = Literal["preset", "chain", "preset+chain"]
 """What a sentence continues: its voice, the voice's last sentence, or both."""
 
@@ -27,5 +30,7 @@ class SpeechSettings:
     continuity: Continuity = "preset"
     speakers: Mapping[str, str] = field(default_factory=dict)
     """Labels in the text, such as `Alice` of `Alice: Hello.`, and the voices that speak what follows them."""
+    speed: float = 1.0
+    """How much faster than usual it is spoken, at the same pitch. Pauses that the text asks for keep their length."""
     include_history: bool = False
     """Whether `SentenceEnded` carries the tokens of the spoken sentence."""
