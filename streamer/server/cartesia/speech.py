@@ -15,15 +15,13 @@ from streamer.server.cartesia.wire import SpokenWords, Steps
 from streamer.server.http import Exchange, Fields
 from streamer.server.routing import Handle
 from streamer.server.service import Service
-from streamer.server.speech_exchange import Body, speak_into
+from streamer.server.speech_exchange import WARNING_FIELD, Body, speak_into
 from streamer.speech.events import SpeechEvent
 
 BYTES_CONTAINERS: Final = ("raw", "wav", "mp3")
 SSE_CONTAINERS: Final = ("raw",)
 MIN_SOUND_S: Final = 0.1
 """The silence for a text without a word: clients take an answer without sound for a failure."""
-WARNING_FIELD: Final = "Streamer-Warning"
-"""The header field that tells what is not done as it was asked for."""
 
 
 def bytes_handle(service: Service) -> Handle:
