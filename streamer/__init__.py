@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from streamer.api import Audio, stream, synthesize
+    from streamer.text.lexicon import Lexicon
     from streamer.text.reading import TextOptions
 
-__all__ = ["Audio", "TextOptions", "stream", "synthesize"]
+__all__ = ["Audio", "Lexicon", "TextOptions", "stream", "synthesize"]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,18 +20,19 @@ from typing import Any, Final, TypeVar, get_args
 import numpy as np
 
 from streamer.assembly import build_synthesizer
-from streamer.audio.containers import write_wav
 from streamer.audio.formats import AudioFormat
 from streamer.audio.packets import Packet, create_encoder
+from streamer.audio.recording import Audio as Audio
 from streamer.audio.samples import Samples
 from streamer.config import CHUNK_SCHEDULES, EngineConfig
 from streamer.errors import InvalidParameterError, VoiceNotFoundError
 from streamer.sampling import draw_seed, sampling_params
 from streamer.speech.events import SpeechEnded, SpeechEvent, SpeechWarning
 from streamer.speech.pipeline import prepare, speak
-from streamer.speech.settings import Continuity, SpeechSettings
+from streamer.speech.settings import MAX_SPEED, MIN_SPEED, Continuity, SpeechSettings
 from streamer.speech.text_feed import TextFeed
 from streamer.synthesis import PcmChunk, Synthesizer
+from streamer.text.lexicon import Lexicon as Lexicon
 from streamer.text.reading import AS_IT_IS, TextOptions
 from streamer.text.splitting.dialogue import check_speakers
 
@@ -55,43 +56,7 @@ class SpeechOptions:
     continuity: Continuity = "preset"
     speakers: Mapping[str, str] = field(default_factory=dict)
     reading: TextOptions = AS_IT_IS
-
-
-@dataclass(frozen=True, slots=True)
-class Audio:
-    """Sound in memory. The same `seed` makes the same sound again. `truncated`: not all of the text was spoken."""
-
-    samples: Samples
-    sample_rate_hz: int
-    seed: int
-    truncated: bool = False
-
-    @property
-    def duration_s(self) -> float:
-        return len(self.samples) / self.sample_rate_hz
-
-    def save(self, path: str | Path) -> None:
-        """Write a `.wav`, or an `.ogg` or `.opus` file. Raises `InvalidParameterError` for other names."""
-        path = Path(path)
-        if path.suffix == ".wav":
-            write_wav(path, self.samples, self.sample_rate_hz)
-        elif path.suffix in (".ogg", ".opus"):
-            encoder = create_encoder(AudioFormat("ogg_opus", self.sample_rate_hz))
-            packets = [*encoder.encode(self.samples), *encoder.finish()]
-            path.write_bytes(b"".join(packet.payload for packet in packets))
-        else:
-            raise InvalidParameterError(f"{path.name!r}: the name must end in .wav, .ogg or .opus")
-
-    def _repr_html_(self) -> str:
-        """A player, for notebooks."""
-        import base64
-        import tempfile
-
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "sound.wav"
-            self.save(path)
-            encoded = base64.b64encode(path.read_bytes()).decode()
-        return f'<audio controls src="data:audio/wav;base64,{encoded}"></audio>'
+    speed: float = 1.0
 
 
 async def stream(
@@ -105,16 +70,15 @@ async def stream(
     continuity: Continuity = "preset",
     speakers: Mapping[str, str] = NO_SPEAKERS,
     reading: TextOptions = AS_IT_IS,
+    speed: float = 1.0,
 ) -> AsyncIterator[PcmChunk]:
     """Yield the sound of `text` in pieces of 20 ms as it is made. Closing the iterator cancels the rest.
 
     The parameters are those of `synthesize`.
     """
-    # Shielded, because others wait for the same start.
-    synthesizer = await asyncio.shield(asyncio.wrap_future(_started(_engine(model, chunk_frames))))
-    settings = _settings(synthesizer, SpeechOptions(voice, seed, params, continuity, speakers, reading))
+    options = SpeechOptions(voice, seed, params, continuity, speakers, reading, speed)
     truncated = False
-    async with contextlib.aclosing(_speak(text, synthesizer, settings)) as events:
+    async with contextlib.aclosing(speech_events(_engine(model, chunk_frames), text, options)) as events:
         async for event in events:
             if isinstance(event, SpeechWarning):
                 logger.warning(event.message)
@@ -123,6 +87,22 @@ async def stream(
             elif isinstance(event, SpeechEnded):
                 truncated = event.truncated
     yield PcmChunk(np.zeros(0, np.float32), is_last=True, truncated=truncated)
+
+
+async def start(engine: EngineConfig) -> Synthesizer:
+    """Return the warm synthesizer of these settings, which all calls share."""
+    # Shielded, because others wait for the same start.
+    return await asyncio.shield(asyncio.wrap_future(_started(engine)))
+
+
+async def speech_events(
+    engine: EngineConfig, text: str, options: SpeechOptions
+) -> AsyncGenerator[SpeechEvent, None]:
+    """Yield the pipeline's events of a whole text; the packets hold float32 samples."""
+    synthesizer = await start(engine)
+    async with contextlib.aclosing(_speak(text, synthesizer, _settings(synthesizer, options))) as events:
+        async for event in events:
+            yield event
 
 
 def synthesize(
@@ -136,6 +116,7 @@ def synthesize(
     continuity: Continuity = "preset",
     speakers: Mapping[str, str] = NO_SPEAKERS,
     reading: TextOptions = AS_IT_IS,
+    speed: float = 1.0,
 ) -> Audio:
     """Speak `text` and return its sound. This may be called from anywhere, also while an event loop runs.
 
@@ -144,9 +125,10 @@ def synthesize(
     once per process. `chunk_frames`: with "whole" each sentence's fine codes are filled in at its end, as the original
     does. `continuity`: whether a sentence continues the voice's preset, the voice's last sentence, or both.
     `speakers`: labels in the text, such as `Alice` of `Alice: Hello.`, and the voices that speak what follows them.
-    `reading`: the language, whether numbers are written out, and whether the text is Markdown.
+    `reading`: the language, whether numbers are written out, whether the text is Markdown, whether pauses and tags of
+    SSML in it are followed, and a lexicon. `speed`: from half to twice as fast as usual, at the same pitch.
     """
-    options = SpeechOptions(voice, seed, params, continuity, speakers, reading)
+    options = SpeechOptions(voice, seed, params, continuity, speakers, reading, speed)
     return speak_into_memory(_engine(model, chunk_frames), text, options)
 
 
@@ -245,6 +227,11 @@ def _settings(synthesizer: Synthesizer, options: SpeechOptions) -> SpeechSetting
         raise InvalidParameterError(
             f"continuity {options.continuity!r}: it is one of {', '.join(CONTINUITIES)}", param="continuity"
         )
+    if not MIN_SPEED <= options.speed <= MAX_SPEED:
+        message = f"speed {options.speed!r} is not from {MIN_SPEED:g} to {MAX_SPEED:g}"
+        raise InvalidParameterError(message, param="speed")
+    if options.reading.lexicon is not None:
+        options.reading.lexicon.check_phones(info.phones)
     seed = draw_seed() if options.seed is None else options.seed
     return SpeechSettings(
         voice,
@@ -253,6 +240,7 @@ def _settings(synthesizer: Synthesizer, options: SpeechOptions) -> SpeechSetting
         reading=options.reading,
         continuity=options.continuity,
         speakers=options.speakers,
+        speed=options.speed,
     )
 
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import os
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from streamer.config_file import read_toml
+from streamer.config_sources import read_environment, read_toml
 from streamer.errors import ConfigError
-from streamer.options import ENVIRONMENT_PREFIX, Option, convert, declared, option, suggestion
+from streamer.options import Option, convert, declared, option, suggestion
 
 CONFIG_FILE_VARIABLE = "STREAMER_CONFIG"
 CHUNK_SCHEDULES = ("growing", "whole")
@@ -105,6 +105,9 @@ class ServerConfig:
     wyoming_host: str = option(
         "127.0.0.1", "address of that port; whoever reaches it may speak, because Wyoming knows no keys"
     )
+    ticket_secret_file: Path | None = option(
+        None, "file whose bytes sign tickets, shared by several processes; none: each process draws its own"
+    )
     list_access: str = option("public", "who may read lists of models, voices", choices=("public", "key"))
 
 
@@ -131,6 +134,7 @@ class SpeechConfig:
         choices=("early", "safe"),
     )
     bitrate: int = option(32_000, "bits per second of Opus", minimum=6_000, maximum=256_000)
+    lexicon: Path | None = option(None, "file of words and how they are said, `written = spoken`, one a line")
     openai_voices: tuple[str, ...] = option(
         (), "voices that OpenAI's names stand for, alloy=NAME; the others are spread over the model's voices"
     )
@@ -222,8 +226,8 @@ def load_config(
     values: dict[str, Any] = {}
     by_name = {known.name: known for known in _OPTIONS}
     sources = (
-        read_toml(toml_path, SECTIONS, errors),
-        _from_environment(environ),
+        read_toml(toml_path, {name: _names(kind) for name, kind in SECTIONS.items()}, errors),
+        read_environment(environ, ignored=CONFIG_FILE_VARIABLE),
         (
             (f"--{name.replace('_', '-')}", name, value)
             for name, value in (flags or {}).items()
@@ -272,10 +276,8 @@ def _user_directory(name: str, environ: Mapping[str, str] | None) -> Path | None
     return data / "streamer" / name
 
 
-def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, object]]:
-    for variable, text in environ.items():
-        if variable.startswith(ENVIRONMENT_PREFIX) and variable != CONFIG_FILE_VARIABLE:
-            yield variable, variable.removeprefix(ENVIRONMENT_PREFIX).lower(), text
+def _names(section: type[Any]) -> list[str]:
+    return [declaration.name for declaration in fields(section)]
 
 
 _OPTIONS = tuple(

@@ -28,6 +28,8 @@ class SentenceRequest:
     voice: str
     params: SamplingParams
     sentence_index: int = 0
+    speed: float = 1.0
+    """How much faster than it is made the sound will be played; it is made as usual, and needed so much earlier."""
     utterance_id: str = ""
     """Sentences of one utterance are heard one after the other, so later ones are less urgent. Empty: the sentence is
     an utterance of its own."""
@@ -74,6 +76,8 @@ class ModelInfo:
     """What a listener should know of this model."""
     normalizes_text: bool = False
     """Whether numbers, abbreviations and the like have to be written out in a sentence's text."""
+    phones: Sequence[str] = ()
+    """The phones in which a text may give words, as `text/phones` writes them; most models have none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,3 +202,24 @@ def test_a_saved_file_plays(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(InvalidParameterError, match=r"\.wav"):
         audio.save(tmp_path / "sound.mp3")
     assert audio._repr_html_().startswith("<audio")
+
+
+def test_speed_pauses_and_a_lexicon_are_the_librarys_too(fake: FakeSynthesizer) -> None:
+    """The same words have the same meaning as in the protocol."""
+    usual = streamer.synthesize("Hello there.", seed=1)
+    assert streamer.synthesize("Hello there.", seed=1, speed=0.5).duration_s == pytest.approx(
+        2 * usual.duration_s
+    )
+    paused = streamer.synthesize("Hello there.[pause:1.5]", seed=1)
+    assert paused.duration_s == pytest.approx(usual.duration_s + 1.5)
+    reading = streamer.TextOptions(lexicon=streamer.Lexicon({"there": "you"}))
+    streamer.synthesize("Hello there.", reading=reading)
+    assert fake.requests[-1].text == "Hello you."
+
+
+@pytest.mark.parametrize("speed", [0.4, 2.5, 0, -1, float("nan")])
+def test_a_speed_out_of_range_is_one_error(fake: FakeSynthesizer, speed: float) -> None:
+    """Its message names the range."""
+    with pytest.raises(InvalidParameterError, match=r"0\.5 to 2") as caught:
+        streamer.synthesize("Hello.", speed=speed)
+    assert caught.value.param == "speed" and not fake.requests

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from streamer.stages.coarse_windows import DROPPED_HISTORY, CoarseWindows
-from streamer.text.tokens.tokenizer import PhonemeTokenizer, inner_stops_as_commas
+from streamer.text.tokens.tokenizer import PhonemeTokenizer
 from training.lexicon import lexicon
 from training.pronunciation import PIECE, symbol_of_sign
 from training.recipe import (
@@ -26,66 +22,20 @@ from training.recipe import (
     NUM_CODEBOOKS,
     SYMBOLS,
     TEXT_CONTEXT,
-    shards,
-    split,
 )
+from training.spoken import Cutter, Ints, Spoken
 
-Ints = npt.NDArray[np.int16]
 IGNORED = -100
 SPELLED_WORDS = 0.08
 """The share of words given to the model as letters, so that it learns to read those that its lexicon lacks."""
 NO_HISTORY = 0.25
 """The share of sentences without a history, although at run time each follows its voice's."""
+AFTER_BEFORE = 0.6
+"""The share of parts whose history ends in what was said before them, if something was."""
 WRONG_CODES = 0.05
 """The share of the coarse codes so far that are not the teacher's."""
 LENGTHS = (64, 96, 128, 192, 288, MAX_SEMANTIC)
 """The lengths in tokens to which batches are padded: a compiled step is compiled once for each."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spoken:
-    """One sentence and its speaker.
-
-    It has the text, and the teacher's signs phone by phone for each piece of it; semantic tokens [50 Hz], and the sign
-    that is heard in each; codes [codebooks, 75 Hz].
-    """
-
-    text: str
-    pieces: list[list[str]]
-    semantic: Ints
-    places: Ints
-    codes: Ints
-    speaker: str
-
-    @property
-    def coarse(self) -> npt.NDArray[np.int64]:
-        """Return the first two codebooks, interleaved, as the coarse model's tokens [150 Hz]."""
-        offsets = np.array([[0], [CODEBOOK_SIZE]]) + CONFIG.coarse.codebook_offset
-        flat: npt.NDArray[np.int64] = (self.codes[:2].astype(np.int64) + offsets).T.reshape(-1)
-        return flat
-
-
-def read_shard(work: Path, name: str) -> list[Spoken]:
-    """Yield the sentences of one shard; their codes are zeros if the quantizer has not seen it yet."""
-    rows = json.loads((work / "speech" / f"{name}.json").read_text(encoding="utf-8"))
-    features = np.load(work / "features" / f"{name}.npz")
-    frames = features["frames"]
-    path = work / "codes" / f"{name}.npy"
-    codes = np.load(path) if path.exists() else np.zeros((NUM_CODEBOOKS, frames.sum()), np.int16)
-    num_tokens = features["tokens"]
-    parts = zip(
-        rows,
-        split(features["semantic"], num_tokens),
-        split(features["places"], num_tokens),
-        split(codes, frames),
-        strict=True,
-    )
-    return [Spoken(row["text"], row["pieces"], *arrays, row["voice"]) for row, *arrays in parts]
-
-
-def read_spoken(work: Path, *, held_out: bool = False) -> list[Spoken]:
-    """Return all sentences to train on, or those held out."""
-    return [item for name in shards(work, held_out=held_out) for item in read_shard(work, name)]
 
 
 class Company:
@@ -110,16 +60,15 @@ class SemanticExamples:
         self._lexicon = lexicon()
         self._tokenizer = PhonemeTokenizer(SYMBOLS, self._lexicon)
         self._speller = PhonemeTokenizer(SYMBOLS, {})
-        self._spoken = [item for item in spoken if self._fits(item)]
+        cutter = Cutter(lambda text: len(self._tokenizer.encode_part(text)))
+        chance = random.Random(0)
+        self._spoken = [part for item in spoken for part in cutter.parts(item, chance)]
         self._order = sorted(range(len(self._spoken)), key=lambda index: len(self._spoken[index].semantic))
-
-    def _fits(self, item: Spoken) -> bool:
-        return len(item.semantic) < MAX_SEMANTIC and len(self._tokenizer.encode(item.text)) <= TEXT_CONTEXT
 
     def text_tokens(self, text: str, chance: random.Random) -> list[list[int]]:
         """Return the tokens that the tokenizer gives, piece by piece, but with some words spelled."""
         pieces = []
-        for part in PIECE.findall(inner_stops_as_commas(text.lower())):
+        for part in PIECE.findall(text.lower()):
             tokenizer = self._speller if chance.random() < SPELLED_WORDS else self._tokenizer
             piece = tokenizer.encode_part(part)
             pieces.append(piece if piece or not part.isspace() else [SYMBOLS.index(" ")])
@@ -152,8 +101,8 @@ class SemanticExamples:
             ids = [symbol for piece in pieces for symbol in piece][:TEXT_CONTEXT]
             text[row, : len(ids)] = torch.tensor(ids) + config.text_offset
             if chance.random() > NO_HISTORY:
-                other = chance.choice(self._spoken).semantic[-TEXT_CONTEXT:]
-                history[row, : len(other)] = torch.from_numpy(other.astype(np.int64))
+                past = self._history(item, chance)[-TEXT_CONTEXT:]
+                history[row, : len(past)] = torch.from_numpy(past.astype(np.int64))
             semantic = torch.from_numpy(item.semantic.astype(np.int64))
             count = len(semantic)
             tokens[row, 1 : count + 1] = semantic
@@ -161,6 +110,13 @@ class SemanticExamples:
             targets[row, count] = config.vocab_size
             places[row, :count] = self.targets_in_text(item, pieces)
         return text, history, tokens, targets, places
+
+    def _history(self, item: Spoken, chance: random.Random) -> Ints:
+        """Return another utterance's tokens, or as many of them as leave half of the room to what came before."""
+        other = chance.choice(self._spoken).semantic
+        if item.before is None or chance.random() > AFTER_BEFORE:
+            return other
+        return np.concatenate([other[-TEXT_CONTEXT // 2 :], item.before[-TEXT_CONTEXT // 2 :]])
 
 
 class CoarseExamples:

@@ -17,9 +17,9 @@ from streamer.models.codec import CodecDecoder
 from streamer.models.files.checkpoint import LoadedModel, save_model
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import CausalGpt
-from training.examples import Spoken, read_spoken
 from training.lexicon import write_lexicon
 from training.recipe import CONFIG
+from training.spoken import Spoken, read_spoken
 from training.train_gpt import new_model
 
 VOICE_TOKENS = (140, 200)

@@ -19,8 +19,8 @@ from streamer.stages.chain import MAX_FINE_ROWS
 from streamer.stages.fine import FineStage
 from streamer.stages.sentence import SentenceWork
 from streamer.voices.voice import Voice
-from training.examples import Spoken, read_shard
 from training.recipe import CONFIG, FINE_HISTORY, shards
+from training.spoken import Spoken, read_shard
 from training.train_gpt import new_model
 
 

@@ -22,10 +22,10 @@ from streamer.stages.chain import Chain, build_stages
 from streamer.stages.sentence import SentenceWork
 from streamer.text.tokens.tokenizer import load_model_tokenizer
 from streamer.voices.library import VoiceLibrary
-from training.examples import Spoken, read_shard
 from training.features import NUM_PITCH_LEVELS, PAUSES, PHONES, SAMPLE_RATE_HZ
 from training.judge import heard, word_error_rate
 from training.recipe import shards
+from training.spoken import Spoken, read_shard
 
 GIVEN = ("semantic, coarse, fine", "semantic, coarse", "semantic", "nothing")
 

@@ -26,12 +26,11 @@ from training.examples import (
     CoarseExamples,
     FineExamples,
     SemanticExamples,
-    Spoken,
-    read_spoken,
     with_wrong_codes,
 )
 from training.guide import GUIDE_WEIGHT, Guide
 from training.recipe import CONFIG, NUM_CODEBOOKS, TEXT_CONTEXT
+from training.spoken import Spoken, read_spoken
 
 RATES = {"semantic": 1.5e-3, "coarse": 1.5e-3, "fine": 1.5e-3}
 ROWS = {"semantic": 16, "coarse": 24, "fine": 24}

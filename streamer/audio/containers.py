@@ -81,10 +81,15 @@ def wav_header(sample_rate_hz: int, num_bytes: int | None = None, encoding: str 
     )
 
 
-def write_wav(path: Path, samples: Samples, sample_rate_hz: int) -> None:
-    """Write a complete WAV file with exact sizes."""
+def wav_file(samples: Samples, sample_rate_hz: int) -> bytes:
+    """Return a complete WAV file with exact sizes."""
     pcm = to_int16(samples).tobytes()
-    path.write_bytes(wav_header(sample_rate_hz, len(pcm)) + pcm)
+    return wav_header(sample_rate_hz, len(pcm)) + pcm
+
+
+def write_wav(path: Path, samples: Samples, sample_rate_hz: int) -> None:
+    """Write a complete WAV file."""
+    path.write_bytes(wav_file(samples, sample_rate_hz))
 
 
 def _crc_table() -> tuple[int, ...]:

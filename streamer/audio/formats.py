@@ -27,6 +27,7 @@ MAX_BITRATE: Final = 256_000
 """What libopus accepts for one channel, in bits per second."""
 MIN_TEMPO: Final = 0.25
 MAX_TEMPO: Final = 4.0
+"""How slow and how fast sound is made, as OpenAI has it; `tempo` does it."""
 MAX_GAIN: Final = 4.0
 DEFAULT_RATE_HZ: Final = 24_000
 _TELEPHONE_RATE_HZ: Final = 8_000
@@ -41,16 +42,14 @@ def default_rate_hz(encoding: str) -> int:
 class AudioFormat:
     """How an utterance's sound is encoded. `frame_ms` is the length of a packet, except in file encodings.
 
-    `bitrate` concerns Opus, MP3 and AAC. `tempo` is how much faster than it was spoken the sound is to be, at the same
-    pitch; events keep the times of the sound as it was spoken. `gain` makes it louder, and what that drives beyond full
-    scale saturates. Raises `InvalidParameterError` naming what is not offered.
+    `bitrate` concerns Opus, MP3 and AAC. `gain` makes the sound louder, and what that drives beyond full scale
+    saturates. Raises `InvalidParameterError` naming what is not offered.
     """
 
     encoding: str = "opus"
     sample_rate_hz: int = DEFAULT_RATE_HZ
     frame_ms: int = 20
     bitrate: int = 32_000
-    tempo: float = 1.0
     gain: float = 1.0
 
     def __post_init__(self) -> None:
@@ -66,10 +65,6 @@ class AudioFormat:
         if not MIN_BITRATE <= self.bitrate <= MAX_BITRATE:
             raise InvalidParameterError(
                 f"bitrate {self.bitrate!r} is not from {MIN_BITRATE} to {MAX_BITRATE}", param="bitrate"
-            )
-        if not MIN_TEMPO <= self.tempo <= MAX_TEMPO:
-            raise InvalidParameterError(
-                f"tempo {self.tempo!r} is not from {MIN_TEMPO} to {MAX_TEMPO}", param="tempo"
             )
         if not 0.0 <= self.gain <= MAX_GAIN:
             raise InvalidParameterError(f"gain {self.gain!r} is not from 0 to {MAX_GAIN}", param="gain")

@@ -79,9 +79,7 @@ def create_encoder(audio_format: AudioFormat) -> PacketEncoder:
     else:
         opus = _OpusEncoder(framer, audio_format.bitrate)
         encoder = opus if audio_format.encoding == "opus" else _OggOpusEncoder(opus)
-    if audio_format.gain != 1.0:
-        encoder = _GainEncoder(encoder, audio_format.gain)
-    return encoder if audio_format.tempo == 1.0 else _TempoEncoder(encoder, audio_format.tempo)
+    return encoder if audio_format.gain == 1.0 else _GainEncoder(encoder, audio_format.gain)
 
 
 class _Framer:
@@ -252,24 +250,6 @@ class _FileEncoder:
         packet = Packet(payload, self._next_timestamp, self._framer.ticks(end) - self._next_timestamp)
         self._next_timestamp += packet.duration
         return [packet]
-
-
-class _TempoEncoder:
-    """Encodes the sound at another tempo."""
-
-    def __init__(self, encoder: PacketEncoder, tempo: float) -> None:
-        from streamer.audio.tempo import TempoFilter  # see `_FileEncoder`
-
-        self._encoder = encoder
-        self._filter = TempoFilter(INPUT_HZ, tempo)
-        self.sample_rate_hz = encoder.sample_rate_hz
-        self.pre_skip = encoder.pre_skip
-
-    def encode(self, samples: Samples) -> list[Packet]:
-        return self._encoder.encode(self._filter.push(checked(samples)))
-
-    def finish(self) -> list[Packet]:
-        return [*self._encoder.encode(self._filter.finish()), *self._encoder.finish()]
 
 
 class _GainEncoder:

@@ -83,7 +83,7 @@ def to_alaw(samples: Samples) -> npt.NDArray[np.uint8]:
 
 
 class SentenceJoiner:
-    """Makes one sound of sentences: trims the silence at their borders, fades them, and puts a pause after each.
+    """Makes one sound of sentences: trims the silence at their borders and fades them. Others put pauses between.
 
     Speech passes at once. Silence is held until it is known whether it is a pause inside the sentence or its end. How
     the sound is cut into chunks makes no difference.
@@ -118,15 +118,8 @@ class SentenceJoiner:
         self._held = [chunk[end:]]
         return self._emit(np.concatenate([silence, chunk[first:end]]))
 
-    def end_sentence(self, pause_s: float) -> Samples:
-        """End the sentence; returns its last moments, faded to nothing, and `pause_s` of silence."""
-        num_pause = round(max(0.0, pause_s) * self._rate_hz)
-        tail = self._take_tail()
-        self._begin_sentence()
-        return np.concatenate([tail, np.zeros(num_pause, np.float32)])
-
-    def finish(self) -> Samples:
-        """Return what is left at the end of the utterance: the tail of a sentence that was not ended."""
+    def end_sentence(self) -> Samples:
+        """End the sentence; returns its last moments, faded to nothing; none if it has ended already."""
         tail = self._take_tail()
         self._begin_sentence()
         return tail

@@ -7,7 +7,7 @@ import atexit
 import logging
 import os
 import string
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from streamer.stages.chain import build_stages, semantic_cap
 from streamer.stages.memory import MemoryPlan, free_memory, plan_memory
 from streamer.stages.sentence import SentenceWork
 from streamer.synthesis import Health, ModelInfo, PcmChunk, SentenceRequest
+from streamer.text.phones import without_phones
 from streamer.text.tokens.tokenizer import Tokenizer, load_model_tokenizer
 from streamer.voices.library import VoiceLibrary, voice_directories
 
@@ -75,7 +76,7 @@ class LocalSynthesizer:
         self._on_recorded = on_recorded
         self._watchdog: Watchdog | None = None
         self._is_ready = False
-        self._info = model_info(model.config, voices)
+        self._info = model_info(model.config, voices, tokenizer.phones)
 
     @classmethod
     def load(
@@ -128,7 +129,7 @@ class LocalSynthesizer:
                 logger.debug("audio for a closed event loop was dropped")
 
         engine_request = Request(
-            request.request_id, work, outlet, request.utterance_id, request.sentence_index
+            request.request_id, work, outlet, request.utterance_id, request.sentence_index, request.speed
         )
         self._engine.submit(engine_request)
         try:
@@ -221,7 +222,7 @@ class LocalSynthesizer:
             " ".join(words[: count + 1]).rstrip(string.punctuation + "…") for count in range(len(words))
         )
         num_spoken = sum(self.count_tokens(prefix) <= num_said for prefix in prefixes)
-        return " ".join(words[num_spoken:])
+        return without_phones(" ".join(words[num_spoken:]))
 
     def _work(self, request: SentenceRequest) -> SentenceWork | None:
         """Return the engine's work for the request; None if the text contains nothing that this model can say.
@@ -244,7 +245,8 @@ class LocalSynthesizer:
             raise TextTooLongError(
                 f"a sentence of {len(tokens)} tokens exceeds {self._info.max_text_tokens}", param="text"
             )
-        cap = semantic_cap(request.text, self._model_config, request.params.max_gen_duration_s)
+        words = without_phones(request.text)
+        cap = semantic_cap(words, self._model_config, request.params.max_gen_duration_s)
         return SentenceWork(
             self._model_config,
             tokens,
@@ -255,8 +257,8 @@ class LocalSynthesizer:
         )
 
 
-def model_info(config: ModelConfig, voices: VoiceLibrary) -> ModelInfo:
-    """Return the port's description of a model and its voices."""
+def model_info(config: ModelConfig, voices: VoiceLibrary, phones: Sequence[str] = ()) -> ModelInfo:
+    """Return the port's description of a model, its voices and its tokenizer's phones."""
     context = config.semantic.text_context
     return ModelInfo(
         name=config.name,
@@ -280,6 +282,7 @@ def model_info(config: ModelConfig, voices: VoiceLibrary) -> ModelInfo:
         ),
         note=config.note,
         normalizes_text=config.normalize_text,
+        phones=phones,
     )
 
 

@@ -25,6 +25,7 @@ from streamer.commands.flags import (
     read_settings,
     read_speech_options,
 )
+from streamer.commands.mcp.command import add_mcp_command
 from streamer.commands.models import add_models_commands
 from streamer.commands.voices import add_voices_commands
 from streamer.config import options
@@ -89,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     say.add_argument("-o", "--output", type=Path, required=True, help="file to write: .ogg, .opus or .wav")
     add_speech_options(say)
     add_params(say)
-    add_options(say, MODEL_OPTIONS)
+    add_options(say, (*MODEL_OPTIONS, "lexicon"))
     say.set_defaults(run=_say)
 
     add_voices_commands(commands)
@@ -97,6 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     add_models_commands(commands)
 
     add_bench_command(commands)
+
+    add_mcp_command(commands)
 
     check = commands.add_parser("check-config", help="check the settings and print them")
     add_options(check, every_option)
@@ -167,7 +170,8 @@ def _say(parsed: argparse.Namespace) -> int:
         text = sys.stdin.read() if parsed.text == "-" else parsed.text
     except UnicodeDecodeError as error:
         raise InvalidParameterError(f"standard input is not {error.encoding} text: {error.reason}") from error
-    speech_options = read_speech_options(parsed)
+    config = read_settings(parsed)
+    speech_options = read_speech_options(parsed, config.speech.lexicon)
     with Progress(transient=True) as progress:
         task = progress.add_task("speaking", total=len(text))
         ends: dict[int, int] = {}
@@ -178,7 +182,7 @@ def _say(parsed: argparse.Namespace) -> int:
             elif isinstance(event, SentenceEnded):
                 progress.update(task, completed=ends[event.index])
 
-        audio = speak_into_memory(read_settings(parsed).engine, text, speech_options, show)
+        audio = speak_into_memory(config.engine, text, speech_options, show)
     audio.save(parsed.output)
     cut = "; a sentence that the model did not end was cut" if audio.truncated else ""
     print(f"{parsed.output}: {audio.duration_s:.2f} s, seed {audio.seed}{cut}")

@@ -40,6 +40,12 @@ def add_speech_options(parser: argparse.ArgumentParser) -> None:
         help="write out numbers, dates and the like (default: if the model needs it)",
     )
     parser.add_argument("--text-format", help="plain (the default), or chat for Markdown")
+    parser.add_argument(
+        "--markup",
+        action=argparse.BooleanOptionalAction,
+        help="follow pauses such as [pause:1.5] and tags of SSML in the text (default: yes)",
+    )
+    parser.add_argument("--speed", type=float, help="0.5 to 2 times as fast as usual (default: 1)")
 
 
 def add_params(parser: argparse.ArgumentParser) -> None:
@@ -82,21 +88,23 @@ def read_settings(parsed: argparse.Namespace) -> Config:
     return load_config(parsed.config, flags=flags)
 
 
-def read_speech_options(parsed: argparse.Namespace) -> SpeechOptions:
-    """Return what the flags of `add_speech_options` and `add_params` say.
+def read_speech_options(parsed: argparse.Namespace, lexicon: Path | None = None) -> SpeechOptions:
+    """Return what the flags of `add_speech_options` and `add_params` say, with the lexicon of a file.
 
-    Raises `InvalidParameterError` for a speaker without a voice.
+    Raises `InvalidParameterError` for a speaker without a voice, and `ConfigError` for the lexicon.
     """
     from streamer.api import SpeechOptions
+    from streamer.text.lexicon import Lexicon
     from streamer.text.reading import TextOptions
 
     params = _given(parsed, *RANGES, prefix="param_")
+    words = None if lexicon is None else Lexicon.read(lexicon)
     if wrong := [speaker for speaker in parsed.speaker if "=" not in speaker]:
         raise InvalidParameterError(f"--speaker {wrong[0]!r}: write LABEL=VOICE")
     speakers = dict(speaker.split("=", 1) for speaker in parsed.speaker)
-    reading = TextOptions(**_given(parsed, "language", "normalizes", "text_format"))
+    reading = TextOptions(**_given(parsed, "language", "normalizes", "text_format", "markup"), lexicon=words)
     seed = params.pop("seed", None)
-    speech_options = _given(parsed, "voice", "continuity")
+    speech_options = _given(parsed, "voice", "continuity", "speed")
     return SpeechOptions(seed=seed, params=params, speakers=speakers, reading=reading, **speech_options)
 
 

@@ -102,7 +102,7 @@ class Engine(Generic[WorkT]):
         """Tell that the request's reader took `num_samples`, after which a parked request may continue."""
         with self._changed:
             if self._open.get(request.key) is request:
-                self._post(lambda: self._consume(request, num_samples / self._sample_rate_hz))
+                self._post(lambda: self._consume(request, num_samples / self._sample_rate_hz / request.speed))
 
     def step_age_s(self) -> float:
         """How long the step in progress has taken so far, in seconds; 0 between steps."""
@@ -230,7 +230,7 @@ class Engine(Generic[WorkT]):
             samples, is_last = work.take_audio(), work.is_finished
             if not len(samples) and not is_last:
                 continue
-            duration_s = len(samples) / self._sample_rate_hz
+            duration_s = len(samples) / self._sample_rate_hz / request.speed
             request.playback.deliver(request.sentence_index, duration_s, self._clock())
             self._scheduler.refresh(request.playback)
             self.capacity.delivered(duration_s)

@@ -28,6 +28,8 @@ class Request(Generic[WorkT]):
     utterance_id: str = ""
     """Requests of one utterance share its playback; a request with an empty id is an utterance of its own."""
     sentence_index: int = 0
+    speed: float = 1.0
+    """How much faster than it is made the audio is played."""
     submitted_s: float = 0.0
     playback: PlaybackState = field(default_factory=PlaybackState)
     """Set by the engine when it first sees the request."""

@@ -7,43 +7,93 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qsl
 
+from websockets.datastructures import Headers
+
 from streamer.server.admission import ApiKeys
 from streamer.server.http import RefusedError, Request, refusal
+from streamer.server.tickets import PREFIX, Tickets
 
 Credentials = Callable[[Request], str | None]
 """Finds the key that came with a request, or None; raises `RefusedError` if it must not be."""
 _KEY_PARAMETERS: Final = frozenset({"token", "key", "api_key", "apikey", "access_token", "authorization"})
 _USUAL_PORTS: Final = (":80", ":443")
+SUBPROTOCOL: Final = "streamer."
+"""What stands before a ticket among the subprotocols that a page offers."""
 
 
 def read_bearer(request: Request) -> str | None:
-    """Find a key in `Authorization: Bearer` (or `Token`) or `X-API-Key`. Raises `RefusedError` for one in the query.
+    """Find a key in `Authorization: Bearer` (or `Token`) or `X-API-Key`, or a ticket.
 
-    Addresses are written into logs and histories, where a key does not belong.
+    A ticket may also stand where browsers can put one: in the query, or among the subprotocols. Raises `RefusedError`
+    for a key in the query.
     """
+    _refuse_key_in_query(request)
+    return _key_in_headers(request.headers) or _ticket(request)
+
+
+def read_key(request: Request) -> str | None:
+    """Find a key as `read_bearer` does. Raises `RefusedError` for a ticket, which cannot bring another one."""
+    _refuse_key_in_query(request)
+    key = _key_in_headers(request.headers) or _ticket(request)
+    if key is not None and key.startswith(PREFIX):
+        message = "a ticket is no key: it brings no other ticket"
+        raise RefusedError(refusal(HTTPStatus.UNAUTHORIZED, "unauthorized", message), "key")
+    return key
+
+
+def _refuse_key_in_query(request: Request) -> None:
+    """Raise `RefusedError` for a key in the query: addresses are written into logs and histories."""
     names = (name.lower() for name, _ in parse_qsl(request.query, keep_blank_values=True))
     if not _KEY_PARAMETERS.isdisjoint(names):
         message = "a key does not belong in an address; use a header or the `auth` message"
         answer = refusal(HTTPStatus.BAD_REQUEST, "key_in_query", message)
         raise RefusedError(answer, "key_in_query")
-    for value in request.headers.get_all("Authorization"):
+
+
+def _key_in_headers(headers: Headers) -> str | None:
+    for value in headers.get_all("Authorization"):
         scheme, _, key = value.partition(" ")
         if scheme.lower() in ("bearer", "token"):
             return key.strip()
-    keys = request.headers.get_all("X-API-Key")
+    keys = headers.get_all("X-API-Key")
     return keys[0].strip() if keys else None
 
 
-def check_key(request: Request, keys: ApiKeys, credentials: Credentials, *, is_needed: bool) -> str | None:
-    """Return the name of the request's key, None without one.
+def _ticket(request: Request) -> str | None:
+    """Find a ticket in `?ticket=…`, or in the subprotocol `streamer.ticket.…`."""
+    for name, value in parse_qsl(request.query):
+        if name == "ticket":
+            return value
+    offered = ",".join(request.headers.get_all("Sec-WebSocket-Protocol")).split(",")
+    begin = f"{SUBPROTOCOL}{PREFIX}"
+    return next(
+        (name.strip().removeprefix(SUBPROTOCOL) for name in offered if name.strip().startswith(begin)), None
+    )
 
-    Raises `RefusedError` for a wrong key and, if a key `is_needed`, for a missing one.
+
+def check_key(
+    request: Request,
+    keys: ApiKeys,
+    credentials: Credentials,
+    *,
+    is_needed: bool,
+    tickets: Tickets | None = None,
+) -> str | None:
+    """Return the name of the request's key, or of the key that its ticket stands for; None without one.
+
+    Raises `RefusedError` for a wrong one and, if a key `is_needed`, for a missing one.
     """
     given = credentials(request)
     name = keys.find(given) if given is not None else None
+    if given is not None and name is None and tickets is not None and keys.are_required:
+        name = tickets.redeem(given, origin_of(request.headers), keys)
     if not keys.are_required or name is not None or (given is None and not is_needed):
         return name
     message = "this key is not valid here"
+    if given is not None and given.startswith(PREFIX):
+        message = (
+            "this ticket is not valid here: it has expired, was used, or is another origin's; ask for another"
+        )
     if given is None:
         message = "a key is needed: send it as `Authorization: Bearer KEY`"
     answer = refusal(
@@ -77,6 +127,12 @@ def check_origin(request: Request, allowed: Iterable[str]) -> str | None:
         "`allowed_origins`"
     )
     raise RefusedError(refusal(HTTPStatus.FORBIDDEN, "origin", message), "origin")
+
+
+def origin_of(headers: Headers) -> str | None:
+    """Return the web origin of the page that sends a request; None for a program, or if there are several."""
+    origins = headers.get_all("Origin")
+    return origins[0] if len(origins) == 1 else None
 
 
 def _without_usual_port(address: str) -> str:

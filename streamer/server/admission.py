@@ -54,6 +54,10 @@ class ApiKeys:
         """Whether a client needs a key."""
         return bool(self._digests)
 
+    def knows(self, name: str) -> bool:
+        """Whether a key has this name, as `find` gives it."""
+        return any(digest.hex()[:16] == name for digest in self._digests)
+
     def find(self, key: str) -> str | None:
         """Return a name for the key that is safe to keep (part of its digest), or None if it is not valid here."""
         digest = _digest(key)

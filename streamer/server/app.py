@@ -30,11 +30,13 @@ from streamer.server.routing import Routes
 from streamer.server.service import Service, package_version
 from streamer.server.session import CloseRequest, Session
 from streamer.server.tcp import TcpConversation
+from streamer.server.tickets import Tickets
 from streamer.server.tls import Certificate
 from streamer.server.upgrade import Upgrade
 from streamer.speech.pipeline import prepare
 from streamer.synthesis import Synthesizer
 from streamer.telemetry.metrics import Metrics
+from streamer.text.lexicon import Lexicon
 
 logger = logging.getLogger(__name__)
 WATCH_INTERVAL_S: Final = 0.25
@@ -56,6 +58,8 @@ class Server:
             Admission(config.limits),
             ApiKeys.read(config.server.api_keys_file),
             self.metrics,
+            Lexicon.read(config.speech.lexicon) if config.speech.lexicon else None,
+            Tickets.read(config.server.ticket_secret_file),
         )
         self._sessions: set[Session] = set()
         self._open = Connections(self._service.admission, config.limits, self.metrics)
@@ -118,7 +122,8 @@ class Server:
     async def start(self) -> None:
         """Open the port, then warm the synthesizer up.
 
-        Raises `ConfigError` for host and port, and for a default voice that is not there; `EngineError`.
+        Raises `ConfigError` for host and port, for a default voice that is not there, and for a lexicon's phones that
+        the model does not have; `EngineError`.
         """
         server = self._config.server
         self._sockets = await asyncio.to_thread(open_sockets, server.host, server.port)
@@ -127,6 +132,8 @@ class Server:
             await self._open_tcp_ports()
             await self._synthesizer.start()
             self._check_default_voice()
+            if self._service.lexicon is not None:
+                self._service.lexicon.check_phones(self._synthesizer.info.phones)
             await asyncio.to_thread(prepare, self._synthesizer)
         except BaseException:
             await self._close()

@@ -228,7 +228,10 @@ class HttpConnection:
             )
             raise RefusedError(answer, "not_ready")
         self._check_origin(request)
-        key_name = check_key(request, self._host.service.keys, credentials, is_needed=is_key_needed)
+        service = self._host.service
+        key_name = check_key(
+            request, service.keys, credentials, is_needed=is_key_needed, tickets=service.tickets
+        )
         self._claim_place()
         return key_name
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 
+from streamer.audio.packets import PacketEncoder
 from streamer.config import Config
 from streamer.server.admission import Admission, ApiKeys
+from streamer.server.tickets import Tickets
+from streamer.speech.events import SpeechEvent
+from streamer.speech.pipeline import speak
+from streamer.speech.settings import SpeechSettings
+from streamer.speech.text_feed import TextFeed
 from streamer.synthesis import Synthesizer
 from streamer.telemetry.metrics import Metrics
+from streamer.text.lexicon import Lexicon
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +28,17 @@ class Service:
     admission: Admission
     keys: ApiKeys
     metrics: Metrics
+    lexicon: Lexicon | None = None
+    """How the operator wants words said, whatever the protocol."""
+    tickets: Tickets = field(default_factory=Tickets)
+
+    def speak(
+        self, feed: TextFeed, settings: SpeechSettings, encoder: PacketEncoder, utterance_id: str
+    ) -> AsyncGenerator[SpeechEvent, None]:
+        """Speak by `pipeline.speak`, with the operator's lexicon."""
+        if self.lexicon is not None:
+            settings = replace(settings, reading=replace(settings.reading, lexicon=self.lexicon))
+        return speak(feed, self.synthesizer, settings, encoder, utterance_id)
 
 
 def package_version() -> str:

@@ -1,7 +1,7 @@
 """One client's connection: a reader, a writer, and a task for every utterance, all in one task group.
 
 The session carries out what its protocol decides. Whatever ends the connection ends all of its tasks; nothing
-outlives `Session.run`.
+outlives `Session.run`. The file is long because these tasks share one life: cut apart, no part could be read alone.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed
 
 from streamer.audio.packets import create_encoder
 from streamer.errors import AuthenticationError, OverloadedError, StreamerError
+from streamer.server.access import origin_of
 from streamer.server.client_connection import ClientConnection
 from streamer.server.client_protocol import (
     Action,
@@ -52,8 +53,6 @@ GOING_AWAY_BEFORE_S: Final = 60.0
 """How long before its time limit a session asks its client to leave."""
 SLOW_CLIENT: Final = 4408
 """The close code of a client that does not take what is sent; the connection is cut without a closing handshake."""
-_MAX_REASON_BYTES: Final = 123
-"""What a WebSocket close frame holds of a reason (RFC 6455, section 5.5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +89,7 @@ class Session:
         self._service = service
         self._protocol = protocol
         self._client_key = upgrade.key_name or upgrade.address
+        self._origin = origin_of(upgrade.headers)
         self._is_authenticated = upgrade.key_name is not None or not service.keys.are_required
         self._limits = limits = service.config.limits
         self._outbox = Outbox(limits.write_timeout_s, service.metrics.bytes_sent.inc)
@@ -142,8 +142,7 @@ class Session:
                 action.over()
             for speaker in self._speakers.values():
                 speaker.permit.release()
-        reason = closed.reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
-        await self._connection.close(closed.code, reason)
+        await self._connection.close(closed.code, closed.reason)
         self._service.metrics.session_seconds.observe(time.monotonic() - started_s)
         logger.info("session over", extra={"session_id": self.id, "close_code": self._connection.close_code})
 
@@ -194,7 +193,8 @@ class Session:
             await self._carry_out(action.told(await action.mailbox.get()))
 
     def _authenticate(self, key: str) -> bool:
-        key_name = self._service.keys.find(key)
+        keys = self._service.keys
+        key_name = keys.find(key) or self._service.tickets.redeem(key, self._origin, keys)
         if key_name is None:
             return False
         self._client_key = key_name

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from streamer.audio.packets import Packet, PacketEncoder
@@ -17,7 +17,6 @@ from streamer.server.service import Service
 from streamer.server.utterance import Utterance
 from streamer.server.wire import Frame, Outcome, Reason, Wire
 from streamer.speech.events import SentenceStarted, SpeechEnded, SpeechEvent
-from streamer.speech.pipeline import speak
 from streamer.speech.safe_start import start_safely
 
 logger = logging.getLogger(__name__)
@@ -47,7 +46,7 @@ class Speaker:
         self.permit = permit
         self._wire = wire
         self._encoder = encoder
-        self._synthesizer = service.synthesizer
+        self._service = service
         self._metrics = service.metrics
         self._outbox = outbox
         self._log_fields = {
@@ -103,11 +102,12 @@ class Speaker:
     async def _speak(self) -> None:
         utterance = self.utterance
         await self.permit.wait()
-        events: AsyncGenerator[SpeechEvent, None] = speak(
-            utterance.feed, self._synthesizer, utterance.settings, self._encoder, utterance.trace_id
-        )
+        events = self._service.speak(utterance.feed, utterance.settings, self._encoder, utterance.trace_id)
         if utterance.starts_safely:
-            events = start_safely(events, utterance.feed, self._synthesizer.health().expected_speed)
+            expected_speed = self._service.synthesizer.health().expected_speed
+            if expected_speed is not None:
+                expected_speed /= utterance.settings.speed
+            events = start_safely(events, utterance.feed, expected_speed)
         async with contextlib.aclosing(events):
             async for event in events:
                 await utterance.wait_for_turn()

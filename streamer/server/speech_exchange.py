@@ -23,7 +23,6 @@ from streamer.server.connection import ClientGoneError
 from streamer.server.http import Exchange, Fields
 from streamer.server.service import Service
 from streamer.speech.events import SentenceStarted, SpeechEnded, SpeechEvent
-from streamer.speech.pipeline import speak
 from streamer.speech.settings import SpeechSettings
 from streamer.speech.text_feed import TextFeed
 
@@ -131,7 +130,7 @@ class _Speech:
 
     async def run(self, feed: TextFeed, settings: SpeechSettings, utterance_id: str) -> None:
         label = "error"
-        events = speak(feed, self._service.synthesizer, settings, self._encoder, utterance_id)
+        events = self._service.speak(feed, settings, self._encoder, utterance_id)
         try:
             label = await self._send(events)
             if (

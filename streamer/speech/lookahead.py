@@ -10,11 +10,12 @@ from typing import Final
 from streamer.speech.events import SpeechWarning
 from streamer.speech.sentence_stream import GenerationTimer, SentenceStream
 from streamer.speech.settings import SpeechSettings
-from streamer.speech.speech_warnings import UnsupportedText, voice_not_found
+from streamer.speech.speech_warnings import UnsupportedText, ignored_markup, voice_not_found
 from streamer.speech.text_feed import TextFeed, TextFlush
 from streamer.synthesis import SentenceRequest, Synthesizer
 from streamer.text.reading import create_splitter
-from streamer.text.splitting.dialogue import DialogueSplitter, UnknownVoice
+from streamer.text.splitting.dialogue import DialogueSplitter, TurnItem, UnknownVoice
+from streamer.text.splitting.items import IgnoredMarkup, Pause
 from streamer.text.splitting.sentences import Sentence
 from streamer.voices.voice import Voice
 
@@ -26,6 +27,9 @@ behind it would be read too late to know which sentence is the last."""
 PAUSES: Final = (1, 3, 10)
 """The pauses of a writer, one after the other and in units of `max_buffer_ms`, after which whole words are spoken, then
 the last word, which might still have grown, and then a number at the end, which might still have been continued."""
+
+Item = SentenceStream | Pause | TextFlush | SpeechWarning
+"""What `pipeline` is given, in the order of the sound."""
 
 
 class SentencesAhead:
@@ -41,25 +45,23 @@ class SentencesAhead:
         self._utterance_id = utterance_id
         self._unsupported = UnsupportedText(synthesizer.info)
         self._num_sentences = 0
-        self._num_sayable = 0
-        self._num_taken = 0  # of those that are sayable
+        self._num_audible = 0  # sentences with anything to say, and pauses
+        self._num_taken = 0  # of these
         self._is_all_read = False
         self._streams: set[SentenceStream] = set()
         self._current: SentenceStream | None = None
         self._last_of_voice: dict[str, asyncio.Future[Voice | None]] = {}
-        self._queue: asyncio.Queue[SentenceStream | TextFlush | SpeechWarning | Exception | None] = (
-            asyncio.Queue(ITEMS_AHEAD)
-        )
+        self._queue: asyncio.Queue[Item | Exception | None] = asyncio.Queue(ITEMS_AHEAD)
         self._room = asyncio.Semaphore(SENTENCES_AHEAD)
         self._reader = asyncio.create_task(self._read_or_report())
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether it is known already that no further sentence with anything to say follows."""
-        return self._is_all_read and self._num_taken == self._num_sayable
+        """Whether it is known already that no further sentence with anything to say follows, and no pause."""
+        return self._is_all_read and self._num_taken == self._num_audible
 
-    async def next(self) -> SentenceStream | TextFlush | SpeechWarning | None:
-        """Wait for the next sentence, a flush in its place between them, or a warning; None at the end of the text."""
+    async def next(self) -> Item | None:
+        """Wait for the next sentence, a pause, a flush in its place, or a warning; None at the end of the text."""
         if self._current is not None:
             self._streams.discard(self._current)
             self._current = None
@@ -70,6 +72,8 @@ class SentencesAhead:
             self._current = item
             self._num_taken += item.is_sayable
             self._room.release()
+        elif isinstance(item, Pause):
+            self._num_taken += 1
         return item
 
     async def aclose(self) -> None:
@@ -120,18 +124,25 @@ class SentencesAhead:
             else:
                 return await self._request(splitter.end())
 
-    async def _request(self, found: Sequence[Sentence | UnknownVoice]) -> None:
+    async def _request(self, found: Sequence[TurnItem]) -> None:
         """Have each sentence made, in order, as far ahead as the queue allows."""
         text_ready_s = time.monotonic()
         for item in found:
             if isinstance(item, UnknownVoice):
                 await self._queue.put(voice_not_found(item.name))
                 continue
-            for warning in self._unsupported.warnings(item.text):
+            if isinstance(item, IgnoredMarkup):
+                await self._queue.put(ignored_markup(item))
+                continue
+            if isinstance(item, Pause):
+                self._num_audible += 1
+                await self._queue.put(item)
+                continue
+            for warning in self._unsupported.warnings(item.words):
                 await self._queue.put(warning)
             stream = self._begin(item, text_ready_s)
             self._num_sentences += 1
-            self._num_sayable += stream.is_sayable
+            self._num_audible += stream.is_sayable
             self._streams.add(stream)
             await self._room.acquire()
             await self._queue.put(stream)
@@ -145,6 +156,7 @@ class SentencesAhead:
             voice=sentence.voice or settings.voice,
             params=settings.params,
             sentence_index=self._num_sentences,
+            speed=settings.speed * sentence.rate,
             utterance_id=self._utterance_id,
             keeps_voice=settings.continuity == "preset+chain",
             wants_history=settings.include_history or settings.continuity != "preset",

@@ -27,6 +27,7 @@ from streamer.speech.speech_warnings import sentence_cut, sentence_silent
 from streamer.speech.text_feed import TextFeed, TextFlush
 from streamer.synthesis import Synthesizer
 from streamer.text.reading import AS_IT_IS, create_splitter
+from streamer.text.splitting.items import Pause
 
 
 def prepare(synthesizer: Synthesizer) -> None:
@@ -52,7 +53,7 @@ async def speak(
     Yields events in the order of the sound, with packets as `encoder` makes them, and `SpeechEnded` last. Close the
     iterator (`aclosing`) to cancel: sentences in the making are given up. Raises what the synthesizer raises.
     """
-    sound = AudioAssembler(synthesizer.info.sample_rate_hz, encoder)
+    sound = AudioAssembler(synthesizer.info.sample_rate_hz, encoder, settings.speed)
     truncated = is_cut = False
     async with contextlib.aclosing(SentencesAhead(feed, synthesizer, settings, utterance_id)) as sentences:
         while not is_cut and (item := await sentences.next()) is not None:
@@ -61,6 +62,10 @@ async def speak(
                 continue
             if isinstance(item, SpeechWarning):
                 yield item
+                continue
+            if isinstance(item, Pause):
+                for packet in sound.pause(item.duration_s, settings.max_audio_s):
+                    yield packet
                 continue
             if item.is_sayable and (is_cut := sound.is_longer_than(settings.max_audio_s)):
                 break

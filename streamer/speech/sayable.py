@@ -7,6 +7,7 @@ from typing import Final
 
 from streamer.audio.levels import FRAMES_PER_S, LevelMeter
 from streamer.audio.pcm import SILENCE_PEAK
+from streamer.text.phones import without_phones
 from streamer.text.tags import TAG
 
 MAX_LETTERS_PER_S: Final = 60
@@ -22,7 +23,7 @@ def is_sayable(text: str) -> bool:
 def is_too_short(meter: LevelMeter, text: str) -> bool:
     """Whether a sound is silent, or far too short for the text to have been spoken in full. Tags may take no time."""
     num_frames = int(meter.is_loud(SILENCE_PEAK).sum())
-    num_letters = sum(map(_is_letter, _TAG.sub("", text)))
+    num_letters = sum(map(_is_letter, _TAG.sub("", without_phones(text))))
     return num_frames == 0 or num_frames / FRAMES_PER_S < num_letters / MAX_LETTERS_PER_S
 
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
+from streamer.audio.formats import MAX_TEMPO, MIN_TEMPO
+from streamer.errors import InvalidParameterError
 from streamer.sampling import SamplingParams
 from streamer.text.reading import AS_IT_IS, TextOptions
 
+MIN_SPEED: Final = 0.5
+MAX_SPEED: Final = 2.0
+"""The speeds at which speech stays easy to follow: our own clients are offered these."""
 Continuity = Literal["preset", "chain", "preset+chain"]
 """What a sentence continues: its voice, the voice's last sentence, or both."""
 
@@ -27,5 +32,19 @@ class SpeechSettings:
     continuity: Continuity = "preset"
     speakers: Mapping[str, str] = field(default_factory=dict)
     """Labels in the text, such as `Alice` of `Alice: Hello.`, and the voices that speak what follows them."""
+    speed: float = 1.0
+    """How much faster than usual it is spoken, at the same pitch. Pauses that the text asks for keep their length."""
     include_history: bool = False
     """Whether `SentenceEnded` carries the tokens of the spoken sentence."""
+
+    def __post_init__(self) -> None:
+        """Raise `InvalidParameterError` for a speed that cannot be had."""
+        checked_speed(self.speed)
+
+
+def checked_speed(speed: float) -> float:
+    """Return `speed`; raises `InvalidParameterError` if it cannot be had."""
+    if not MIN_TEMPO <= speed <= MAX_TEMPO:
+        message = f"speed {speed!r} is not from {MIN_TEMPO} to {MAX_TEMPO}"
+        raise InvalidParameterError(message, param="speed")
+    return speed

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from streamer.errors import StreamerError
 from streamer.speech.events import SpeechWarning
 from streamer.synthesis import ModelInfo
 from streamer.text.capabilities import find_unsupported
+from streamer.text.splitting.items import IgnoredMarkup
 
 
 def voice_not_found(name: str) -> SpeechWarning:
@@ -30,6 +32,15 @@ def sentence_cut(index: int, unspoken: str = "") -> SpeechWarning:
 def sentence_silent(index: int) -> SpeechWarning:
     message = f"sentence {index} has less sound than its text takes: some or all of it was not spoken"
     return SpeechWarning("sentence_silent", message, index=index)
+
+
+def speed_unavailable(error: StreamerError) -> SpeechWarning:
+    message = f"speech cannot be made faster or slower here, and is as fast as usual: {error.message}"
+    return SpeechWarning("speed_unavailable", message, param="speed")
+
+
+def ignored_markup(markup: IgnoredMarkup) -> SpeechWarning:
+    return SpeechWarning(markup.code, markup.message, param=markup.name)
 
 
 class UnsupportedText:

@@ -43,13 +43,14 @@ _MARKED: Final = re.compile(r"[,.;:!?…—–،؛؟。、！？，；：][^\w\s
 class SpokenWords:
     """Places the words of one sentence in its sound, which is added as it is made.
 
-    `start_ms` is where the sentence begins in the utterance's sound. How the sound is cut into pieces makes no
-    difference. Times rise from word to word.
+    `start_ms` is where the sentence begins in the utterance's sound. The sound is added as it was spoken, and heard
+    `tempo` times as fast. How it is cut into pieces makes no difference. Times rise from word to word.
     """
 
-    def __init__(self, sentence: Sentence, start_ms: int, sample_rate_hz: int) -> None:
+    def __init__(self, sentence: Sentence, start_ms: int, sample_rate_hz: int, tempo: float = 1.0) -> None:
         self._sentence = sentence
         self._start_ms = start_ms
+        self._tempo = tempo
         self._meter = LevelMeter(sample_rate_hz)
 
     def add(self, samples: Samples) -> None:
@@ -71,13 +72,14 @@ class SpokenWords:
 
     def _words(self, end_ms: int | None) -> tuple[WordTime, ...]:
         """The words of a sound that ends at `end_ms`; None if it continues."""
-        matches = list(_WORD.finditer(self._sentence.text))
+        matches = list(_WORD.finditer(self._sentence.words))
         if not matches:
             return ()
-        parts = _merged(_spoken_parts(self._meter), len(matches))
+        parts = _merged(_spoken_parts(self._meter, self._tempo), len(matches))
         if not parts:  # nothing is heard yet
             parts = [(0.0, 0.0 if end_ms is None else float(end_ms - self._start_ms))]
-        times = _share([match.group() for match in matches], parts, is_whole=end_ms is not None)
+        texts = [match.group() for match in matches]
+        times = _share(texts, parts, MS_PER_UNIT / self._tempo, is_whole=end_ms is not None)
         words = []
         for match, (begin, end) in zip(matches, times.round().astype(int) + self._start_ms, strict=True):
             char_start, char_end = (
@@ -93,15 +95,15 @@ def _until(time_ms: int, end_ms: int | None) -> int:
     return int(time_ms if end_ms is None else min(time_ms, end_ms))
 
 
-def _spoken_parts(meter: LevelMeter) -> list[tuple[float, float]]:
-    """The beginnings and ends, in ms, of the stretches of sound between pauses."""
+def _spoken_parts(meter: LevelMeter, tempo: float) -> list[tuple[float, float]]:
+    """The beginnings and ends, in ms of the sound as it is heard, of the stretches between pauses."""
     loud = np.flatnonzero(meter.is_loud())
     if not loud.size:
         return []
     breaks = np.flatnonzero(np.diff(loud) > MIN_PAUSE_S * FRAMES_PER_S)
     begins = loud[np.concatenate([[0], breaks + 1])]
     ends = loud[np.concatenate([breaks, [len(loud) - 1]])] + 1
-    ms = 1000 / FRAMES_PER_S
+    ms = 1000 / FRAMES_PER_S / tempo
     return [(begin * ms, end * ms) for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
 
 
@@ -114,7 +116,9 @@ def _merged(parts: list[tuple[float, float]], most: int) -> list[tuple[float, fl
     return parts
 
 
-def _share(texts: list[str], parts: list[tuple[float, float]], *, is_whole: bool) -> Floats:
+def _share(
+    texts: list[str], parts: list[tuple[float, float]], ms_per_unit: float, *, is_whole: bool
+) -> Floats:
     """The beginning and end of each word, in ms: [words, 2]. There are at least as many words as parts.
 
     The words are divided among the parts so that each part is about as long as its words take, and so that parts end at
@@ -122,7 +126,7 @@ def _share(texts: list[str], parts: list[tuple[float, float]], *, is_whole: bool
     """
     ends_units = np.concatenate([[0.0], np.cumsum([_units(text) for text in texts])])
     durations = np.array([end - begin for begin, end in parts])
-    rate = durations.sum() / ends_units[-1] if is_whole else MS_PER_UNIT
+    rate = durations.sum() / ends_units[-1] if is_whole else ms_per_unit
     expected = (ends_units[None] - ends_units[:, None]) * rate  # [first word, word after the last]
     is_some = np.triu(np.ones(expected.shape, bool), 1)
     unmarked = np.array([0.0, *(0.0 if _MARKED.search(text) else UNMARKED_PAUSE for text in texts)])

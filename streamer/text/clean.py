@@ -10,7 +10,7 @@ MAX_MARKS: Final = 8
 """Marks on one character; more are an attack on the software that composes or draws them."""
 
 _CONTROL: Final = re.compile(
-    r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff\ufeff\u202a-\u202e\u2066-\u2069]"
+    r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff\ufeff\u202a-\u202e\u2066-\u2069\ufff9-\ufffb]"
 )
 _SEPARATORS: Final = str.maketrans(dict.fromkeys("\x1c\x1d\x1e\x1f", " "))
 """Control characters that are white space to Python, and so to the original Bark."""

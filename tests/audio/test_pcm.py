@@ -36,8 +36,8 @@ def spoken(sentences: list[Samples], cuts: list[int], pause_s: float = 0.3) -> S
             pieces.append(joiner.push(sentence[start : start + cuts[turn % len(cuts)]]))
             start += cuts[turn % len(cuts)]
             turn += 1
-        pieces.append(joiner.end_sentence(pause_s))
-    return np.concatenate([*pieces, joiner.finish()])
+        pieces += [joiner.end_sentence(), np.zeros(round(pause_s * RATE_HZ), np.float32)]
+    return np.concatenate([*pieces, joiner.end_sentence()])
 
 
 SENTENCES = [
@@ -73,7 +73,7 @@ def test_nobody_waits_for_silence_at_the_beginning() -> None:
         sound = joiner.push(sentence.copy())
         if sound.size:
             leads_ms.append(np.flatnonzero(np.abs(sound) > 0.1)[0] * 1000 / RATE_HZ)
-        joiner.end_sentence(0.2)
+        joiner.end_sentence()
     np.testing.assert_allclose(leads_ms, [10, 50], atol=3)
 
 
@@ -124,7 +124,7 @@ def test_what_is_not_a_number_is_refused(bad: float) -> None:
 def test_a_silent_sentence_is_only_its_pause() -> None:
     """Nothing but silence leaves the pause alone; no sentence leaves nothing."""
     assert len(spoken([silence(1.0)], [100], pause_s=0.2)) == round(0.2 * RATE_HZ)
-    assert SentenceJoiner(RATE_HZ).finish().size == 0
+    assert SentenceJoiner(RATE_HZ).end_sentence().size == 0
 
 
 @pytest.mark.parametrize(("encode", "codec"), [(to_mulaw, "pcm_mulaw"), (to_alaw, "pcm_alaw")])

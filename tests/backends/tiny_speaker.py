@@ -19,6 +19,7 @@ class LettersTokenizer:
     """Makes one token of each character."""
 
     num_ids = 50
+    phones = ()
 
     def encode(self, text: str) -> list[int]:
         return [ord(character) % 50 for character in text]

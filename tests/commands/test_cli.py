@@ -94,9 +94,27 @@ def test_say_reads_standard_input(run: Run, tmp_path: Path, monkeypatch: pytest.
     assert (tmp_path / "a.wav").stat().st_size > 1000
 
 
+def test_say_follows_speed_markup_and_a_lexicon(run: Run, tmp_path: Path) -> None:
+    """The lengths are those of the library: half the sound, the pause in full, and the words of the list."""
+
+    def seconds(text: str, *flags: object) -> float:
+        status, output, _ = run("say", text, "-o", tmp_path / "a.wav", "--seed", 7, *flags)
+        assert status == 0
+        return float(output.split(": ")[1].split(" s,")[0])
+
+    usual = seconds("Hello there.")
+    assert seconds("Hello there.", "--speed", 0.5) == pytest.approx(2 * usual, abs=0.02)
+    assert seconds("Hello there.[pause:2]") == pytest.approx(usual + 2, abs=0.02)
+    assert seconds("Hello there.[pause:2]", "--no-markup") == pytest.approx(usual * 21 / 12, abs=0.1)
+    (tmp_path / "lexicon.txt").write_text("there = a much longer word\n")
+    assert seconds("Hello there.", "--lexicon", tmp_path / "lexicon.txt") > usual + 0.2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["say", "Hi.", "-o", "a.ogg", "--speed", "3"], "0.5 to 2"),
+        (["say", "Hi.", "-o", "a.ogg", "--lexicon", "nowhere.txt"], "nowhere.txt: No such file"),
         (["say", "Hi.", "-o", "a.mp3"], ".ogg, .opus or .wav"),
         (["say", "Hi.", "-o", "no/such/place/a.ogg"], "no file can be written there"),
         (["say", "Hi.", "-o", "a.ogg", "--voice", "nobody"], "there are tone, other"),

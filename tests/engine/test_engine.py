@@ -85,6 +85,19 @@ def test_a_reader_that_does_not_read_is_parked(make_stage):
     assert request.outlet.chunks[-1].is_last
 
 
+def test_sound_that_is_played_faster_is_made_further_ahead(make_stage):
+    """Twice as fast, as much sound is used up in half the time, on either side of its reader."""
+    engine = toy_engine(PlanStage(), make_stage, num_slots=1, generate_ahead_s=2.0)
+    request = toy_request("a", 30)
+    request.speed = 2.0
+    engine.submit(request)
+    run_until_idle(engine)
+    assert request.outlet.num_samples == 50
+    engine.consumed(request, 50)
+    run_until_idle(engine)
+    assert request.outlet.num_samples == 100
+
+
 def test_a_later_sentence_is_not_refused_for_new_utterances_that_wait(engine):
     """An utterance that has begun continues while no new one is admitted."""
     for name in "abcd":

@@ -17,12 +17,12 @@ from training.examples import (
     CoarseExamples,
     FineExamples,
     SemanticExamples,
-    Spoken,
     with_wrong_codes,
 )
 from training.features import NUM_SEMANTIC
 from training.guide import GUIDED_LAYERS, Guide
 from training.recipe import CONFIG, SYMBOLS, TEXT_CONTEXT
+from training.spoken import Spoken
 from training.train_gpt import Optimizers, StageLoss, new_model
 
 

@@ -19,6 +19,7 @@ from training import (
     lexicon,
     quantizer,
     recipe,
+    spoken,
     teacher,
     train_decoder,
     train_gpt,
@@ -82,7 +83,7 @@ def test_from_speech_to_a_model_that_speaks(tmp_path: Path, monkeypatch: pytest.
     for path in sorted((work / "speech").glob("*.json")):
         (work / "features").mkdir(exist_ok=True)
         features.shard_features(path, work / "features")
-    *_, places = examples.SemanticExamples(examples.read_spoken(work)).batch(1, random.Random(0))
+    *_, places = examples.SemanticExamples(spoken.read_spoken(work)).batch(1, random.Random(0))
     assert places.max() == 4  # the guide's targets lead to the stop, the fifth symbol
     run(quantizer)
     for stage in ("semantic", "coarse", "fine"):

@@ -40,11 +40,9 @@ class WordAligner:
 
     A word's times are an estimate, which improves as more of the sound is known; what was given out stays. The space
     behind a word lasts until the next one, and one stands behind each sentence, because clients find words by them.
-    `tempo` is how much faster the sound is than events have it.
     """
 
-    def __init__(self, tempo: float = 1.0) -> None:
-        self._tempo = tempo
+    def __init__(self) -> None:
         self._expected: Callable[[], Sequence[WordTime]] = tuple
         self._words: Sequence[WordTime] = ()
         self._spaces: list[str] = []
@@ -55,7 +53,7 @@ class WordAligner:
     def begin(self, sentence: SentenceStarted, following: str) -> None:
         """A sentence begins. `following`: the character behind it in the text, if it is known."""
         self._expected, self._num_given = sentence.expected_words, 0
-        self._refresh(sentence.start_ms / self._tempo)
+        self._refresh(sentence.start_ms)
         self._spaces = _spaces(sentence.text, self._words)
         if self._spaces and (not following or following.isspace()):
             self._spaces[-1] = " "
@@ -84,20 +82,20 @@ class WordAligner:
         self._refreshed_ms = sent_ms
 
     def _starts_before(self, sent_ms: float) -> bool:
-        return self._words[self._num_given].start_ms / self._tempo < sent_ms
+        return self._words[self._num_given].start_ms < sent_ms
 
     def _give(self, chars: AlignedChars) -> None:
         """Add the next word, and the space behind it."""
         word = self._words[self._num_given]
         space = self._spaces[self._num_given]
         self._num_given += 1
-        start_ms = max(self._end_ms, round(word.start_ms / self._tempo))
-        end_ms = max(start_ms, round(word.end_ms / self._tempo))
+        start_ms = max(self._end_ms, word.start_ms)
+        end_ms = max(start_ms, word.end_ms)
         chars.add(word.text, start_ms, end_ms)
         if space:
             next_ms = end_ms
             if self._num_given < len(self._words):
-                next_ms = max(end_ms, round(self._words[self._num_given].start_ms / self._tempo))
+                next_ms = max(end_ms, self._words[self._num_given].start_ms)
             chars.add(space, end_ms, next_ms)
             end_ms = next_ms
         self._end_ms = end_ms

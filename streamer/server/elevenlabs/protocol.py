@@ -25,7 +25,11 @@ from streamer.server.elevenlabs.messages import (
     read_context_id,
     read_message,
 )
-from streamer.server.elevenlabs.requested import read_requested, speech_settings, with_speed
+from streamer.server.elevenlabs.requested import (
+    read_requested,
+    read_speed,
+    speech_settings,
+)
 from streamer.server.elevenlabs.wire import ElevenLabsWire
 from streamer.server.json_messages import check_size
 from streamer.server.service import Service
@@ -200,10 +204,9 @@ class ElevenLabsProtocol:
             raise TooManyContextsError(f"{told}: close one before opening another")
         requested, speech = self._requested, self._service.config.speech
         settings, generation = message.voice_settings, message.generation_config
-        audio_format = with_speed(requested.audio_format, settings.speed if settings else None)
-        tempo = audio_format.tempo
+        speed = read_speed(settings.speed if settings else None)
         wire_id = context_id if self._is_multi else None
-        wire = ElevenLabsWire(wire_id, tempo, uses_context_clock=requested.uses_context_clock)
+        wire = ElevenLabsWire(wire_id, uses_context_clock=requested.uses_context_clock)
         schedule = generation.chunk_length_schedule if generation else None
         text = ContextText(schedule, is_auto=requested.is_auto)
         self._opening = Opening(context_id, wire, text, message)
@@ -211,9 +214,9 @@ class ElevenLabsProtocol:
         return Open(
             context_id,
             speech_settings(
-                self._voice, requested.reading, requested.seed, tempo, self._info, self._service.config
+                self._voice, requested.reading, requested.seed, speed, self._info, self._service.config
             ),
-            audio_format,
+            requested.audio_format,
             speech.lead_ms,
             wire,
             starts_safely=speech.start == "safe",

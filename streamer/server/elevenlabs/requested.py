@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -96,12 +96,12 @@ def find_format(name: str | None) -> AudioFormat:
     return FORMATS[name]
 
 
-def with_speed(audio_format: AudioFormat, speed: float | None) -> AudioFormat:
-    """Return the format for the `speed` of voice settings, which may be none. Raises `InvalidParameterError`."""
+def read_speed(speed: float | None) -> float:
+    """Return the `speed` of voice settings, 1 if there is none. Raises `InvalidParameterError`."""
     if speed is not None and not MIN_TEMPO <= speed <= MAX_TEMPO:
         message = f"speed {speed!r} is not from {MIN_TEMPO} to {MAX_TEMPO}"
         raise InvalidParameterError(message, param="voice_settings.speed")
-    return audio_format if speed is None else replace(audio_format, tempo=speed)
+    return 1.0 if speed is None else speed
 
 
 def find_reading(language_code: str | None, normalization: str | None, info: ModelInfo) -> TextOptions:
@@ -120,7 +120,7 @@ def find_reading(language_code: str | None, normalization: str | None, info: Mod
 
 
 def speech_settings(
-    voice: str, reading: TextOptions, seed: int | None, tempo: float, info: ModelInfo, config: Config
+    voice: str, reading: TextOptions, seed: int | None, speed: float, info: ModelInfo, config: Config
 ) -> SpeechSettings:
     """Return how an utterance is spoken; its seed is drawn if none was asked for."""
     params = {"seed": draw_seed() if seed is None else seed}
@@ -129,7 +129,8 @@ def speech_settings(
         params=sampling_params(params, info.default_params, info.coarse_limits),
         reading=reading,
         max_buffer_ms=config.speech.max_buffer_ms,
-        max_audio_s=config.limits.max_audio_s * tempo,
+        max_audio_s=config.limits.max_audio_s,
+        speed=speed,
     )
 
 

@@ -15,8 +15,8 @@ from streamer.server.elevenlabs.requested import (
     find_format,
     find_reading,
     read_query,
+    read_speed,
     speech_settings,
-    with_speed,
 )
 from streamer.server.http import JSON, Exchange
 from streamer.server.routing import Handle
@@ -59,23 +59,23 @@ def speech_handle(service: Service, timestamps: Timestamps) -> Handle:
             limit = config.limits.max_buffered_chars
             message = f"text has {len(request.text)} characters; it may have {limit}"
             raise TextTooLongError(message, param="text")
-        speed = request.voice_settings.speed if request.voice_settings else None
+        speed = read_speed(request.voice_settings.speed if request.voice_settings else None)
         output_format = read_query(exchange.request.query).get("output_format")
-        audio_format = with_speed(find_format(output_format), speed)
+        audio_format = find_format(output_format)
         voice = find_voice(exchange.request.parameters["voice"], info, config.speech, "voice_id")
         reading = find_reading(request.language_code, request.apply_text_normalization, info)
-        settings = speech_settings(voice, reading, request.seed, audio_format.tempo, info, config)
+        settings = speech_settings(voice, reading, request.seed, speed, info, config)
         headers = ((CHARACTERS_FIELD, str(len(request.text))),)
-        body = _body(timestamps, request.text, audio_format.tempo)
+        body = _body(timestamps, request.text)
         await speak_into(exchange, service, request.text, settings, audio_format, headers, body)
 
     return handle
 
 
-def _body(timestamps: Timestamps, text: str, tempo: float) -> Body:
+def _body(timestamps: Timestamps, text: str) -> Body:
     if timestamps == "none":
         return Body(min_sound_s=MIN_SOUND_S)
-    timed = _TimedBody(text, tempo)
+    timed = _TimedBody(text)
     if timestamps == "stream":
         return Body(
             "application/x-ndjson",
@@ -90,9 +90,9 @@ def _body(timestamps: Timestamps, text: str, tempo: float) -> Body:
 class _TimedBody:
     """The body of an answer with timestamps, which all count from the beginning of the sound."""
 
-    def __init__(self, text: str, tempo: float) -> None:
+    def __init__(self, text: str) -> None:
         self._text = text
-        self._aligner = WordAligner(tempo)
+        self._aligner = WordAligner()
         self._chars = AlignedChars()
         self._audio: list[bytes] = []
 

@@ -30,10 +30,10 @@ class ElevenLabsWire:
     their spans. `error` may be set to what ends the context instead of its last sound.
     """
 
-    def __init__(self, context_id: str | None, tempo: float, *, uses_context_clock: bool) -> None:
+    def __init__(self, context_id: str | None, *, uses_context_clock: bool) -> None:
         self.error: StreamerError | None = None
         self._context_id = UNSET if context_id is None else context_id
-        self._aligner = WordAligner(tempo)
+        self._aligner = WordAligner()
         self._uses_context_clock = uses_context_clock
         self._zero_ms = 0  # of the next alignment
 

@@ -27,7 +27,8 @@ _Message = TypeVar("_Message", bound=ClientMessage)
 _STRINGS = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _OPENING_OR_CLOSING = re.compile(r"[\[\]{}]")
 _WHERE = re.compile(r" - at `\$\.?(.*)`$")
-_QUERY_NUMBERS = ("sample_rate", "frame_ms", "bitrate", "lead_ms", "max_buffer_ms")
+_QUERY_NUMBERS = ("sample_rate", "frame_ms", "bitrate", "lead_ms", "max_buffer_ms", "speed")
+_QUERY_FLAGS = frozenset({"normalize", "markup"})
 _QUERY_CHOICES = {"true": True, "false": False, "null": None}
 
 
@@ -97,6 +98,7 @@ def read_query(query: str) -> tuple[Configure, Framing, list[str]]:
         given = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=32, errors="strict"))
     except (ValueError, UnicodeDecodeError):
         raise InvalidParameterError("the address's query cannot be read", param="query") from None
+    given.pop("ticket", None)  # `access` has read it
     framing = given.pop("framing", "framed")
     if framing not in ("framed", "bare"):
         raise InvalidParameterError("framing is `framed` or `bare`", param="framing")
@@ -107,8 +109,8 @@ def read_query(query: str) -> tuple[Configure, Framing, list[str]]:
             params[name] = _number(text)
         else:
             fields[name] = _number(text) if name in _QUERY_NUMBERS else text
-    if "normalize" in fields:
-        fields["normalize"] = _QUERY_CHOICES.get(fields["normalize"], fields["normalize"])
+    for name in _QUERY_FLAGS & fields.keys():
+        fields[name] = _QUERY_CHOICES.get(fields[name], fields[name])
     if params:
         fields["params"] = params
     unknown = _unknown_fields(fields, Configure)

@@ -35,6 +35,7 @@ class StreamDefaults:
     reading: TextOptions = AS_IT_IS
     continuity: Continuity = "preset"
     speakers: Mapping[str, str] = field(default_factory=dict)
+    speed: float = 1.0
     params: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -60,6 +61,7 @@ class StreamDefaults:
             given.language or self.reading.language,
             self.reading.normalizes if given.normalize is UNSET else given.normalize,
             given.text_format or self.reading.text_format,
+            self.reading.markup if given.markup is None else given.markup,
         )
         reading.check(self.info)
         return replace(
@@ -75,6 +77,7 @@ class StreamDefaults:
             reading=reading,
             continuity=given.continuity or self.continuity,
             speakers=self.speakers if given.speakers is None else given.speakers,
+            speed=given.speed or self.speed,
             params=self.params | _given_params(given.params),
         )
 
@@ -99,6 +102,7 @@ class StreamDefaults:
             reading=self.reading,
             continuity=self.continuity,
             speakers=self.speakers,
+            speed=self.speed,
         )
 
 

@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from streamer.audio.formats import MAX_BITRATE, MIN_BITRATE, Encoding, FrameLength, SampleRate
 from streamer.sampling import RANGES
-from streamer.speech.settings import Continuity
+from streamer.speech.settings import MAX_SPEED, MIN_SPEED, Continuity
 from streamer.text.reading import TextFormat
 from streamer.text.splitting.dialogue import MAX_SPEAKERS
 
@@ -67,6 +67,8 @@ class Settings(ClientMessage, frozen=True, kw_only=True):
     text_format: TextFormat | None = None
     continuity: Continuity | None = None
     speakers: Annotated[dict[str, Name], Meta(max_length=MAX_SPEAKERS)] | None = None
+    speed: Annotated[float, Meta(ge=MIN_SPEED, le=MAX_SPEED)] | None = None
+    markup: bool | None = None
 
 
 class Auth(ClientMessage, frozen=True, kw_only=True, tag="auth"):
@@ -137,6 +139,7 @@ class Capabilities(Struct, kw_only=True):
     languages: tuple[str, ...]
     tags: tuple[str, ...]
     word_times: str
+    phones: tuple[str, ...]
 
 
 class Session(ServerMessage, kw_only=True, tag="session"):
@@ -161,6 +164,7 @@ class Started(ServerMessage, kw_only=True, tag="started"):
     seed: int
     start: str
     continuity: str
+    speed: float
 
 
 class SentenceStart(ServerMessage, kw_only=True, tag="sentence_start"):

@@ -44,6 +44,7 @@ def greeting(session_id: str, info: ModelInfo, config: Config) -> messages.Sessi
             languages=tuple(info.languages),
             tags=tuple(info.tags),
             word_times="estimated",
+            phones=tuple(info.phones),
         ),
         limits={name: getattr(config.limits, name) for name in ANNOUNCED_LIMITS},
     )
@@ -65,6 +66,7 @@ def started(utterance: Utterance, stream: int, ref: str | None) -> messages.Star
         seed=settings.params.seed,
         start="safe" if utterance.starts_safely else "early",
         continuity=settings.continuity,
+        speed=settings.speed,
     )
 
 

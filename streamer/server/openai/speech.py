@@ -53,7 +53,8 @@ def speech_handle(service: Service) -> Handle:
         settings = SpeechSettings(
             voice=find_voice(asked, mapping, info, default),
             params=sampling_params({"seed": draw_seed()}, info.default_params, info.coarse_limits),
-            max_audio_s=service.config.limits.max_audio_s * audio_format.tempo,
+            max_audio_s=service.config.limits.max_audio_s,
+            speed=request.speed or 1.0,
         )
         headers = _headers(request, audio_format)
         body = _events(request, service) if request.stream_format == "sse" else FILE
@@ -75,7 +76,7 @@ def _events(request: SpeechRequest, service: Service) -> Body:
 def _audio_format(request: SpeechRequest, opus_bitrate: int) -> AudioFormat:
     encoding = ENCODINGS[request.response_format or DEFAULT_FORMAT]
     bitrate = FILE_BITRATE if encoding in ("mp3", "aac") else opus_bitrate
-    return AudioFormat(encoding, DEFAULT_RATE_HZ, bitrate=bitrate, tempo=request.speed or 1.0)
+    return AudioFormat(encoding, DEFAULT_RATE_HZ, bitrate=bitrate)
 
 
 def _headers(request: SpeechRequest, audio_format: AudioFormat) -> Fields:

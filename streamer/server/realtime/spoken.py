@@ -59,7 +59,7 @@ class SpokenAs:
     @property
     def audio_format(self) -> AudioFormat:
         """The format as the server encodes it."""
-        return AudioFormat(FORMATS[self.format.type], self.rate_hz, DELTA_MS, tempo=self.speed)
+        return AudioFormat(FORMATS[self.format.type], self.rate_hz, DELTA_MS)
 
     def described(self, default: str) -> dict[str, Any]:
         """Return `audio.output` as the server reports it; `default` is the voice of who asks for none."""
@@ -76,7 +76,8 @@ class SpokenAs:
         return SpeechSettings(
             voice=find_voice(self.voice, mapping, info, speech.voice or info.default_voice),
             params=sampling_params({"seed": draw_seed()}, info.default_params, info.coarse_limits),
-            max_audio_s=service.config.limits.max_audio_s * self.speed,
+            max_audio_s=service.config.limits.max_audio_s,
+            speed=self.speed,
         )
 
 

@@ -38,6 +38,8 @@ from streamer.speech.settings import SpeechSettings
 from streamer.speech.text_feed import TextEnd
 
 SOUND: Final = AudioFormat("pcm_s16le")
+TEXT_FORMATS: Final = (None, "text", "ssml")
+"""What may be asked for; all are read alike, because SSML is known by its `<speak>`."""
 OVER: Final = 1000
 FAILED: Final = 1011
 
@@ -155,8 +157,8 @@ class WyomingProtocol:
 
     def _ask(self, asked: Synthesize | SynthesizeStart) -> Open:
         """Return what the session is to open; raises what is wrong with it."""
-        if asked.text_format not in (None, "text"):
-            message = f"text_format {asked.text_format!r} is not supported: send plain text"
+        if asked.text_format not in TEXT_FORMATS:
+            message = f"text_format {asked.text_format!r} is not supported: send text or ssml"
             raise InvalidParameterError(message, param="text_format")
         if len(self._open) >= self._limits.max_utterances_per_session:
             message = f"{len(self._open)} texts are being spoken over this connection"

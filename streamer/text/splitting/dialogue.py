@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from streamer.errors import InvalidParameterError, VoiceNotFoundError
+from streamer.text.splitting.items import SplitItem, with_pause
 from streamer.text.splitting.markdown import ChatSplitter
+from streamer.text.splitting.markup import MarkupSplitter
 from streamer.text.splitting.sentences import BITE_CHARS, Sentence, SentenceSplitter
 
 TURN_PAUSE_S: Final = 0.5
@@ -35,6 +37,10 @@ class UnknownVoice:
     name: str
 
 
+TurnItem = SplitItem | UnknownVoice
+"""What `DialogueSplitter` gives out."""
+
+
 class DialogueSplitter:
     """A splitter whose sentences have a voice if the text says who speaks.
 
@@ -45,7 +51,7 @@ class DialogueSplitter:
 
     def __init__(
         self,
-        splitter: SentenceSplitter | ChatSplitter,
+        splitter: SentenceSplitter | MarkupSplitter | ChatSplitter,
         voices: Collection[str],
         speakers: Mapping[str, str],
     ) -> None:
@@ -68,23 +74,21 @@ class DialogueSplitter:
         """The text that was fed and not yet given out."""
         return self._splitter.pending + self._ahead
 
-    def feed(self, text: str) -> list[Sentence | UnknownVoice]:
-        """Append a piece; returns the sentences that are now certain."""
-        found: list[Sentence | UnknownVoice] = []
+    def feed(self, text: str) -> list[TurnItem]:
+        """Append a piece; returns the items that are now certain."""
+        found: list[TurnItem] = []
         for start in range(0, len(text), BITE_CHARS):
             self._ahead += text[start : start + BITE_CHARS]
             found += self._take(is_whole=False)
         return found
 
-    def flush(self) -> list[Sentence | UnknownVoice]:
+    def flush(self) -> list[TurnItem]:
         """Give out everything, mid-sentence too. More text may follow."""
         return [*self._take(is_whole=True), *self._spoken(self._splitter.flush())]
 
-    def flush_words(
-        self, *, is_last_whole: bool = False, is_number_whole: bool = False
-    ) -> list[Sentence | UnknownVoice]:
+    def flush_words(self, *, is_last_whole: bool = False, is_number_whole: bool = False) -> list[TurnItem]:
         """Give out whole words for a writer who pauses; see `SentenceSplitter.flush_words`."""
-        found: list[Sentence | UnknownVoice] = []
+        found: list[TurnItem] = []
         if is_last_whole and not self._ahead.startswith("["):
             found += self._take(is_whole=True)
         return [
@@ -94,11 +98,11 @@ class DialogueSplitter:
             ),
         ]
 
-    def end(self) -> list[Sentence | UnknownVoice]:
+    def end(self) -> list[TurnItem]:
         """Give out everything; no text follows."""
         return self.flush()
 
-    def _take(self, *, is_whole: bool) -> Iterator[Sentence | UnknownVoice]:
+    def _take(self, *, is_whole: bool) -> Iterator[TurnItem]:
         """Hand the splitter all text in which no turn may begin any more, turn by turn."""
         while True:
             text, start = self._behind + self._ahead, len(self._behind)
@@ -113,11 +117,8 @@ class DialogueSplitter:
             self._behind, self._ahead = "", text[turn.end() :]
             yield from self._begin_turn(turn)
 
-    def _begin_turn(self, turn: re.Match[str]) -> Iterator[Sentence | UnknownVoice]:
-        sentences = self._splitter.flush()
-        if sentences:
-            sentences[-1] = replace(sentences[-1], pause_s=TURN_PAUSE_S)
-        yield from self._spoken(sentences)
+    def _begin_turn(self, turn: re.Match[str]) -> Iterator[TurnItem]:
+        yield from self._spoken(with_pause(self._splitter.flush(), TURN_PAUSE_S))
         self._splitter.skip(len(turn.group()))
         found = turn.groupdict()
         label = found.get("label")
@@ -128,11 +129,11 @@ class DialogueSplitter:
             self._unknown.add(name)
             yield UnknownVoice(name)
 
-    def _spoken(self, sentences: list[Sentence]) -> list[Sentence]:
-        """The sentences with the voice of this turn."""
+    def _spoken(self, items: Sequence[SplitItem]) -> list[SplitItem]:
+        """The items, sentences with the voice of this turn."""
         if self._voice is None:
-            return sentences
-        return [replace(sentence, voice=self._voice) for sentence in sentences]
+            return list(items)
+        return [replace(item, voice=self._voice) if isinstance(item, Sentence) else item for item in items]
 
     def _next_turn(self, text: str, start: int, end: int) -> re.Match[str] | None:
         """What begins the next turn, if it begins before `end`."""

@@ -7,11 +7,15 @@ table are sentences of their own. It decides as the text arrives, which no parse
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from streamer.text.clean import tidy
 from streamer.text.splitting import markdown_patterns as patterns
 from streamer.text.splitting.boundaries import PARAGRAPH_PAUSE_S, SENTENCE_PAUSE_S
+from streamer.text.splitting.items import SplitItem, with_pause
+from streamer.text.splitting.markup import MarkupSplitter
+from streamer.text.splitting.markup_tags import SSML
 from streamer.text.splitting.sentences import BITE_CHARS, Sentence, SentenceSplitter
 from streamer.text.splitting.written_text import WrittenText
 
@@ -19,11 +23,13 @@ from streamer.text.splitting.written_text import WrittenText
 class ChatSplitter:
     """A `SentenceSplitter` for Markdown, whose sentences have no signs in their `spoken_text`.
 
-    However the text is cut into pieces, the sentences are the same.
+    A `MarkupSplitter` behind it is given the tags of SSML that do not stand in code. However the text is cut into
+    pieces, the sentences are the same.
     """
 
-    def __init__(self, splitter: SentenceSplitter) -> None:
+    def __init__(self, splitter: SentenceSplitter | MarkupSplitter) -> None:
         self._splitter = splitter
+        self._has_markup = isinstance(splitter, MarkupSplitter)
         self._source = ""  # not read yet
         self._written = WrittenText()  # read, and not given out yet
         self._spoken: list[str] = []  # not fed to the splitter yet
@@ -43,19 +49,19 @@ class ChatSplitter:
         """Characters of the source that are in memory."""
         return len(self._source) + self._written.num_kept_chars
 
-    def feed(self, text: str) -> list[Sentence]:
-        """Append a piece; returns the sentences that are now certain."""
-        sentences: list[Sentence] = []
+    def feed(self, text: str) -> list[SplitItem]:
+        """Append a piece; returns the items that are now certain."""
+        sentences: list[SplitItem] = []
         for start in range(0, len(text), BITE_CHARS):
             self._source += text[start : start + BITE_CHARS]
             sentences += self._read(is_whole=False)
         return sentences
 
-    def flush(self) -> list[Sentence]:
+    def flush(self) -> list[SplitItem]:
         """Give out everything, mid-sentence too. More text may follow."""
         return [*self._read(is_whole=True), *self._given(self._splitter.flush())]
 
-    def flush_words(self, *, is_last_whole: bool = False, is_number_whole: bool = False) -> list[Sentence]:
+    def flush_words(self, *, is_last_whole: bool = False, is_number_whole: bool = False) -> list[SplitItem]:
         """Give out whole words for a writer who pauses; see `SentenceSplitter.flush_words`."""
         is_open = self._source.startswith(("[", "![", "<", "|", "`"))
         sentences = list(self._read(is_whole=True)) if is_last_whole and not is_open else []
@@ -66,7 +72,7 @@ class ChatSplitter:
             ),
         ]
 
-    def end(self) -> list[Sentence]:
+    def end(self) -> list[SplitItem]:
         """Give out everything; no text follows."""
         return self.flush()
 
@@ -74,7 +80,7 @@ class ChatSplitter:
         """Count characters of the source that are not to be spoken; behind a `flush`."""
         self._written.num_read += num_chars
 
-    def _read(self, *, is_whole: bool) -> Iterator[Sentence]:
+    def _read(self, *, is_whole: bool) -> Iterator[SplitItem]:
         """Speak all that is certain."""
         state: tuple[int, bool] | None = None
         while self._source and state != (self._written.num_read, self._is_line_start):
@@ -86,7 +92,7 @@ class ChatSplitter:
             else:
                 yield from self._read_line(is_whole)
 
-    def _begin_line(self, is_whole: bool) -> Iterator[Sentence]:
+    def _begin_line(self, is_whole: bool) -> Iterator[SplitItem]:
         source = self._source
         if not is_whole and patterns.OPEN_BLOCK.fullmatch(source):
             return
@@ -115,7 +121,7 @@ class ChatSplitter:
                 self._take(block.end())
             self._before = " "
 
-    def _read_line(self, is_whole: bool) -> Iterator[Sentence]:
+    def _read_line(self, is_whole: bool) -> Iterator[SplitItem]:
         """Speak the line up to its end, or up to what may still become a sign."""
         source = self._source
         line_end = source.find("\n")
@@ -196,6 +202,9 @@ class ChatSplitter:
             if not sign.group().startswith("<"):  # a stop behind it ends the sentence, not the address
                 end = start + len(sign.group().rstrip(patterns.ADDRESS_ENDS))
             self._speak(host, sign.end("host") - len(host))
+        elif kind == "tag" and self._has_markup and _is_markup(sign.group()):
+            self._speak(sign.group(), start)
+            return end
         elif kind == "tag" and sign.group().lower().startswith(("<br", "<p", "</p", "<li")):
             self._speak(" ", start)
         if is_pair or kind == "note" or (kind in ("emphasis", "tag") and not before.isspace()):
@@ -236,20 +245,27 @@ class ChatSplitter:
         self._before = taken[-1:] or self._before
         self._written.read(taken)
 
-    def _feed(self) -> list[Sentence]:
+    def _feed(self) -> list[SplitItem]:
         spoken, self._spoken = "".join(self._spoken), []
-        return self._splitter.feed(spoken)
+        return [*self._splitter.feed(spoken)]
 
-    def _end_block(self, pause_s: float) -> list[Sentence]:
+    def _end_block(self, pause_s: float) -> list[SplitItem]:
         """End the sentence here, whatever follows."""
-        sentences = [*self._feed(), *self._splitter.flush()]
+        items = with_pause([*self._feed(), *self._splitter.flush()], pause_s)
         self._written.end_block()
-        if sentences:
-            sentences[-1] = replace(sentences[-1], pause_s=pause_s)
-        return self._given(sentences)
+        return self._given(items)
 
-    def _given(self, sentences: list[Sentence]) -> list[Sentence]:
-        return self._written.take(sentences, is_all=not self._splitter.pending)
+    def _given(self, items: Sequence[SplitItem]) -> list[SplitItem]:
+        items = self._written.take(items, is_all=not self._splitter.pending)
+        return [
+            replace(item, spoken_text=tidy(item.spoken_text)) if isinstance(item, Sentence) else item
+            for item in items
+        ]
+
+
+def _is_markup(tag: str) -> bool:
+    """Whether the next splitter follows this tag. Those of HTML are read here, where they belong to Markdown."""
+    return tag.strip("</>").split(maxsplit=1)[0].rstrip("/").lower() in SSML
 
 
 def _first_open(source: str) -> int:

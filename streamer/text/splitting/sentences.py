@@ -48,7 +48,8 @@ class Sentence:
     """A piece to be spoken. `text` is `source[char_start:char_end]` of the utterance's whole text.
 
     `pause_s`: the natural silence after it, if another follows. `spoken_text`: what the synthesizer is given.
-    `voice` None: the utterance's own.
+    `voice` None: the utterance's own. `rate`: how much faster than usual it is to be spoken. `markup`: the stretches of
+    `text` that are not words, as places in it.
     """
 
     text: str
@@ -58,6 +59,17 @@ class Sentence:
     spoken_text: str
     language: str = "en"
     voice: str | None = None
+    rate: float = 1.0
+    markup: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def words(self) -> str:
+        """`text` with spaces for its markup, so that the places of its words are the same."""
+        words, end = [], 0
+        for start, stop in self.markup:
+            words += [self.text[end:start], " " * (stop - start)]
+            end = stop
+        return "".join([*words, self.text[end:]])
 
 
 FindLanguage = Callable[[str, str], str]

@@ -1,10 +1,12 @@
-"""Remembers which written characters each spoken one stands for; `markdown` says little of what it reads."""
+"""Remembers which written characters each spoken one stands for; `markdown` and `markup` leave signs out."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 
-from streamer.text.clean import tidy
+from streamer.text.splitting.items import SplitItem
 from streamer.text.splitting.sentences import Sentence
 
 
@@ -16,6 +18,7 @@ class WrittenText:
         self._kept = ""  # the end of what was read
         self._spans: list[tuple[int, int]] = []  # for each spoken character, what was written for it
         self._num_given = 0  # spoken characters before those
+        self._taken_end = 0  # where the last sentence ended
         self._opening: int | None = None  # where signs begin that belong to the next spoken character
 
     @property
@@ -32,6 +35,14 @@ class WrittenText:
         """Let `num_chars` spoken characters stand for the same number of written ones from `position` on."""
         for start in range(position, position + num_chars):
             self._spans.append((start if self._opening is None else self._opening, start + 1))
+            self._opening = None
+
+    def speak_for(self, num_chars: int, start: int, end: int) -> None:
+        """Let `num_chars` spoken characters stand for the written ones from `start` to `end`, in equal shares."""
+        length = end - start
+        for index in range(num_chars):
+            first, last = start + index * length // num_chars, start + (index + 1) * length // num_chars
+            self._spans.append((first if self._opening is None else self._opening, last))
             self._opening = None
 
     def open(self, position: int) -> None:
@@ -53,9 +64,9 @@ class WrittenText:
         """Keep nothing of the code that was read."""
         self._kept = ""
 
-    def take(self, sentences: list[Sentence], *, is_all: bool) -> list[Sentence]:
-        """The spoken sentences with what was written for them; `is_all`: nothing else is to be spoken."""
-        found = [self._take(sentence) for sentence in sentences]
+    def take(self, items: Sequence[SplitItem], *, is_all: bool) -> list[SplitItem]:
+        """The items, sentences with what was written for them; `is_all`: nothing else is to be spoken."""
+        found = [self._take(item) if isinstance(item, Sentence) else item for item in items]
         if is_all:
             self._num_given += len(self._spans)
             self._spans.clear()
@@ -63,15 +74,25 @@ class WrittenText:
         return found
 
     def _take(self, sentence: Sentence) -> Sentence:
-        first, last = sentence.char_start - self._num_given, sentence.char_end - self._num_given
-        start, end = self._spans[first][0], self._spans[last - 1][1]
+        num_before, num_taken = sentence.char_start - self._num_given, sentence.char_end - self._num_given
+        spans = self._spans[num_before:num_taken]
+        if not spans:  # it says a part of what stands for less than a character
+            place = self._spans[num_before][0] if num_before < len(self._spans) else self._taken_end
+            spans = [(place, place)]
+        start, end = spans[0][0], spans[-1][1]
+        self._taken_end = end
         kept_start = self.num_read - len(self._kept)
         text = self._kept[start - kept_start : end - kept_start]
-        del self._spans[:last]
-        self._num_given += last
+        markup = {(spans[first][0] - start, spans[last - 1][1] - start) for first, last in sentence.markup}
+        markup |= {
+            (before[1] - start, after[0] - start)
+            for before, after in itertools.pairwise(spans)
+            if before[1] < after[0]
+        }
+        del self._spans[:num_taken]
+        self._num_given += num_taken
         self._keep_from(end)
-        spoken_text = tidy(sentence.spoken_text)
-        return replace(sentence, text=text, char_start=start, char_end=end, spoken_text=spoken_text)
+        return replace(sentence, text=text, char_start=start, char_end=end, markup=tuple(sorted(markup)))
 
     def _keep_from(self, position: int) -> None:
         self._kept = self._kept[len(self._kept) - (self.num_read - position) :]

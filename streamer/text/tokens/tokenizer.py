@@ -20,13 +20,14 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from streamer.errors import CheckpointError
 from streamer.models.config import ModelConfig, TokenizerConfig
+from streamer.text.phones import ANCHOR, ANNOTATED, JOINT, without_phones
 from streamer.text.tokens.derived_words import derived
 
 UNKNOWN: Final = "[UNK]"
 SPECIAL_TOKENS: Final = ("[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]")
 BROKEN_CHARACTER: Final = "\N{REPLACEMENT CHARACTER}"
 _LONE_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
-_WORD_OR_CHARACTER: Final = re.compile(r"[a-z']+|.", re.DOTALL)
+_WORD_OR_CHARACTER: Final = re.compile(rf"{ANNOTATED.pattern}|[a-z']+|.", re.DOTALL)
 _INNER_STOP: Final = re.compile(r"[.?!]+(?=.*[^\W\d_])", re.DOTALL)
 _LETTER_RUN: Final = re.compile(r"(.)\1{2,}")
 _ASCII_FOR: Final = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "–": "-", "—": "-"})
@@ -38,6 +39,11 @@ class Tokenizer(Protocol):
     @property
     def num_ids(self) -> int:
         """An upper bound: all ids are below it."""
+        ...
+
+    @property
+    def phones(self) -> tuple[str, ...]:
+        """The phones in which a word of the text may be given, as `text/phones` says; none if it has to be spelled."""
         ...
 
     def encode(self, text: str) -> list[int]:
@@ -62,8 +68,9 @@ class PhonemeTokenizer:
         """`lexicon`: word to its phones with spaces between. Raises `CheckpointError` on unknown phones."""
         self._id_of = {symbol: index for index, symbol in enumerate(symbols)}
         self._lexicon = lexicon
-        unknown = set(" ".join(lexicon.values()).split()) - self._id_of.keys()
-        if unknown:
+        phones = set(" ".join(lexicon.values()).split())
+        self.phones = tuple(symbol for symbol in symbols if symbol in phones)
+        if unknown := phones - self._id_of.keys():
             raise CheckpointError(f"the lexicon has phones that are not symbols: {sorted(unknown)[:5]}")
 
     @property
@@ -72,9 +79,8 @@ class PhonemeTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The text's ids; none for a text without a word, because a model babbles on stops and commas alone."""
-        has_word = any(
-            _is_word(piece) and self._word(piece) for piece in _WORD_OR_CHARACTER.findall(_folded(text))
-        )
+        pieces = (match.group() for match in _WORD_OR_CHARACTER.finditer(_folded(text)))
+        has_word = any(_is_word(piece) and self._word(piece) for piece in pieces)
         return self.encode_part(text) if has_word else []
 
     def encode_part(self, text: str) -> list[int]:
@@ -100,12 +106,15 @@ class PhonemeTokenizer:
 
     def unsupported(self, text: str) -> tuple[str, ...]:
         found: dict[str, None] = {}
-        for word in text.split():
+        for word in without_phones(text).split():
             if any(c.isalnum() and not ("a" <= c <= "z") and c not in self._id_of for c in _folded(word)):
                 found[word] = None
         return tuple(found)
 
     def _word(self, word: str) -> list[int]:
+        if word[0] == ANCHOR:
+            given = ANNOTATED.sub(r"\2", word).split(JOINT)
+            return [self._id_of[phone] for phone in given if phone in self._id_of]
         # 'tis and dogs' are words of their own, 'well' is one in quotes.
         phones = (word_phones(word, self._lexicon) or "").split()
         # What a derived word's ending adds may be unknown to a model with other phones.
@@ -125,8 +134,10 @@ class WordPieceTokenizer:
     def num_ids(self) -> int:
         return max(self._tokenizer.get_vocab().values(), default=-1) + 1
 
+    phones: tuple[str, ...] = ()
+
     def encode(self, text: str) -> list[int]:
-        return list(self._encoding(text).ids)
+        return list(self._encoding(without_phones(text)).ids)
 
     def unsupported(self, text: str) -> tuple[str, ...]:
         text = " ".join(text.split())
@@ -225,11 +236,21 @@ def inner_stops_as_commas(text: str) -> str:
 
 
 def _is_word(piece: str) -> bool:
+    if len(piece) > 1 and piece[0] == ANCHOR:
+        return True
     return "a" <= piece[0] <= "z" or (piece[0] == "'" and piece.strip("'") != "")
 
 
 def _folded(text: str) -> str:
-    """Lower case without accents, with plain apostrophes and dashes; `…` stays."""
+    """Lower case without accents, with plain apostrophes and dashes; `…` and phones stay."""
+    pieces, end = [], 0
+    for word in ANNOTATED.finditer(text):
+        pieces += [_folded_words(text[end : word.start()]), word.group()]
+        end = word.end()
+    return "".join([*pieces, _folded_words(text[end:])])
+
+
+def _folded_words(text: str) -> str:
     text = text.lower().translate(_ASCII_FOR)
     if text.isascii():
         return text

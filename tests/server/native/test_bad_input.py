@@ -173,11 +173,11 @@ async def test_unknown_fields_are_warned_about_and_ignored() -> None:
     """A field of a later version does no harm."""
     async with running() as server, server.client("?colour=red") as client:
         assert (await client.until("warning"))["param"] == "colour"
-        await client.say("speak", id="a", text="Hi.", speed=2, params={"mood": 1}, ref="r")
+        await client.say("speak", id="a", text="Hi.", flavour=2, params={"mood": 1}, ref="r")
         await client.until("done", reason="completed")
         warnings = client.messages("warning")[1:]
         assert [(item["code"], item["param"], item["ref"]) for item in warnings] == [
-            ("unknown_field", "speed", "r"),
+            ("unknown_field", "flavour", "r"),
             ("unknown_field", "params.mood", "r"),
         ]
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
+import pytest
+
+from streamer.errors import ConfigError
 from tests.fakes.synthesizer import FakeSynthesizer
-from tests.server.speaking import running
+from tests.server.speaking import configured, running
 
 TEXT = "Hello there. How are you today?"
 
@@ -69,3 +73,107 @@ async def test_how_a_text_is_read_is_the_clients_choice() -> None:
             "I have **5**.",
         ]
     assert [request.text for request in synthesizer.requests] == ["Ich habe fünf Euro.", "I have **5**."]
+
+
+async def test_speed_is_of_the_session_or_of_one_utterance() -> None:
+    """It comes from the query, `configure` or `start`; `started` tells it, and times are those of the sound."""
+    async with running() as server, server.client("?speed=0.5&lead_ms=null") as client:
+        await client.say("speak", id="slow", text=TEXT)
+        slow = await client.until("done")
+        await client.say("configure", speed=1)
+        await client.say("speak", id="usual", text=TEXT)
+        usual = await client.until("done")
+        await client.say("speak", id="fast", text=TEXT, speed=2)
+        fast = await client.until("done")
+        assert [message["speed"] for message in client.messages("started")] == [0.5, 1, 2]
+        assert [slow["audio_ms"], fast["audio_ms"]] == pytest.approx(
+            [2 * usual["audio_ms"], usual["audio_ms"] / 2], abs=5
+        )
+        words = [
+            item
+            for message in client.messages("words")
+            if message["id"] == "slow"
+            for item in message["items"]
+        ]
+        assert words[-1]["end_ms"] > usual["audio_ms"]
+
+
+@pytest.mark.parametrize("speed", [0.49, 2.01, 0, -1, True, "fast"])
+async def test_a_speed_out_of_range_is_refused(speed: object) -> None:
+    """Half to twice as fast is offered; the error names the field."""
+    async with running() as server, server.client() as client:
+        await client.say("speak", id="a", text="Hi.", speed=speed)
+        error = await client.until("error")
+        assert (error["code"], error["param"]) == ("invalid_parameter", "speed")
+
+
+async def test_pauses_are_in_the_times_that_a_client_is_told() -> None:
+    """Written word by word, a pause lies between the end of a sentence and the begin of the next."""
+    async with running() as server, server.client("?lead_ms=null") as client:
+        await client.say("start", id="a")
+        for piece in (
+            "Wait a mom",
+            "ent [pa",
+            "use:1",
+            ".5] for <break ti",
+            "me='250ms'/>",
+            "it. [pause 2s]",
+        ):
+            await client.say("text", id="a", text=piece)
+        await client.say("end", id="a")
+        done = await client.until("done")
+        starts = [message["start_ms"] for message in client.messages("sentence_start")]
+        ends = [message["end_ms"] for message in client.messages("sentence_end")]
+        assert [start - end for start, end in zip(starts[1:], ends, strict=False)] == [1500, 250]
+        assert (done["reason"], done["audio_ms"]) == ("completed", ends[-1] + 2000)
+        assert [message["text"] for message in client.messages("sentence_start")] == [
+            "Wait a moment",
+            "for",
+            "it.",
+        ]
+
+
+async def test_markup_is_warned_of_or_left_alone() -> None:
+    """What is not followed is a warning that names it; with `markup: false` everything is text."""
+    text = "So <b>be</b> it [pause:1] now."
+    async with running() as server, server.client("?lead_ms=null") as client:
+        await client.say("speak", id="a", text=text)
+        await client.until("done", reason="completed")
+        assert [(item["code"], item["param"]) for item in client.messages("warning")] == [
+            ("unknown_markup", "b")
+        ]
+        await client.say("speak", id="b", text=text, markup=False)
+        await client.until("done")
+        assert server.synthesizer.requests[-1].text == text
+    async with running() as server, server.client("?markup=false") as client:
+        await client.say("speak", id="a", text=text)
+        await client.until("done")
+        assert [request.text for request in server.synthesizer.requests] == [text]
+
+
+async def test_the_operators_lexicon_holds_for_every_protocol(tmp_path: Path) -> None:
+    """What is said follows it; what is shown is what was written."""
+    path = tmp_path / "lexicon.txt"
+    path.write_text("nginx = engine x\n")
+    async with running(configured(speech={"lexicon": path})) as server:
+        async with server.client() as client:
+            await client.say("speak", id="a", text="Start NGINX.")
+            await client.until("done")
+            assert client.messages("sentence_start")[0]["text"] == "Start NGINX."
+        for path_of, body in (
+            ("speech", b'{"text": "Stop nginx."}'),
+            ("audio/speech", b'{"input": "Stop nginx."}'),
+        ):
+            head = f"POST /v1/{path_of} HTTP/1.1\r\nHost: test\r\nContent-Length: {len(body)}\r\n\r\n"
+            assert (await server.http(head.encode() + body))[0] == 200
+        said = [request.text for request in server.synthesizer.requests]
+        assert said == ["Start engine x.", "Stop engine x.", "Stop engine x."]
+
+
+async def test_a_lexicon_in_phones_needs_a_model_that_has_them(tmp_path: Path) -> None:
+    """The start fails with the line that is wrong."""
+    path = tmp_path / "lexicon.txt"
+    path.write_text("a = b\ngif = /JH IH1 F/\n")
+    with pytest.raises(ConfigError, match="line 2"):
+        async with running(configured(speech={"lexicon": path})):
+            pass

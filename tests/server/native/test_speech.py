@@ -334,3 +334,14 @@ async def test_an_answer_to_http_1_0_ends_with_its_connection() -> None:
         with wave.open(io.BytesIO(body)) as sound:
             assert sound.getframerate() == 24_000
             assert len(sound.readframes(1_000_000)) / 2 / 24_000 == pytest.approx(0.24, abs=0.01)
+
+
+async def test_speed_and_markup_are_those_of_speak() -> None:
+    """The fields have the same names and bounds as over the WebSocket, and a pause is in the body."""
+    async with running() as server:
+        usual = await _pcm(server, "Hello there.")
+        assert len(await _pcm(server, "Hello there.", speed=2)) == pytest.approx(len(usual) / 2, abs=50)
+        assert len(await _pcm(server, "Hello there.[pause:2]")) == len(usual) + 2 * 24_000
+        assert len(await _pcm(server, "Hello there.[pause:2]", markup=False)) > len(usual)
+        status, _, body = await server.http(_post({"text": "Hi.", "speed": 3}))
+        assert status == 400 and json.loads(body)["error"]["param"] == "speed"

@@ -11,6 +11,7 @@ from transformers import BertTokenizer
 
 from streamer.errors import CheckpointError
 from streamer.models.config import TokenizerConfig
+from streamer.text.phones import annotated
 from streamer.text.tokens.tokenizer import PhonemeTokenizer, load_tokenizer
 
 SYMBOLS = (" ", ",", ".", "?", "!", "…", "HH", "AH", "L", "OW", "W", "ER", "D", *"abcdefghijklmnopqrstuvwxyz")
@@ -44,6 +45,18 @@ def test_words_become_their_phones() -> None:
     assert phonemes("Hello   WORLD") == [*hello, " ", *world]
     assert phonemes("hello, world! 7") == [*hello, ",", *world, "!"]
     assert phonemes("'hello' (world)…") == [*hello, " ", *world, "…"]
+
+
+def test_a_word_may_be_given_in_phones() -> None:
+    """Its phones count whatever the lexicon says of it; a model of word pieces reads the word."""
+    given = annotated("hello", ("W", "ER", "D"))
+    assert phonemes(f"{given} world") == ["W", "ER", "D", " ", "W", "ER", "L", "D"]
+    assert phonemes(f"world, {given}!") == ["W", "ER", "L", "D", ",", "W", "ER", "D", "!"]
+    assert phonemes(annotated("字", ("OW",))) == ["OW"]
+    assert phonemes(f"{given}. Hello.") == ["W", "ER", "D", ",", "HH", "AH", "L", "OW", "."]
+    tokenizer = PhonemeTokenizer(SYMBOLS, {"hello": "HH AH L OW"})
+    assert tokenizer.phones == ("HH", "AH", "L", "OW")
+    assert tokenizer.unsupported(f"{given} 7") == ("7",)
 
 
 def test_only_the_last_stop_ends_the_speech() -> None:

@@ -1,0 +1,1 @@
+"""An MCP server over standard input and output: tools with which an assistant speaks."""
