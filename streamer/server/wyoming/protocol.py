@@ -36,6 +36,7 @@ from streamer.server.wyoming.program import choose_voice, describe
 from streamer.server.wyoming.wire import WyomingWire
 from streamer.speech.settings import SpeechSettings
 from streamer.speech.text_feed import TextEnd
+from streamer.text.message_borders import parted
 
 SOUND: Final = AudioFormat("pcm_s16le")
 TEXT_FORMATS: Final = (None, "text", "ssml")
@@ -60,6 +61,7 @@ class WyomingProtocol:
         )
         self._wire = WyomingWire(is_streamed=False)
         self._streamed: Utterance | None = None  # whose text comes in chunks
+        self._before = ""  # the chunk that was written last
         self._is_streaming = False  # between `synthesize-start` and `-stop`, also if that was refused
         self._has_failed = False
 
@@ -85,6 +87,7 @@ class WyomingProtocol:
         if isinstance(asked, Synthesize):
             return [Write(utterance, asked.text), Write(utterance, TextEnd())]
         self._streamed = utterance
+        self._before = ""
         return ()
 
     def refused(self, error: StreamerError) -> Sequence[Action]:
@@ -146,7 +149,8 @@ class WyomingProtocol:
         if self._streamed is None:
             return ()  # it was refused, or has failed; the client has been told
         self._check_length(self._streamed.num_waiting_chars + len(text), self._limits.max_buffered_chars)
-        return [Write(self._streamed, text)]
+        before, self._before = self._before, text
+        return [Write(self._streamed, parted(before, text))]
 
     def _stop(self) -> Sequence[Action]:
         if not self._is_streaming:

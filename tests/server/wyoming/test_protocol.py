@@ -77,6 +77,17 @@ async def test_a_streamed_text_is_spoken_once() -> None:
         assert " ".join(request.text for request in speaking.synthesizer.requests) == "One two. Three."
 
 
+async def test_sentences_in_chunks_of_their_own_are_parted() -> None:
+    """A client may leave out the space between them."""
+    async with wyoming() as speaking, client_of(speaking) as client:
+        await say_in_chunks(client, "One two three.", "Four five six.")
+        await until(client, "synthesize-stopped")
+        assert (
+            " ".join(request.text for request in speaking.synthesizer.requests)
+            == "One two three. Four five six."
+        )
+
+
 async def test_a_whole_text_without_chunks_is_spoken() -> None:
     """A client that announces a stream and sends the whole text alone is heard, too."""
     async with wyoming() as speaking, client_of(speaking) as client:
