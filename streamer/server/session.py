@@ -53,8 +53,6 @@ GOING_AWAY_BEFORE_S: Final = 60.0
 """How long before its time limit a session asks its client to leave."""
 SLOW_CLIENT: Final = 4408
 """The close code of a client that does not take what is sent; the connection is cut without a closing handshake."""
-_MAX_REASON_BYTES: Final = 123
-"""What a WebSocket close frame holds of a reason (RFC 6455, section 5.5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +142,7 @@ class Session:
                 action.over()
             for speaker in self._speakers.values():
                 speaker.permit.release()
-        reason = closed.reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
-        await self._connection.close(closed.code, reason)
+        await self._connection.close(closed.code, closed.reason)
         self._service.metrics.session_seconds.observe(time.monotonic() - started_s)
         logger.info("session over", extra={"session_id": self.id, "close_code": self._connection.close_code})
 

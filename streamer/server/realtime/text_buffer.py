@@ -35,6 +35,7 @@ from streamer.server.voice_choice import find_voice
 from streamer.server.wire import Frame
 from streamer.speech.settings import SpeechSettings
 from streamer.speech.text_feed import TextEnd, TextFlush
+from streamer.text.message_borders import parted
 from streamer.text.reading import AS_IT_IS, TextOptions
 
 SOUND: Final = AudioFormat("pcm_s16le", frame_ms=DELTA_MS)
@@ -75,6 +76,7 @@ class TextBufferProtocol:
         self._session_id = ""
         self._num_events = self._num_items = 0
         self._text = ""  # of the append that is to open an item
+        self._before = ""  # the text that was appended last
         self._wire = self._new_wire()
         self._open: dict[Utterance, TextBufferWire] = {}
         self._writing: Utterance | None = None
@@ -102,6 +104,7 @@ class TextBufferProtocol:
     def opened(self, utterance: Utterance) -> Sequence[Action]:
         self._open[utterance] = self._wire
         self._writing = utterance
+        self._before = ""
         return self._write(utterance, self._text)
 
     def refused(self, error: StreamerError) -> Sequence[Action]:
@@ -156,7 +159,8 @@ class TextBufferProtocol:
         wire = self._open[utterance]
         wire.has_uncommitted |= bool(text)
         received = self._send("conversation.item.input_text.received", item_id=wire.item_id, text=text)
-        return [Write(utterance, text), received]
+        before, self._before = self._before, text
+        return [Write(utterance, parted(before, text)), received]
 
     def _commit(self) -> Sequence[Action]:
         writing = self._writing

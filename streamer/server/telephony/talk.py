@@ -12,7 +12,6 @@ from streamer.errors import (
     RateLimitedError,
     StreamerError,
     TextTooLongError,
-    VoiceNotFoundError,
 )
 from streamer.sampling import draw_seed, sampling_params
 from streamer.server.client_protocol import Action, Cancel, Deliver, Open, Send, SetTimer, Write
@@ -21,8 +20,10 @@ from streamer.server.telephony.calls import Driver
 from streamer.server.telephony.messages import Call, Message, error_message, missing
 from streamer.server.telephony.wire import MediaStreamWire
 from streamer.server.utterance import Utterance
+from streamer.server.voice_choice import find_voice
 from streamer.speech.settings import SpeechSettings
 from streamer.speech.text_feed import TextEnd
+from streamer.text.message_borders import parted
 
 MAX_MARKS: Final = 64
 """Marks of a call that may wait for their sound to be heard."""
@@ -50,6 +51,7 @@ class Talk:
         self._limits = service.config.limits
         self._open: dict[Utterance, MediaStreamWire] = {}
         self._writing: Utterance | None = None
+        self._before = ""  # the message that was written last
         self._latest: Utterance | None = None  # open, or perhaps still being played
         self._asked: tuple[Message, MediaStreamWire] | None = (
             None  # what the session is to open an utterance for
@@ -86,6 +88,7 @@ class Talk:
         message, wire = self._asked
         self._open[utterance] = wire
         self._writing = self._latest = utterance
+        self._before = ""
         return self._write(utterance, message)
 
     def refused(self, error: StreamerError) -> Sequence[Action]:
@@ -130,21 +133,20 @@ class Talk:
             limit = self._limits.max_text_chars
             raise TextTooLongError(f"{len(text)} characters; one text holds at most {limit}", param="text")
         writing = self._writing
-        if writing is not None and message.voice in (None, writing.settings.voice):
+        info, speech = self._service.synthesizer.info, self._service.config.speech
+        voice = find_voice(message.voice, info, speech)
+        if writing is not None and (message.voice is None or voice == writing.settings.voice):
             if writing.num_waiting_chars + len(text) > self._limits.max_buffered_chars:
                 limit = self._limits.max_buffered_chars
                 raise TextTooLongError(f"more than {limit} characters wait to be spoken", param="text")
             return self._write(writing, message)
-        opening = self._open_for(message, driver)
+        opening = self._open_for(message, voice, driver)
         return [opening] if writing is None else [self._end(writing), opening]
 
-    def _open_for(self, message: Message, driver: Driver | None) -> Open:
+    def _open_for(self, message: Message, voice: str, driver: Driver | None) -> Open:
         if len(self._open) >= self._limits.max_utterances_per_session:
             raise OverloadedError(f"{len(self._open)} utterances are open in this call", retry_after_s=1.0)
         info, speech = self._service.synthesizer.info, self._service.config.speech
-        voice = message.voice or speech.voice or info.default_voice
-        if voice not in info.voices:
-            raise VoiceNotFoundError(f"no voice is named {voice!r}; /v1/voices lists them", param="voice")
         settings = SpeechSettings(
             voice=voice,
             params=sampling_params({"seed": draw_seed()}, info.default_params, info.coarse_limits),
@@ -160,8 +162,10 @@ class Talk:
         )
 
     def _write(self, utterance: Utterance, message: Message) -> list[Action]:
-        text: list[Action] = [Write(utterance, message.text or "")]
-        return [*text, self._end(utterance)] if message.last else text
+        text = message.text or ""
+        writes: list[Action] = [Write(utterance, parted(self._before, text))]
+        self._before = text
+        return [*writes, self._end(utterance)] if message.last else writes
 
     def _end(self, utterance: Utterance) -> Write:
         self._writing = None

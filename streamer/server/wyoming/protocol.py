@@ -36,8 +36,11 @@ from streamer.server.wyoming.program import choose_voice, describe
 from streamer.server.wyoming.wire import WyomingWire
 from streamer.speech.settings import SpeechSettings
 from streamer.speech.text_feed import TextEnd
+from streamer.text.message_borders import parted
 
 SOUND: Final = AudioFormat("pcm_s16le")
+TEXT_FORMATS: Final = (None, "text", "ssml")
+"""What may be asked for; all are read alike, because SSML is known by its `<speak>`."""
 OVER: Final = 1000
 FAILED: Final = 1011
 
@@ -58,6 +61,7 @@ class WyomingProtocol:
         )
         self._wire = WyomingWire(is_streamed=False)
         self._streamed: Utterance | None = None  # whose text comes in chunks
+        self._before = ""  # the chunk that was written last
         self._is_streaming = False  # between `synthesize-start` and `-stop`, also if that was refused
         self._has_failed = False
 
@@ -83,6 +87,7 @@ class WyomingProtocol:
         if isinstance(asked, Synthesize):
             return [Write(utterance, asked.text), Write(utterance, TextEnd())]
         self._streamed = utterance
+        self._before = ""
         return ()
 
     def refused(self, error: StreamerError) -> Sequence[Action]:
@@ -144,7 +149,8 @@ class WyomingProtocol:
         if self._streamed is None:
             return ()  # it was refused, or has failed; the client has been told
         self._check_length(self._streamed.num_waiting_chars + len(text), self._limits.max_buffered_chars)
-        return [Write(self._streamed, text)]
+        before, self._before = self._before, text
+        return [Write(self._streamed, parted(before, text))]
 
     def _stop(self) -> Sequence[Action]:
         if not self._is_streaming:
@@ -155,8 +161,8 @@ class WyomingProtocol:
 
     def _ask(self, asked: Synthesize | SynthesizeStart) -> Open:
         """Return what the session is to open; raises what is wrong with it."""
-        if asked.text_format not in (None, "text"):
-            message = f"text_format {asked.text_format!r} is not supported: send plain text"
+        if asked.text_format not in TEXT_FORMATS:
+            message = f"text_format {asked.text_format!r} is not supported: send text or ssml"
             raise InvalidParameterError(message, param="text_format")
         if len(self._open) >= self._limits.max_utterances_per_session:
             message = f"{len(self._open)} texts are being spoken over this connection"

@@ -114,6 +114,18 @@ async def test_words_are_spoken_while_they_are_written() -> None:
         assert spoken == ["One two three four five six seven.", "Eight nine."]
 
 
+async def test_sentences_in_appends_of_their_own_are_parted() -> None:
+    """A client may leave out the space between them."""
+    async with running() as speaking, connected(speaking, TEXT_BUFFER) as client:
+        await client.say("input_text_buffer.append", text="One two three.")
+        await append(client, "Four five six.")
+        await client.until(DONE)
+        assert (
+            " ".join(request.text for request in speaking.synthesizer.requests)
+            == "One two three. Four five six."
+        )
+
+
 async def test_a_clear_stops_everything() -> None:
     """What is spoken and what waits ends without a `done`, which would end the client's next turn; that is spoken."""
     synthesizer = FakeSynthesizer(speed=2)

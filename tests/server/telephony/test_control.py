@@ -39,6 +39,17 @@ async def test_text_of_a_program_is_heard_in_the_call(sid: str, is_early: bool) 
         assert phone.sound
 
 
+async def test_sentences_in_messages_of_their_own_are_parted() -> None:
+    """A program may leave out the space between them."""
+    async with running() as speaking, calling(speaking), driving(speaking) as program:
+        await program.until("start")
+        await program.say("text", text="One two three four five six.")
+        await program.say("text", text="Seven eight nine ten eleven.", last=True)
+        await program.until("done")
+        spoken = " ".join(request.text for request in speaking.synthesizer.requests)
+        assert spoken == "One two three four five six. Seven eight nine ten eleven."
+
+
 async def test_telnyx_calls_have_names_with_colons() -> None:
     async with (
         running() as speaking,

@@ -77,6 +77,17 @@ async def test_a_streamed_text_is_spoken_once() -> None:
         assert " ".join(request.text for request in speaking.synthesizer.requests) == "One two. Three."
 
 
+async def test_sentences_in_chunks_of_their_own_are_parted() -> None:
+    """A client may leave out the space between them."""
+    async with wyoming() as speaking, client_of(speaking) as client:
+        await say_in_chunks(client, "One two three.", "Four five six.")
+        await until(client, "synthesize-stopped")
+        assert (
+            " ".join(request.text for request in speaking.synthesizer.requests)
+            == "One two three. Four five six."
+        )
+
+
 async def test_a_whole_text_without_chunks_is_spoken() -> None:
     """A client that announces a stream and sends the whole text alone is heard, too."""
     async with wyoming() as speaking, client_of(speaking) as client:
@@ -118,6 +129,15 @@ async def test_a_text_without_a_word_is_a_moment_of_silence(text: str) -> None:
         assert pcm(events) == bytes(4800)
 
 
+async def test_ssml_is_followed() -> None:
+    """Its tags are not said."""
+    async with wyoming() as speaking, client_of(speaking) as client:
+        text = '<speak>One &amp; two.<break time="300ms"/></speak>'
+        await client.write_event(Synthesize(text, text_format="ssml").event())
+        assert kinds(await until(client, "audio-stop")) == WHOLE
+        assert [request.text for request in speaking.synthesizer.requests] == ["One & two."]
+
+
 @pytest.mark.parametrize(
     ("wish", "voice"),
     [
@@ -144,7 +164,7 @@ async def test_a_voice_is_found_by_name_or_language(wish: dict[str, str], voice:
         (Synthesize("One.", SynthesizeVoice(name="nobody")).event(), "voice_not_found"),
         (Synthesize("One.", SynthesizeVoice(language="tlh")).event(), "invalid_parameter"),
         (Synthesize("One.", SynthesizeVoice(name="tone", speaker="two")).event(), "invalid_parameter"),
-        (Synthesize("One.", text_format="ssml").event(), "invalid_parameter"),
+        (Synthesize("One.", text_format="markdown").event(), "invalid_parameter"),
         (Synthesize("a" * 8001).event(), "text_too_long"),
         (Event("synthesize", {"text": 7}), "invalid_parameter"),
         (Event("synthesize", {}), "invalid_parameter"),
