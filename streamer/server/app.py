@@ -12,24 +12,27 @@ import logging
 import signal
 import socket
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from streamer.config import Config
-from streamer.errors import ConfigError, EngineError
+from streamer.errors import ConfigError, EngineError, StreamerError
+from streamer.server.accepting import Connections, Conversation
 from streamer.server.adapters import add_adapters
 from streamer.server.admission import Admission, ApiKeys, Place
+from streamer.server.client_connection import ClientConnection
 from streamer.server.client_protocol import ClientProtocol
-from streamer.server.connection import MAX_UNSENT_BYTES, READ_BYTES, Connection
+from streamer.server.connection import Connection
 from streamer.server.http_connection import Host, HttpConnection
 from streamer.server.listening import open_sockets, shown_url
 from streamer.server.routes import add_lists, add_player, add_probes
 from streamer.server.routing import Routes
 from streamer.server.service import Service, package_version
 from streamer.server.session import CloseRequest, Session
+from streamer.server.tcp import TcpConversation
 from streamer.server.tickets import Tickets
 from streamer.server.tls import Certificate
 from streamer.server.upgrade import Upgrade
-from streamer.server.websocket import WebSocket
 from streamer.speech.pipeline import prepare
 from streamer.synthesis import Synthesizer
 from streamer.telemetry.metrics import Metrics
@@ -59,7 +62,7 @@ class Server:
             Tickets.read(config.server.ticket_secret_file),
         )
         self._sessions: set[Session] = set()
-        self._connections: dict[asyncio.Task[None], tuple[Connection, HttpConnection]] = {}
+        self._open = Connections(self._service.admission, config.limits, self.metrics)
         self._stop_requested = asyncio.Event()
         self._failure: EngineError | None = None
         self._is_warm = False
@@ -73,7 +76,8 @@ class Server:
         )
         self._certificate = Certificate.of(config.server)
         self._sockets: list[socket.socket] = []
-        self._listeners: list[asyncio.Server] = []
+        self._tcp_sockets: list[Sequence[socket.socket]] = []
+        self._announced = contextlib.AsyncExitStack()
 
     @property
     def port(self) -> int:
@@ -83,7 +87,7 @@ class Server:
     @property
     def is_listening(self) -> bool:
         """Whether the port is open."""
-        return bool(self._listeners)
+        return self._open.is_listening
 
     @property
     def url(self) -> str:
@@ -93,7 +97,17 @@ class Server:
     @property
     def num_connections(self) -> int:
         """The connections that are open, whatever is spoken over them."""
-        return len(self._connections)
+        return len(self._open)
+
+    @property
+    def conversations(self) -> Sequence[Conversation]:
+        """What is spoken over these connections."""
+        return self._open.conversations
+
+    @property
+    def tcp_ports(self) -> list[int]:
+        """The ports that protocols have for themselves, in the order of `routes.tcp`."""
+        return [int(sockets[0].getsockname()[1]) for sockets in self._tcp_sockets]
 
     @property
     def num_sessions(self) -> int:
@@ -114,10 +128,8 @@ class Server:
         server = self._config.server
         self._sockets = await asyncio.to_thread(open_sockets, server.host, server.port)
         try:
-            for listening in self._sockets:
-                self._listeners.append(
-                    await asyncio.start_server(self._accept, sock=listening, limit=READ_BYTES)
-                )
+            await self._open.listen(self._sockets, self._converse_http, self._certificate)
+            await self._open_tcp_ports()
             await self._synthesizer.start()
             self._check_default_voice()
             if self._service.lexicon is not None:
@@ -130,6 +142,25 @@ class Server:
         self.metrics.describe_build(version=package_version(), model=self._synthesizer.info.name)
         self.metrics.engine_up.set(1)
         self.metrics.ready.set(1)
+        for route, port in zip(self.routes.tcp, self.tcp_ports, strict=True):
+            await self._announced.enter_async_context(route.announce(port))
+
+    async def _open_tcp_ports(self) -> None:
+        for route in self.routes.tcp:
+            sockets = await asyncio.to_thread(open_sockets, route.host, route.port, route.option_prefix)
+            self._tcp_sockets.append(sockets)
+            logger.info("a further port is open", extra={f"{route.option_prefix}port": self.tcp_ports[-1]})
+            converse = functools.partial(
+                TcpConversation,
+                route,
+                self._service,
+                is_ready=lambda: self.is_ready,
+                serve_session=self._serve_session,
+            )
+            await self._open.listen(sockets, converse)
+
+    def _converse_http(self, connection: Connection, place: Place) -> HttpConnection:
+        return HttpConnection(connection, place, self._host)
 
     def _check_default_voice(self) -> None:
         voice, voices = self._config.speech.voice, self._synthesizer.info.voices
@@ -165,9 +196,7 @@ class Server:
         if self._stop_requested.is_set():
             for session in tuple(self._sessions):
                 session.end(CloseRequest(1001, "the server stops"))
-            for task, (_, http) in self._connections.items():
-                if http.state == "exchange":
-                    task.cancel()
+            self._open.cut_exchanges()
         self._stop_requested.set()
 
     def reload_certificate(self) -> None:
@@ -183,23 +212,18 @@ class Server:
     async def _drain(self) -> None:
         """Let sessions and exchanges finish, as far as the drain's time allows."""
         grace_s = self._config.limits.drain_timeout_s if self._failure is None else 0.0
+        await self._announced.aclose()
         if self._failure is not None:
             ending = CloseRequest(1011, "the engine failed", error=self._failure)
         else:
             ending = CloseRequest(1001, "the server stops", grace_s=grace_s)
         for session in tuple(self._sessions):
             session.end(ending)
-        busy = [task for task, (_, http) in self._connections.items() if http.state != "idle"]
-        if busy:
-            await asyncio.wait(busy, timeout=grace_s + LAST_WORDS_S)
+        await self._open.finished(grace_s + LAST_WORDS_S)
 
     async def _close(self) -> None:
-        for listener in self._listeners:
-            listener.close()
-        for task in self._connections:
-            task.cancel()
-        if self._connections:
-            await asyncio.wait(self._connections, timeout=LAST_WORDS_S)
+        await self._announced.aclose()
+        await self._open.close(LAST_WORDS_S)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_S):
                 await self._synthesizer.close()
@@ -215,7 +239,7 @@ class Server:
             self.metrics.ready.set(self.is_ready)
             if not health.alive and self._failure is None:
                 self._fail(EngineError(health.reason or "the engine is dead"))
-            self._sweep_write_buffers()
+            self._open.sweep_write_buffers()
 
     def _fail(self, error: EngineError) -> None:
         logger.error("engine failed", extra={"reason": error.message})
@@ -224,55 +248,17 @@ class Server:
             session.end(CloseRequest(1011, "the engine failed", error=error))
         self._stop_requested.set()
 
-    def _sweep_write_buffers(self) -> None:
-        """Cut connections whose unsent bytes pile up: pongs do so outside of every queue."""
-        num_bytes = 0
-        for connection, _ in self._connections.values():
-            num_bytes += connection.num_unsent_bytes
-            if connection.num_unsent_bytes > MAX_UNSENT_BYTES:
-                self.metrics.slow_clients_closed.inc()
-                connection.abort()
-        self.metrics.egress_buffer.set(num_bytes)
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Take a connection in. TLS begins only now, so that connections are counted before its handshake, too."""
-        connection = Connection(
-            reader,
-            writer,
-            write_timeout_s=self._config.limits.write_timeout_s,
-            count_slow_client=self.metrics.slow_clients_closed.inc,
-        )
-        place = self._service.admission.connect(connection.address)
-        if place is None:
-            self.metrics.connections_rejected.labels("reserve_full").inc()
-            connection.abort()
-            return
-        if self._certificate is not None:
-            connection.transport.pause_reading()  # what comes is TLS's
-        http = HttpConnection(connection, place, self._host)
-        task = asyncio.get_running_loop().create_task(self._serve(connection, http))
-        self._connections[task] = connection, http
-        task.add_done_callback(functools.partial(self._ended, place))
-
-    async def _serve(self, connection: Connection, http: HttpConnection) -> None:
-        if self._certificate is not None:
-            try:
-                await connection.start_tls(self._certificate.context, self._config.limits.auth_timeout_s)
-            except OSError as error:
-                self.metrics.connections_rejected.labels("tls").inc()
-                logger.debug("a TLS handshake failed", extra={"reason": str(error)})
-                connection.abort()
-                return
-        await http.serve()
-
-    def _ended(self, place: Place, task: asyncio.Task[None]) -> None:
-        place.leave()
-        del self._connections[task]
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("an unexpected error", exc_info=error)
-
-    async def _serve_session(self, websocket: WebSocket, upgrade: Upgrade, protocol: ClientProtocol) -> None:
-        session = Session(websocket, self._service, upgrade, protocol)
+    async def _serve_session(
+        self,
+        connection: ClientConnection,
+        upgrade: Upgrade,
+        protocol: ClientProtocol,
+        refusal: StreamerError | None = None,
+    ) -> None:
+        """Speak the protocol; with a `refusal`, only to say so."""
+        session = Session(connection, self._service, upgrade, protocol)
+        if refusal is not None:
+            session.end(CloseRequest(1013, refusal.message, error=refusal))
         self._sessions.add(session)
         try:
             with self.metrics.connections.track_inprogress():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final, Literal
@@ -11,8 +12,11 @@ from urllib.parse import unquote
 
 from websockets.datastructures import Headers
 
+from streamer.config import LimitsConfig
 from streamer.server.access import Credentials, read_bearer
+from streamer.server.client_connection import ClientConnection
 from streamer.server.client_protocol import CreateProtocol
+from streamer.server.connection import Connection
 from streamer.server.http import Answer, Exchange, RefusedError, Request, refusal
 
 Handle = Callable[[Exchange], Awaitable[None]]
@@ -47,6 +51,22 @@ class WebSocketRoute:
     key_may_follow: bool
 
 
+@dataclass(frozen=True, slots=True)
+class TcpRoute:
+    """What is spoken on a port of its own, by a protocol that knows neither HTTP nor keys.
+
+    `option_prefix`: what the names of the options for host and port begin with. `create_connection` reads messages from
+    a connection and writes them. `announce` is given the port and entered while it is open and the server is ready.
+    """
+
+    host: str
+    port: int
+    option_prefix: str
+    create_connection: Callable[[Connection, LimitsConfig], ClientConnection]
+    create_protocol: CreateProtocol
+    announce: Callable[[int], AbstractAsyncContextManager[None]]
+
+
 def unshaped(_request: Request, answer: Answer) -> Answer:
     """Leave an error's answer as it is."""
     return answer
@@ -78,6 +98,8 @@ class Routes:
     """
 
     def __init__(self) -> None:
+        self.tcp: list[TcpRoute] = []
+        """What is spoken on ports of their own."""
         self._places: dict[str, _Place] = {}
 
     def add(

@@ -13,19 +13,22 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from websockets.exceptions import ConnectionClosed
 
 from streamer.audio.packets import create_encoder
 from streamer.errors import AuthenticationError, OverloadedError, StreamerError
 from streamer.server.access import origin_of
+from streamer.server.client_connection import ClientConnection
 from streamer.server.client_protocol import (
     Action,
     Authenticate,
     Cancel,
     ClientProtocol,
     Close,
+    Collect,
+    Deliver,
     Open,
     Played,
     Send,
@@ -37,7 +40,6 @@ from streamer.server.flow_control import (
     Outbox,
     PlaybackClock,
     SlowClientError,
-    Writable,
     size_bytes,
 )
 from streamer.server.service import Service
@@ -51,21 +53,6 @@ GOING_AWAY_BEFORE_S: Final = 60.0
 """How long before its time limit a session asks its client to leave."""
 SLOW_CLIENT: Final = 4408
 """The close code of a client that does not take what is sent; the connection is cut without a closing handshake."""
-_MAX_REASON_BYTES: Final = 123
-"""What a WebSocket close frame holds of a reason (RFC 6455, section 5.5)."""
-
-
-class ClientConnection(Writable, Protocol):
-    """The part of a connection that a session needs; `server/websocket` implements it."""
-
-    @property
-    def close_code(self) -> int | None: ...
-
-    async def recv(self) -> str | bytes:
-        """The next frame; raises `websockets.exceptions.ConnectionClosed` when there is none any more."""
-        ...
-
-    async def close(self, code: int = 1000, reason: str = "") -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +96,7 @@ class Session:
         self._budget = ByteBudget(limits.max_bytes_per_s, 2 * limits.max_message_bytes)
         self._speakers: dict[Utterance, Speaker] = {}
         self._timers = Timers(lambda timer: self._tasks.create_task(self._carry_out(timer.expired())))
+        self._collected: list[Collect] = []
         self._num_utterances = 0
         self._is_quiet = asyncio.Event()  # set while no utterance is open
         self._is_quiet.set()
@@ -149,10 +137,12 @@ class Session:
             pass
         finally:
             self._timers.stop_all()
+            for action in self._collected:
+                action.mailbox.close()
+                action.over()
             for speaker in self._speakers.values():
                 speaker.permit.release()
-        reason = closed.reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
-        await self._connection.close(closed.code, reason)
+        await self._connection.close(closed.code, closed.reason)
         self._service.metrics.session_seconds.observe(time.monotonic() - started_s)
         logger.info("session over", extra={"session_id": self.id, "close_code": self._connection.close_code})
 
@@ -190,8 +180,17 @@ class Session:
                         await utterance.is_over.wait()
                 case SetTimer():
                     self._timers.set(action)
+                case Collect():
+                    self._collected.append(action)
+                    self._tasks.create_task(self._collect(action))
+                case Deliver(mailbox, message):
+                    await mailbox.put(message)
                 case Close(code, reason):
                     await self._close(code, reason)
+
+    async def _collect(self, action: Collect) -> None:
+        while True:
+            await self._carry_out(action.told(await action.mailbox.get()))
 
     def _authenticate(self, key: str) -> bool:
         keys = self._service.keys

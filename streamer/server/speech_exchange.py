@@ -41,6 +41,8 @@ CONTENT_TYPES: Final = {
 _NATIVE: Final = tuple(encoding for encoding in CONTENT_TYPES if encoding in ENCODINGS)
 REQUEST_ID_FIELD: Final = "X-Request-Id"
 """The header field that tells the name by which the server's log knows an utterance."""
+WARNING_FIELD: Final = "Streamer-Warning"
+"""The header field that tells what is not as the client asked for it."""
 OUTCOME_FIELD: Final = "Streamer-Outcome"
 """The trailer that tells whether all of the text was spoken: `completed`, or else `truncated`."""
 

@@ -31,6 +31,9 @@ MAX_MESSAGES: Final = 8
 MAX_FRAGMENTS: Final = 1024
 """The most frames that may make up one message: empty ones cost no bytes."""
 
+_MAX_REASON_BYTES: Final = 123
+"""What a close frame holds of a reason (RFC 6455, section 5.5)."""
+
 
 def handshake(path: str, headers: Headers, subprotocols: Sequence[str]) -> Response:
     """Answer a handshake: status 101, or an answer of another status that says what is wrong with it.
@@ -127,7 +130,8 @@ class WebSocket:
         self._messages.clear()
         self._has_room.set()
         if self._protocol.state is State.OPEN:
-            self._protocol.send_close(code, reason)
+            shortened = reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
+            self._protocol.send_close(code, shortened)
             self._write()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):

@@ -128,13 +128,8 @@ class Running:
 async def read_answer(reader: asyncio.StreamReader, *, has_body: bool = True) -> tuple[int, bytes, bytes]:
     """Read one HTTP answer, by RFC 9112 alone, and return status, head and body; status 0 if there was none.
 
-    <<<<<<< HEAD
-        Raises `asyncio.IncompleteReadError` if the body ends too early.
-    =======
-        The trailers of a chunked body are the last fields of the head.
-
-        Raises `asyncio.IncompleteReadError` where the body ends too early.
-    >>>>>>> review
+    The trailers of a chunked body are the last fields of the head. Raises `asyncio.IncompleteReadError` if the body
+    ends too early.
     """
     async with asyncio.timeout(5):
         try:

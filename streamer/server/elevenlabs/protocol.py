@@ -26,6 +26,7 @@ from streamer.server.elevenlabs.messages import (
     read_message,
 )
 from streamer.server.elevenlabs.requested import (
+    choose_voice,
     read_requested,
     read_speed,
     speech_settings,
@@ -35,7 +36,6 @@ from streamer.server.json_messages import check_size
 from streamer.server.service import Service
 from streamer.server.upgrade import Upgrade
 from streamer.server.utterance import Utterance
-from streamer.server.voice_choice import find_voice
 from streamer.server.wire import Frame
 from streamer.speech.text_feed import TextEnd
 
@@ -83,8 +83,8 @@ class ElevenLabsProtocol:
         self._fault: StreamerError | None = None
         try:
             self._requested = read_requested(upgrade.query, self._info)
-            self._voice = find_voice(
-                upgrade.parameters["voice"], self._info, service.config.speech, "voice_id"
+            self._voice, _ = choose_voice(
+                upgrade.parameters["voice"], self._requested.language_code, self._info, service.config.speech
             )
         except StreamerError as error:
             self._fault = error

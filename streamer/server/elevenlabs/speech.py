@@ -12,17 +12,17 @@ from streamer.errors import StreamerError, TextTooLongError
 from streamer.server.elevenlabs.alignment import AlignedChars, WordAligner
 from streamer.server.elevenlabs.messages import read_request
 from streamer.server.elevenlabs.requested import (
+    choose_voice,
     find_format,
     find_reading,
     read_query,
     read_speed,
     speech_settings,
 )
-from streamer.server.http import JSON, Exchange
+from streamer.server.http import JSON, Exchange, Fields
 from streamer.server.routing import Handle
 from streamer.server.service import Service
-from streamer.server.speech_exchange import Body, speak_into
-from streamer.server.voice_choice import find_voice
+from streamer.server.speech_exchange import WARNING_FIELD, Body, speak_into
 from streamer.speech.events import SentenceStarted, SpeechEvent, WordTimes
 
 Timestamps = Literal["none", "stream", "whole"]
@@ -62,10 +62,13 @@ def speech_handle(service: Service, timestamps: Timestamps) -> Handle:
         speed = read_speed(request.voice_settings.speed if request.voice_settings else None)
         output_format = read_query(exchange.request.query).get("output_format")
         audio_format = find_format(output_format)
-        voice = find_voice(exchange.request.parameters["voice"], info, config.speech, "voice_id")
+        asked = exchange.request.parameters["voice"]
+        voice, remark = choose_voice(asked, request.language_code, info, config.speech)
         reading = find_reading(request.language_code, request.apply_text_normalization, info)
         settings = speech_settings(voice, reading, request.seed, speed, info, config)
-        headers = ((CHARACTERS_FIELD, str(len(request.text))),)
+        headers: Fields = ((CHARACTERS_FIELD, str(len(request.text))),)
+        if remark is not None:
+            headers = (*headers, (WARNING_FIELD, remark))
         body = _body(timestamps, request.text)
         await speak_into(exchange, service, request.text, settings, audio_format, headers, body)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from streamer.server.http import Exchange, json_answer
-from streamer.server.openai.messages import MODEL_ALIASES, shape_error
+from streamer.server.openai.messages import shape_error
 from streamer.server.openai.speech import speech_handle
+from streamer.server.openai_names import MODEL_ALIASES
 from streamer.server.routes import list_access
 from streamer.server.routing import Routes
 from streamer.server.service import Service

@@ -14,11 +14,10 @@ from msgspec import Meta, Struct
 from streamer.audio.formats import MAX_TEMPO, MIN_TEMPO
 from streamer.errors import InvalidMessageError, InvalidParameterError, TextTooLongError
 from streamer.server.http import Answer, Request, json_answer
+from streamer.server.openai_names import ModelNotFoundError
 
 MAX_INPUT_CHARS: Final = 4096
 """The longest `input`, as OpenAI has it."""
-MODEL_ALIASES: Final = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
-"""OpenAI's models, for which the server's own stands in; `gpt-4o-mini-tts-2025-12-15` is one of them, too."""
 _TOKENS_PER_S: Final = 75
 """Tokens of sound that are reported for a second of it: the frames of Bark's codec."""
 _FIELD: Final = re.compile(r" - at `\$\.?(\w*)")
@@ -49,12 +48,6 @@ class SpeechRequest(Struct, frozen=True, kw_only=True):
     stream_format: Literal["audio", "sse"] | None = None
 
 
-class ModelNotFoundError(InvalidParameterError):
-    """The model that is asked for is neither the server's nor one that it stands in for."""
-
-    code = "model_not_found"
-
-
 _decoder = msgspec.json.Decoder(SpeechRequest)
 
 
@@ -75,14 +68,6 @@ def read_request(body: bytes) -> SpeechRequest:
         message = f"input has {len(request.input)} characters; it may have {MAX_INPUT_CHARS}"
         raise TextTooLongError(message, param="input")
     return request
-
-
-def check_model(name: str | None, installed: str) -> None:
-    """Raise `ModelNotFoundError` for a model that this server neither has nor stands in for."""
-    if not name or name == installed or f"{name}-".startswith(tuple(f"{alias}-" for alias in MODEL_ALIASES)):
-        return
-    known = ", ".join((installed, *MODEL_ALIASES))
-    raise ModelNotFoundError(f"the model {name!r} is none of {known}", param="model")
 
 
 def audio_delta(payload: bytes) -> bytes:

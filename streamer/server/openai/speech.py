@@ -12,10 +12,9 @@ from streamer.server.openai.messages import (
     VoiceId,
     audio_delta,
     audio_done,
-    check_model,
     read_request,
 )
-from streamer.server.openai.voices import find_voice, read_mapping
+from streamer.server.openai_names import check_model, find_voice, read_mapping
 from streamer.server.routing import Handle
 from streamer.server.service import Service
 from streamer.server.speech_exchange import Body, speak_into

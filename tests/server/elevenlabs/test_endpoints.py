@@ -277,6 +277,19 @@ async def test_lists_that_only_elevenlabs_has() -> None:
         assert (await listed(server, "/v1/user", "xi-api-key: any"))[1]["subscription"] == subscription
 
 
+async def test_one_of_elevenlabs_own_voices_has_a_stand_in() -> None:
+    """A client that is told no voice asks for one of theirs: the default voice speaks, and the answer says so."""
+    async with running() as server:
+        status, fields, sound = await posted(
+            server, "21m00Tcm4TlvDq8ikWAM?output_format=pcm_24000", {"text": "Hi."}
+        )
+        assert status == 200 and len(sound) > 1000
+        assert fields["streamer-warning"].startswith(
+            "the voice 21m00Tcm4TlvDq8ikWAM is one of ElevenLabs'; tone "
+        )
+        assert server.synthesizer.requests[-1].voice == "tone"
+
+
 def _with_keys(folder: Path, **server: Any) -> Config:
     keys = folder / "keys"
     keys.write_text("secret\n")

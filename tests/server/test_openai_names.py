@@ -7,7 +7,7 @@ import json
 import pytest
 
 from streamer.errors import ConfigError, VoiceNotFoundError
-from streamer.server.openai.voices import NAMES, find_voice, read_mapping
+from streamer.server.openai_names import NAMES, find_voice, read_mapping
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.server.openai.test_speech import asked
 from tests.server.speaking import configured, running

@@ -1,11 +1,11 @@
-"""Which of the model's voices speaks where a client asks for one of OpenAI's."""
+"""OpenAI's names of voices and models, and what they stand for here; for the adapters that speak OpenAI's APIs."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
-from streamer.errors import ConfigError, VoiceNotFoundError
+from streamer.errors import ConfigError, InvalidParameterError, VoiceNotFoundError
 from streamer.synthesis import ModelInfo
 from streamer.voices.library import NO_HISTORY
 from streamer.voices.presets import language_of
@@ -26,6 +26,22 @@ NAMES: Final = (
     "verse",
 )
 """OpenAI's voices. Some clients ask for no others."""
+MODEL_ALIASES: Final = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
+"""OpenAI's models, for which the server's own stands in; `gpt-4o-mini-tts-2025-12-15` is one of them, too."""
+REALTIME_ALIASES: Final = (
+    "gpt-realtime",
+    "gpt-4o-realtime",
+    "gpt-4o-mini-realtime",
+    "gpt-audio",
+    *MODEL_ALIASES,
+)
+"""The models of OpenAI's realtime API for which it stands in, too, with whatever is behind these names."""
+
+
+class ModelNotFoundError(InvalidParameterError):
+    """The model that is asked for is neither the server's nor one that it stands in for."""
+
+    code = "model_not_found"
 
 
 def read_mapping(pairs: Iterable[str], voices: Collection[str]) -> Mapping[str, str]:
@@ -55,6 +71,14 @@ def find_voice(asked: str | None, mapping: Mapping[str, str], info: ModelInfo, d
         message = f"no voice is named {voice!r}; /v1/audio/voices lists them"
         raise VoiceNotFoundError(message, param="voice")
     return voice
+
+
+def check_model(name: str | None, installed: str, aliases: Sequence[str] = MODEL_ALIASES) -> None:
+    """Raise `ModelNotFoundError` for a model that this server neither has nor stands in for."""
+    if not name or name == installed or f"{name}-".startswith(tuple(f"{alias}-" for alias in aliases)):
+        return
+    known = ", ".join((installed, *aliases))
+    raise ModelNotFoundError(f"the model {name[:64]!r} is none of {known}", param="model")
 
 
 def _spread(info: ModelInfo, default: str) -> Mapping[str, str]:

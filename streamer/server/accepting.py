@@ -1,0 +1,143 @@
+"""The connections of a server, from accept to their end: counted, with or without TLS, whatever is spoken over them."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+from streamer.config import LimitsConfig
+from streamer.server.admission import Admission, Place
+from streamer.server.connection import MAX_UNSENT_BYTES, READ_BYTES, Connection
+from streamer.server.tls import Certificate
+from streamer.telemetry.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+State = Literal["idle", "exchange", "session"]
+"""What is done over a connection now: nothing but waiting, answering a request, or serving a session."""
+
+
+class Conversation(Protocol):
+    """What is spoken over one connection."""
+
+    @property
+    def state(self) -> State: ...
+
+    async def serve(self) -> None:
+        """Speak until either side has had enough, and leave the connection closed."""
+        ...
+
+
+Converse = Callable[[Connection, Place], Conversation]
+"""Begins the conversation of a connection that was accepted."""
+
+
+class Connections:
+    """All connections that are open, each with the task that serves it."""
+
+    def __init__(self, admission: Admission, limits: LimitsConfig, metrics: Metrics) -> None:
+        self._admission = admission
+        self._limits = limits
+        self._metrics = metrics
+        self._listeners: list[asyncio.Server] = []
+        self._open: dict[asyncio.Task[None], tuple[Connection, Conversation]] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @property
+    def conversations(self) -> Sequence[Conversation]:
+        """What is spoken over the open connections."""
+        return [conversation for _, conversation in self._open.values()]
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether new connections come in."""
+        return bool(self._listeners)
+
+    async def listen(
+        self, sockets: Sequence[socket.socket], converse: Converse, certificate: Certificate | None = None
+    ) -> None:
+        """Accept what comes to these sockets, and let it be served by what `converse` returns."""
+        accept = functools.partial(self._accept, converse, certificate)
+        for listening in sockets:
+            self._listeners.append(await asyncio.start_server(accept, sock=listening, limit=READ_BYTES))
+
+    def cut_exchanges(self) -> None:
+        """Cut the requests that are being answered."""
+        for task, (_, conversation) in self._open.items():
+            if conversation.state == "exchange":
+                task.cancel()
+
+    async def finished(self, timeout_s: float) -> None:
+        """Return when nothing is done over any connection, or the time is up."""
+        busy = [task for task, (_, conversation) in self._open.items() if conversation.state != "idle"]
+        if busy:
+            await asyncio.wait(busy, timeout=timeout_s)
+
+    async def close(self, timeout_s: float) -> None:
+        """Stop listening and end every connection."""
+        for listener in self._listeners:
+            listener.close()
+        for task in self._open:
+            task.cancel()
+        if self._open:
+            await asyncio.wait(self._open, timeout=timeout_s)
+
+    def sweep_write_buffers(self) -> None:
+        """Cut connections whose unsent bytes pile up: pongs do so outside of every queue."""
+        num_bytes = 0
+        for connection, _ in self._open.values():
+            num_bytes += connection.num_unsent_bytes
+            if connection.num_unsent_bytes > MAX_UNSENT_BYTES:
+                self._metrics.slow_clients_closed.inc()
+                connection.abort()
+        self._metrics.egress_buffer.set(num_bytes)
+
+    def _accept(
+        self,
+        converse: Converse,
+        certificate: Certificate | None,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        """Take a connection in. TLS begins only now, so that connections are counted before its handshake, too."""
+        connection = Connection(
+            reader,
+            writer,
+            write_timeout_s=self._limits.write_timeout_s,
+            count_slow_client=self._metrics.slow_clients_closed.inc,
+        )
+        place = self._admission.connect(connection.address)
+        if place is None:
+            self._metrics.connections_rejected.labels("reserve_full").inc()
+            connection.abort()
+            return
+        if certificate is not None:
+            connection.transport.pause_reading()  # what comes is TLS's
+        conversation = converse(connection, place)
+        task = asyncio.get_running_loop().create_task(self._serve(connection, conversation, certificate))
+        self._open[task] = connection, conversation
+        task.add_done_callback(functools.partial(self._ended, place))
+
+    async def _serve(
+        self, connection: Connection, conversation: Conversation, certificate: Certificate | None
+    ) -> None:
+        if certificate is not None:
+            try:
+                await connection.start_tls(certificate.context, self._limits.auth_timeout_s)
+            except OSError as error:
+                self._metrics.connections_rejected.labels("tls").inc()
+                logger.debug("a TLS handshake failed", extra={"reason": str(error)})
+                connection.abort()
+                return
+        await conversation.serve()
+
+    def _ended(self, place: Place, task: asyncio.Task[None]) -> None:
+        place.leave()
+        del self._open[task]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("an unexpected error", exc_info=error)
