@@ -27,14 +27,17 @@ TEXT = "How long this is, is how long it has to be."
 TEXT_S = 0.02 * len(TEXT)
 
 
-def blocks(page: str, language: str, containing: str = "") -> list[Block]:
-    found = [
-        block
-        for block in BLOCKS
-        if block.page == page and block.language == language and containing in block.text
-    ]
-    assert found, f"{page} has no such block"
-    return found
+def block_of(page: str, language: str) -> Block:
+    """Return the only block of a page in this language."""
+    (block,) = (block for block in BLOCKS if (block.page, block.language) == (page, language))
+    return block
+
+
+def services(environment: str) -> list[object]:
+    """Return the snippets that make a service, `tts`, in an environment."""
+    made = [block for block in BLOCKS if block.environment == environment and "tts = " in block.text]
+    assert made
+    return [pytest.param(block, id=f"{block.page}:{block.line}") for block in made]
 
 
 @contextlib.asynccontextmanager
@@ -50,9 +53,7 @@ async def speaking() -> AsyncIterator[tuple[Running, str]]:
 
 @pytest.mark.clients
 @pytest.mark.parametrize("rate_hz", [8000, 16_000, 24_000])
-@pytest.mark.parametrize(
-    "block", blocks("pipecat.md", "python", "tts ="), ids=lambda block: f"line {block.line}"
-)
+@pytest.mark.parametrize("block", services("pipecat"))
 async def test_pipecat_at_every_rate(block: Block, rate_hz: int) -> None:
     """The sound is as long as its text in a pipeline of any rate, by the rate that is written on its frames."""
     async with speaking() as (server, address):
@@ -64,9 +65,7 @@ async def test_pipecat_at_every_rate(block: Block, rate_hz: int) -> None:
 
 
 @pytest.mark.clients
-@pytest.mark.parametrize(
-    "block", blocks("livekit.md", "python", "tts ="), ids=lambda block: f"line {block.line}"
-)
+@pytest.mark.parametrize("block", services("livekit"))
 async def test_livekit(block: Block) -> None:
     """The sound is as long as its text."""
     async with speaking() as (server, address):
@@ -78,7 +77,7 @@ async def test_livekit(block: Block) -> None:
 @pytest.mark.clients
 async def test_litellm_in_front(tmp_path: Path) -> None:
     """The proxy with the page's configuration passes sound and errors on, and asks for its own key."""
-    (block,) = blocks("litellm.md", "yaml")
+    block = block_of("litellm.md", "yaml")
     key = {"Authorization": "Bearer sk-0123456789abcdef0123456789abcdef"}
     async with speaking() as (server, address), aiohttp.ClientSession() as session:
         (tmp_path / "config.yaml").write_text(block.text.replace(ADDRESS, address))
@@ -127,7 +126,7 @@ async def litellm_proxy(folder: Path, key: str) -> AsyncIterator[str]:
 
 async def test_open_webui_has_these_settings() -> None:
     """The container's variables lead to the lists and to the speech, as Open WebUI joins them."""
-    (block,) = blocks("open-webui.md", "yaml")
+    block = block_of("open-webui.md", "yaml")
     settings: dict[str, str] = yaml.safe_load(block.text)["services"]["open-webui"]["environment"]
     async with speaking() as (server, address), aiohttp.ClientSession() as session:
         base = settings["AUDIO_TTS_OPENAI_API_BASE_URL"].replace("host.docker.internal:8765", address)
@@ -148,7 +147,7 @@ async def test_open_webui_has_these_settings() -> None:
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 async def test_n8n_sends_this_request() -> None:
     """The node's expression, evaluated as n8n does, is a body that is spoken, whatever signs the text has."""
-    (block,) = blocks("http.md", "json")
+    block = block_of("http.md", "json")
     (node,) = json.loads(block.text)["nodes"]
     assert node["type"] == "n8n-nodes-base.httpRequest"
     parameters: dict[str, Any] = node["parameters"]
