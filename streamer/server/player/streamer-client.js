@@ -260,7 +260,7 @@ export class StreamerClient extends Target {
 
   /** @param {Utterance} utterance */
   #open(utterance) {
-    if (utterance.isOpened || utterance.isOver) return;
+    if (utterance.isOpened || utterance.isReceived || utterance.isOver) return;
     const before = this.#queue[this.#queue.indexOf(utterance) - 1];
     const id = utterance.nextId();
     this.#byId.set(id, utterance);
@@ -392,7 +392,10 @@ export class Utterance extends Target {
     this.id = id;
     this.serverId = id;
     this.settings = settings;
+    /** Whether the server is speaking it. */
     this.isOpened = false;
+    /** Whether all of it is here. */
+    this.isReceived = false;
     /** Whether it was heard to its end, or will not be. */
     this.isOver = false;
     /** @type {any} The server's `started`. */
@@ -529,6 +532,7 @@ export class Utterance extends Target {
   receiveDone(message) {
     this.done = message;
     this.isOpened = false;
+    this.isReceived = true;
     if (message.error) this.#error = message.error;
     emit(this, "done", message);
     if (this.isOver) return this.#conclude("cancelled");
@@ -567,7 +571,7 @@ export class Utterance extends Target {
   async detach() {
     this.isOpened = this.#isKnown = false;
     if (this.isOver) return this.#conclude("cancelled");
-    if (this.done) return; // all of it was received
+    if (this.isReceived) return;
     const points = Array.from(this.text);
     let isWhole = false;
     if (this.started) {
@@ -620,7 +624,7 @@ export class Utterance extends Target {
       const elapsedMs = performance.now() - this.requestedAt - this.playedSamples / SAMPLES_PER_MS;
       this.firstSoundMs = Math.max(0, Math.round(elapsedMs));
     }
-    const state = this.playedSamples === 0 && output.state !== "playing" ? "waiting" : output.state;
+    const state = this.playedSamples === 0 ? "waiting" : output.state;
     if (output.underruns > this.underruns) {
       this.underruns = output.underruns;
       emit(this, "underrun", { underruns: this.underruns });
@@ -682,7 +686,7 @@ export class Utterance extends Target {
   }
 
   #complete() {
-    this.#isComplete = true;
+    this.isReceived = this.#isComplete = true;
     if (this.#isFirst) this.#client.output?.end();
   }
 
@@ -829,8 +833,9 @@ class Connection {
     this.#listeners = new AbortController();
     clearTimeout(this.#retry);
     clearInterval(this.#pings);
-    this.#socket?.close();
+    const socket = this.#socket;
     this.#socket = null;
+    socket?.close();
     this.listener.onState("closed");
   }
 
@@ -1181,12 +1186,30 @@ class Loudspeaker {
   }
 }
 
-/** @param {AudioContext} context */
-const latencyMs = (context) => 1000 * (context.outputLatency || context.baseLatency || 0);
+/** How long sound takes from the output to the ear. Firefox stands still if it is asked before the sound has begun. */
+class Latency {
+  #ms = 0;
+  #readAt = -Infinity;
+
+  /** @param {AudioContext} context */
+  constructor(context) {
+    this.context = context;
+  }
+
+  get ms() {
+    const { currentTime, state } = this.context;
+    if (state === "running" && currentTime > 0.2 && currentTime - this.#readAt > 2) {
+      this.#readAt = currentTime;
+      this.#ms = 1000 * (this.context.outputLatency || this.context.baseLatency || 0);
+    }
+    return this.#ms;
+  }
+}
 
 /** Plays in the audio thread: the worklet below fills every block, whatever the page is doing. @implements {Output} */
 class RingOutput {
   #utterance = 0;
+  #latency;
   #pushed = 0;
   #report = { state: /** @type {Output["state"]} */ ("idle"), played: 0, buffered: 0, underruns: 0, at: 0 };
   onEnded = () => {};
@@ -1195,13 +1218,14 @@ class RingOutput {
   /** @param {AudioContext} context @param {AudioNode} sink */
   constructor(context, sink) {
     this.context = context;
+    this.#latency = new Latency(context);
     this.node = new AudioWorkletNode(context, "streamer-ring", { numberOfInputs: 0, outputChannelCount: [1] });
     this.node.port.onmessage = ({ data }) => this.#heardFrom(data);
     this.node.connect(sink);
   }
 
   get latencyMs() {
-    return latencyMs(this.context);
+    return this.#latency.ms;
   }
 
   get state() {
@@ -1274,6 +1298,7 @@ class ScheduledOutput {
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #timer;
   #gain;
+  #latency;
   state = /** @type {Output["state"]} */ ("idle");
   underruns = 0;
   onEnded = () => {};
@@ -1282,12 +1307,13 @@ class ScheduledOutput {
   /** @param {AudioContext} context @param {AudioNode} sink */
   constructor(context, sink) {
     this.context = context;
+    this.#latency = new Latency(context);
     this.sink = sink;
     this.#gain = new GainNode(context);
   }
 
   get latencyMs() {
-    return latencyMs(this.context);
+    return this.#latency.ms;
   }
 
   get played() {
