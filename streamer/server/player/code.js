@@ -13,7 +13,7 @@ export function codeFor(language, text, settings, address, hasKey) {
 
 function curl(text, settings, address, hasKey) {
   const { start: _, ...fields } = settings; // a file has no first packet to hold back
-  const body = JSON.stringify({ text, ...fields }, null, 1).replace(/\n\s*/g, " ").replace(/^\{ | \}$/g, (brace) => brace.trim());
+  const body = JSON.stringify({ text, ...fields });
   const key = hasKey ? ` \\\n  -H "Authorization: Bearer $STREAMER_KEY"` : "";
   return `curl -f ${shell(`${address}v1/speech`)}${key} \\\n  -d ${shell(body)} -o speech.ogg\n`;
 }

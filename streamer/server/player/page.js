@@ -8,7 +8,7 @@ import { unspeakable } from "./notes.js";
 import { Reading } from "./reading.js";
 import { Recording } from "./recording.js";
 import { sampleOf } from "./samples.js";
-import { buildSettings, readSettings, showLanguages, showSettings } from "./settings.js";
+import { buildSettings, readSettings, showLanguages, showSettings, wrongSetting } from "./settings.js";
 import { StreamerClient } from "./streamer-client.js";
 import { followTheme } from "./theme.js";
 import { $, showConnection, showError, showFigures, showModel, showNotes, showPath, showVoices } from "./view.js";
@@ -86,6 +86,7 @@ const isActive = () => shown !== null && !shown.utterance.isOver;
 
 function speak(text, settings = readSettings()) {
   if (!text.trim() || !client.session) return;
+  if (wrongSetting()) return showError({ message: wrongSetting() });
   show(client.speak(text, { ...settings, interrupt: true }), settings);
   if (shown.utterance.text === $("text").value.normalize("NFC")) reading.open(shown.utterance.text);
 }

@@ -10,9 +10,9 @@ const KNOBS = [
   { name: "top_p", label: "Top p", hint: "Only the likeliest tokens, up to this share", min: 0.01, max: 1, step: 0.01, usual: 1 },
   { name: "min_eos_p", label: "End probability", hint: "A sentence ends once its end is this likely", min: 0.01, max: 1, step: 0.01, usual: 0.2 },
   { name: "top_k", label: "Top k", hint: "Only this many of the likeliest tokens", min: 1, max: 100000, step: 1 },
-  { name: "max_gen_duration_s", label: "Longest sentence, s", hint: "A longer sentence is cut there", min: 0.1, max: 60, step: 0.1 },
-  { name: "max_coarse_history", label: "Coarse history, tokens", hint: "How long the voice is remembered", min: 60, max: 630, step: 1 },
-  { name: "sliding_window_len", label: "Coarse window, tokens", hint: "How much is made at a time", min: 10, max: 708, step: 1 },
+  { name: "max_gen_duration_s", label: "Longest, s", hint: "A longer sentence is cut there, in seconds", min: 0.1, max: 60, step: 0.1 },
+  { name: "max_coarse_history", label: "Coarse history", hint: "How long the voice is remembered, in tokens", min: 60, max: 630, step: 1 },
+  { name: "sliding_window_len", label: "Coarse window", hint: "How much is made at a time, in tokens", min: 10, max: 708, step: 1 },
 ];
 const CHOICES = ["language", "text_format", "normalize", "continuity", "start"];
 const BOOLEANS = { true: true, false: false };
@@ -20,11 +20,13 @@ const BOOLEANS = { true: true, false: false };
 /** Build the knobs; `onChange` is called when any setting changes. @param {() => void} onChange */
 export function buildSettings(onChange) {
   $("knobs").append(...KNOBS.map(buildKnob));
+  bound($("seed"), { label: "Seed", min: 0, max: Number.MAX_SAFE_INTEGER, step: 1 });
   for (const id of ["voice", "seed", ...CHOICES]) $(id).addEventListener("input", onChange);
   $("speed").addEventListener("input", onChange);
   $("knobs").addEventListener("input", onChange);
   $("reset").addEventListener("click", () => {
     $("seed").value = "";
+    $("seed").setCustomValidity("");
     $("speed").value = "1";
     for (const id of CHOICES) $(id).value = "";
     for (const knob of KNOBS) unset(knob);
@@ -47,6 +49,11 @@ export function readSettings() {
   }
   if (Object.keys(params).length) settings.params = params;
   return settings;
+}
+
+/** What is wrong with a setting, and what it may be; empty if nothing is. */
+export function wrongSetting() {
+  return document.querySelector(".settings :invalid")?.validationMessage ?? "";
 }
 
 /** Show the values beside their controls, and whether there is something to reset. */
@@ -73,14 +80,10 @@ function buildKnob({ name, label, hint, min, max, step, usual }) {
     // A number that has no usual value to start a slider from.
     input.inputMode = "decimal";
     input.autocomplete = "off";
-    input.placeholder = "the model's own";
+    input.placeholder = "model's own";
     field.className = "field";
     field.append(caption, input);
-    input.addEventListener("input", () => {
-      const value = Number(input.value);
-      const isWrong = input.value.trim() && !(value >= min && value <= max);
-      input.setCustomValidity(isWrong ? `${label} is a number from ${min} to ${max}.` : "");
-    });
+    bound(input, { label, min, max, step });
     return field;
   }
   const output = document.createElement("output");
@@ -95,6 +98,16 @@ function buildKnob({ name, label, hint, min, max, step, usual }) {
     output.textContent = Number(input.value).toFixed(2);
   });
   return field;
+}
+
+/** Let a box say what it may hold, if it holds something else. */
+function bound(input, { label, min, max, step }) {
+  const kind = step === 1 ? "a whole number" : "a number";
+  input.addEventListener("input", () => {
+    const value = Number(input.value);
+    const isRight = value >= min && value <= max && (step !== 1 || Number.isInteger(value));
+    input.setCustomValidity(isRight || !input.value.trim() ? "" : `${label} is ${kind} from ${min} to ${max}, and not ${input.value}.`);
+  });
 }
 
 function unset({ name, usual }) {

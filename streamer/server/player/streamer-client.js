@@ -243,15 +243,19 @@ export class StreamerClient extends Target {
     await this.#choosePath("");
   }
 
-  /** Take the first way to decode that works. @param {string} reason Why the one before was given up. */
+  /** Take the first way to decode that works; the last one has to. @param {string} reason Why the one before was given up. */
   async #choosePath(reason) {
-    while (this.#paths.length > 1 && !(await DECODERS[this.#paths[0]].load(this.#base))) this.#paths.shift();
+    while (!(await DECODERS[this.#paths[0]].load(this.#base)) && this.#paths.length > 1) this.#paths.shift();
     emit(this, "path", { path: this.#paths[0], reason });
   }
 
   /** The browser could not decode after all: take the next way for what was not heard. @param {Error} error */
   async #decoderBroke(error) {
-    if (this.#paths.length > 1) this.#paths.shift();
+    if (this.#paths.length === 1) {
+      emit(this, "error", { code: "decoder_failed", message: `this browser cannot decode the sound: ${error.message}` });
+      return this.cancel();
+    }
+    this.#paths.shift();
     await this.#choosePath(error.message);
     this.#connection.send({ type: "cancel" });
     this.#detachAll();
@@ -514,8 +518,12 @@ export class Utterance extends Target {
     if (this.isOver) return;
     this.#closeDecoder();
     this.started = message;
-    this.#decoder = new DecoderClass(message, (samples) => this.#take(samples), onBroken);
     emit(this, "started", message);
+    try {
+      this.#decoder = new DecoderClass(message, (samples) => this.#take(samples), onBroken);
+    } catch (error) {
+      onBroken(/** @type {Error} */ (error));
+    }
   }
 
   /** @param {Frame} frame */
