@@ -1,4 +1,4 @@
-"""Browser tests need Debian's Chromium and playwright; without them they are skipped with the reason."""
+"""Browser tests need Debian's Chromium and playwright, some Firefox too; without them they are skipped with the reason."""
 
 from __future__ import annotations
 

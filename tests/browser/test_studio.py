@@ -179,7 +179,7 @@ async def test_it_speaks_while_one_types() -> None:
         assert await page.input_value("#text") == ""
         await page.type("#text", "This is the first sentence. And")
         await until(page, "player.state === 'playing' && player.playedMs > 100")
-        assert [request.text for request in synthesizer.requests][0] == "This is the first sentence."
+        assert synthesizer.requests[0].text == "This is the first sentence."
         await page.type("#text", " now the second. ")
         await until(page, "player.word === 'second.'")
         await page.click("#stop")

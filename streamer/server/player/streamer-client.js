@@ -75,8 +75,10 @@ const NOT_COUNTED = /[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uf
  *
  * @typedef {"opus" | "wasm" | "pcm"} Path A way to decode: WebCodecs, WebAssembly, or nothing to decode.
  *
+ * @typedef {string | null | (() => string | Promise<string>)} Key
+ *
  * @typedef {Object} Options
- * @property {string | null} [key] The server's key, if it asks for one.
+ * @property {Key} [key] The server's key, if it asks for one, or what fetches one for each connection.
  * @property {Settings} [settings] Defaults of all utterances.
  * @property {Path[]} [paths] The ways to try, best first.
  * @property {Output} [output] What plays instead of the loudspeaker.
@@ -218,7 +220,7 @@ export class StreamerClient extends Target {
     this.speaker?.unlock();
   }
 
-  /** Use another key, after `state` was `key_needed`. @param {string} key */
+  /** Use another key, after `state` was `key_needed`. @param {Key} key */
   useKey(key) {
     this.#connection.useKey(key);
   }
@@ -803,7 +805,7 @@ class Connection {
 
   /**
    * @param {URL} base
-   * @param {string | null} key
+   * @param {Key} key
    * @param {{onState: (state: StreamerClient["state"]) => void, onMessage: (message: any) => void, onFrame: (frame: Frame) => void}} listener
    */
   constructor(base, key, listener) {
@@ -822,6 +824,12 @@ class Connection {
     }
     clearTimeout(this.#retry);
     this.listener.onState("connecting");
+    if (typeof this.key !== "function") return this.#connect(this.key);
+    Promise.resolve(this.key()).then((key) => this.#isWanted && this.#connect(key), () => this.#lost(1006));
+  }
+
+  /** @param {string | null} key */
+  #connect(key) {
     const address = new URL("v1/stream", this.base);
     address.protocol = this.base.protocol.replace("http", "ws");
     const socket = new WebSocket(address, SUBPROTOCOL);
@@ -829,7 +837,7 @@ class Connection {
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
       this.#heardAt = performance.now();
-      if (this.key) this.send({ type: "auth", token: this.key });
+      if (key) this.send({ type: "auth", token: key });
     };
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code }) => socket === this.#socket && this.#lost(code);
@@ -847,7 +855,7 @@ class Connection {
     this.listener.onState("closed");
   }
 
-  /** @param {string} key */
+  /** @param {Key} key */
   useKey(key) {
     this.key = key;
     this.open();
@@ -878,7 +886,6 @@ class Connection {
   /** @param {number} code */
   #lost(code) {
     if (code === UNAUTHORIZED) {
-      this.key = null;
       this.#socket = null;
       return this.listener.onState("key_needed");
     }

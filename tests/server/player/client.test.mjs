@@ -413,6 +413,19 @@ test("a key that is wrong or missing is asked for, and what waits is spoken with
   assert.equal(FakeSocket.last.messages("start").length, 1);
 });
 
+test("a key that is fetched is another one for each connection", async () => {
+  let numKeys = 0;
+  client.useKey(async () => `ticket-${++numKeys}`);
+  await settle();
+  FakeSocket.last.greet();
+  assert.deepEqual(FakeSocket.last.sent[0], { type: "auth", token: "ticket-1" });
+  FakeSocket.last.close(1006);
+  comeOnline();
+  await settle();
+  FakeSocket.last.greet();
+  assert.deepEqual(FakeSocket.last.sent[0], { type: "auth", token: "ticket-2" });
+});
+
 test("the server learns how much was heard, of this connection's sound", async () => {
   const socket = await connected();
   client.speak("One.");

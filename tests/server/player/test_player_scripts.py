@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,19 @@ import pytest
 HERE = Path(__file__).parent
 CLIENT = Path(__file__).parents[3] / "streamer" / "server" / "player" / "streamer-client.js"
 TYPESCRIPT = "typescript@7.0.2"
-needs_node = pytest.mark.skipif(shutil.which("npm") is None, reason="node and npm are not installed")
+OLDEST_NODE = (20, 19)
+"""The first that reads `.js` files as the modules that they are."""
+
+
+def has_node() -> bool:
+    """Return whether Node is there, and new enough."""
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        return False
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
+    return tuple(int(part) for part in version.strip().lstrip("v").split(".")[:2]) >= OLDEST_NODE
+
+
+needs_node = pytest.mark.skipif(not has_node(), reason="node 20.19 or newer, and npm, are not installed")
 
 
 async def run(*command: str, directory: Path) -> tuple[int, str]:
