@@ -1,4 +1,4 @@
-"""`streamer-client.js` in a real browser, without the page: what is queued, and what a lost connection leaves to say."""
+"""`streamer-client.js` in a real browser, without the page: its queue, and what a lost connection leaves to say."""
 
 from __future__ import annotations
 

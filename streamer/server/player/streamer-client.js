@@ -1201,7 +1201,7 @@ class Loudspeaker {
   }
 }
 
-/** How long sound takes from the output to the ear. Firefox stands still if it is asked before the sound has begun. */
+/** How long sound takes from the output to the ear. It is rarely asked: Firefox stands still if its output is not ready. */
 class Latency {
   #ms = 0;
   #readAt = -Infinity;
@@ -1213,7 +1213,7 @@ class Latency {
 
   get ms() {
     const { currentTime, state } = this.context;
-    if (state === "running" && currentTime > 0.2 && currentTime - this.#readAt > 2) {
+    if (state === "running" && currentTime > 1 && currentTime - this.#readAt > 30) {
       this.#readAt = currentTime;
       this.#ms = 1000 * (this.context.outputLatency || this.context.baseLatency || 0);
     }
