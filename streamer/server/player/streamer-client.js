@@ -23,7 +23,7 @@ const TELL_PLAYED_EVERY_MS = 250;
 const BLOCKED_AFTER_MS = 400;
 
 // How much sound is buffered before playing begins, and how that changes with what the line and the model do.
-const TARGET_S = 0.06;
+const TARGET_S = 0.1;
 const TARGET_STEP_S = 0.05;
 const TARGET_MAX_S = 0.5;
 const FADE_S = 0.005;

@@ -54,13 +54,13 @@ test("a sound shorter than the target is played once it is complete", () => {
 test("where the sound runs out, it fades out and in, counts, and waits for more than before", () => {
   const { ring, reports, play, push } = create();
   ring.receive({ type: "begin", utterance: 1 });
-  push(61);
-  const before = play(30);
+  push(101);
+  const before = play(45);
   assert.equal(reports.at(-1).state, "buffering");
   assert.equal(reports.at(-1).underruns, 1);
   push(100);
-  assert.ok(play(4).every((sample) => sample === 0)); // 60 ms were enough at first, 110 are needed now
-  push(20);
+  assert.ok(play(4).every((sample) => sample === 0)); // 100 ms were enough at first, 150 are needed now
+  push(60);
   const behind = play(20);
   assert.ok(largestStep(before.subarray(BLOCK)) < 0.02, "the end clicks");
   assert.ok(largestStep(behind) < 0.02, "the beginning clicks");
