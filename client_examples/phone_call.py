@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["websockets"]
+# ///
 """Answers telephone calls: greets the caller, speaks a reply word by word, and is interrupted by the telephone's keys.
 
 Give this program's address as the webhook of a Twilio or Telnyx (TeXML) number, by POST. It answers with a document
