@@ -6,6 +6,7 @@ reach; the sentence ends only behind its last phone, and a phone that was held f
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -46,6 +47,7 @@ class TextPath:
     automaton: Automaton
     symbols: npt.NDArray[np.int64]
     tokens_per_phone: int
+    silences: Phones
 
     def places(self, tokens: Sequence[int]) -> list[int]:
         """For each of a sentence's semantic tokens, the place among the text tokens of the symbol that it says."""
@@ -59,6 +61,32 @@ class TextPath:
             held = held + 1 if state == before else 1
             places.append(int(self.symbols[state]))
         return places
+
+    def word_spans(
+        self, tokens: Sequence[int], word_ends: Sequence[int], *, is_whole: bool
+    ) -> list[tuple[int, int]]:
+        """For each word, from the first on, the first of the semantic tokens that say it and the one behind its last.
+
+        `word_ends` are the ends of the words among the text tokens, without the marks behind them. Only words that
+        `tokens` have gone past are told, or all if these are the whole sentence's. A word without a sound of its own
+        has no tokens: its span is empty.
+        """
+        places = self.places(tokens)
+        begins: dict[int, int] = {}
+        ends: dict[int, int] = {}
+        for index, (place, token) in enumerate(zip(places, tokens, strict=True)):
+            if place >= 0 and token // self.tokens_per_phone not in self.silences:
+                word = bisect_right(word_ends, place)
+                begins.setdefault(word, index)
+                ends[word] = index + 1
+        num_told = len(word_ends) if is_whole else bisect_right(word_ends, max(places, default=-1))
+        spans: list[tuple[int, int]] = []
+        end = 0
+        for word in range(num_told):
+            begin = begins.get(word, end)
+            end = ends.get(word, begin)
+            spans.append((begin, end))
+        return spans
 
 
 class PathMaker:
@@ -126,7 +154,9 @@ class PathMaker:
                 if not sound.is_optional or not sounds or sounds[-1] != sound:
                     sounds.append(sound)
                     symbols.append(place)
-        return TextPath(self._automaton(sounds), np.array(symbols), self._path.tokens_per_phone)
+        return TextPath(
+            self._automaton(sounds), np.array(symbols), self._path.tokens_per_phone, self._silences
+        )
 
     def _automaton(self, sounds: Sequence[Sound]) -> Automaton:
         moves = np.full((len(sounds) + 1, self._end + 1), -1, np.int16)

@@ -133,7 +133,41 @@ def test_places_tell_when_each_symbol_is_said() -> None:
     places = work.path.places(work.semantic.tokens)
     symbols = "".join("ad b."[place] for place in places)
     assert re.fullmatch(r"a+d+ *b+\.+", symbols)
-    assert work.num_said() == 4
+
+
+@pytest.mark.parametrize("params", [SAMPLED, GREEDY, FILTERED])
+@pytest.mark.parametrize(
+    ("text", "word_ends"),
+    [
+        ("ad b.", [2, 4]),
+        ("ad, b a", [2, 5, 7]),
+        ("dada ce hd", [4, 7, 10]),
+        ("fad ggg abe.", [3, 7, 11]),
+        ("d a d a d a.", [1, 3, 5, 7, 9, 11]),
+    ],
+)
+def test_every_word_has_its_time(text: str, word_ends: list[int], params: SamplingParams) -> None:
+    """No word of a whole sentence is left out, be it a single phone: each has tokens of its own, in order."""
+    for seed in range(4):
+        work = speak(text, replace(params, seed=seed), seed=seed)
+        times = work.word_times(word_ends)
+        assert len(times) == len(word_ends)
+        assert all(begin < end for begin, end in times)
+        assert [*sum(times, ())] == sorted(sum(times, ()))
+        assert times[-1][1] <= len(work.semantic.tokens) / TINY_WITH_PATH.semantic.rate_hz
+
+
+def test_pauses_belong_to_no_word() -> None:
+    """A word lasts from the first token that says one of its phones to the last."""
+    path = PathMaker(TINY_WITH_PATH, PATH).path([SYMBOLS.index(symbol) for symbol in "a, d."])
+    said = [PATH.phones.index(phone) * NUM_PER_PHONE for phone in ("a", "a", "pause", "pause", "l", "pause")]
+    assert path.word_spans(said, [1, 4], is_whole=True) == [(0, 2), (4, 5)]
+    assert path.word_spans(said, [1, 4], is_whole=False) == [(0, 2), (4, 5)]
+    assert path.word_spans(said[:5], [1, 4], is_whole=False) == [(0, 2)]
+    assert path.word_spans(said[:5], [1, 4], is_whole=True) == [(0, 2), (4, 5)]
+    assert path.word_spans(said[:2], [1, 4], is_whole=False) == []
+    assert path.word_spans([], [1, 4], is_whole=False) == []
+    assert path.word_spans(said, [1, 1, 4, 4], is_whole=True) == [(0, 2), (2, 2), (4, 5), (5, 5)]
 
 
 def test_a_sentence_that_is_cut_knows_what_it_said() -> None:
@@ -141,7 +175,7 @@ def test_a_sentence_that_is_cut_knows_what_it_said() -> None:
     work = speak("adad", wishes="a", max_tokens=6)
     assert work.is_truncated
     assert heard(work)[:4] == "aaaa"
-    assert work.num_said() in (1, 2)
+    assert len(work.word_times([1, 2, 3, 4])) in (1, 2)
 
 
 @pytest.mark.parametrize(
