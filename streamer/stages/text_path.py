@@ -103,6 +103,13 @@ class PathMaker:
         ):
             if not 1 <= getattr(path, name) <= MAX_NUMBER:
                 raise CheckpointError(f"path.{name} is {getattr(path, name)}: it must be 1 to {MAX_NUMBER}")
+        for name, limit in path.max_tokens_of.items():
+            if name not in path.phones:
+                raise CheckpointError(f"path.max_tokens_of: {name!r} is none of its phones")
+            if not 1 <= limit <= MAX_NUMBER:
+                raise CheckpointError(
+                    f"path.max_tokens_of[{name!r}] is {limit}: it must be 1 to {MAX_NUMBER}"
+                )
         self._path = path
         self._index_of = {phone: index for index, phone in enumerate(path.phones)}
         self._end = len(path.phones)
@@ -182,12 +189,18 @@ class PathMaker:
         for further in range(state + 1, len(sounds) + 1):
             yield further
             sound = sounds[further - 1]
-            # The same phone twice may be heard as one.
-            if not sound.is_optional and not sound.phones <= said:
+            # The same phone twice may be heard as one, unless a word consists of it.
+            may_be_passed = sound.phones <= said and not self._is_word(sounds, further - 1)
+            if not sound.is_optional and not may_be_passed:
                 num_left -= 1
                 if num_left == 0:
                     return
         yield len(sounds) + 1
+
+    def _is_word(self, sounds: Sequence[Sound], index: int) -> bool:
+        """Whether there is nothing but silence on both sides of a sound."""
+        neighbours = (*sounds[max(0, index - 1) : index], *sounds[index + 1 : index + 2])
+        return all(sound.phones <= self._silences for sound in neighbours)
 
     def _read(self, text: str) -> list[Sound]:
         """The sounds that the config writes as `text`."""
@@ -198,8 +211,13 @@ class PathMaker:
         if part == "*":
             return Sound(self._any, _indices(self._any), path.max_letter_tokens, is_unknown=True)
         phones = self._phones(part.removesuffix("?"))
-        limit = path.max_silence_tokens if phones <= self._silences else path.max_phone_tokens
+        limit = max(self._max_tokens(phone) for phone in phones)
         return Sound(phones, _indices(phones), limit, is_optional=part.endswith("?"))
+
+    def _max_tokens(self, phone: int) -> int:
+        path = self._path
+        usual = path.max_silence_tokens if phone in self._silences else path.max_phone_tokens
+        return path.max_tokens_of.get(path.phones[phone], usual)
 
     def _phones(self, names: str) -> Phones:
         found = [name for name in names.split("|") if name]
