@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import logging
 import os
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -132,6 +133,7 @@ class LocalSynthesizer:
         engine_request = Request(
             request.request_id, work, outlet, request.utterance_id, request.sentence_index, request.speed
         )
+        engine_request.is_preferred = request.is_preferred
         self._engine.submit(engine_request)
         try:
             while True:
@@ -158,6 +160,7 @@ class LocalSynthesizer:
             ready=self._is_ready,
             engine=self._engine.stats(),
             expected_speed=None if load is None else 1 / max(load, 1e-6),
+            room=capacity.room(time.monotonic()),
         )
 
     async def start(self) -> None:
