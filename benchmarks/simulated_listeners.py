@@ -16,7 +16,7 @@ from typing import Final
 from benchmarks.simulated_machine import SAMPLE_RATE_HZ, Clock, Machine, Sentence
 from streamer.engine.engine import Engine
 from streamer.engine.request import Request
-from streamer.errors import OverloadedError, StreamerError
+from streamer.errors import StreamerError
 from streamer.stages.coarse_windows import CoarseWindows
 from streamer.synthesis import PcmChunk
 
@@ -28,6 +28,8 @@ SENTENCE_S: Final = (2.0, 9.0)
 MEAN_UTTERANCE_S: Final = sum(NUM_SENTENCES) / 2 * sum(SENTENCE_S) / 2
 LONG_UTTERANCE: Final = (9.0,) * 12
 PAUSE_AFTER_S, PAUSE_S = 2.0, 15.0
+MAX_WAIT_S: Final = 2.0
+"""How long a listener waits for room, in the order of arrival, before they are refused (`max_start_wait_s`)."""
 MEAN_THOUGHT_S: Final = 1.0
 """The mean time in seconds between the end of a listener's utterance and their next one."""
 
@@ -72,7 +74,7 @@ class Listening:
     silent_s: float = 0.0
     longest_gap_s: float = 0.0
     retry_after_s: float | None = None
-    """The refusal's `retry_after_s`; None if the utterance was admitted."""
+    """When a refused listener returns; None if the utterance was admitted or still waits."""
     num_asked: int = 0
     num_ended: int = 0
     num_read: int = 0
@@ -144,12 +146,12 @@ class Listening:
             sentence = Sentence(machine.config, windows, num_semantic, number)
             outlet = partial(self.deliver, number)
             request = Request(f"{self.name}.{number}", sentence, outlet, self.name, number)
-            self.untaken[number] = 0
-            try:
-                engine.submit(request)
-            except OverloadedError as refusal:
-                self.retry_after_s = refusal.retry_after_s
+            if number == 0 and (room := engine.capacity.room(self.clock.now_s)) and not room.is_enough():
+                if self.clock.now_s >= self.start_s + MAX_WAIT_S:
+                    self.retry_after_s = room.mean_stay_s
                 return
+            self.untaken[number] = 0
+            engine.submit(request)
             self.requests.append(request)
             self.num_asked += 1
 

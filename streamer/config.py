@@ -58,7 +58,7 @@ class EngineConfig:
     )
     max_load: float | None = option(
         1.2,
-        "part of the engine's time that listeners may take before new ones are refused; none: never refuse",
+        "part of the engine's time that listeners may take before new ones wait; none: they never do",
         minimum=0.1,
         maximum=10,
     )
@@ -152,7 +152,7 @@ class LimitsConfig:
     )
     max_starts_per_s: int = option(10, "utterances a key may start per second", minimum=1, maximum=10_000)
     max_start_wait_s: float = option(
-        2.0, "longest wait for such a start before refusal", minimum=0, maximum=60
+        2.0, "longest wait for a start, or for room, before refusal", minimum=0, maximum=60
     )
     max_message_bytes: int = option(
         65_536, "bytes of one message or request body", minimum=1024, maximum=1_048_576

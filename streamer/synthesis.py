@@ -39,6 +39,18 @@ class SentenceRequest:
     """Whether the named voice stands before `history`, which is shortened so that neither crowds out the other."""
     wants_history: bool = False
     """Whether the last chunk is to bring what the sentence was spoken as."""
+    is_preferred: bool = False
+    """Whether the sentence goes before those of clients that have more of the synthesizer than its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaidWord:
+    """The word `text[char_start:char_end]` of a sentence, and when it is heard, in seconds of the sentence's sound."""
+
+    char_start: int
+    char_end: int
+    start_s: float
+    end_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +66,8 @@ class PcmChunk:
     history: Voice | None = None
     """On the last chunk, if it was asked for: the sentence's own tokens, a voice that others may continue. None also if
     the sentence has no sound."""
+    words: tuple[SaidWord, ...] | None = None
+    """The words, from the first one on, whose places in the sound are known by now; None if the model does not tell."""
     unspoken: str = ""
     """On the last chunk of a sentence that was cut: the words that were not spoken, if the model can tell."""
 
@@ -78,6 +92,8 @@ class ModelInfo:
     """Whether numbers, abbreviations and the like have to be written out in a sentence's text."""
     phones: Sequence[str] = ()
     """The phones in which a text may give words, as `text/phones` writes them; most models have none."""
+    tells_words: bool = False
+    """Whether chunks bring the words that are heard in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +114,8 @@ class StageStats:
 class EngineStats:
     """What an engine does, for the operator's figures.
 
-    `load` is the part of its time that the present listeners take; beyond `max_listeners` new ones are refused. None if
-    that is not known, or if no listener is refused.
+    `load` is the part of its time that the present listeners take; beyond `max_listeners` new ones wait. None if
+    that is not known, or if no listener waits.
     """
 
     stages: Mapping[str, StageStats]
@@ -112,10 +128,35 @@ class EngineStats:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """Who is being served, and how many can be: what decides whether another listener may begin now.
+
+    Of the `num_listeners` with unfinished sentences, `num_unheard` have no sound yet, and `num_short` (these included)
+    have so little ahead that a new one could make their playback underrun; `max_short` may be so at once.
+    A listener is served for `mean_stay_s`.
+    """
+
+    num_listeners: int
+    max_listeners: int
+    num_unheard: int
+    num_short: int
+    max_short: int
+    mean_stay_s: float
+
+    def is_enough(self, num_arriving: int = 0) -> bool:
+        """Whether another listener may begin, with this many on their way who are not counted yet."""
+        return (
+            self.num_listeners + num_arriving < self.max_listeners
+            and self.num_short + num_arriving < self.max_short
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """`alive`: steps are made whenever there is something to do. `ready`: warm, and accepting sentences.
 
     `expected_speed`: seconds of sound made per second if there were one listener more; None if that is not known.
+    `room`: None if listeners are not limited.
     """
 
     alive: bool
@@ -123,6 +164,7 @@ class Health:
     reason: str | None = None
     engine: EngineStats | None = None
     expected_speed: float | None = None
+    room: Room | None = None
 
 
 class Synthesizer(Protocol):

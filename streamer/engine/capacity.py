@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 
 from streamer.engine.online_line import OUTLIER_FACTOR, OnlineLine
-from streamer.errors import OverloadedError
+from streamer.synthesis import Room
 
 MIN_LISTENERS = 2
-"""Listeners that are always admitted: a client that interrupts itself has two utterances for a moment."""
+"""Listeners for whom there always is room: a client that interrupts itself has two utterances for a moment."""
 MAX_LISTENERS = 100_000
+"""The limit before anything was measured."""
+SAFE_LEAD_S = 0.75
+"""Seconds of sound that a listener must have ahead so that a new one cannot make their playback underrun."""
+BEGINNERS_SHARE = 8
+"""One listener in this many may be without a safe lead while another one is admitted."""
 MIN_WINDOW_S = 3.0
 """Seconds of audio in a measurement; audio arrives in chunks, so that a shorter measurement would say little."""
 EMA_WEIGHT = 0.2
 """Weight of a new measurement in the moving averages."""
 FIRST_SHARED_SHARE = 0.5
 """The part of a first measurement that is attributed to the cost shared by all rows."""
+MAX_EXTRAPOLATION = 2
+"""The limit is at most this many times the listeners that were measured together: one bad measurement of a small crowd
+would otherwise let in a crowd of any size."""
 MIN_ALIGNMENT = 0.2
 MIN_OWN_S = 1e-6
-RETRY_RANGE_S = (0.5, 30.0)
-"""Bounds of the time after which a refused client is told to try again."""
 
 
 @dataclass
@@ -35,10 +42,18 @@ class _Window:
 class _Presence:
     since_s: float
     num_sentences: int = 0
+    underrun_at_s: float | None = None
+    """When playback will underrun if nothing more is delivered; None before the first sound."""
+    buffered_s: float = 0.0
+
+    def has_safe_lead(self, now_s: float) -> bool:
+        if self.underrun_at_s is None:
+            return False
+        return max(self.underrun_at_s - now_s, self.buffered_s) >= SAFE_LEAD_S
 
 
 class Capacity:
-    """Decides whether another listener can be admitted. Times in seconds.
+    """Knows whether another listener can be supplied. Times in seconds.
 
     A second of audio costs `shared / rows + own` seconds of the engine: what a step costs whatever its rows is shared
     by them, and the rest is each row's own. A regression over windows of work learns both. N listeners then keep the
@@ -46,8 +61,9 @@ class Capacity:
 
         load(N) = shared / alignment + own * N
 
-    `alignment` is the part of the listeners that an average step serves. A new listener is refused if the load would
-    exceed `max_load`; None admits every listener. A listener is named by any hashable key.
+    `alignment` is the part of the listeners that an average step serves. There is no room for a listener with whom the
+    load would exceed `max_load`; None: there always is. The engine itself refuses nobody: a server asks for `room`
+    (`server/start_queue`). A listener is named by any hashable key.
     """
 
     def __init__(self, max_load: float | None) -> None:
@@ -60,21 +76,12 @@ class Capacity:
         """Forget what was measured."""
         self._window = _Window()
         self._alignment = 1.0
+        self._most_measured = 1.0
         # x = 1 / rows, y = engine seconds per second of audio: the slope is the shared cost, the intercept a row's own.
         self._costs = OnlineLine(ema_weight=EMA_WEIGHT, first_slope_share=FIRST_SHARED_SHARE)
 
-    def arrive(self, listener: Hashable, sentence_index: int, now_s: float) -> None:
-        """Count a sentence of a listener.
-
-        Raises `OverloadedError` if it is the first sentence of a listener for whom there is no capacity.
-        """
-        limit, num_present = self.num_listeners, len(self._present)
-        is_new = sentence_index == 0 and listener not in self._present
-        if is_new and limit is not None and num_present >= limit:
-            raise OverloadedError(
-                f"{num_present} listeners are being served, this machine keeps {limit} supplied: try later",
-                retry_after_s=self._retry_after_s(),
-            )
+    def arrive(self, listener: Hashable, now_s: float) -> None:
+        """Count a sentence of a listener."""
         self._present.setdefault(listener, _Presence(now_s)).num_sentences += 1
 
     def leave(self, listener: Hashable, now_s: float) -> None:
@@ -84,6 +91,12 @@ class Capacity:
         if not presence.num_sentences:
             del self._present[listener]
             self._mean_stay_s += EMA_WEIGHT * (now_s - presence.since_s - self._mean_stay_s)
+
+    def heard(self, listener: Hashable, underrun_at_s: float, buffered_s: float) -> None:
+        """Note how far ahead of a listener's playback the sound is, and how much of it was not consumed yet."""
+        presence = self._present.get(listener)
+        if presence is not None and underrun_at_s < math.inf:
+            presence.underrun_at_s, presence.buffered_s = underrun_at_s, buffered_s
 
     def observe(self, duration_s: float, num_rows: int) -> None:
         """Measure a step that was run for `num_rows` requests."""
@@ -110,12 +123,31 @@ class Capacity:
         if self._max_load is None or not self._costs.is_known:
             return None
         room = self._max_load - self._costs.slope / self._alignment
-        return max(MIN_LISTENERS, min(MAX_LISTENERS, int(room / self._own_s)))
+        most = round(MAX_EXTRAPOLATION * self._most_measured)
+        return max(MIN_LISTENERS, min(most, int(room / self._own_s)))
 
     @property
     def num_present(self) -> int:
         """The listeners that have unfinished sentences."""
         return len(self._present)
+
+    def room(self, now_s: float) -> Room | None:
+        """Return what is known of the room for another listener; None if none is refused.
+
+        Listeners that begin together share the engine just when each needs all of it, and underrun together.
+        """
+        if self._max_load is None:
+            return None
+        present = list(self._present.values())  # at once: other threads add and remove
+        limit = self.num_listeners
+        return Room(
+            num_listeners=len(present),
+            max_listeners=MAX_LISTENERS if limit is None else limit,
+            num_unheard=sum(presence.underrun_at_s is None for presence in present),
+            num_short=sum(not presence.has_safe_lead(now_s) for presence in present),
+            max_short=max(1, (limit or 0) // BEGINNERS_SHARE),
+            mean_stay_s=self._mean_stay_s,
+        )
 
     def load(self, num_listeners: int) -> float | None:
         """The part of its time that the engine is busy with `num_listeners`; None if nothing was measured.
@@ -131,17 +163,13 @@ class Capacity:
     def _own_s(self) -> float:
         return max(MIN_OWN_S, self._costs.intercept)
 
-    def _retry_after_s(self) -> float:
-        """When one of the present listeners will probably be done, if they stay as long as earlier ones did."""
-        low, high = RETRY_RANGE_S
-        return round(min(high, max(low, self._mean_stay_s / max(1, len(self._present)))), 2)
-
     def _close_window(self) -> None:
         window, self._window = self._window, _Window()
         if window.busy_s <= 0:
             return
         num_rows = max(1.0, window.row_seconds / window.busy_s)
         cost = window.busy_s / window.audio_s
+        self._most_measured = max(self._most_measured, window.listener_seconds / window.busy_s)
         alignment = min(1.0, max(MIN_ALIGNMENT, window.row_seconds / window.listener_seconds))
         if self._costs.is_known:
             cost = min(cost, OUTLIER_FACTOR * self._costs.mean_y)

@@ -11,7 +11,7 @@ from typing import Generic
 
 from streamer.config import EngineConfig
 from streamer.engine.capacity import Capacity
-from streamer.engine.in_flight import InFlight, fail_requests_on_oom
+from streamer.engine.in_flight import STEPS_IN_FLIGHT, InFlight, fail_requests_on_oom
 from streamer.engine.playback import PlaybackStates
 from streamer.engine.request import Request, WorkT
 from streamer.engine.scheduler import Batch, Scheduler
@@ -25,9 +25,6 @@ from streamer.synthesis import EngineStats, PcmChunk
 logger = logging.getLogger(__name__)
 LATER_SENTENCES_FACTOR = 4
 """By what later sentences may exceed the limit of open requests, so that utterances that have begun are finished."""
-STEPS_IN_FLIGHT = 3
-"""Launched steps whose results may be unknown when the next one is chosen. That is enough to keep the device from
-waiting for the host; each may be a step too many for a sentence that has already ended."""
 
 
 class Engine(Generic[WorkT]):
@@ -73,8 +70,8 @@ class Engine(Generic[WorkT]):
     def submit(self, request: Request[WorkT]) -> None:
         """Queue a request.
 
-        Raises `EngineError` if the engine has failed or was stopped, `OverloadedError` if too many requests are open
-        or there is no capacity for another utterance, and `ValueError` if the same sentence is open already.
+        Raises `EngineError` if the engine has failed or was stopped, `OverloadedError` if too many requests are open,
+        and `ValueError` if the same sentence is open already.
         """
         with self._changed:
             if self.failure is not None:
@@ -83,11 +80,9 @@ class Engine(Generic[WorkT]):
             if len(self._open) >= factor * self._max_open:
                 raise OverloadedError(f"{len(self._open)} sentences are open already", retry_after_s=1.0)
             if request.key in self._open:
-                raise ValueError(
-                    f"sentence {request.sentence_index} of {request.request_id!r} is open already"
-                )
+                raise ValueError(f"sentence {request.sentence_index} of {request.request_id!r} is open")
             request.submitted_s = self._clock()
-            self.capacity.arrive(request.utterance_key, request.sentence_index, request.submitted_s)
+            self.capacity.arrive(request.utterance_key, request.submitted_s)
             self._open[request.key] = request
             self._post(lambda: self._enqueue(request))
 
@@ -232,7 +227,7 @@ class Engine(Generic[WorkT]):
                 continue
             duration_s = len(samples) / self._sample_rate_hz / request.speed
             request.playback.deliver(request.sentence_index, duration_s, self._clock())
-            self._scheduler.refresh(request.playback)
+            self._heard(request)
             self.capacity.delivered(duration_s)
             if is_last:  # before its reader is told, who may request the sentence again
                 self._release(request)
@@ -274,7 +269,11 @@ class Engine(Generic[WorkT]):
     def _consume(self, request: Request[WorkT], duration_s: float) -> None:
         if request in self._running:
             request.playback.consume(request.sentence_index, duration_s, self._clock())
-            self._scheduler.refresh(request.playback)
+            self._heard(request)
+
+    def _heard(self, request: Request[WorkT]) -> None:
+        self._scheduler.refresh(request.playback)
+        self.capacity.heard(request.utterance_key, request.underrun_at_s, request.buffered_s)
 
     def _post(self, command: Callable[[], None]) -> None:
         self._inbox.append(command)

@@ -16,6 +16,9 @@ from streamer.engine.stage import Pending
 from streamer.errors import EngineError
 
 logger = logging.getLogger(__name__)
+STEPS_IN_FLIGHT = 3
+"""Launched steps whose results may be unknown when the next one is chosen. That is enough to keep the device from
+waiting for the host; each may be a step too many for a sentence that has already ended."""
 
 
 class InFlight(Generic[WorkT]):

@@ -12,6 +12,8 @@ from streamer.errors import StreamerError
 from streamer.synthesis import PcmChunk
 
 WorkT = TypeVar("WorkT", bound=Work)
+PREFERRED_BY_S = 5.0
+"""What a preferred sentence gains on others, in seconds: more than others are late if the engine has too much to do."""
 Outlet = Callable[[PcmChunk | StreamerError], None]
 """Receives a request's audio, up to the chunk with `is_last` or an error. It is called on the engine's thread, so it
 must neither block nor raise."""
@@ -33,6 +35,8 @@ class Request(Generic[WorkT]):
     submitted_s: float = 0.0
     playback: PlaybackState = field(default_factory=PlaybackState)
     """Set by the engine when it first sees the request."""
+    is_preferred: bool = False
+    """Whether the sentence is made as if its playback underran earlier, by `PREFERRED_BY_S`."""
     is_cancelled: bool = False
 
     @property
@@ -51,6 +55,11 @@ class Request(Generic[WorkT]):
         return self.playback.buffered_s(self.sentence_index)
 
     @property
+    def underrun_at_s(self) -> float:
+        """When the audio up to this sentence's will have been played; infinite before the utterance's first audio."""
+        return self.playback.underrun_at_s(self.sentence_index)
+
+    @property
     def deadline_s(self) -> float:
         """When playback underruns unless this sentence delivers audio, on the engine's clock.
 
@@ -59,4 +68,9 @@ class Request(Generic[WorkT]):
         """
         if self.playback.waits_for(self.sentence_index):
             return self.submitted_s
-        return self.playback.underrun_at_s(self.sentence_index)
+        return self.underrun_at_s
+
+    @property
+    def urgent_from_s(self) -> float:
+        """The deadline by which the requests are put in order: a preferred sentence's is earlier than its own."""
+        return self.deadline_s - PREFERRED_BY_S * self.is_preferred

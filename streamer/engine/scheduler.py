@@ -54,7 +54,7 @@ class Batch(Generic[WorkT]):
 class Scheduler(Generic[WorkT]):
     """Earliest deadline first, with batches that grow as far as their leader can afford. Times in seconds.
 
-    **The leader.** The request with the earliest deadline (`Request.deadline_s`) leads, and the last stage of the
+    **The leader.** The request with the earliest deadline (`Request.urgent_from_s`) leads, and the last stage of the
     chain that is ready for it is run, because that is the shortest way to audio.
 
     **Who joins.** Other requests that are ready for the same stage join in the order of their deadlines. A step takes
@@ -67,6 +67,8 @@ class Scheduler(Generic[WorkT]):
                   0                                                     after it, without audio so far
         joins if  sum of prices <= budget
              and  the step takes at most max(MAX_STEP_S, MAX_STEP_FACTOR * the leader's step alone)
+
+             and  it is preferred, or the leader is not
 
     So decode steps are shared widely where a row costs little beside the fixed part, and whole windows only if there
     is time. New requests have no budget: several that arrive together are mostly served one after another, and each
@@ -142,7 +144,7 @@ class Scheduler(Generic[WorkT]):
         for _, other in itertools.islice(self._order, place + 1, None):
             if len(batch) == stage.max_rows or budget_s < min(decode_price_s, prefill_price_s):
                 break
-            if is_ready(other.work):
+            if is_ready(other.work) and other.is_preferred >= leader.is_preferred:
                 prefills = is_prefill(other.work)
                 price_s = prefill_price_s if prefills else decode_price_s
                 row_s = prefill_row_s if prefills else decode_row_s
@@ -162,7 +164,7 @@ class Scheduler(Generic[WorkT]):
     def _place(self, request: Request[WorkT]) -> None:
         """Insert the request by its deadline, unless it is to be parked."""
         if request.buffered_s <= self._generate_ahead_s:
-            key = (request.deadline_s, self._requests[request.playback][request])
+            key = (request.urgent_from_s, self._requests[request.playback][request])
             self._places[request] = key
             insort(self._order, (key, request), key=_key)
 

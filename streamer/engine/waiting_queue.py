@@ -36,7 +36,7 @@ class WaitingQueue(Generic[WorkT]):
         """Take out the request that gets a slot now, with `work.slot` set; None if there is none."""
         if not self.requests or not self._slots.num_free:
             return None
-        request: Request[WorkT] = min(self.requests, key=attrgetter("deadline_s"))
+        request: Request[WorkT] = min(self.requests, key=attrgetter("urgent_from_s"))
         is_soon = request.deadline_s <= now_s + URGENT_S
         is_urgent = is_soon and request.playback.is_next(request.sentence_index)
         if not is_urgent and self._slots.num_free <= self._num_reserved:

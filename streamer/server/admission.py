@@ -1,15 +1,17 @@
 """Who may connect and start: API keys, the caps on connections, and how much each client may have spoken at once.
 
-A refusal is immediate and says when to come back. An utterance waits for its start in a short, bounded line, which
-`asyncio_throttle` lets through at the client's rate: it times starts, and only these. Connections and open utterances
-are counted here, and the bytes of messages have a budget of their own in `flow_control`, because they weigh.
+A refusal is immediate and says when to come back. An utterance first waits until its client's rate lets it start, which
+`asyncio_throttle` times, and then in the `start_queue` until the synthesizer has room. Connections and open utterances
+are counted here, and what is read has a budget of its own in `flow_control`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -17,12 +19,13 @@ from asyncio_throttle.throttler import Throttler
 
 from streamer.config import LimitsConfig
 from streamer.errors import ConfigError, OverloadedError, RateLimitedError
+from streamer.server.start_queue import ClientShare, QueuedSynthesizer, StartQueue, Tell
+from streamer.synthesis import Room, Synthesizer
 
 RESERVE: Final = 32
 """Connections beyond the caps on which probes are still answered."""
 RESERVE_PER_ADDRESS: Final = 4
 """How many of them one address may hold."""
-_RETRY_AFTER_S: Final = 1.0
 _POLL_S: Final = 0.02
 _MAX_QUOTAS: Final = 10_000
 Full = Literal["server_full", "address_full"]
@@ -69,17 +72,30 @@ class ApiKeys:
 class Permit:
     """The permission to speak one utterance: `wait` until it may begin, `release` it when it is over."""
 
-    def __init__(self, quota: ClientQuota) -> None:
+    def __init__(self, quota: ClientQuota, queue: StartQueue, max_wait_s: float) -> None:
         self._quota = quota
+        self._queue = queue
+        self._max_wait_s = max_wait_s
         self._is_waiting = True
         self._is_released = False
         quota.num_open += 1
         quota.num_waiting += 1
 
     async def wait(self) -> None:
-        """Return when the utterance may begin; cancelling it leaves the line only with `release`."""
+        """Return when the client's rate lets the utterance begin; cancelling it still needs `release`."""
+        began_s = time.monotonic()
         await self._quota.throttler.acquire()
+        self._max_wait_s -= time.monotonic() - began_s
         self._stop_waiting()
+
+    def queued(self, synthesizer: Synthesizer, tell: Tell = lambda _place: None) -> Synthesizer:
+        """Return the synthesizer for this utterance, whose sentences wait until there is room for them.
+
+        `tell` is called with the utterance's place in the queue. A wait that takes too long raises `OverloadedError`.
+        """
+        return QueuedSynthesizer(
+            synthesizer, self._queue, self._quota.share, max(0.0, self._max_wait_s), tell
+        )
 
     def release(self) -> None:
         """Give the permit back; a second time does nothing."""
@@ -109,6 +125,7 @@ class ClientQuota:
     def __init__(self, starts_per_s: int) -> None:
         self.num_open = 0
         self.num_waiting = 0
+        self.share = ClientShare()
         self.throttler: _Throttler = Throttler(rate_limit=starts_per_s, period=1.0, retry_interval=_POLL_S)
 
 
@@ -153,7 +170,9 @@ class Place:
 class Admission:
     """Counts connections and utterances; one per server, for every protocol."""
 
-    def __init__(self, limits: LimitsConfig) -> None:
+    def __init__(self, limits: LimitsConfig, room: Callable[[], Room | None] = lambda: None) -> None:
+        """`room` tells whether the synthesizer can take another listener."""
+        self.queue = StartQueue(room)
         self._limits = limits
         self._claimed: Counter[str] = Counter()
         self._reserved: Counter[str] = Counter()
@@ -176,14 +195,16 @@ class Admission:
         quota, limits = self._quota(client_key), self._limits
         if quota.num_open >= limits.max_utterances_per_key:
             raise OverloadedError(
-                f"{quota.num_open} utterances are open, no more are allowed", retry_after_s=_RETRY_AFTER_S
+                f"{quota.num_open} utterances are open, no more are allowed",
+                retry_after_s=self.queue.retry_after_s(quota.share),
             )
         if quota.num_waiting > limits.max_start_wait_s * limits.max_starts_per_s:
+            interval_s = 1 / limits.max_starts_per_s
             raise RateLimitedError(
                 f"more than {limits.max_starts_per_s} utterances a second",
-                retry_after_s=max(_RETRY_AFTER_S, limits.max_start_wait_s),
+                retry_after_s=quota.share.retry_after_s(quota.num_waiting * interval_s, interval_s),
             )
-        return Permit(quota)
+        return Permit(quota, self.queue, limits.max_start_wait_s)
 
     def _quota(self, client_key: str) -> ClientQuota:
         """Return a client's quota. Those of clients that have nothing open are kept, until there are too many."""

@@ -23,18 +23,20 @@ from streamer.server.admission import Admission, ApiKeys, Place
 from streamer.server.client_connection import ClientConnection
 from streamer.server.client_protocol import ClientProtocol
 from streamer.server.connection import Connection
+from streamer.server.ending import CloseRequest
 from streamer.server.http_connection import Host, HttpConnection
 from streamer.server.listening import open_sockets, shown_url
 from streamer.server.routes import add_lists, add_player, add_probes
 from streamer.server.routing import Routes
 from streamer.server.service import Service, package_version
-from streamer.server.session import CloseRequest, Session
+from streamer.server.session import Session
 from streamer.server.tcp import TcpConversation
 from streamer.server.tickets import Tickets
 from streamer.server.tls import Certificate
 from streamer.server.upgrade import Upgrade
 from streamer.speech.pipeline import prepare
 from streamer.synthesis import Synthesizer
+from streamer.telemetry.logs import num_dropped
 from streamer.telemetry.metrics import Metrics
 from streamer.text.lexicon import Lexicon
 
@@ -50,12 +52,13 @@ class Server:
     def __init__(self, config: Config, synthesizer: Synthesizer) -> None:
         self.metrics = Metrics()
         self.metrics.read_engine(lambda: synthesizer.health().engine)
+        self.metrics.read_log(num_dropped)
         self._config = config
         self._synthesizer = synthesizer
         self._service = Service(
             config,
             synthesizer,
-            Admission(config.limits),
+            Admission(config.limits, lambda: synthesizer.health().room),
             ApiKeys.read(config.server.api_keys_file),
             self.metrics,
             Lexicon.read(config.speech.lexicon) if config.speech.lexicon else None,
@@ -67,6 +70,7 @@ class Server:
         self._failure: EngineError | None = None
         self._is_warm = False
         self.routes = self._build_routes()
+        self.metrics.utterances_queued.set_function(lambda: self._service.admission.queue.num_waiting)
         self._host = Host(
             self._service,
             self.routes,

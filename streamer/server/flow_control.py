@@ -18,6 +18,8 @@ REST_MS: Final = 200
 a wake-up for every packet cost more than the packet."""
 BEAT_S: Final = 0.02
 """Rests end at multiples of this time, so that one wake-up of the process serves every utterance that is due."""
+LATE_S: Final = 0.2
+"""How late a packet may leave that was made in time; if playback stops for longer, the event loop is to blame."""
 Clock = Callable[[], float]
 
 
@@ -79,21 +81,22 @@ class PlaybackClock:
     async def until_due(self, start_ms: float, end_ms: float) -> bool:
         """Return when that packet may leave, which a report of the client may bring forward.
 
-        The result is whether the packet had to wait, that is, whether it was made in time.
+        The result is whether it can leave in time: it was made before, and the event loop was not late either.
         """
         loop = asyncio.get_running_loop()
-        has_waited = False
+        is_in_time = False
         while (wait_s := self.wait_s(start_ms, end_ms)) > 0:
             due_s = loop.time() + wait_s
             rested_s = due_s + min(REST_MS, (self.lead_ms or 0) / 4) / 1000
             self._moved.clear()
-            timer = loop.call_at(max(due_s, rested_s // BEAT_S * BEAT_S), self._moved.set)
+            leaves_s = max(due_s, rested_s // BEAT_S * BEAT_S)
+            timer = loop.call_at(leaves_s, self._moved.set)
             try:
                 await self._moved.wait()
             finally:
                 timer.cancel()
-            has_waited = True
-        return has_waited
+            is_in_time = loop.time() < leaves_s + LATE_S
+        return is_in_time
 
     def sent(self, start_ms: float, end_ms: float) -> float:
         """Note a packet that was sent; returns for how many seconds playback had underrun before it."""
@@ -182,20 +185,20 @@ def size_bytes(frame: str | bytes) -> int:
     return len(frame) if isinstance(frame, bytes) or frame.isascii() else len(frame.encode())
 
 
-class ByteBudget:
-    """How much a client may write per second: a token bucket, which fills steadily and holds a burst."""
+class Budget:
+    """How much a client may send, in bytes or frames: a token bucket, which fills steadily and holds a burst."""
 
-    def __init__(self, bytes_per_s: int, burst_bytes: int, now_s: Clock = time.monotonic) -> None:
-        self._bytes_per_s = bytes_per_s
-        self._burst_bytes = float(burst_bytes)
-        self._available = float(burst_bytes)
+    def __init__(self, per_s: float, burst: float, now_s: Clock = time.monotonic) -> None:
+        self._per_s = per_s
+        self._burst = burst
+        self._available = burst
         self._now_s = now_s
         self._updated_s = now_s()
 
-    def spend(self, num_bytes: int) -> float:
-        """Take `num_bytes`; returns for how many seconds nothing more should be read."""
+    def spend(self, amount: float) -> float:
+        """Take this much; returns for how many seconds nothing more should be read."""
         now_s = self._now_s()
-        self._available += (now_s - self._updated_s) * self._bytes_per_s
-        self._available = min(self._available, self._burst_bytes) - num_bytes
+        self._available += (now_s - self._updated_s) * self._per_s
+        self._available = min(self._available, self._burst) - amount
         self._updated_s = now_s
-        return max(0.0, -self._available / self._bytes_per_s)
+        return max(0.0, -self._available / self._per_s)

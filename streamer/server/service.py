@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from streamer.audio.packets import PacketEncoder
@@ -33,16 +34,22 @@ class Service:
     tickets: Tickets = field(default_factory=Tickets)
 
     def speak(
-        self, feed: TextFeed, settings: SpeechSettings, encoder: PacketEncoder, utterance_id: str
+        self,
+        feed: TextFeed,
+        settings: SpeechSettings,
+        encoder: PacketEncoder,
+        utterance_id: str,
+        synthesizer: Synthesizer,
     ) -> AsyncGenerator[SpeechEvent, None]:
-        """Speak by `pipeline.speak`, with the operator's lexicon."""
+        """Speak by `pipeline.speak`, with the operator's lexicon. `synthesizer` is what `Permit.queued` returns."""
         if self.lexicon is not None:
             settings = replace(settings, reading=replace(settings.reading, lexicon=self.lexicon))
-        return speak(feed, self.synthesizer, settings, encoder, utterance_id)
+        return speak(feed, synthesizer, settings, encoder, utterance_id)
 
 
+@cache
 def package_version() -> str:
-    """The version of the installed distribution."""
+    """The version of the installed distribution; its metadata is a file, which is read once."""
     try:
         return version("bark-streamer")
     except PackageNotFoundError:

@@ -12,7 +12,6 @@ import logging
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from websockets.exceptions import ConnectionClosed
@@ -35,8 +34,9 @@ from streamer.server.client_protocol import (
     SetTimer,
     Write,
 )
+from streamer.server.ending import CloseRequest, SessionClosed, first_closed
 from streamer.server.flow_control import (
-    ByteBudget,
+    Budget,
     Outbox,
     PlaybackClock,
     SlowClientError,
@@ -53,29 +53,8 @@ GOING_AWAY_BEFORE_S: Final = 60.0
 """How long before its time limit a session asks its client to leave."""
 SLOW_CLIENT: Final = 4408
 """The close code of a client that does not take what is sent; the connection is cut without a closing handshake."""
-
-
-@dataclass(frozen=True, slots=True)
-class CloseRequest:
-    """Why and how a session is to end.
-
-    With an `error` its utterances fail at once, and the protocol chooses the close code. Otherwise they may finish
-    within `grace_s`.
-    """
-
-    code: int
-    reason: str
-    error: StreamerError | None = None
-    grace_s: float = 0.0
-
-
-class SessionClosed(Exception):
-    """Raised inside the task group to end the session with a close code."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
+MESSAGE_COST_BYTES: Final = 32
+"""What a message counts for beside its own bytes: the shortest ones would otherwise come by thousands a second."""
 
 
 class Session:
@@ -93,7 +72,7 @@ class Session:
         self._is_authenticated = upgrade.key_name is not None or not service.keys.are_required
         self._limits = limits = service.config.limits
         self._outbox = Outbox(limits.write_timeout_s, service.metrics.bytes_sent.inc)
-        self._budget = ByteBudget(limits.max_bytes_per_s, 2 * limits.max_message_bytes)
+        self._budget = Budget(limits.max_bytes_per_s, 2 * limits.max_message_bytes)
         self._speakers: dict[Utterance, Speaker] = {}
         self._timers = Timers(lambda timer: self._tasks.create_task(self._carry_out(timer.expired())))
         self._collected: list[Collect] = []
@@ -129,7 +108,7 @@ class Session:
                 await self._carry_out(self._protocol.greeting(self.id))
                 await self._read()
         except* SessionClosed as group:
-            closed = _first(group)
+            closed = first_closed(group)
         except* SlowClientError:
             self._service.metrics.slow_clients_closed.inc()
             closed = SessionClosed(SLOW_CLIENT, "the client reads too slowly")
@@ -156,7 +135,7 @@ class Session:
                 await self._carry_out(self._protocol.idled())
                 continue
             await self._carry_out(self._protocol.receive(frame))
-            await asyncio.sleep(self._budget.spend(size_bytes(frame)))
+            await asyncio.sleep(self._budget.spend(size_bytes(frame) + MESSAGE_COST_BYTES))
 
     async def _carry_out(self, actions: Sequence[Action]) -> None:
         for action in actions:
@@ -292,9 +271,3 @@ class Session:
     async def _close(self, code: int, reason: str) -> None:
         await self._outbox.emptied()
         raise SessionClosed(code, reason)
-
-
-def _first(group: BaseExceptionGroup[SessionClosed]) -> SessionClosed:
-    while isinstance(group.exceptions[0], BaseExceptionGroup):
-        group = group.exceptions[0]
-    return group.exceptions[0]

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from streamer.audio.packets import Packet, PacketEncoder
@@ -16,7 +16,7 @@ from streamer.server.flow_control import Outbox
 from streamer.server.service import Service
 from streamer.server.utterance import Utterance
 from streamer.server.wire import Frame, Outcome, Reason, Wire
-from streamer.speech.events import SentenceStarted, SpeechEnded, SpeechEvent
+from streamer.speech.events import Queued, SentenceStarted, SpeechEnded, SpeechEvent
 from streamer.speech.safe_start import start_safely
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Speaker:
         try:
             if not self.utterance.was_stopped:
                 async with asyncio.TaskGroup() as tasks:
-                    self._speaking = tasks.create_task(self._speak_or_fail())
+                    self._speaking = tasks.create_task(self._speak_or_fail(tasks))
             outcome = self._outcome()
             label = _OUTCOME_LABELS[outcome.reason]
             if (error := outcome.error) is not None:
@@ -90,19 +90,22 @@ class Speaker:
             num_chars = self.utterance.num_begun_chars
             self._metrics.utterance_ended(label, audio_ms=self._audio_ms, num_chars=num_chars)
 
-    async def _speak_or_fail(self) -> None:
+    async def _speak_or_fail(self, tasks: asyncio.TaskGroup) -> None:
         try:
-            await self._speak()
+            await self._speak(lambda place: tasks.create_task(self._tell(Queued(place))))
         except StreamerError as error:
             self._error = error
         except Exception:
             logger.exception("an unexpected error", extra=self._log_fields)
             self._error = InternalError("the utterance failed; the server's log says why")
 
-    async def _speak(self) -> None:
+    async def _speak(self, tell_place: Callable[[int], object]) -> None:
         utterance = self.utterance
         await self.permit.wait()
-        events = self._service.speak(utterance.feed, utterance.settings, self._encoder, utterance.trace_id)
+        synthesizer = self.permit.queued(self._service.synthesizer, tell_place)
+        events = self._service.speak(
+            utterance.feed, utterance.settings, self._encoder, utterance.trace_id, synthesizer
+        )
         if utterance.starts_safely:
             expected_speed = self._service.synthesizer.health().expected_speed
             if expected_speed is not None:

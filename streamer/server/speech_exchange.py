@@ -25,6 +25,7 @@ from streamer.server.service import Service
 from streamer.speech.events import SentenceStarted, SpeechEnded, SpeechEvent
 from streamer.speech.settings import SpeechSettings
 from streamer.speech.text_feed import TextFeed
+from streamer.synthesis import Synthesizer
 
 CONTENT_TYPES: Final = {
     "ogg_opus": "audio/ogg; codecs=opus",
@@ -107,7 +108,8 @@ async def speak_into(
         with service.metrics.requests_running.track_inprogress():
             await permit.wait()
             speech = _Speech(exchange, service, fields, body, create_encoder(audio_format))
-            await speech.run(TextFeed(text), settings, utterance_id)
+            synthesizer = permit.queued(service.synthesizer)
+            await speech.run(TextFeed(text), synthesizer, settings, utterance_id)
     finally:
         permit.release()
 
@@ -130,9 +132,11 @@ class _Speech:
         self._audio_ms = 0
         self._sent_ms = 0
 
-    async def run(self, feed: TextFeed, settings: SpeechSettings, utterance_id: str) -> None:
+    async def run(
+        self, feed: TextFeed, synthesizer: Synthesizer, settings: SpeechSettings, utterance_id: str
+    ) -> None:
         label = "error"
-        events = self._service.speak(feed, settings, self._encoder, utterance_id)
+        events = self._service.speak(feed, settings, self._encoder, utterance_id, synthesizer)
         try:
             label = await self._send(events)
             if (

@@ -20,6 +20,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from streamer.server.connection import ClientGoneError, Connection
+from streamer.server.flow_control import Budget
 
 logger = logging.getLogger(__name__)
 PING_TIMEOUT_S: Final = 20.0
@@ -28,8 +29,15 @@ CLOSE_TIMEOUT_S: Final = 3.0
 """The time that a client has to answer a close."""
 MAX_MESSAGES: Final = 8
 """Received messages beyond which no more are read."""
-MAX_FRAGMENTS: Final = 1024
-"""The most frames that may make up one message: empty ones cost no bytes."""
+FRAMES_PER_S: Final = 20
+FRAMES_BURST: Final = 40
+"""How many frames without a whole message in them a client may send: control frames, fragments and empty ones."""
+MAX_PAUSES: Final = 3
+"""How often in a row a client may exceed that, for which it is not read for a while, before it is cut off."""
+SLICE_BYTES: Final = 512
+"""How much of what came is taken apart at once: it may be a hundred frames."""
+MESSAGE_TIMEOUT_S: Final = 10.0
+"""How long the rest of a message that has begun is waited for."""
 
 _MAX_REASON_BYTES: Final = 123
 """What a close frame holds of a reason (RFC 6455, section 5.5)."""
@@ -61,9 +69,12 @@ class WebSocket:
         self._ping_interval_s = ping_interval_s
         self._protocol = ServerProtocol(state=State.OPEN, max_size=(max_size, max_size))
         self._fragments: list[bytes] = []
+        self._num_unfinished_bytes = 0  # of the frame that has begun
+        self._waited_s = 0.0  # for the rest of the message that has begun
+        self._frame_budget = Budget(FRAMES_PER_S, FRAMES_BURST)
+        self._num_pauses = 0
         self._is_text = False
-        self._has_failed = False
-        self._is_unread = False  # no message will be taken any more
+        self._is_taking = True
         self._messages: deque[str | bytes] = deque()
         self._arrived, self._has_room, self._closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._ping = b""
@@ -126,9 +137,8 @@ class WebSocket:
 
         Messages that were not taken are dropped, and so are those that still come: the end comes behind them.
         """
-        self._is_unread = True
+        self._stop_taking()
         self._messages.clear()
-        self._has_room.set()
         if self._protocol.state is State.OPEN:
             shortened = reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
             self._protocol.send_close(code, shortened)
@@ -163,13 +173,9 @@ class WebSocket:
         try:
             data = self._first_bytes or await self._connection.read()
             while data:
-                self._protocol.receive_data(data)
-                self._take(self._protocol.events_received())
-                self._write()
-                while len(self._messages) >= MAX_MESSAGES:
-                    self._has_room.clear()
-                    await self._has_room.wait()
-                data = await self._connection.read()
+                for start in range(0, len(data), SLICE_BYTES):
+                    await self._receive(data[start : start + SLICE_BYTES])
+                data = await self._read_more()
         finally:
             self._protocol.receive_eof()
             if self._cut is not None:
@@ -177,23 +183,64 @@ class WebSocket:
             self._closed.set()
             self._arrived.set()
 
-    def _take(self, frames: Sequence[object]) -> None:
+    def _stop_taking(self) -> None:
+        """From now on only the end of the connection is waited for, at which messages no longer count."""
+        self._is_taking = False
+        self._has_room.set()
+
+    async def _receive(self, data: bytes) -> None:
+        """Take these bytes apart, and return when more may be read."""
+        self._num_unfinished_bytes += len(data)
+        self._protocol.receive_data(data)
+        num_costless = self._take(self._protocol.events_received())
+        self._write()
+        if (pause_s := self._frame_budget.spend(num_costless)) and self._is_taking:
+            self._num_pauses += 1
+            if self._num_pauses > MAX_PAUSES:
+                self._fail(CloseCode.POLICY_VIOLATION, "too many control frames, fragments or empty messages")
+            else:
+                await asyncio.sleep(pause_s)
+        elif num_costless == 0:
+            self._num_pauses = 0
+        while len(self._messages) >= MAX_MESSAGES and self._is_taking:
+            self._has_room.clear()
+            await self._has_room.wait()
+
+    async def _read_more(self) -> bytes:
+        """Read on; a message that has begun must end in time, of which only the time counts that is spent here."""
+        if not (self._fragments or self._num_unfinished_bytes) or not self._is_taking:
+            self._waited_s = 0.0
+            return await self._connection.read()
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        try:
+            async with asyncio.timeout(MESSAGE_TIMEOUT_S - self._waited_s):
+                return await self._connection.read()
+        except TimeoutError:
+            self._fail(CloseCode.POLICY_VIOLATION, "the rest of a message did not come in time")
+            return await self._connection.read()
+        finally:
+            self._waited_s += loop.time() - began_s
+
+    def _take(self, frames: Sequence[object]) -> int:
+        """Take in the frames; returns how many of them cost their sender next to nothing."""
+        num_costless = 0
         for frame in frames:
             assert isinstance(frame, Frame)
-            if self._has_failed or self._is_unread:
-                return
+            if not self._is_taking:
+                break
+            self._num_unfinished_bytes -= _num_bytes(frame)
+            num_costless += not (frame.fin and frame.data and frame.opcode in (Opcode.TEXT, Opcode.BINARY))
             if frame.opcode is Opcode.PONG and bytes(frame.data) == self._ping:
                 self._answered.set()
             elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
                 self._take_fragment(frame)
+        return num_costless
 
     def _take_fragment(self, frame: Frame) -> None:
         if frame.opcode is not Opcode.CONT:
             self._is_text = frame.opcode is Opcode.TEXT
         self._fragments.append(bytes(frame.data))
-        if len(self._fragments) > MAX_FRAGMENTS:
-            self._fail(CloseCode.MESSAGE_TOO_BIG, "too many fragments")
-            return
         if not frame.fin:
             return
         message = b"".join(self._fragments)
@@ -223,6 +270,12 @@ class WebSocket:
                 return
 
     def _fail(self, code: CloseCode, reason: str) -> None:
-        self._has_failed = True
+        self._stop_taking()
         self._protocol.fail(code, reason)
         self._write()
+
+
+def _num_bytes(frame: Frame) -> int:
+    """The bytes of a client's frame on the wire (RFC 6455, section 5.2): header, length, mask and payload."""
+    num_bytes = len(frame.data)
+    return 2 + (0 if num_bytes < 126 else 2 if num_bytes < 65_536 else 8) + 4 + num_bytes

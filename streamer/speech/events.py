@@ -81,6 +81,13 @@ class PlaybackDelayed:
 
 
 @dataclass(frozen=True, slots=True)
+class Queued:
+    """The utterance waits until the synthesizer has room, at this place of the server's queue, counted from 1."""
+
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechWarning:
     """Something is not done as it was asked for; speech continues.
 
@@ -101,6 +108,7 @@ SpeechEvent = (
     | SentenceEnded
     | Flushed
     | PlaybackDelayed
+    | Queued
     | SpeechWarning
     | SpeechEnded
 )

@@ -21,6 +21,9 @@ from streamer.voices.voice import Voice
 
 SENTENCES_AHEAD: Final = 1
 """How many sentences wait their turn in the making, besides the one being spoken and the one just requested."""
+SLICE_CHARS: Final = 32
+"""How much text is cut before others have their turn: a sign of a number may take a tenth of a millisecond. No more is
+cut than the next sentences need."""
 ITEMS_AHEAD: Final = 16
 """How many sentences, flushes and warnings wait their turn. A flush takes no sentence's place, or the end of the text
 behind it would be read too late to know which sentence is the last."""
@@ -117,7 +120,9 @@ class SentencesAhead:
                 continue
             num_pauses = 0
             if isinstance(item, str):
-                await self._request(splitter.feed(item))
+                for start in range(0, len(item), SLICE_CHARS):
+                    await self._request(splitter.feed(item[start : start + SLICE_CHARS]))
+                    await asyncio.sleep(0)
             elif isinstance(item, TextFlush):
                 await self._request(splitter.flush())
                 await self._queue.put(item)

@@ -29,6 +29,9 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         self.connections = Gauge("tts_connections", "Open sessions.", registry=registry)
         self.requests_running = Gauge("tts_requests_running", "Open utterances.", registry=registry)
+        self.utterances_queued = Gauge(
+            "tts_utterances_queued", "Utterances that wait for room.", registry=registry
+        )
         self.ready = Gauge("tts_ready", "1 when new utterances are accepted.", registry=registry)
         self.engine_up = Gauge("tts_engine_up", "1 while the engine is alive.", registry=registry)
         self.event_loop_lag = Histogram(
@@ -98,9 +101,25 @@ class Metrics:
         """Have the engine's figures read whenever the others are asked for."""
         self.registry.register(_EngineCollector(figures))
 
+    def read_log(self, num_dropped: Callable[[], int]) -> None:
+        """Have the number of dropped log records read whenever the others are asked for."""
+        self.registry.register(_LogCollector(num_dropped))
+
     def render(self) -> bytes:
         """The text exposition format of all figures."""
         return generate_latest(self.registry)
+
+
+class _LogCollector(Collector):
+    """Counts the log records that were dropped, when that is asked for."""
+
+    def __init__(self, num_dropped: Callable[[], int]) -> None:
+        self._num_dropped = num_dropped
+
+    def collect(self) -> Iterable[Metric]:
+        yield CounterMetricFamily(
+            "tts_log_records_dropped", "Log records that nobody read in time.", self._num_dropped()
+        )
 
 
 class _EngineCollector(Collector):
@@ -129,6 +148,4 @@ class _EngineCollector(Collector):
         if figures.load is not None:
             yield GaugeMetricFamily("tts_engine_load", "Part of its time they take.", figures.load)
         if figures.max_listeners is not None:
-            yield GaugeMetricFamily(
-                "tts_listeners_limit", "Beyond it new ones are refused.", figures.max_listeners
-            )
+            yield GaugeMetricFamily("tts_listeners_limit", "Beyond it new ones wait.", figures.max_listeners)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from streamer.engine.request import PREFERRED_BY_S
 from streamer.engine.scheduler import LATE_SHARE, LEAD_SHARE, Scheduler
 from tests.engine.toy_stages import MakeStage, PlanStage, RecordingOutlet, toy_engine, toy_request
 
@@ -49,6 +50,20 @@ def scheduler_of(*requests, stages=None, decode_row_s=0.0, prefill_row_s=0.0, fi
 
 def names(batch):
     return [request.request_id for request in batch.requests]
+
+
+def test_a_preferred_request_leads_and_is_joined_by_its_like_only():
+    """It goes before others that are late, whose rows would slow it down, but not before any lateness."""
+    late, preferred = speaking("late", delivered_s=1.0), speaking("preferred", delivered_s=3.0)
+    like = speaking("like", delivered_s=4.0)
+    preferred.is_preferred = like.is_preferred = True
+    requests = (late, preferred, like)
+    assert names(scheduler_of(*requests).schedule(2.0)) == ["preferred", "like"]
+    preferred.playback.deliver(0, PREFERRED_BY_S, 2.0)
+    preferred.playback.consume(0, PREFERRED_BY_S, 2.0)
+    like.playback.deliver(0, PREFERRED_BY_S, 2.0)
+    like.playback.consume(0, PREFERRED_BY_S, 2.0)
+    assert names(scheduler_of(*requests).schedule(2.0))[0] == "late"
 
 
 def test_a_new_request_decides_the_stage():

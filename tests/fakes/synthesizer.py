@@ -9,7 +9,7 @@ import numpy as np
 
 from streamer.audio.samples import Samples
 from streamer.errors import EngineError, StreamerError, VoiceNotFoundError
-from streamer.synthesis import Health, ModelInfo, PcmChunk, SentenceRequest
+from streamer.synthesis import Health, ModelInfo, PcmChunk, Room, SentenceRequest
 from streamer.voices.voice import Voice
 
 SAMPLE_RATE_HZ = 24_000
@@ -20,7 +20,8 @@ class FakeSynthesizer:
 
     `speed`: seconds of sound made per second; None for at once. Hooks: `fail_on`, `stall_on`, `truncate_on`, `lose_on`
     act on sentences that contain that text; with `recovers` a truncated or lost one ends well when it is asked for
-    again; `die` kills the engine. The history of a sentence is made of its index and its seed.
+    again; `die` kills the engine; `room` is what `health` tells of it. The history of a sentence is made of its index
+    and its seed.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class FakeSynthesizer:
         self.truncate_on: str | None = None
         self.lose_on: dict[str, float] = {}  # seconds of sound that are left, before silence
         self.recovers = False
+        self.room: Room | None = None
         self.requests: list[SentenceRequest] = []
         self.num_open = 0
         self.num_cancelled = 0
@@ -102,6 +104,7 @@ class FakeSynthesizer:
             ready=self.is_started and is_alive,
             reason=self._dead_reason,
             expected_speed=self.speed,
+            room=self.room,
         )
 
     async def start(self) -> None:

@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from streamer.errors import ConfigError, EngineError
-from streamer.server import accepting, connection
+from streamer.server import accepting, connection, websocket
 from streamer.server.app import Server
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.server.speaking import Running, configured, eventually, running
@@ -228,6 +228,7 @@ async def test_unread_answers_to_pings_do_not_pile_up(monkeypatch: pytest.Monkey
     """A connection whose unsent bytes exceed the limit is cut."""
     monkeypatch.setattr(connection, "SEND_BUFFER_BYTES", 4096)
     monkeypatch.setattr(accepting, "MAX_UNSENT_BYTES", 65_536)
+    monkeypatch.setattr(websocket, "FRAMES_PER_S", 1_000_000)
     async with running() as server:
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -12,7 +12,7 @@ from streamer.server.flow_control import (
     BEAT_S,
     OUTBOX_FRAMES,
     REST_MS,
-    ByteBudget,
+    Budget,
     Outbox,
     PlaybackClock,
     SlowClientError,
@@ -180,7 +180,7 @@ async def test_a_full_outbox_holds_its_writers_back_and_then_cuts_the_client() -
 def test_a_writer_faster_than_its_budget_is_read_more_slowly() -> None:
     """A burst is free, then the excess says how long to wait."""
     time = FakeTime()
-    budget = ByteBudget(100, 200, time)
+    budget = Budget(100, 200, time)
     assert budget.spend(200) == 0
     assert budget.spend(50) == pytest.approx(0.5)
     time.now_s += 10

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from streamer.errors import EngineError
-from streamer.server.session import CloseRequest
+from streamer.server.ending import CloseRequest
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.server.fake_connection import FakeConnection, session
 from tests.server.speaking import configured
@@ -131,7 +131,7 @@ async def test_an_engine_that_dies_fails_what_is_open() -> None:
 
 async def test_a_client_that_writes_too_fast_is_read_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
     """Until its budget of bytes allows more, what it sends waits on its side; the session can still be ended."""
-    monkeypatch.setattr("streamer.server.session.ByteBudget.spend", lambda _budget, _num_bytes: 3600.0)
+    monkeypatch.setattr("streamer.server.session.Budget.spend", lambda _budget, _num_bytes: 3600.0)
     async with session(ToyProtocol) as (running, connection, _):
         connection.say("One two.")
         connection.say("Three four.")

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
+
+import pytest
 
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.server.speaking import Running, running
+
+LONG = " ".join(["This is a sentence of some length, and it is spoken as it was written."] * 3)
 
 
 def underruns(server: Running) -> float:
@@ -39,5 +44,28 @@ async def test_sound_that_was_ready_and_is_sent_when_due_is_no_underrun() -> Non
     """A client that wants no lead gets each packet in its own time, a timer's width late."""
     async with running() as server, server.client() as client:
         await client.say("speak", id="a", text="I am going to the shop.", lead_ms=0)
+        await client.until("done")
+        assert underruns(server) == 0
+
+
+@pytest.mark.parametrize(("lead_ms", "frame_ms"), [(0, 20), (100, 10), (200, 20), (400, 60), (500, 20)])
+async def test_silence_by_a_late_event_loop_is_an_underrun(lead_ms: int, frame_ms: int) -> None:
+    """Sound that was made in time and not sent in time is silence to its listener, too."""
+    async with running() as server, server.client() as client:
+        await client.say("speak", id="a", text=LONG, lead_ms=lead_ms, frame_ms=frame_ms)
+        while len(client.frames()) * frame_ms < lead_ms + 100:
+            await client.next()
+        time.sleep(lead_ms / 1000 + 0.6)  # noqa: ASYNC251 (the loop is to be blocked)
+        await client.until("done")
+        assert underruns(server) > 0
+
+
+async def test_a_loop_that_is_late_by_less_than_the_lead_is_not_heard() -> None:
+    """The client has sound enough to play meanwhile."""
+    async with running() as server, server.client() as client:
+        await client.say("speak", id="a", text=LONG, lead_ms=1500)
+        while len(client.frames()) * 20 < 1600:
+            await client.next()
+        time.sleep(0.4)  # noqa: ASYNC251
         await client.until("done")
         assert underruns(server) == 0

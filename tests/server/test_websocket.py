@@ -38,8 +38,9 @@ async def _close_code(connection: ClientConnection) -> int | None:
     return connection.close_code
 
 
-async def test_a_message_may_come_in_fragments() -> None:
+async def test_a_message_may_come_in_fragments(monkeypatch: pytest.MonkeyPatch) -> None:
     """Borders may lie inside of a character, and pings between the fragments."""
+    monkeypatch.setattr(websocket, "FRAMES_PER_S", 100_000)
     async with running() as server, _connected(server) as connection:
         for position in range(1, len(PING)):
             _send(connection, Opcode.TEXT, PING[:position], fin=False)
@@ -56,7 +57,6 @@ async def test_a_message_may_come_in_fragments() -> None:
         ([(Opcode.TEXT, "é".encode()[:1], False), (Opcode.CONT, b"", True)], 1007),
         ([(Opcode.TEXT, b"x" * 300_000, True)], 1009),
         ([(Opcode.TEXT, b"x" * 200_000, False), (Opcode.CONT, b"x" * 200_000, True)], 1009),
-        ([(Opcode.TEXT, b"", False)] + [(Opcode.CONT, b"", False)] * 2000, 1009),
         ([(Opcode.CONT, b"x", True)], 1002),
         ([(Opcode.TEXT, b"x", False), (Opcode.TEXT, b"x", True)], 1002),
         ([(Opcode.CLOSE, b"\x03\xe8bye", True)], 1000),
@@ -72,6 +72,116 @@ async def test_what_breaks_the_protocol_closes_with_its_code(
             _send(connection, opcode, data, fin)
         assert await _close_code(connection) == code
         await eventually(lambda: not server.server.num_connections)
+
+
+@pytest.mark.parametrize("keys", [(), ("secret",)], ids=["let in", "before auth"])
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [(Opcode.PING, b"0123456789", True)],
+        [(Opcode.PONG, b"", True)],
+        [(Opcode.BINARY, b"", True)],
+        [(Opcode.TEXT, b"", True)],
+        [(Opcode.TEXT, b"", False), *[(Opcode.CONT, b"", False)] * 90, (Opcode.CONT, b"", True)],
+        [(Opcode.TEXT, b" ", False), *[(Opcode.CONT, b" ", False)] * 90, (Opcode.CONT, b" ", True)],
+        [(Opcode.PING, b"", True), (Opcode.TEXT, PING, True), (Opcode.PONG, b"", True)],
+    ],
+    ids=[
+        "pings",
+        "pongs",
+        "empty messages",
+        "empty texts",
+        "empty fragments",
+        "fragments",
+        "between messages",
+    ],
+)
+async def test_frames_that_cost_nothing_are_counted(
+    frames: list[tuple[Opcode, bytes, bool]],
+    keys: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A flood of control frames, fragments or empty messages is read in pauses and ends in 1008, with few answers."""
+    monkeypatch.setattr(websocket, "FRAMES_PER_S", 1000)
+    monkeypatch.setattr(websocket, "PING_TIMEOUT_S", 60.0)
+    options = {}
+    if keys:
+        (tmp_path / "keys").write_text("\n".join(keys))
+        options = {"api_keys_file": tmp_path / "keys"}
+    async with (
+        running(configured(server=options)) as server,
+        _connected(server, ping_interval=None) as client,
+    ):
+        num_frames = 20_000
+        data = b"".join(Frame(*frame).serialize(mask=True) for frame in frames)
+        client.transport.write(data * (num_frames // len(frames)))
+        assert await _close_code(client) in (1008, 4401)
+        assert client.transport.get_write_buffer_size() or client.close_code, "not all of it was taken"
+        await eventually(lambda: not server.server.num_connections)
+
+
+async def test_a_burst_of_control_frames_is_answered() -> None:
+    """As many pings at once as a lively client sends are all answered, and the session continues."""
+    async with running() as server, _connected(server) as client:
+        pongs = [await client.ping(str(number)) for number in range(30)]
+        async with asyncio.timeout(5):
+            await asyncio.gather(*pongs)
+        await client.send(PING.decode())
+        assert json.loads(await client.recv())["type"] == "pong"
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        Frame(Opcode.TEXT, b"{", False).serialize(mask=True),
+        Frame(Opcode.TEXT, b"", False).serialize(mask=True),
+        Frame(Opcode.TEXT, PING).serialize(mask=True)[:1],
+        Frame(Opcode.TEXT, PING).serialize(mask=True)[:6],
+        Frame(Opcode.TEXT, PING).serialize(mask=True)[:-1],
+        Frame(Opcode.PING, b"12").serialize(mask=True)[:-1],
+        Frame(Opcode.TEXT, b"{" * 70_000).serialize(mask=True)[:13],
+    ],
+    ids=[
+        "fragment",
+        "empty fragment",
+        "a byte",
+        "a head",
+        "all but a byte",
+        "half a ping",
+        "a long one's head",
+    ],
+)
+async def test_a_message_that_does_not_end_closes_the_connection(
+    begun: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has begun must come in time, whether nothing more comes or other frames do, a byte at a time."""
+    monkeypatch.setattr(websocket, "MESSAGE_TIMEOUT_S", 0.2)
+    async with running() as server, _connected(server, ping_interval=None) as client:
+        client.transport.write(begun)
+        assert await _close_code(client) == 1008
+    async with running() as server, _connected(server, ping_interval=None) as client:
+        drip = asyncio.create_task(_drip(client, Frame(Opcode.TEXT, b"{" * 1000).serialize(mask=True)))
+        assert await _close_code(client) == 1008
+        drip.cancel()
+
+
+async def _drip(client: ClientConnection, data: bytes) -> None:
+    for position in range(len(data)):
+        client.transport.write(data[position : position + 1])
+        await asyncio.sleep(0.02)
+
+
+async def test_messages_that_end_in_time_may_come_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each message has the time to itself, and the time in which the server does not read does not count."""
+    monkeypatch.setattr(websocket, "MESSAGE_TIMEOUT_S", 0.3)
+    frame = Frame(Opcode.TEXT, PING).serialize(mask=True)
+    async with running() as server, _connected(server) as client:
+        for _ in range(6):
+            client.transport.write(frame[:9])
+            await asyncio.sleep(0.1)
+            client.transport.write(frame[9:])
+            assert json.loads(await client.recv())["type"] == "pong"
 
 
 async def test_many_messages_in_one_packet_are_all_heard() -> None:

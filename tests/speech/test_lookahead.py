@@ -13,6 +13,7 @@ from streamer.speech.events import (
     SentenceStarted,
     SpeechEnded,
 )
+from streamer.speech.lookahead import SLICE_CHARS
 from streamer.speech.text_feed import Piece, TextFeed
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.speech.utterances import STORY, events_of, settings_with, sound_of, speaking
@@ -211,3 +212,47 @@ async def test_a_second_cancellation_in_the_closing_leaves_nothing_open(num_turn
     for _ in range(20):
         await asyncio.sleep(0)
     assert synthesizer.num_open == 0
+
+
+@pytest.mark.parametrize("text", ["word " * 400, "1" * 2000, "Yes. No. " * 200, "> " * 1000, "a" * 2000])
+async def test_others_have_their_turn_while_a_text_is_cut(text: str) -> None:
+    """However long a text is, it is cut in short slices, between which the event loop serves others."""
+    num_turns = 0
+
+    async def take_turns() -> None:
+        nonlocal num_turns
+        while True:
+            num_turns += 1
+            await asyncio.sleep(0)
+
+    others = asyncio.create_task(take_turns())
+    longest = 0
+    synthesizer = FakeSynthesizer()
+    count = synthesizer.count_tokens
+    turns_at_counts: list[int] = []
+
+    def counted(text: str) -> int:
+        turns_at_counts.append(num_turns)
+        return count(text)
+
+    synthesizer.count_tokens = counted  # type: ignore[method-assign]
+    await events_of(text, synthesizer, settings_with(max_audio_s=1000.0))
+    others.cancel()
+    longest = max((turns_at_counts.count(turn) for turn in set(turns_at_counts)), default=0)
+    assert num_turns >= len(text) // SLICE_CHARS and longest <= 64
+
+
+async def test_no_more_is_cut_than_the_next_sentences() -> None:
+    """While the first sentence is waited for, the rest of a long text is not looked at."""
+    synthesizer = FakeSynthesizer()
+    synthesizer.stall_on = "number 0"
+    text = " ".join(f"This is the sentence with number {number}." for number in range(50))
+    seen: list[str] = []
+    count = synthesizer.count_tokens
+    synthesizer.count_tokens = lambda text: (seen.append(text), count(text))[1]  # type: ignore[method-assign]
+    task = asyncio.create_task(events_of(text, synthesizer))
+    for _ in range(200):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert any("number 0" in text for text in seen) and not any("number 6" in text for text in seen)

@@ -253,6 +253,7 @@ class WarningMessage(ServerMessage, kw_only=True, tag="warning"):
     id: str | None = None
     heard: Heard | None = None
     wait_ms: int | None = None
+    place: int | None = None
     index: int | None = None
     seed: int | None = None
 

@@ -14,6 +14,7 @@ from streamer.server.wire import Frame, Outcome
 from streamer.speech.events import (
     Flushed,
     PlaybackDelayed,
+    Queued,
     SentenceEnded,
     SentenceStarted,
     SpeechEvent,
@@ -117,6 +118,9 @@ def _message(utterance_id: str, event: SpeechEvent) -> messages.ServerMessage | 
             return messages.WarningMessage(
                 code="held_back", message=message, id=utterance_id, wait_ms=event.wait_ms
             )
+        case Queued():
+            message = f"the server is busy: the utterance waits at place {event.place}"
+            return messages.WarningMessage(code="queued", message=message, id=utterance_id, place=event.place)
     return None
 
 

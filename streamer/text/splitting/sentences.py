@@ -21,6 +21,7 @@ from streamer.text.splitting.boundaries import (
     is_speakable,
 )
 from streamer.text.splitting.languages import language_table
+from streamer.text.splitting.longest_fit import LongestFit
 from streamer.text.splitting.punkt import SentenceEndClassifier, sentence_end_classifier
 from streamer.text.splitting.signs import CLOSERS, STOPS
 from streamer.text.splitting.speech_units import (
@@ -100,11 +101,9 @@ class SentenceSplitter:
 
         `verbalize(text, language)`: how a sentence is spoken; it is that which must not have too many tokens.
         """
-        self._count_tokens = count_tokens
-        self._max_tokens = max_tokens
+        self._fit = LongestFit(count_tokens, max_tokens, verbalize)
         self._language = language  # of the sentence before
         self._find_language = find_language or _same_language
-        self._verbalize = verbalize
         self._pending = ""
         self._num_given = 0  # characters of the source before the pending ones
         self._is_first = True
@@ -156,8 +155,9 @@ class SentenceSplitter:
             text = self._pending[: cut.position].rstrip()
             start = self._num_given
             self._language = language = self._find_language(text, self._language)
-            spoken_text = self._verbalize(text, language) if self._verbalize else text
+            spoken_text = self._fit.spoken(text, language)
             sentences.append(Sentence(text, start, start + len(text), cut.pause_s, spoken_text, language))
+            self._fit.begin_sentence(len(text))
             self._drop(cut.position)
             self._skip_space()
             self._is_first = False
@@ -197,29 +197,27 @@ class SentenceSplitter:
 
     def _within_tokens(self, cut: Boundary, passed: Sequence[Boundary]) -> Boundary:
         """`cut`, or an earlier one, such that the sentence is not too long for the model."""
-        if self._fits(cut.position):
+        longest = self._fit.longest(self._pending[: cut.position], self._language_of)
+        if longest == cut.position:
             return cut
-        low, high = 1, cut.position
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self._fits(middle) else (low, middle)
-        cut = self._best_cut(low, passed)
+        cut = self._best_cut(longest, passed)
         while cut.position > 1 and not self._fits(cut.position):  # a part of a word may be more tokens
             cut = self._best_cut(cut.position - 1, passed)
         return cut
 
     def _fits(self, position: int) -> bool:
         text = self._pending[:position].rstrip()
-        if self._verbalize:
-            text = self._verbalize(text, self._find_language(text, self._language))
-        return self._count_tokens(text) <= self._max_tokens
+        return self._fit.fits(text, self._language_of(text))
+
+    def _language_of(self, text: str) -> str:
+        return self._find_language(text, self._language)
 
     def _classifier_of(self, text: str) -> SentenceEndClassifier:
-        return sentence_end_classifier(self._find_language(text, self._language))
+        return sentence_end_classifier(self._language_of(text))
 
     def _best_cut(self, limit: int, passed: Sequence[Boundary]) -> Boundary:
         """The strongest boundary up to `limit` that is not very early; else between words, or characters."""
-        language = self._find_language(self._pending[:limit], self._language)
+        language = self._language_of(self._pending[:limit])
         conjunctions = language_table(language).conjunctions
         boundaries = [
             self._as_conjunction(boundary, limit, conjunctions)

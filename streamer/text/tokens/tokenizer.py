@@ -26,6 +26,8 @@ from streamer.text.tokens.derived_words import derived
 UNKNOWN: Final = "[UNK]"
 SPECIAL_TOKENS: Final = ("[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]")
 BROKEN_CHARACTER: Final = "\N{REPLACEMENT CHARACTER}"
+MAX_REMEMBERED_WORDS: Final = 4096
+"""How many words' phones are remembered: a text is counted again and again while it is cut into sentences."""
 _LONE_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _WORD_OR_CHARACTER: Final = re.compile(rf"{ANNOTATED.pattern}|[a-z']+|.", re.DOTALL)
 _INNER_STOP: Final = re.compile(r"[.?!]+(?=.*[^\W\d_])", re.DOTALL)
@@ -68,6 +70,7 @@ class PhonemeTokenizer:
         """`lexicon`: word to its phones with spaces between. Raises `CheckpointError` on unknown phones."""
         self._id_of = {symbol: index for index, symbol in enumerate(symbols)}
         self._lexicon = lexicon
+        self._ids_of_words: dict[str, list[int]] = {}
         phones = set(" ".join(lexicon.values()).split())
         self.phones = tuple(symbol for symbol in symbols if symbol in phones)
         if unknown := phones - self._id_of.keys():
@@ -112,6 +115,14 @@ class PhonemeTokenizer:
         return tuple(found)
 
     def _word(self, word: str) -> list[int]:
+        ids = self._ids_of_words.get(word)
+        if ids is None:
+            if len(self._ids_of_words) >= MAX_REMEMBERED_WORDS:
+                self._ids_of_words.clear()
+            ids = self._ids_of_words[word] = self._ids(word)
+        return ids
+
+    def _ids(self, word: str) -> list[int]:
         if word[0] == ANCHOR:
             given = ANNOTATED.sub(r"\2", word).split(JOINT)
             return [self._id_of[phone] for phone in given if phone in self._id_of]

@@ -107,8 +107,7 @@ def _in_words(text: str, language: str) -> str:
             text = rewrite(text)
     elif language in WORDS:
         text = write_numbers(text, language)
-    text = "".join(" " if _is_unspoken(character) else character for character in text)
-    return tidy(text)
+    return tidy(text.translate(_SPOKEN))
 
 
 def _write_addresses(text: str) -> str:
@@ -176,13 +175,19 @@ def _write_symbols(text: str) -> str:
     return _SYMBOL.sub(lambda match: f" {_SYMBOLS[match.group()]} ", text)
 
 
-def _is_unspoken(character: str) -> bool:
-    """Return whether it is an emoji, a part of one, or another sign without a sound."""
-    return (
-        character in '[]{}()^\\"“”«»'
-        or (character > "\x7f" and unicodedata.category(character) in ("So", "Sk", "Cf", "Cn", "Co", "Me"))
-        or character == "\ufe0f"
-    )
+class _Spoken(dict[int, str]):
+    """A table for `str.translate` that puts a space for emoji, parts of these, and other signs without a sound."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        is_unspoken = character in '[]{}()^\\"“”«»\ufe0f' or (
+            character > "\x7f" and unicodedata.category(character) in ("So", "Sk", "Cf", "Cn", "Co", "Me")
+        )
+        self[code] = " " if is_unspoken else character
+        return self[code]
+
+
+_SPOKEN: Final = _Spoken()
 
 
 _REWRITES: Final[tuple[Callable[[str], str], ...]] = (

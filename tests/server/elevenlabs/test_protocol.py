@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from streamer.errors import EngineError
-from streamer.server.session import CloseRequest
+from streamer.server.ending import CloseRequest
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.server.elevenlabs.conversing import PCM, conversing, create_for, sound, words
 from tests.server.fake_connection import session

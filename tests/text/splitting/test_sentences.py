@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from itertools import pairwise
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from streamer.text.splitting.boundaries import LOOKAHEAD_CHARS, MAX_SONG_CHARS
 from streamer.text.splitting.sentences import BITE_CHARS, Sentence, SentenceSplitter
 from streamer.text.splitting.speech_units import MAX_SPEECH_UNITS
+from streamer.text.verbalize.normalize import normalize
 
 FRAGMENTS = [
     *"AIb1.?!…,;:—–-()[]\"'”♪。！，字।؟😀_*# \n\t\r\f",
@@ -431,3 +433,58 @@ def test_a_rule_on_its_own_line_parts_paragraphs(rule: str) -> None:
     assert sentences[0].text == "A title" and sentences[0].pause_s > 0
     assert sentences[-1].text.endswith("The text begins.")
     assert len(sentences) == (2 if len(rule) < MAX_SPEECH_UNITS else 3)
+
+
+def one_of_each_category() -> list[str]:
+    """Return a character of each of Unicode's categories that text may have."""
+    found: dict[str, str] = {}
+    for code in range(0x20, 0x30000):
+        found.setdefault(unicodedata.category(chr(code)), chr(code))
+    return [character for category, character in found.items() if category not in ("Cs", "Cc")]
+
+
+COSTLY_TEXTS = [
+    "$9,999,999.99 ",
+    "3°C ",
+    "+49 30 123456 ",
+    "1/2 ",
+    "1.",
+    "1,",
+    "12:30:45 ",
+    "e.g. ",
+    "words without any stop ",
+    "a\u0301\u0323\u0302",
+    "٣",
+    "😀\u200d",
+]
+
+
+@pytest.mark.parametrize(
+    "characters",
+    [[chr(code) for code in range(0x20, 0x7F)], one_of_each_category(), COSTLY_TEXTS],
+    ids=["ascii", "categories", "texts"],
+)
+def test_the_work_grows_with_the_text_and_not_with_its_square(characters: list[str]) -> None:
+    """Of whatever a text consists, each of its characters is written out and counted a few times only.
+
+    A model of 76 tokens, such as the built-in voice, takes eight digits in a sentence, and 300 letters.
+    """
+    for piece in characters:
+        num_verbalized = num_counted = 0
+
+        def verbalize(text: str, language: str) -> str:
+            nonlocal num_verbalized
+            num_verbalized += len(text)
+            return normalize(text, language)
+
+        def count(text: str) -> int:
+            nonlocal num_counted
+            num_counted += len(text)
+            return sum(1 + len(word) // 4 for word in text.split())
+
+        text = (piece * 2000)[:2000]
+        splitter = SentenceSplitter(count, 76, verbalize=verbalize)
+        sentences = [*splitter.feed(text), *splitter.end()]
+        assert sum(len(sentence.text.split()) for sentence in sentences) >= len(text.split())
+        assert num_verbalized <= 10 * len(text), (piece, num_verbalized)
+        assert num_counted <= 100 * len(text), (piece, num_counted)

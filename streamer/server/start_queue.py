@@ -1,0 +1,267 @@
+"""The queue of utterances that wait for the synthesizer to have room; `admission` keeps one for all clients.
+
+It is fair among clients: the one with the fewest utterances in service is served next, and if the queue is full, the
+one with the most is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
+from typing import Final
+
+from streamer.errors import OverloadedError
+from streamer.synthesis import Health, ModelInfo, PcmChunk, Room, SentenceRequest, Synthesizer
+
+POLL_S: Final = 0.02
+"""How often the synthesizer is asked for room while an utterance waits for it."""
+TELL_S: Final = 0.25
+"""How often a waiting client is told its place, if that has changed."""
+MAX_WAITING: Final = 256
+"""Utterances that may wait before one is refused at once."""
+RETRY_RANGE_S: Final = (0.5, 30.0)
+"""Bounds of the time after which a refused client is told to try again."""
+JITTER: Final = 0.1
+"""By which part of it that time varies, so that clients that were refused together do not return together."""
+Tell = Callable[[int], object]
+"""Called with a waiting utterance's place in the queue, from 1, when that has changed."""
+
+
+class ClientShare:
+    """What one client has of the synthesizer. `weight`: how much it may have, relative to other clients."""
+
+    def __init__(self, weight: float = 1.0) -> None:
+        self.weight = weight
+        self.num_in_service = 0
+        self.num_beyond = 0
+        """How many of these were let in although there was no place."""
+        self._returns_at_s = 0.0
+
+    def of(self, num_more: int = 0) -> float:
+        """Return what the client has with this many more utterances in service, by its weight."""
+        return (self.num_in_service + num_more) / self.weight
+
+    def retry_after_s(self, wait_s: float, interval_s: float) -> float:
+        """Return when a refused utterance is to be tried again, each of this client's later than the one before.
+
+        `wait_s`: until there may be room for the first; `interval_s`: until there may be room for another.
+        """
+        now_s, (shortest_s, longest_s) = time.monotonic(), RETRY_RANGE_S
+        self._returns_at_s = max(now_s + wait_s, self._returns_at_s + interval_s)
+        self._returns_at_s = min(now_s + longest_s, self._returns_at_s)
+        retry_s = (self._returns_at_s - now_s) * random.uniform(1 - JITTER, 1 + JITTER)
+        return round(max(shortest_s, retry_s), 2)
+
+
+class _Waiting:
+    """One utterance in the queue; `has_begun`: its client has heard some of it already."""
+
+    def __init__(self, share: ClientShare, number: int, tell: Tell, *, has_begun: bool) -> None:
+        self.share = share
+        self.number = number
+        self.tell = tell
+        self.has_begun = has_begun
+        self.is_let_in = False
+        self.refusal: OverloadedError | None = None
+        self.is_decided = asyncio.Event()
+        self.told_place = 0
+
+
+class StartQueue:
+    """Lets utterances in as far as the synthesizer has room; `room` is None if it refuses none.
+
+    There is room for a new utterance if the machine can supply one listener more, and if hardly any of the present ones
+    is so short of sound that it would underrun. A client that would still have less in service than another waits for
+    neither (as long as those let in like this are fewer than the places), and its sentences are preferred: one that
+    takes everything does not keep the others out, and hears itself what it costs. An utterance that has begun waits for
+    a place only.
+    """
+
+    def __init__(self, room: Callable[[], Room | None]) -> None:
+        self._room = room
+        self._waiting: list[_Waiting] = []
+        self._arriving: set[_Waiting] = set()  # let in, and not known to the synthesizer yet
+        self._in_service: set[ClientShare] = set()
+        self._numbers = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
+        self._told_s = 0.0
+
+    @property
+    def num_waiting(self) -> int:
+        """The utterances that wait."""
+        return len(self._waiting)
+
+    async def enter(
+        self, share: ClientShare, timeout_s: float, tell: Tell, *, has_begun: bool = False
+    ) -> None:
+        """Return when the utterance may ask the synthesizer for a sentence, which it must do at once.
+
+        It must `leave` later. Raises `OverloadedError` for a new utterance for which there is no room within
+        `timeout_s`. One that `has_begun` is never refused.
+        """
+        waiting = _Waiting(share, next(self._numbers), tell, has_begun=has_begun)
+        self._waiting.append(waiting)
+        self._serve()
+        try:
+            if not waiting.is_let_in:
+                self._refuse_one_too_many()
+                self._tell(waiting)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(None if has_begun else timeout_s):
+                        await waiting.is_decided.wait()
+        except asyncio.CancelledError:
+            if waiting.is_let_in:
+                self.leave(share)
+            raise
+        finally:
+            self._arriving.discard(waiting)
+            if not waiting.is_let_in and waiting in self._waiting:
+                self._waiting.remove(waiting)
+        if not waiting.is_let_in:
+            raise waiting.refusal or self._refusal(share)
+
+    def leave(self, share: ClientShare) -> None:
+        """Count an utterance out that was let in: it has no unfinished sentence any more."""
+        share.num_in_service -= 1
+        share.num_beyond = min(share.num_beyond, share.num_in_service)
+        if not share.num_in_service:
+            self._in_service.discard(share)
+        self._serve()
+
+    def is_preferred(self, share: ClientShare) -> bool:
+        """Whether a client's sentences go before others': it has less than another client, and there is no room."""
+        room = self._room()
+        return room is not None and not room.is_enough() and self.is_behind(share)
+
+    def is_behind(self, share: ClientShare, num_more: int = 0) -> bool:
+        """Whether a client has less than another one, even with this many more in service."""
+        return any(other.of() > share.of(num_more) for other in self._in_service)
+
+    def retry_after_s(self, share: ClientShare) -> float:
+        """Return when a client that is refused now should try again, if listeners stay as long as earlier ones did."""
+        room = self._room()
+        num_clients = len(self._in_service | {waiting.share for waiting in self._waiting} | {share})
+        interval_s = room.mean_stay_s / room.max_listeners * num_clients if room else RETRY_RANGE_S[0]
+        return share.retry_after_s(interval_s, interval_s)
+
+    def _serve(self) -> None:
+        """Let in whoever may begin now, and look again soon if others wait."""
+        if not self._waiting:
+            return
+        room = self._room()
+        for waiting in self._in_order():
+            if room is None or self._may_begin(waiting, room):
+                has_place = room is None or room.num_listeners + len(self._arriving) < room.max_listeners
+                waiting.share.num_beyond += not has_place
+                self._waiting.remove(waiting)
+                self._arriving.add(waiting)
+                self._in_service.add(waiting.share)
+                waiting.share.num_in_service += 1
+                waiting.is_let_in = True
+                waiting.is_decided.set()
+        if self._waiting and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(POLL_S, self._look_again)
+
+    def _look_again(self) -> None:
+        self._timer = None
+        self._serve()
+        if time.monotonic() >= self._told_s + TELL_S:
+            self._told_s = time.monotonic()
+            for waiting in tuple(self._waiting):
+                self._tell(waiting)
+
+    def _in_order(self) -> list[_Waiting]:
+        """Return the waiting utterances in the order of service: by what their clients have, then as they came."""
+        num_before = Counter[ClientShare]()
+        keys: list[tuple[float, int, _Waiting]] = []
+        for waiting in sorted(self._waiting, key=lambda waiting: (not waiting.has_begun, waiting.number)):
+            keys.append((waiting.share.of(num_before[waiting.share]), waiting.number, waiting))
+            num_before[waiting.share] += 1
+        return [waiting for _, _, waiting in sorted(keys, key=lambda key: key[:2])]
+
+    def _may_begin(self, waiting: _Waiting, room: Room) -> bool:
+        num_arriving = len(self._arriving)
+        if room.is_enough(num_arriving):
+            return True
+        num_listeners, num_places = room.num_listeners + num_arriving, room.max_listeners
+        if self.is_behind(waiting.share, 1):
+            is_crowded = room.num_unheard + num_arriving > room.max_short
+            num_beyond = sum(other.num_beyond for other in self._in_service)
+            return num_beyond < num_places and (waiting.has_begun or not is_crowded)
+        return waiting.has_begun and num_listeners < num_places
+
+    def _refuse_one_too_many(self) -> None:
+        new = [waiting for waiting in self._in_order() if not waiting.has_begun]
+        if len(new) > MAX_WAITING:
+            self._waiting.remove(new[-1])
+            new[-1].refusal = self._refusal(new[-1].share)
+            new[-1].is_decided.set()
+
+    def _refusal(self, share: ClientShare) -> OverloadedError:
+        room = self._room()
+        served = "" if room is None else f"{room.num_listeners} utterances are being spoken, and "
+        message = f"{served}this machine cannot keep one more supplied with sound: try later"
+        return OverloadedError(message, retry_after_s=self.retry_after_s(share))
+
+    def _tell(self, waiting: _Waiting) -> None:
+        if waiting.has_begun or waiting.is_decided.is_set():
+            return
+        place = self._in_order().index(waiting) + 1
+        if place != waiting.told_place:
+            waiting.told_place = place
+            waiting.tell(place)
+
+
+class QueuedSynthesizer:
+    """The synthesizer as one utterance sees it: whenever it has no unfinished sentence, the next one queues."""
+
+    def __init__(
+        self, synthesizer: Synthesizer, queue: StartQueue, share: ClientShare, timeout_s: float, tell: Tell
+    ) -> None:
+        self._synthesizer = synthesizer
+        self._queue = queue
+        self._share = share
+        self._timeout_s = timeout_s
+        self._tell = tell
+        self._entering = asyncio.Lock()
+        self._num_unfinished = 0
+        self._has_begun = False
+
+    @property
+    def info(self) -> ModelInfo:
+        return self._synthesizer.info
+
+    def count_tokens(self, text: str) -> int:
+        return self._synthesizer.count_tokens(text)
+
+    def health(self) -> Health:
+        return self._synthesizer.health()
+
+    async def start(self) -> None:
+        await self._synthesizer.start()
+
+    async def close(self) -> None:
+        await self._synthesizer.close()
+
+    async def synthesize(self, request: SentenceRequest) -> AsyncGenerator[PcmChunk, None]:
+        """Yield the sentence's sound once there is room; raises also what `StartQueue.enter` does."""
+        async with self._entering:
+            if not self._num_unfinished:
+                await self._queue.enter(self._share, self._timeout_s, self._tell, has_begun=self._has_begun)
+            self._num_unfinished += 1
+        try:
+            request = replace(request, is_preferred=self._queue.is_preferred(self._share))
+            async with contextlib.aclosing(self._synthesizer.synthesize(request)) as chunks:
+                async for chunk in chunks:
+                    self._has_begun = True
+                    yield chunk
+        finally:
+            self._num_unfinished -= 1
+            if not self._num_unfinished:
+                self._queue.leave(self._share)
