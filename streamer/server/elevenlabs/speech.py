@@ -22,13 +22,11 @@ from streamer.server.elevenlabs.requested import (
 from streamer.server.http import JSON, Exchange, Fields
 from streamer.server.routing import Handle
 from streamer.server.service import Service
-from streamer.server.speech_exchange import WARNING_FIELD, Body, speak_into
+from streamer.server.speech_exchange import MIN_SOUND_S, WARNING_FIELD, Body, speak_into
 from streamer.speech.events import SentenceStarted, SpeechEvent, WordTimes
 
 Timestamps = Literal["none", "stream", "whole"]
 """Which times of characters an answer has: none, or a line of JSON for each piece of the sound, or one JSON for all."""
-MIN_SOUND_S: Final = 0.1
-"""The silence for a text without a word: clients take a file without sound for a failure."""
 CHARACTERS_FIELD: Final = "character-cost"
 """The header field that tells how many characters a text has."""
 

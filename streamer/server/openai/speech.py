@@ -17,7 +17,7 @@ from streamer.server.openai.messages import (
 from streamer.server.openai_names import check_model, find_voice, read_mapping
 from streamer.server.routing import Handle
 from streamer.server.service import Service
-from streamer.server.speech_exchange import Body, speak_into
+from streamer.server.speech_exchange import MIN_SOUND_S, WARNING_FIELD, Body, speak_into
 from streamer.speech.settings import SpeechSettings
 
 ENCODINGS: Final = {
@@ -32,11 +32,7 @@ ENCODINGS: Final = {
 DEFAULT_FORMAT: Final = "mp3"
 FILE_BITRATE: Final = 64_000
 """Bits per second of MP3 and AAC: with a sampling rate of 24 kHz more is not heard."""
-MIN_SOUND_S: Final = 0.1
-"""The silence for a text without a word: clients take a file without sound for a failure, and ask again."""
 FILE: Final = Body(min_sound_s=MIN_SOUND_S)
-WARNING_FIELD: Final = "Streamer-Warning"
-"""The header field that tells what was asked for and is not done."""
 
 
 def speech_handle(service: Service) -> Handle:
