@@ -17,7 +17,6 @@ from streamer.server.elevenlabs.requested import (
     find_reading,
     read_query,
     read_speed,
-    speech_settings,
 )
 from streamer.server.http import JSON, Exchange, Fields
 from streamer.server.routing import Handle
@@ -63,7 +62,7 @@ def speech_handle(service: Service, timestamps: Timestamps) -> Handle:
         asked = exchange.request.parameters["voice"]
         voice, remark = choose_voice(asked, request.language_code, info, config.speech)
         reading = find_reading(request.language_code, request.apply_text_normalization, info)
-        settings = speech_settings(voice, reading, request.seed, speed, info, config)
+        settings = service.settings(voice, speed=speed, reading=reading, seed=request.seed)
         headers: Fields = ((CHARACTERS_FIELD, str(len(request.text))),)
         if remark is not None:
             headers = (*headers, (WARNING_FIELD, remark))
