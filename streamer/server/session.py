@@ -74,7 +74,7 @@ class Session:
         self._outbox = Outbox(limits.write_timeout_s, service.metrics.bytes_sent.inc)
         self._budget = Budget(limits.max_bytes_per_s, 2 * limits.max_message_bytes)
         self._speakers: dict[Utterance, Speaker] = {}
-        self._timers = Timers(lambda timer: self._tasks.create_task(self._carry_out(timer.expired())))
+        self._timers = Timers(lambda timer: self._carry_out(timer.expired()))
         self._collected: list[Collect] = []
         self._num_utterances = 0
         self._is_quiet = asyncio.Event()  # set while no utterance is open
@@ -115,7 +115,6 @@ class Session:
         except* ConnectionClosed:
             pass
         finally:
-            self._timers.stop_all()
             for action in self._collected:
                 action.mailbox.close()
                 action.over()
@@ -158,7 +157,7 @@ class Session:
                         speaker.stop()
                         await utterance.is_over.wait()
                 case SetTimer():
-                    self._timers.set(action)
+                    self._timers.set(action, self._tasks)
                 case Collect():
                     self._collected.append(action)
                     self._tasks.create_task(self._collect(action))

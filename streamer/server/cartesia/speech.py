@@ -15,13 +15,11 @@ from streamer.server.cartesia.wire import SpokenWords, Steps
 from streamer.server.http import Exchange, Fields
 from streamer.server.routing import Handle
 from streamer.server.service import Service
-from streamer.server.speech_exchange import WARNING_FIELD, Body, speak_into
+from streamer.server.speech_exchange import MIN_SOUND_S, WARNING_FIELD, Body, speak_into
 from streamer.speech.events import SpeechEvent
 
 BYTES_CONTAINERS: Final = ("raw", "wav", "mp3")
 SSE_CONTAINERS: Final = ("raw",)
-MIN_SOUND_S: Final = 0.1
-"""The silence for a text without a word: clients take an answer without sound for a failure."""
 
 
 def bytes_handle(service: Service) -> Handle:
@@ -101,7 +99,7 @@ def _read(exchange: Exchange, service: Service) -> tuple[GenerationRequest, str]
 
 
 def _warning(remark: str | None) -> Fields:
-    return () if remark is None else ((WARNING_FIELD, remark.encode("ascii", "replace").decode()),)
+    return () if remark is None else ((WARNING_FIELD, remark),)
 
 
 def _event(name: str, data: str) -> bytes:

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from streamer.audio.formats import DEFAULT_RATE_HZ, AudioFormat, default_rate_hz
 from streamer.errors import InvalidParameterError
-from streamer.sampling import draw_seed, sampling_params
 from streamer.server.openai_names import find_voice
 from streamer.server.realtime.messages import FORMATS, Format, Item, Settings, VoiceId
 from streamer.server.service import Service
@@ -72,13 +71,8 @@ class SpokenAs:
 
     def settings(self, service: Service, mapping: Mapping[str, str]) -> SpeechSettings:
         """Return how an utterance is spoken. Raises `VoiceNotFoundError`."""
-        info, speech = service.synthesizer.info, service.config.speech
-        return SpeechSettings(
-            voice=find_voice(self.voice, mapping, info, speech.voice or info.default_voice),
-            params=sampling_params({"seed": draw_seed()}, info.default_params, info.coarse_limits),
-            max_audio_s=service.config.limits.max_audio_s,
-            speed=self.speed,
-        )
+        voice = find_voice(self.voice, mapping, service.synthesizer.info, service.default_voice)
+        return service.settings(voice, speed=self.speed)
 
 
 def text_of(item: Item) -> str | None:
