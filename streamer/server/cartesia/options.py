@@ -125,6 +125,9 @@ def _voice(asked: Voice | str | None, language: str | None, service: Service) ->
         if asked.mode not in (None, "id"):
             message = f"voice.mode {asked.mode[:64]!r}: this server knows voices by their id only"
             raise InvalidParameterError(message, param="voice.mode")
+        if asked.id is None and asked.embedding is not None:  # as versions of 2024 write it
+            message = "voice.embedding: this server knows voices by their id only"
+            raise InvalidParameterError(message, param="voice.embedding")
         asked = asked.id
     try:
         return find_voice(asked, info, speech), None

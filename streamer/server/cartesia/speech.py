@@ -8,9 +8,10 @@ from typing import Final
 
 from streamer.errors import InvalidParameterError, StreamerError, TextTooLongError
 from streamer.server.cartesia import messages
-from streamer.server.cartesia.errors import error_message, has_structured_errors
+from streamer.server.cartesia.errors import error_message
 from streamer.server.cartesia.messages import GenerationRequest, read_request
 from streamer.server.cartesia.options import read_options
+from streamer.server.cartesia.version import read_version
 from streamer.server.cartesia.wire import SpokenWords, Steps
 from streamer.server.http import Exchange, Fields
 from streamer.server.routing import Handle
@@ -47,8 +48,8 @@ def sse_handle(service: Service) -> Handle:
         exchange.ends_on_failure = True
         request, text = _read(exchange, service)
         options = read_options(request, service, SSE_CONTAINERS)
-        is_structured = has_structured_errors(exchange.request.query, exchange.request.headers)
-        events = _Events(request, is_structured=is_structured)
+        version = read_version(exchange.request.query, exchange.request.headers)
+        events = _Events(request, is_structured=version.has_structured_errors)
         body = Body(
             content_type="text/event-stream; charset=utf-8",
             wrap=events.chunk,

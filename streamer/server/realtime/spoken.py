@@ -18,6 +18,12 @@ DELTA_MS: Final = 40
 PCM: Final = Format()
 """The format of a session that asks for none."""
 _TEXTS: Final = ("input_text", "text")
+_OF_THE_PREVIEW: Final = {
+    "modalities": "output_modalities",
+    "voice": "audio.output.voice",
+    "output_audio_format": "audio.output.format",
+}
+"""Settings of the API's preview, and what they are called now. Its clients know the sound by another name, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,10 @@ class SpokenAs:
 
     def changed(self, settings: Settings) -> SpokenAs:
         """Return this with what the client sets. Raises `InvalidParameterError`."""
+        for name, now in _OF_THE_PREVIEW.items():
+            if getattr(settings, name) is not None:
+                message = f"{name} belongs to the preview of this API, which is over; it is {now} now"
+                raise InvalidParameterError(message, param=name)
         if settings.output_modalities is not None and "audio" not in settings.output_modalities:
             message = "output_modalities without `audio`: this server speaks, and writes nothing"
             raise InvalidParameterError(message, param="output_modalities")
