@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from streamer.audio.packets import PacketEncoder
 from streamer.config import Config
 from streamer.server.admission import Admission, ApiKeys
+from streamer.server.reloading import Reloadables
 from streamer.server.tickets import Tickets
 from streamer.speech.events import SpeechEvent
 from streamer.speech.pipeline import speak
@@ -32,6 +33,7 @@ class Service:
     lexicon: Lexicon | None = None
     """How the operator wants words said, whatever the protocol."""
     tickets: Tickets = field(default_factory=Tickets)
+    reloadables: Reloadables = field(default_factory=Reloadables)
 
     def speak(
         self,
