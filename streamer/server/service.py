@@ -11,6 +11,7 @@ from streamer.audio.packets import PacketEncoder
 from streamer.config import Config
 from streamer.sampling import draw_seed, sampling_params
 from streamer.server.admission import Admission, ApiKeys
+from streamer.server.reloading import Reloadables
 from streamer.server.tickets import Tickets
 from streamer.speech.events import SpeechEvent
 from streamer.speech.pipeline import speak
@@ -34,6 +35,7 @@ class Service:
     lexicon: Lexicon | None = None
     """How the operator wants words said, whatever the protocol."""
     tickets: Tickets = field(default_factory=Tickets)
+    reloadables: Reloadables = field(default_factory=Reloadables)
 
     @property
     def default_voice(self) -> str:
