@@ -1,6 +1,7 @@
 """Measures how well the built-in voice is understood, through the server and Opus, as a word error rate.
 
 It speaks `eval_sentences.txt`, which no training has seen, each sentence with its own seed, alone or several at once.
+Beside the rate it counts the texts with words that were not said, or that nobody wrote: lost tails, skips and babbles.
 """
 
 from __future__ import annotations
@@ -8,9 +9,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
+import jiwer
 import numpy as np
 import numpy.typing as npt
 
@@ -21,6 +25,9 @@ from training.judge import heard, word_error_rate, words
 from training.sentences import EVALUATION
 
 OPUS_HZ = 48_000
+RUN_OF_WORDS = 2
+"""How many words must be missing or too many; one may be the judge's mistake."""
+LENGTH_STEP = 10
 
 
 def decoded(ogg: bytes) -> npt.NDArray[np.float32]:
@@ -56,9 +63,78 @@ def judged(texts: list[str], files: list[bytes]) -> list[tuple[str, str]]:
     return pairs
 
 
-def num_lost_tails(pairs: list[tuple[str, str]]) -> int:
-    """Count the texts whose last word is not among the last three that were heard."""
-    return sum(words(text).split()[-1] not in words(hearing).split()[-3:] for text, hearing in pairs)
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What was written and what was heard instead, in words, between two words that were heard right."""
+
+    written: Sequence[str]
+    heard: Sequence[str]
+    is_last: bool
+
+    @property
+    def is_lost_tail(self) -> bool:
+        """Whether the text's end was not said: of the letters behind the last right word at most half were heard."""
+        return self.is_last and _is_half(self.heard, self.written)
+
+    @property
+    def is_skip(self) -> bool:
+        """Whether words were left out: two or more are missing, and with them at least half of the letters.
+
+        Where as many letters were heard, the judge took the words for others.
+        """
+        return len(self.written) - len(self.heard) >= RUN_OF_WORDS and _is_half(self.heard, self.written)
+
+    @property
+    def is_babble(self) -> bool:
+        """Whether there are words that nobody wrote: two or more, and at least twice the letters that were written."""
+        return len(self.heard) - len(self.written) >= RUN_OF_WORDS and _is_half(self.written, self.heard)
+
+
+def _is_half(few: Sequence[str], many: Sequence[str]) -> bool:
+    """Whether `few` have at most half as many letters as `many`, which must have some."""
+    return bool(many) and 2 * len("".join(few)) <= len("".join(many))
+
+
+def stretches(text: str, hearing: str) -> list[Stretch]:
+    """Return the stretches in which the judge did not hear what was written, by the alignment with fewest errors."""
+    written, heard_words = words(text).split(), words(hearing).split()
+    found: list[Stretch] = []
+    begin, heard_begin = 0, 0
+    equals = [
+        part
+        for part in (
+            jiwer.process_words(" ".join(written), " ".join(heard_words)).alignments[0] if heard_words else ()
+        )
+        if part.type == "equal"
+    ]
+    for part in equals:
+        found.append(
+            Stretch(written[begin : part.ref_start_idx], heard_words[heard_begin : part.hyp_start_idx], False)
+        )
+        begin, heard_begin = part.ref_end_idx, part.hyp_end_idx
+    found.append(Stretch(written[begin:], heard_words[heard_begin:], True))
+    return [stretch for stretch in found if stretch.written or stretch.heard]
+
+
+def faults(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    """Return the texts with a lost tail, with a skip, and with babble."""
+    found = [(text, stretches(text, hearing)) for text, hearing in pairs]
+    return {
+        "lost_tails": [text for text, parts in found if any(part.is_lost_tail for part in parts)],
+        "skips": [text for text, parts in found if any(part.is_skip for part in parts)],
+        "babbles": [text for text, parts in found if any(part.is_babble for part in parts)],
+    }
+
+
+def rates_by_length(pairs: Sequence[tuple[str, str]]) -> list[dict[str, float]]:
+    """Return the word error rate of the texts of each length, in steps of ten words."""
+    groups: dict[int, list[tuple[str, str]]] = {}
+    for pair in pairs:
+        groups.setdefault(len(words(pair[0]).split()) // LENGTH_STEP * LENGTH_STEP, []).append(pair)
+    return [
+        {"words_from": length, "texts": len(group), "word_error_rate": word_error_rate(group)}
+        for length, group in sorted(groups.items())
+    ]
 
 
 def main() -> None:
@@ -79,8 +155,11 @@ def main() -> None:
             (arguments.save / f"{number:02d}.ogg").write_bytes(ogg)
     pairs = judged(texts, files)
     rate = word_error_rate(pairs)
-    num_lost = num_lost_tails(pairs)
-    print(f"word error rate {rate:.3f} on {len(pairs)} sentences, the last word of {num_lost} not heard")
+    found = faults(pairs)
+    counts = ", ".join(f"{len(texts)} {name.replace('_', ' ')}" for name, texts in found.items())
+    print(f"word error rate {rate:.3f} on {len(pairs)} texts; {counts}")
+    for row in rates_by_length(pairs):
+        print(f"from {row['words_from']} words: {row['word_error_rate']:.3f} on {row['texts']}")
     if arguments.output:
         result = {
             "benchmark": "word_error_rate",
@@ -88,7 +167,8 @@ def main() -> None:
             "at_once": arguments.at_once,
             "first_seed": arguments.first_seed,
             "word_error_rate": rate,
-            "num_lost_tails": num_lost,
+            **found,
+            "by_length": rates_by_length(pairs),
             "pairs": pairs,
         }
         write_result(arguments.output, result)

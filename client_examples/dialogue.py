@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["websockets"]
+# ///
 """Speaks a script with a voice for each speaker, as one utterance, and shows who says what and when.
 
 python dialogue.py scene.ogg --speaker Alice=jane --speaker Bob=joe

@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["websockets"]
+# ///
 """Interrupts a long utterance and prints how much of it was heard, which an assistant must know after a barge-in.
 
 python interrupt.py --after 2.5

@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["websockets"]
+# ///
 """Speaks a text while it is being written, word by word, as a language model writes it.
 
 python live_text.py live.wav                        speaks a built-in text

@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["websockets"]
+# ///
 """Reads a whole book aloud into an Ogg Opus file: a text of any length, sent as fast as it is spoken and no faster.
 
 python read_book.py book.txt book.ogg

@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["websockets"]
+# ///
 """Speaks a text into a file, Ogg Opus or WAV by the file's name.
 
 python speak_to_file.py "Hello there." hello.ogg

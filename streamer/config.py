@@ -102,6 +102,12 @@ class ServerConfig:
     ticket_secret_file: Path | None = option(
         None, "file whose bytes sign tickets, shared by several processes; none: each process draws its own"
     )
+    wyoming_port: int | None = option(
+        None, "TCP port for Home Assistant's protocol; none: it is not spoken", minimum=0, maximum=65535
+    )
+    wyoming_host: str = option(
+        "127.0.0.1", "address of that port; whoever reaches it may speak, because Wyoming knows no keys"
+    )
     list_access: str = option("public", "who may read lists of models, voices", choices=("public", "key"))
 
 

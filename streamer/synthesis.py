@@ -44,6 +44,16 @@ class SentenceRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class SaidWord:
+    """The word `text[char_start:char_end]` of a sentence, and when it is heard, in seconds of the sentence's sound."""
+
+    char_start: int
+    char_end: int
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class PcmChunk:
     """A piece of a sentence's sound.
 
@@ -56,6 +66,8 @@ class PcmChunk:
     history: Voice | None = None
     """On the last chunk, if it was asked for: the sentence's own tokens, a voice that others may continue. None also if
     the sentence has no sound."""
+    words: tuple[SaidWord, ...] | None = None
+    """The words, from the first one on, whose places in the sound are known by now; None if the model does not tell."""
     unspoken: str = ""
     """On the last chunk of a sentence that was cut: the words that were not spoken, if the model can tell."""
 
@@ -80,6 +92,8 @@ class ModelInfo:
     """Whether numbers, abbreviations and the like have to be written out in a sentence's text."""
     phones: Sequence[str] = ()
     """The phones in which a text may give words, as `text/phones` writes them; most models have none."""
+    tells_words: bool = False
+    """Whether chunks bring the words that are heard in them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -164,6 +165,17 @@ def test_a_module_says_what_it_is_and_stays_small(path: Path) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno is not None
             assert node.end_lineno - node.lineno < MAX_FUNCTION_LINES, node.name
+
+
+def test_no_file_holds_what_a_merge_left() -> None:
+    """A conflict that was committed is found, even if a formatter has indented it."""
+    marker = re.compile(r"^\s*(<{7} |>{7} )", re.MULTILINE)
+    folders = ("streamer", "tests", "docs", "benchmarks", "client_examples", "training")
+    paths = [*ROOT.glob("*.md"), *(path for folder in folders for path in ROOT.glob(f"{folder}/**/*.*"))]
+    kinds = {".py", ".md", ".js", ".html", ".css", ".txt", ".toml"}
+    texts = {path: path.read_text(encoding="utf-8") for path in paths if path.suffix in kinds}
+    assert len(texts) > 100
+    assert [path for path, text in texts.items() if marker.search(text)] == []
 
 
 def test_the_environment_is_read_in_one_place() -> None:

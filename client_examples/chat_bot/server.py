@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["websockets"]
+# ///
 """A web chat whose replies are typed word by word, and spoken by streamer while they are typed.
 
 One WebSocket leads to the page and one to streamer; the bot is between them. See README.md.

@@ -90,6 +90,8 @@ class SentenceJoiner:
     """
 
     def __init__(self, sample_rate_hz: int) -> None:
+        self.num_left_out = 0
+        """How many samples of the sentence were left out before the first that was kept."""
         self._rate_hz = sample_rate_hz
         self._kept_lead = round(_FIRST_LEAD_S * sample_rate_hz)
         self._num_hiss = round(_HISS_S * sample_rate_hz)  # samples that may be hiss
@@ -115,6 +117,7 @@ class SentenceJoiner:
         silence = np.concatenate([*self._held, chunk[:first]])
         if not self._num_out:
             silence = silence[-self._kept_lead :]
+            self.num_left_out = self._num_in - len(chunk) + first - len(silence)
         self._held = [chunk[end:]]
         return self._emit(np.concatenate([silence, chunk[first:end]]))
 

@@ -6,7 +6,6 @@ import asyncio
 import atexit
 import logging
 import os
-import string
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 
 from streamer.backends.model_info import model_info
+from streamer.backends.text_words import TextWords
 from streamer.backends.warm_up import log_speed, warm_up
 from streamer.config import EngineConfig
 from streamer.engine.device.cuda_graphs import CudaRecorder
@@ -124,6 +124,7 @@ class LocalSynthesizer:
         if work is None:
             yield PcmChunk(np.zeros(0, np.float32), is_last=True)
             return
+        words = TextWords(request.text, self.count_tokens)
         loop = asyncio.get_running_loop()
         # It needs no limit of its own, because the engine parks a request whose audio is not consumed.
         outputs: asyncio.Queue[PcmChunk | StreamerError] = asyncio.Queue()
@@ -147,9 +148,7 @@ class LocalSynthesizer:
                 self._engine.consumed(engine_request, len(output.samples))
                 if output.is_last and request.wants_history:
                     output = replace(output, history=work.as_voice())
-                if output.truncated and (num_said := work.num_said()) is not None:
-                    output = replace(output, unspoken=self._unspoken(request.text, num_said))
-                yield output
+                yield words.told(output, work)
                 if output.is_last:
                     return
         finally:
@@ -222,16 +221,6 @@ class LocalSynthesizer:
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(" ".join(text.split()))
-
-    def _unspoken(self, text: str, num_said: int) -> str:
-        """The words of `text` that are not among its first `num_said` tokens."""
-        words = text.split()
-        # A mark behind a word is not a part of it.
-        prefixes = (
-            " ".join(words[: count + 1]).rstrip(string.punctuation + "…") for count in range(len(words))
-        )
-        num_spoken = sum(self.count_tokens(prefix) <= num_said for prefix in prefixes)
-        return without_phones(" ".join(words[num_spoken:]))
 
     def _work(self, request: SentenceRequest) -> SentenceWork | None:
         """Return the engine's work for the request; None if the text contains nothing that this model can say.

@@ -36,4 +36,5 @@ def model_info(config: ModelConfig, voices: VoiceLibrary, phones: Sequence[str] 
         note=config.note,
         normalizes_text=config.normalize_text,
         phones=phones,
+        tells_words=config.path is not None,
     )

@@ -1,4 +1,4 @@
-"""The connections that are open: accepted, counted from their first byte, and served until they end; for `app`."""
+"""The connections of a server, from accept to their end: counted, with or without TLS, whatever is spoken over them."""
 
 from __future__ import annotations
 
@@ -6,73 +6,99 @@ import asyncio
 import functools
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
 
-from streamer.server.admission import Place
+from streamer.config import LimitsConfig
+from streamer.server.admission import Admission, Place
 from streamer.server.connection import MAX_UNSENT_BYTES, READ_BYTES, Connection
-from streamer.server.http_connection import Host, HttpConnection
 from streamer.server.tls import Certificate
+from streamer.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
+State = Literal["idle", "exchange", "session"]
+"""What is done over a connection now: nothing but waiting, answering a request, or serving a session."""
 
 
-class Acceptor:
-    """Serves every connection by `HttpConnection`. `certificate` None: without TLS."""
-
-    def __init__(self, host: Host, certificate: Certificate | None) -> None:
-        self._host = host
-        self._certificate = certificate
-        self._limits = host.service.config.limits
-        self._metrics = host.service.metrics
-        self._connections: dict[asyncio.Task[None], tuple[Connection, HttpConnection]] = {}
-        self._listeners: list[asyncio.Server] = []
-
-    def __len__(self) -> int:
-        """The connections that are open, whatever is spoken over them."""
-        return len(self._connections)
+class Conversation(Protocol):
+    """What is spoken over one connection."""
 
     @property
-    def is_listening(self) -> bool:
-        """Whether connections are accepted."""
-        return bool(self._listeners)
+    def state(self) -> State: ...
 
-    async def listen(self, sockets: Sequence[socket.socket]) -> None:
-        """Accept connections from now on."""
+    async def serve(self) -> None:
+        """Speak until either side has had enough, and leave the connection closed."""
+        ...
+
+
+Converse = Callable[[Connection, Place], Conversation]
+"""Begins the conversation of a connection that was accepted."""
+
+
+class Connections:
+    """All connections that are open, each with the task that serves it."""
+
+    def __init__(self, admission: Admission, limits: LimitsConfig, metrics: Metrics) -> None:
+        self._admission = admission
+        self._limits = limits
+        self._metrics = metrics
+        self._listeners: list[asyncio.Server] = []
+        self._open: dict[asyncio.Task[None], tuple[Connection, Conversation]] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @property
+    def conversations(self) -> Sequence[Conversation]:
+        """What is spoken over the open connections."""
+        return [conversation for _, conversation in self._open.values()]
+
+    async def listen(
+        self, sockets: Sequence[socket.socket], converse: Converse, certificate: Certificate | None = None
+    ) -> None:
+        """Accept what comes to these sockets, and let it be served by what `converse` returns."""
+        accept = functools.partial(self._accept, converse, certificate)
         for listening in sockets:
-            self._listeners.append(await asyncio.start_server(self._accept, sock=listening, limit=READ_BYTES))
+            self._listeners.append(await asyncio.start_server(accept, sock=listening, limit=READ_BYTES))
 
-    async def drained(self, timeout_s: float) -> None:
-        """Return when no connection is busy, or the time is over."""
-        busy = [task for task, (_, http) in self._connections.items() if http.state != "idle"]
+    def cut_exchanges(self) -> None:
+        """Cut the requests that are being answered."""
+        for task, (_, conversation) in self._open.items():
+            if conversation.state == "exchange":
+                task.cancel()
+
+    async def finished(self, timeout_s: float) -> None:
+        """Return when nothing is done over any connection, or the time is up."""
+        busy = [task for task, (_, conversation) in self._open.items() if conversation.state != "idle"]
         if busy:
             await asyncio.wait(busy, timeout=timeout_s)
 
-    def cut_exchanges(self) -> None:
-        """Break off the answers that are being given."""
-        for task, (_, http) in self._connections.items():
-            if http.state == "exchange":
-                task.cancel()
-
     async def close(self, timeout_s: float) -> None:
-        """Accept nothing more, and end every connection."""
+        """Stop listening and end every connection."""
         for listener in self._listeners:
             listener.close()
-        for task in self._connections:
+        for task in self._open:
             task.cancel()
-        if self._connections:
-            await asyncio.wait(self._connections, timeout=timeout_s)
+        if self._open:
+            await asyncio.wait(self._open, timeout=timeout_s)
 
     def sweep_write_buffers(self) -> None:
         """Cut connections whose unsent bytes pile up: pongs do so outside of every queue."""
         num_bytes = 0
-        for connection, _ in self._connections.values():
+        for connection, _ in self._open.values():
             num_bytes += connection.num_unsent_bytes
             if connection.num_unsent_bytes > MAX_UNSENT_BYTES:
                 self._metrics.slow_clients_closed.inc()
                 connection.abort()
         self._metrics.egress_buffer.set(num_bytes)
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(
+        self,
+        converse: Converse,
+        certificate: Certificate | None,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
         """Take a connection in. TLS begins only now, so that connections are counted before its handshake, too."""
         connection = Connection(
             reader,
@@ -80,31 +106,33 @@ class Acceptor:
             write_timeout_s=self._limits.write_timeout_s,
             count_slow_client=self._metrics.slow_clients_closed.inc,
         )
-        place = self._host.service.admission.connect(connection.address)
+        place = self._admission.connect(connection.address)
         if place is None:
             self._metrics.connections_rejected.labels("reserve_full").inc()
             connection.abort()
             return
-        if self._certificate is not None:
+        if certificate is not None:
             connection.transport.pause_reading()  # what comes is TLS's
-        http = HttpConnection(connection, place, self._host)
-        task = asyncio.get_running_loop().create_task(self._serve(connection, http))
-        self._connections[task] = connection, http
+        conversation = converse(connection, place)
+        task = asyncio.get_running_loop().create_task(self._serve(connection, conversation, certificate))
+        self._open[task] = connection, conversation
         task.add_done_callback(functools.partial(self._ended, place))
 
-    async def _serve(self, connection: Connection, http: HttpConnection) -> None:
-        if self._certificate is not None:
+    async def _serve(
+        self, connection: Connection, conversation: Conversation, certificate: Certificate | None
+    ) -> None:
+        if certificate is not None:
             try:
-                await connection.start_tls(self._certificate.context, self._limits.auth_timeout_s)
+                await connection.start_tls(certificate.context, self._limits.auth_timeout_s)
             except OSError as error:
                 self._metrics.connections_rejected.labels("tls").inc()
                 logger.debug("a TLS handshake failed", extra={"reason": str(error)})
                 connection.abort()
                 return
-        await http.serve()
+        await conversation.serve()
 
     def _ended(self, place: Place, task: asyncio.Task[None]) -> None:
         place.leave()
-        del self._connections[task]
+        del self._open[task]
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("an unexpected error", exc_info=error)

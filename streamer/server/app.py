@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import signal
 import socket
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from streamer.config import Config
-from streamer.errors import AuthenticationError, ConfigError, EngineError
-from streamer.server.accepting import Acceptor
+from streamer.errors import AuthenticationError, ConfigError, EngineError, StreamerError
+from streamer.server.accepting import Connections, Conversation
 from streamer.server.adapters import add_adapters
-from streamer.server.admission import Admission, ApiKeys
+from streamer.server.admission import Admission, ApiKeys, Place
+from streamer.server.client_connection import ClientConnection
 from streamer.server.client_protocol import ClientProtocol
+from streamer.server.connection import Connection
 from streamer.server.descriptors import ExhaustionReporter, allow_descriptors
 from streamer.server.ending import CloseRequest
-from streamer.server.http_connection import Host
+from streamer.server.http_connection import Host, HttpConnection
 from streamer.server.listening import open_sockets, shown_url
 from streamer.server.reloading import Reloadables
 from streamer.server.routes import add_lists, add_player, add_probes
@@ -29,10 +33,10 @@ from streamer.server.routing import Routes
 from streamer.server.service import Service, package_version
 from streamer.server.session import Session
 from streamer.server.status import Status
+from streamer.server.tcp import TcpConversation
 from streamer.server.tickets import Tickets
 from streamer.server.tls import Certificate
 from streamer.server.upgrade import Upgrade
-from streamer.server.websocket import WebSocket
 from streamer.speech.pipeline import prepare
 from streamer.synthesis import Synthesizer
 from streamer.telemetry.logs import num_dropped
@@ -64,6 +68,7 @@ class Server:
             Tickets.read(config.server.ticket_secret_file),
         )
         self._sessions: set[Session] = set()
+        self._open = Connections(self._service.admission, config.limits, self.metrics)
         self.status = Status(self._service)
         self.routes = Routes()
         self.routes.are_complete = False
@@ -71,20 +76,21 @@ class Server:
         add_probes(self.routes, self._service, self.status)
         self.metrics.utterances_queued.set_function(lambda: self._service.admission.queue.num_waiting)
         self._certificate = Certificate.of(config.server)
-        host = Host(
+        self._host = Host(
             self._service,
             self.routes,
             is_ready=lambda: self.status.is_ready,
             is_stopping=self.status.stop_requested.is_set,
             serve_websocket=self._serve_session,
         )
-        self._acceptor = Acceptor(host, self._certificate)
         if config.server.api_keys_file is not None:
             self.reloadables.add("API keys", self._service.keys.reload)
         if self._certificate is not None:
             self.reloadables.add("certificate", self._certificate.reload)
         self._reloading: asyncio.Task[None] | None = None
         self._sockets: list[socket.socket] = []
+        self._tcp_sockets: list[Sequence[socket.socket]] = []
+        self._announced = contextlib.AsyncExitStack()
 
     @property
     def reloadables(self) -> Reloadables:
@@ -109,7 +115,17 @@ class Server:
     @property
     def num_connections(self) -> int:
         """The connections that are open, whatever is spoken over them."""
-        return len(self._acceptor)
+        return len(self._open)
+
+    @property
+    def conversations(self) -> Sequence[Conversation]:
+        """What is spoken over these connections."""
+        return self._open.conversations
+
+    @property
+    def tcp_ports(self) -> list[int]:
+        """The ports that protocols have for themselves, in the order of `routes.tcp`."""
+        return [int(sockets[0].getsockname()[1]) for sockets in self._tcp_sockets]
 
     @property
     def num_sessions(self) -> int:
@@ -122,9 +138,9 @@ class Server:
         return self.status.is_ready
 
     async def start(self) -> None:
-        """Open the port, then load the synthesizer and warm it up.
+        """Open the port, load the synthesizer and warm it up; the ports that protocols have for themselves open then.
 
-        Raises `ConfigError` for host and port, for a default voice that is not there, and for a lexicon's phones that
+        Raises `ConfigError` for hosts and ports, for a default voice that is not there, and for a lexicon's phones that
         the model does not have; `EngineError`.
         """
         server = self._config.server
@@ -134,7 +150,7 @@ class Server:
         )
         self._sockets = await asyncio.to_thread(open_sockets, server.host, server.port)
         try:
-            await self._acceptor.listen(self._sockets)
+            await self._open.listen(self._sockets, self._converse_http, self._certificate)
             self.status.is_listening = True
             await self._synthesizer.start()
             self._add_routes()
@@ -142,13 +158,33 @@ class Server:
             if self._service.lexicon is not None:
                 self._service.lexicon.check_phones(self._synthesizer.info.phones)
             await asyncio.to_thread(prepare, self._synthesizer)
+            self.status.is_warm = True
+            await self._open_tcp_ports()
         except BaseException:
             await self._close()
             raise
-        self.status.is_warm = True
         self.metrics.describe_build(version=package_version(), model=self._synthesizer.info.name)
         self.metrics.engine_up.set(1)
         self.metrics.ready.set(1)
+        for route, port in zip(self.routes.tcp, self.tcp_ports, strict=True):
+            await self._announced.enter_async_context(route.announce(port))
+
+    async def _open_tcp_ports(self) -> None:
+        for route in self.routes.tcp:
+            sockets = await asyncio.to_thread(open_sockets, route.host, route.port, route.option_prefix)
+            self._tcp_sockets.append(sockets)
+            logger.info("a further port is open", extra={f"{route.option_prefix}port": self.tcp_ports[-1]})
+            converse = functools.partial(
+                TcpConversation,
+                route,
+                self._service,
+                is_ready=lambda: self.is_ready,
+                serve_session=self._serve_session,
+            )
+            await self._open.listen(sockets, converse)
+
+    def _converse_http(self, connection: Connection, place: Place) -> HttpConnection:
+        return HttpConnection(connection, place, self._host)
 
     def _check_default_voice(self) -> None:
         voice, voices = self._config.speech.voice, self._synthesizer.info.voices
@@ -181,7 +217,7 @@ class Server:
         if self.status.stop_requested.is_set():
             for session in tuple(self._sessions):
                 session.end(CloseRequest(1001, "the server stops"))
-            self._acceptor.cut_exchanges()
+            self._open.cut_exchanges()
         self.status.stop_requested.set()
 
     def reload(self) -> None:
@@ -199,16 +235,18 @@ class Server:
         """Let sessions and exchanges finish, as far as the drain's time allows."""
         failure = self.status.failure
         grace_s = self._config.limits.drain_timeout_s if failure is None else 0.0
+        await self._announced.aclose()
         if failure is not None:
             ending = CloseRequest(1011, "the engine failed", error=failure)
         else:
             ending = CloseRequest(1001, "the server stops", grace_s=grace_s)
         for session in tuple(self._sessions):
             session.end(ending)
-        await self._acceptor.drained(grace_s + LAST_WORDS_S)
+        await self._open.finished(grace_s + LAST_WORDS_S)
 
     async def _close(self) -> None:
-        await self._acceptor.close(LAST_WORDS_S)
+        await self._announced.aclose()
+        await self._open.close(LAST_WORDS_S)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_S):
                 await self._synthesizer.close()
@@ -228,7 +266,7 @@ class Server:
             self.metrics.step_age.set(health.step_age_s)
             if not health.alive and self.status.failure is None:
                 self._fail(EngineError(health.reason or "the engine is dead"))
-            self._acceptor.sweep_write_buffers()
+            self._open.sweep_write_buffers()
 
     def _fail(self, error: EngineError) -> None:
         logger.error("engine failed", extra={"reason": error.message})
@@ -237,8 +275,17 @@ class Server:
             session.end(CloseRequest(1011, "the engine failed", error=error))
         self.status.stop_requested.set()
 
-    async def _serve_session(self, websocket: WebSocket, upgrade: Upgrade, protocol: ClientProtocol) -> None:
-        session = Session(websocket, self._service, upgrade, protocol)
+    async def _serve_session(
+        self,
+        connection: ClientConnection,
+        upgrade: Upgrade,
+        protocol: ClientProtocol,
+        refusal: StreamerError | None = None,
+    ) -> None:
+        """Speak the protocol; with a `refusal`, only to say so."""
+        session = Session(connection, self._service, upgrade, protocol)
+        if refusal is not None:
+            session.end(CloseRequest(1013, refusal.message, error=refusal))
         self._sessions.add(session)
         try:
             with self.metrics.connections.track_inprogress():

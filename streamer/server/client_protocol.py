@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from streamer.audio.formats import AudioFormat
 from streamer.errors import StreamerError
+from streamer.server.mailbox import Mailbox
 from streamer.server.service import Service
 from streamer.server.upgrade import Upgrade
 from streamer.server.utterance import Utterance
@@ -102,7 +103,24 @@ class SetTimer:
     expired: Callable[[], Sequence[Action]] = _nothing
 
 
-Action = Send | Authenticate | Open | Write | Played | Cancel | Close | SetTimer
+@dataclass(frozen=True, slots=True)
+class Collect:
+    """Carry out what `told` returns for each message of a mailbox, in order; once the session is over, call `over`."""
+
+    mailbox: Mailbox[Any]
+    told: Callable[[Any], Sequence[Action]]
+    over: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Put a message into the mailbox of another session, once there is room."""
+
+    mailbox: Mailbox[Any]
+    message: object
+
+
+Action = Send | Authenticate | Open | Write | Played | Cancel | Close | SetTimer | Collect | Deliver
 
 
 class ClientProtocol(Protocol):

@@ -63,6 +63,11 @@ class PlaybackClock:
             return self._now_s()
         return self._zero_s + self._sent_ms / 1000
 
+    @property
+    def remaining_s(self) -> float:
+        """How long what was sent so far still plays."""
+        return max(0.0, self._sent_ms - self.position_ms) / 1000
+
     def begin_after(self, other: PlaybackClock) -> None:
         """Expect this sound to be played once the other's is over."""
         self._earliest_s = other.ends_s

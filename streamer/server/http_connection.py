@@ -11,13 +11,14 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import Final, Literal
+from typing import Final
 
 import h11
 from websockets.datastructures import Headers
 
 from streamer.errors import InternalError, StreamerError
 from streamer.server import websocket
+from streamer.server.accepting import State
 from streamer.server.access import Credentials, check_key, check_origin
 from streamer.server.admission import Place
 from streamer.server.client_protocol import ClientProtocol
@@ -59,8 +60,7 @@ class HttpConnection:
     """Serves one connection from its first byte."""
 
     def __init__(self, connection: Connection, place: Place, host: Host) -> None:
-        self.state: Literal["idle", "exchange", "websocket"] = "idle"
-        """What is done now: nothing but waiting for a request, answering one, or serving a WebSocket."""
+        self.state: State = "idle"
         self._connection = connection
         self._place = place
         self._host = host
@@ -198,7 +198,7 @@ class HttpConnection:
             )
             status = HTTPStatus(answer.status_code)
             raise RefusedError(Answer(status, bytes(answer.body or b""), headers=fields), "handshake")
-        self.state = "websocket"
+        self.state = "session"
         answer.headers["Server"] = "streamer"
         self._connection.write(answer.serialize())
         socket = WebSocket(

@@ -17,14 +17,15 @@ _NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _ANY: Final = {"0.0.0.0": "localhost", "::": "localhost", "127.0.0.1": "localhost"}
 
 
-def open_sockets(host: str, port: int) -> list[socket.socket]:
+def open_sockets(host: str, port: int, option_prefix: str = "") -> list[socket.socket]:
     """Open a listening socket for each address of `host`, all on one port; `::` is every address, IPv4's too.
 
-    An IPv6 address may have its brackets. Raises `ConfigError` naming the option that has to change.
+    An IPv6 address may have its brackets. `option_prefix`: what the names of the options for host and port begin with.
+    Raises `ConfigError` naming the option that has to change.
     """
     sockets: list[socket.socket] = []
     unavailable: OSError | None = None
-    for family, address in _addresses(host):
+    for family, address in _addresses(host, option_prefix):
         if sockets:
             port = sockets[0].getsockname()[1]  # if any free one was requested
         try:
@@ -35,10 +36,10 @@ def open_sockets(host: str, port: int) -> list[socket.socket]:
                 continue
             for opened in sockets:
                 opened.close()
-            raise _explained(error, host, port) from None
+            raise _explained(error, host, port, option_prefix) from None
     if not sockets:
         assert unavailable is not None, "a name without addresses is not resolved"
-        raise _explained(unavailable, host, port) from None
+        raise _explained(unavailable, host, port, option_prefix) from None
     return sockets
 
 
@@ -52,15 +53,18 @@ def shown_url(host: str, sockets: Sequence[socket.socket], *, is_tls: bool) -> s
     return f"{'https' if is_tls else 'http'}://{shown}:{port}/"
 
 
-def _addresses(host: str) -> list[tuple[socket.AddressFamily, str]]:
+def _addresses(host: str, option_prefix: str) -> list[tuple[socket.AddressFamily, str]]:
     try:
         found = socket.getaddrinfo(
             _without_brackets(host), None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except (socket.gaierror, UnicodeError) as error:
         reason = error.strerror if isinstance(error, socket.gaierror) else "it is no name"
-        message = f"host {host!r} cannot be resolved ({reason}): name an address of this machine, or 0.0.0.0 for all"
-        raise ConfigError(message, param="host") from None
+        option = f"{option_prefix}host"
+        message = (
+            f"{option} {host!r} cannot be resolved ({reason}): name an address of this machine, or 0.0.0.0"
+        )
+        raise ConfigError(message, param=option) from None
     addresses: list[tuple[socket.AddressFamily, str]] = []
     for family, _, _, _, place in found:
         address = (
@@ -80,16 +84,17 @@ def _open(family: socket.AddressFamily, address: str, port: int) -> socket.socke
     return socket.create_server(place, family=family, backlog=BACKLOG, dualstack_ipv6=is_dual)
 
 
-def _explained(error: OSError, host: str, port: int) -> ConfigError:
+def _explained(error: OSError, host: str, port: int, option_prefix: str) -> ConfigError:
+    host_option, port_option = f"{option_prefix}host", f"{option_prefix}port"
     reason = os.strerror(error.errno) if error.errno else str(error)
     if error.errno == errno.EADDRINUSE:
-        message = f"port {port}: another program listens on it already; stop it, or set another port"
-        return ConfigError(message, param="port")
+        message = f"{port_option} {port}: another program listens on it already; stop it, or set another port"
+        return ConfigError(message, param=port_option)
     if error.errno == errno.EACCES:
-        message = f"port {port}: {reason}; ports below 1024 need a privilege, set another port"
-        return ConfigError(message, param="port")
-    message = f"host {host!r}: {reason}; name an address of this machine, or 0.0.0.0 for all"
-    return ConfigError(message, param="host")
+        message = f"{port_option} {port}: {reason}; ports below 1024 need a privilege, set another port"
+        return ConfigError(message, param=port_option)
+    message = f"{host_option} {host!r}: {reason}; name an address of this machine, or 0.0.0.0 for all"
+    return ConfigError(message, param=host_option)
 
 
 def _is_dual(opened: socket.socket) -> bool:

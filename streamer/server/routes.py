@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from streamer.config import ServerConfig
-from streamer.server.http import Answer, Exchange, Fields, json_answer
+from streamer.server.http import TEXT, Answer, Exchange, Fields, json_answer
 from streamer.server.routing import Access, Routes
 from streamer.server.service import Service
 from streamer.server.status import Status
@@ -24,9 +24,7 @@ _CONTENT_TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
-    ".svg": "image/svg+xml",
-    ".png": "image/png",
-    ".wasm": "application/wasm",
+    ".txt": TEXT,
 }
 _SCRIPT_OF_PAGE: Final = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
@@ -47,13 +45,12 @@ def add_player(routes: Routes) -> None:
 
 
 def _page_headers(scripts: list[bytes]) -> Fields:
-    """Allow the page its own files, the scripts written into it, and no other site to frame it."""
+    """Allow the page its own files, the scripts written into it and WebAssembly, and no other site to frame it."""
     hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'" for script in scripts]
     policy = (
-        "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; "
-        "media-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
-        f"script-src 'self' 'wasm-unsafe-eval' blob: {' '.join(hashes)}; "
-        "worker-src 'self' blob:; frame-ancestors 'none'"
+        "default-src 'none'; connect-src 'self'; img-src 'self'; style-src 'self'; "
+        f"script-src 'self' 'wasm-unsafe-eval' {' '.join(hashes)}; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     return (
         ("X-Content-Type-Options", "nosniff"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final, Literal
@@ -11,9 +12,12 @@ from urllib.parse import unquote
 
 from websockets.datastructures import Headers
 
+from streamer.config import LimitsConfig
 from streamer.errors import OverloadedError
 from streamer.server.access import Credentials, read_bearer
+from streamer.server.client_connection import ClientConnection
 from streamer.server.client_protocol import CreateProtocol
+from streamer.server.connection import Connection
 from streamer.server.http import Answer, Exchange, RefusedError, Request, error_answer, refusal
 
 Handle = Callable[[Exchange], Awaitable[None]]
@@ -46,6 +50,22 @@ class WebSocketRoute:
     shape_error: ShapeError
     subprotocols: tuple[str, ...]
     key_may_follow: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TcpRoute:
+    """What is spoken on a port of its own, by a protocol that knows neither HTTP nor keys.
+
+    `option_prefix`: what the names of the options for host and port begin with. `create_connection` reads messages from
+    a connection and writes them. `announce` is given the port and entered while it is open and the server is ready.
+    """
+
+    host: str
+    port: int
+    option_prefix: str
+    create_connection: Callable[[Connection, LimitsConfig], ClientConnection]
+    create_protocol: CreateProtocol
+    announce: Callable[[int], AbstractAsyncContextManager[None]]
 
 
 def unshaped(_request: Request, answer: Answer) -> Answer:
@@ -81,6 +101,8 @@ class Routes:
     def __init__(self) -> None:
         self.are_complete = True
         """Whether all routes were added; until then an address that is not known may yet become one."""
+        self.tcp: list[TcpRoute] = []
+        """What is spoken on ports of their own."""
         self._places: dict[str, _Place] = {}
 
     def add(

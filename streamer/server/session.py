@@ -12,19 +12,22 @@ import logging
 import secrets
 import time
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from websockets.exceptions import ConnectionClosed
 
 from streamer.audio.packets import create_encoder
 from streamer.errors import AuthenticationError, OverloadedError, StreamerError
 from streamer.server.access import origin_of
+from streamer.server.client_connection import ClientConnection
 from streamer.server.client_protocol import (
     Action,
     Authenticate,
     Cancel,
     ClientProtocol,
     Close,
+    Collect,
+    Deliver,
     Open,
     Played,
     Send,
@@ -37,7 +40,6 @@ from streamer.server.flow_control import (
     Outbox,
     PlaybackClock,
     SlowClientError,
-    Writable,
     size_bytes,
 )
 from streamer.server.service import Service
@@ -53,21 +55,6 @@ SLOW_CLIENT: Final = 4408
 """The close code of a client that does not take what is sent; the connection is cut without a closing handshake."""
 MESSAGE_COST_BYTES: Final = 32
 """What a message counts for beside its own bytes: the shortest ones would otherwise come by thousands a second."""
-_MAX_REASON_BYTES: Final = 123
-"""What a WebSocket close frame holds of a reason (RFC 6455, section 5.5)."""
-
-
-class ClientConnection(Writable, Protocol):
-    """The part of a connection that a session needs; `server/websocket` implements it."""
-
-    @property
-    def close_code(self) -> int | None: ...
-
-    async def recv(self) -> str | bytes:
-        """The next frame; raises `websockets.exceptions.ConnectionClosed` when there is none any more."""
-        ...
-
-    async def close(self, code: int = 1000, reason: str = "") -> None: ...
 
 
 class Session:
@@ -80,7 +67,9 @@ class Session:
         self._connection = connection
         self._service = service
         self._protocol = protocol
-        self._key_name = upgrade.key_name
+        self._key_name = (
+            None if upgrade.key_name == upgrade.address else upgrade.key_name
+        )  # `tcp` has no keys
         self._client_key = upgrade.key_name or upgrade.address
         self._origin = origin_of(upgrade.headers)
         self._is_authenticated = upgrade.key_name is not None or not service.keys.are_required
@@ -88,7 +77,8 @@ class Session:
         self._outbox = Outbox(limits.write_timeout_s, service.metrics.bytes_sent.inc)
         self._budget = Budget(limits.max_bytes_per_s, 2 * limits.max_message_bytes)
         self._speakers: dict[Utterance, Speaker] = {}
-        self._timers = Timers(lambda timer: self._tasks.create_task(self._carry_out(timer.expired())))
+        self._timers = Timers(lambda timer: self._carry_out(timer.expired()))
+        self._collected: list[Collect] = []
         self._num_utterances = 0
         self._is_quiet = asyncio.Event()  # set while no utterance is open
         self._is_quiet.set()
@@ -109,7 +99,7 @@ class Session:
                 self._grace.reschedule(now_s)
 
     def has_lost_key(self) -> bool:
-        """Whether the key that let the client in is not valid any more."""
+        """Whether a key let the client in that is not valid any more."""
         return self._key_name is not None and not self._service.keys.knows(self._key_name)
 
     async def run(self) -> None:
@@ -132,11 +122,12 @@ class Session:
         except* ConnectionClosed:
             pass
         finally:
-            self._timers.stop_all()
+            for action in self._collected:
+                action.mailbox.close()
+                action.over()
             for speaker in self._speakers.values():
                 speaker.permit.release()
-        reason = closed.reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
-        await self._connection.close(closed.code, reason)
+        await self._connection.close(closed.code, closed.reason)
         self._service.metrics.session_seconds.observe(time.monotonic() - started_s)
         logger.info("session over", extra={"session_id": self.id, "close_code": self._connection.close_code})
 
@@ -173,9 +164,18 @@ class Session:
                         speaker.stop()
                         await utterance.is_over.wait()
                 case SetTimer():
-                    self._timers.set(action)
+                    self._timers.set(action, self._tasks)
+                case Collect():
+                    self._collected.append(action)
+                    self._tasks.create_task(self._collect(action))
+                case Deliver(mailbox, message):
+                    await mailbox.put(message)
                 case Close(code, reason):
                     await self._close(code, reason)
+
+    async def _collect(self, action: Collect) -> None:
+        while True:
+            await self._carry_out(action.told(await action.mailbox.get()))
 
     def _authenticate(self, key: str) -> bool:
         keys = self._service.keys

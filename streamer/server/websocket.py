@@ -39,6 +39,9 @@ SLICE_BYTES: Final = 512
 MESSAGE_TIMEOUT_S: Final = 10.0
 """How long the rest of a message that has begun is waited for."""
 
+_MAX_REASON_BYTES: Final = 123
+"""What a close frame holds of a reason (RFC 6455, section 5.5)."""
+
 
 def handshake(path: str, headers: Headers, subprotocols: Sequence[str]) -> Response:
     """Answer a handshake: status 101, or an answer of another status that says what is wrong with it.
@@ -137,7 +140,8 @@ class WebSocket:
         self._stop_taking()
         self._messages.clear()
         if self._protocol.state is State.OPEN:
-            self._protocol.send_close(code, reason)
+            shortened = reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
+            self._protocol.send_close(code, shortened)
             self._write()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):

@@ -17,6 +17,7 @@ from streamer.speech.events import SentenceEnded, SentenceStarted, SpeechEvent, 
 from streamer.speech.sentence_stream import SentenceStream
 from streamer.speech.speech_warnings import sentence_retried, speed_unavailable
 from streamer.speech.word_times import SpokenWords
+from streamer.synthesis import PcmChunk
 from streamer.text.splitting.sentences import Sentence
 from streamer.voices.voice import Voice
 
@@ -88,11 +89,13 @@ class AudioAssembler:
             self._words.expected,
         )
 
-    def add(self, samples: Samples) -> Iterator[Packet]:
+    def add(self, chunk: PcmChunk) -> Iterator[Packet]:
         """Take the next piece of the sentence's sound."""
-        joined = self._joiner.push(samples)
+        joined = self._joiner.push(chunk.samples)
         if self._words is not None:
             self._words.add(joined)
+            if chunk.words is not None:
+                self._words.tell(chunk.words, self._joiner.num_left_out / self._input_hz)
         if joined.size:
             self._has_sound, self._num_pause_samples = True, 0
         yield from self._encode(self._tempo.push(joined) if self._tempo else joined)
@@ -114,7 +117,8 @@ class AudioAssembler:
             yield from self._encode(np.zeros(self._num_pause_samples, np.float32))
         if is_last:
             yield from self.finish()
-        yield WordTimes(self._index, words.until_cut(end_ms) if is_cut else words.whole(end_ms))
+        found = words.until_cut(end_ms) if is_cut else words.whole(end_ms)
+        yield WordTimes(self._index, found, is_estimated=words.is_estimated)
         yield SentenceEnded(self._index, end_ms, spoken_as)
 
     def pause(self, duration_s: float, max_audio_s: float) -> Iterator[Packet]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 from streamer.audio.packets import INPUT_HZ, PacketEncoder
 from streamer.audio.pcm import faded_out
@@ -75,15 +76,15 @@ async def speak(
                 if chunk.samples.size or chunk.is_last:
                     for event in sound.begin_sentence(item):
                         yield event
-                samples = chunk.samples
                 if chunk.truncated:
                     truncated = True
-                    samples = faded_out(samples, synthesizer.info.sample_rate_hz)
+                    faded = faded_out(chunk.samples, synthesizer.info.sample_rate_hz)
+                    chunk = replace(chunk, samples=faded)
                     yield sentence_cut(item.index, chunk.unspoken)
                 if chunk.is_last and item.lost_words:
                     truncated = True
                     yield sentence_silent(item.index)
-                for packet in sound.add(samples):
+                for packet in sound.add(chunk):
                     yield packet
                 if is_cut := sound.is_longer_than(settings.max_audio_s) and not chunk.is_last:
                     break

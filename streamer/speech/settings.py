@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from streamer.audio.formats import MAX_TEMPO, MIN_TEMPO
+from streamer.errors import InvalidParameterError
 from streamer.sampling import SamplingParams
 from streamer.text.reading import AS_IT_IS, TextOptions
 
@@ -34,3 +36,15 @@ class SpeechSettings:
     """How much faster than usual it is spoken, at the same pitch. Pauses that the text asks for keep their length."""
     include_history: bool = False
     """Whether `SentenceEnded` carries the tokens of the spoken sentence."""
+
+    def __post_init__(self) -> None:
+        """Raise `InvalidParameterError` for a speed that cannot be had."""
+        checked_speed(self.speed)
+
+
+def checked_speed(speed: float, param: str = "speed") -> float:
+    """Return `speed`; raises `InvalidParameterError`, which names the field `param`, if it cannot be had."""
+    if not MIN_TEMPO <= speed <= MAX_TEMPO:
+        message = f"speed {speed!r} is not from {MIN_TEMPO} to {MAX_TEMPO}"
+        raise InvalidParameterError(message, param=param)
+    return speed

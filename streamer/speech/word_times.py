@@ -1,14 +1,17 @@
-"""Estimates when the words of a sentence are heard, by its text and by the pauses in its sound; `assembler` asks.
+"""Tells when the words of a sentence are heard; `assembler` asks.
 
-Pauses are matched with the places in the text where they are most likely, and between two pauses words share the time
-by their length. No model is asked, so it works for all of them; `docs/benchmarks.md` says how well.
+A model whose tokens say which word they are part of tells it itself. For the others it is estimated by the text and by
+the pauses in the sound: pauses are matched with the places in the text where they are most likely, and between two of
+them words share the time by their length. `docs/benchmarks.md` says how well either works.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import replace
+from difflib import SequenceMatcher
 from typing import Final
 
 import numpy as np
@@ -17,6 +20,8 @@ import numpy.typing as npt
 from streamer.audio.levels import FRAMES_PER_S, LevelMeter
 from streamer.audio.samples import Samples
 from streamer.speech.events import WordTime
+from streamer.synthesis import SaidWord
+from streamer.text.phones import without_phones
 from streamer.text.splitting.sentences import Sentence
 
 Floats = npt.NDArray[np.float64]
@@ -52,17 +57,35 @@ class SpokenWords:
         self._start_ms = start_ms
         self._tempo = tempo
         self._meter = LevelMeter(sample_rate_hz)
+        self._told: Floats | None = None
+        self._matches = list(_WORD.finditer(sentence.words))
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether the times are no more than an estimate, because the model did not tell."""
+        return self._told is None
 
     def add(self, samples: Samples) -> None:
         """Take the next piece of the sound."""
         self._meter.add(samples)
+
+    def tell(self, said: Sequence[SaidWord], left_out_s: float) -> None:
+        """Take the model's own times of the spoken text's words so far, in a sound whose beginning was left out."""
+        spoken = self._sentence.spoken_text
+        names = [without_phones(spoken[word.char_start : word.char_end]) for word in said]
+        rest = without_phones(spoken[said[-1].char_end if said else 0 :]).split()
+        times = 1000 * (np.array([(word.start_s, word.end_s) for word in said]).reshape(-1, 2) - left_out_s)
+        self._told = _of_written(self._texts, [*names, *rest], np.maximum(times, 0.0) / self._tempo)
 
     def expected(self) -> tuple[WordTime, ...]:
         """The words of a sound that continues: those past by the sound, those to come by a guess."""
         return self._words(None)
 
     def whole(self, end_ms: int) -> tuple[WordTime, ...]:
-        """The words of the whole sound, which ends at `end_ms`; every word lies inside it."""
+        """The words of the whole sound, which ends at `end_ms`; every word lies inside it.
+
+        Those that the model did not come to, because it was cut, are not among them if it tells.
+        """
         return self._words(end_ms)
 
     def until_cut(self, end_ms: int) -> tuple[WordTime, ...]:
@@ -70,18 +93,21 @@ class SpokenWords:
         begun = (word for word in self.expected() if word.start_ms < end_ms)
         return tuple(replace(word, end_ms=min(word.end_ms, end_ms)) for word in begun)
 
+    @property
+    def _ms_per_unit(self) -> float:
+        return MS_PER_UNIT / self._tempo
+
+    @property
+    def _texts(self) -> list[str]:
+        return [match.group() for match in self._matches]
+
     def _words(self, end_ms: int | None) -> tuple[WordTime, ...]:
         """The words of a sound that ends at `end_ms`; None if it continues."""
-        matches = list(_WORD.finditer(self._sentence.words))
-        if not matches:
+        if not self._matches:
             return ()
-        parts = _merged(_spoken_parts(self._meter, self._tempo), len(matches))
-        if not parts:  # nothing is heard yet
-            parts = [(0.0, 0.0 if end_ms is None else float(end_ms - self._start_ms))]
-        texts = [match.group() for match in matches]
-        times = _share(texts, parts, MS_PER_UNIT / self._tempo, is_whole=end_ms is not None)
         words = []
-        for match, (begin, end) in zip(matches, times.round().astype(int) + self._start_ms, strict=True):
+        times = self._times(end_ms).round().astype(int) + self._start_ms
+        for match, (begin, end) in zip(self._matches, times, strict=False):
             char_start, char_end = (
                 min(self._sentence.char_start + place, self._sentence.char_end) for place in match.span()
             )
@@ -89,6 +115,48 @@ class SpokenWords:
                 WordTime(match.group(), _until(begin, end_ms), _until(end, end_ms), char_start, char_end)
             )
         return tuple(words)
+
+    def _times(self, end_ms: int | None) -> Floats:
+        """The begin and end of each word, or of those that were said, in ms of the sentence's sound."""
+        if self._told is None:
+            parts = _merged(_spoken_parts(self._meter, self._tempo), len(self._matches))
+            if not parts:  # nothing is heard yet
+                parts = [(0.0, 0.0 if end_ms is None else float(end_ms - self._start_ms))]
+            return _share(self._texts, parts, self._ms_per_unit, is_whole=end_ms is not None)
+        if end_ms is not None:
+            return self._told
+        units = [_units(text) for text in self._texts[len(self._told) :]]
+        ends = self._told.max(initial=0.0) + self._ms_per_unit * np.cumsum([0.0, *units])
+        return np.concatenate([self._told, np.stack([ends[:-1], ends[1:]], axis=1)])
+
+
+def _of_written(written: Sequence[str], spoken: Sequence[str], times: Floats) -> Floats:
+    """The times of the written words, [words, 2], given those of the first spoken ones; of the first ones only.
+
+    What is spoken otherwise than it is written, such as a number, takes the time of all that is spoken in its place.
+    """
+    found: list[tuple[float, float]] = []
+    end = 0.0
+    names, spoken_names = list(map(_name, written)), list(map(_name, spoken))
+    matcher = SequenceMatcher(None, names, spoken_names, autojunk=False)
+    for kind, first, last, first_spoken, last_spoken in matcher.get_opcodes():
+        if kind == "equal":
+            found += map(tuple, times[first_spoken:last_spoken].tolist())
+        elif last_spoken <= len(times):
+            begin = times[first_spoken, 0] if first_spoken < last_spoken else end
+            until = times[last_spoken - 1, 1] if first_spoken < last_spoken else end
+            units = np.cumsum([0.0, *map(_units, written[first:last])])
+            places = begin + (until - begin) * units / max(units[-1], 1.0)
+            found += zip(places.tolist(), places[1:].tolist(), strict=False)
+        if last_spoken > len(times):
+            break
+        end = found[-1][1] if found else 0.0
+    return np.array(found, np.float64).reshape(-1, 2)
+
+
+def _name(word: str) -> str:
+    """What is compared of a word."""
+    return "".join(filter(str.isalnum, word)).casefold()
 
 
 def _until(time_ms: int, end_ms: int | None) -> int:

@@ -85,6 +85,7 @@ class SentenceWork:
         self.fine = CodeTrack(torch.full((config.fine.num_codebooks, max_frames), config.fine.pad_token))
         self.audio = AudioTrack()
         self._num_codebooks = config.coarse.num_codebooks
+        self._rate_hz = config.semantic.rate_hz
 
     @property
     def num_coarse_steps(self) -> int:
@@ -108,12 +109,17 @@ class SentenceWork:
     def is_finished(self) -> bool:
         return self.is_fine_finished and self.audio.num_done == self.fine.num_frames
 
-    def num_said(self) -> int | None:
-        """The number of text tokens that were said in full, so far; None if the model does not tell."""
+    def word_times(self, word_ends: Sequence[int]) -> list[tuple[float, float]]:
+        """When each word that was said begins and ends in the sentence's sound, in s; none without a path.
+
+        `word_ends` are the ends of the words among the text tokens.
+        """
         if self.path is None:
-            return None
-        places = self.path.places(self.semantic.tokens)
-        return places[-1] if places else 0
+            return []
+        is_whole = self.semantic.is_finished and not self.is_truncated
+        # A copy, because the engine's thread may be adding the next token.
+        spans = self.path.word_spans([*self.semantic.tokens], word_ends, is_whole=is_whole)
+        return [(begin / self._rate_hz, end / self._rate_hz) for begin, end in spans]
 
     def take_audio(self) -> Samples:
         """Return the samples decoded since the last call, float32 [num_samples]."""

@@ -6,6 +6,7 @@ reach; the sentence ends only behind its last phone, and a phone that was held f
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -46,6 +47,7 @@ class TextPath:
     automaton: Automaton
     symbols: npt.NDArray[np.int64]
     tokens_per_phone: int
+    silences: Phones
 
     def places(self, tokens: Sequence[int]) -> list[int]:
         """For each of a sentence's semantic tokens, the place among the text tokens of the symbol that it says."""
@@ -59,6 +61,32 @@ class TextPath:
             held = held + 1 if state == before else 1
             places.append(int(self.symbols[state]))
         return places
+
+    def word_spans(
+        self, tokens: Sequence[int], word_ends: Sequence[int], *, is_whole: bool
+    ) -> list[tuple[int, int]]:
+        """For each word, from the first on, the first of the semantic tokens that say it and the one behind its last.
+
+        `word_ends` are the ends of the words among the text tokens, without the marks behind them. Only words that
+        `tokens` have gone past are told, or all if these are the whole sentence's. A word without a sound of its own
+        has no tokens: its span is empty.
+        """
+        places = self.places(tokens)
+        begins: dict[int, int] = {}
+        ends: dict[int, int] = {}
+        for index, (place, token) in enumerate(zip(places, tokens, strict=True)):
+            if place >= 0 and token // self.tokens_per_phone not in self.silences:
+                word = bisect_right(word_ends, place)
+                begins.setdefault(word, index)
+                ends[word] = index + 1
+        num_told = len(word_ends) if is_whole else bisect_right(word_ends, max(places, default=-1))
+        spans: list[tuple[int, int]] = []
+        end = 0
+        for word in range(num_told):
+            begin = begins.get(word, end)
+            end = ends.get(word, begin)
+            spans.append((begin, end))
+        return spans
 
 
 class PathMaker:
@@ -75,6 +103,13 @@ class PathMaker:
         ):
             if not 1 <= getattr(path, name) <= MAX_NUMBER:
                 raise CheckpointError(f"path.{name} is {getattr(path, name)}: it must be 1 to {MAX_NUMBER}")
+        for name, limit in path.max_tokens_of.items():
+            if name not in path.phones:
+                raise CheckpointError(f"path.max_tokens_of: {name!r} is none of its phones")
+            if not 1 <= limit <= MAX_NUMBER:
+                raise CheckpointError(
+                    f"path.max_tokens_of[{name!r}] is {limit}: it must be 1 to {MAX_NUMBER}"
+                )
         self._path = path
         self._index_of = {phone: index for index, phone in enumerate(path.phones)}
         self._end = len(path.phones)
@@ -126,7 +161,9 @@ class PathMaker:
                 if not sound.is_optional or not sounds or sounds[-1] != sound:
                     sounds.append(sound)
                     symbols.append(place)
-        return TextPath(self._automaton(sounds), np.array(symbols), self._path.tokens_per_phone)
+        return TextPath(
+            self._automaton(sounds), np.array(symbols), self._path.tokens_per_phone, self._silences
+        )
 
     def _automaton(self, sounds: Sequence[Sound]) -> Automaton:
         moves = np.full((len(sounds) + 1, self._end + 1), -1, np.int16)
@@ -152,12 +189,18 @@ class PathMaker:
         for further in range(state + 1, len(sounds) + 1):
             yield further
             sound = sounds[further - 1]
-            # The same phone twice may be heard as one.
-            if not sound.is_optional and not sound.phones <= said:
+            # The same phone twice may be heard as one, unless a word consists of it.
+            may_be_passed = sound.phones <= said and not self._is_word(sounds, further - 1)
+            if not sound.is_optional and not may_be_passed:
                 num_left -= 1
                 if num_left == 0:
                     return
         yield len(sounds) + 1
+
+    def _is_word(self, sounds: Sequence[Sound], index: int) -> bool:
+        """Whether there is nothing but silence on both sides of a sound."""
+        neighbours = (*sounds[max(0, index - 1) : index], *sounds[index + 1 : index + 2])
+        return all(sound.phones <= self._silences for sound in neighbours)
 
     def _read(self, text: str) -> list[Sound]:
         """The sounds that the config writes as `text`."""
@@ -168,8 +211,13 @@ class PathMaker:
         if part == "*":
             return Sound(self._any, _indices(self._any), path.max_letter_tokens, is_unknown=True)
         phones = self._phones(part.removesuffix("?"))
-        limit = path.max_silence_tokens if phones <= self._silences else path.max_phone_tokens
+        limit = max(self._max_tokens(phone) for phone in phones)
         return Sound(phones, _indices(phones), limit, is_optional=part.endswith("?"))
+
+    def _max_tokens(self, phone: int) -> int:
+        path = self._path
+        usual = path.max_silence_tokens if phone in self._silences else path.max_phone_tokens
+        return path.max_tokens_of.get(path.phones[phone], usual)
 
     def _phones(self, names: str) -> Phones:
         found = [name for name in names.split("|") if name]

@@ -60,11 +60,7 @@ def find(repository: Repository) -> dict[str, Files]:
 def pull(repository: Repository, name: str, files: Files, directory: Path, on_progress: Progress) -> None:
     """Download a voice, check that Bark can use it, and install it in `directory`.
 
-    <<<<<<< HEAD
-        Raises `StoreError`, and installs nothing, if the network fails or the files are not a voice.
-    =======
-        Raises `StoreError`, and installs nothing, if the network fails or the files are no voice.
-    >>>>>>> parity
+    Raises `StoreError`, and installs nothing, if the network fails or the files are not a voice.
     """
     if repository.size_bytes(files) > LARGEST_BYTES:
         raise StoreError(f"{name} of {repository.name} is too large for a voice")

@@ -1,4 +1,4 @@
-"""Parts the sentences of a text whose writer sends one in each message and forgets the space between them."""
+"""Parts the sentences of a text that comes in messages, one in each and without a space between them."""
 
 from __future__ import annotations
 

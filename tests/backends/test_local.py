@@ -162,6 +162,43 @@ async def test_a_sentence_that_is_cut_tells_which_words_it_did_not_say(tmp_path,
         assert max_tokens > 3 or not is_told or chunks[-1].unspoken == text
 
 
+@pytest.mark.parametrize("text", ["aha, bead hd.", "a", "  a  -  (bad) \n hh?", "ggg e", "… a, 7 b"])
+async def test_chunks_tell_when_words_are_heard(tmp_path, text):
+    """More and more words are told, with lasting times in the order of the text; in the end all of them are."""
+    save_voices(tmp_path)
+    config = replace(TINY_WITH_PATH, default_voice="one")
+    voices = VoiceLibrary([tmp_path], config)
+    tokenizer = PhonemeTokenizer(config.tokenizer.symbols, {})
+    synthesizer = LocalSynthesizer(
+        tiny_model(config), tokenizer, voices, EngineConfig(num_slots=1, max_load=None)
+    )
+    await synthesizer.start()
+    try:
+        for seed in range(3):
+            params = SamplingParams(seed=seed, text_temp=0.7)
+            request = SentenceRequest("a", text, "one", params)
+            chunks = [chunk async for chunk in synthesizer.synthesize(request)]
+            told = chunks[-1].words
+            duration_s = sum(len(chunk.samples) for chunk in chunks) / synthesizer.info.sample_rate_hz
+            assert [text[word.char_start : word.char_end] for word in told] == text.split()
+            times = [time for word in told for time in (word.start_s, word.end_s)]
+            assert times == sorted(times) and times[0] >= 0 and times[-1] <= duration_s + 0.05
+            assert all(chunk.words == told[: len(chunk.words)] for chunk in chunks)
+            assert all(
+                word.end_s > word.start_s
+                for word in told
+                if tokenizer.encode(text[word.char_start : word.char_end])
+            )
+    finally:
+        await synthesizer.close()
+
+
+async def test_a_model_without_a_path_tells_no_words(started):
+    """Where no token says what it says, the pipeline has to estimate."""
+    async with started() as synthesizer:
+        assert all([chunk.words is None async for chunk in synthesizer.synthesize(request())])
+
+
 async def test_closing_the_iterator_frees_the_slot(started):
     """After `aclose` in mid-sentence nothing is open, and the next sentence is served."""
     async with started(num_slots=1) as synthesizer:

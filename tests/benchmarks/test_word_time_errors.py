@@ -21,6 +21,14 @@ def test_errors_are_those_of_words_understood():
     assert word_times.summary(errors)["median_ms"] == 35 and word_times.summary([])["median_ms"] is None
 
 
+def test_errors_in_step_are_those_beside_a_judge_who_is_always_late():
+    """A lateness that all words share is the judge's; what differs from word to word is counted."""
+    figures = word_times.summary([(-80, -100), (-80, -100), (-50, -100), (-80, -140)])
+    assert (figures["begins_late_ms"], figures["ends_late_ms"]) == (-80, -100)
+    assert figures["mean_in_step_ms"] == 70 / 8
+    assert word_times.summary([(-80, -100)] * 3)["p90_in_step_ms"] == 0
+
+
 def test_every_estimate_has_every_word_of_every_sentence():
     """The estimates are compared on the same words; words that the first half does not know have no name."""
     audio = Audio(np.full(24_000, 0.3, np.float32), 24_000, seed=0)
@@ -31,6 +39,6 @@ def test_every_estimate_has_every_word_of_every_sentence():
         SentenceEnded(0, 1000),
     ]
     found = word_times.estimates(events, audio)
-    assert [len(found[name]) for name in word_times.ESTIMATES] == [4, 4, 4]
+    assert [len(found[name]) for name in word_times.ESTIMATES] == [4] * 4
     assert found["proportion"][-1].end_ms == 1000 and found["proportion"][0].end_ms == 200
     assert found["first_half"][0].text == "One" and found["first_half"][-1].text == ""

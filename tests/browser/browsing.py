@@ -1,17 +1,27 @@
-"""Support for the browser tests: a server that speaks tones, and a headless Chromium that opens its page."""
+"""Support for the browser tests: a server that speaks tones, and a headless browser that opens its page."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from streamer.config import Config, LimitsConfig, ServerConfig
 from streamer.server.app import Server
+from tests.browser.firefox import firefox_page
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.server import speaking
+
+FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
+HAS_FIREFOX = FIREFOX is not None and shutil.which("pulseaudio") is not None
+needs_firefox = pytest.mark.skipif(
+    not HAS_FIREFOX, reason="no firefox and pulseaudio on this machine (Debian: firefox-esr pulseaudio)"
+)
 
 FLAGS = [
     "--no-sandbox",
@@ -26,40 +36,57 @@ PATIENCE_MS = 20_000
 
 @contextlib.asynccontextmanager
 async def serving(
-    synthesizer: FakeSynthesizer | None = None, *, port: int = 0, **server_options: Any
+    synthesizer: FakeSynthesizer | None = None,
+    *,
+    port: int = 0,
+    limits: dict[str, Any] | None = None,
+    **server_options: Any,
 ) -> AsyncIterator[Server]:
     """Run a server on a free port of this machine."""
     config = replace(
         Config(),
         server=ServerConfig(port=port, **server_options),
-        limits=LimitsConfig(drain_timeout_s=0.1),
+        limits=LimitsConfig(**{"drain_timeout_s": 0.1} | (limits or {})),
     )
     async with speaking.serving(synthesizer or FakeSynthesizer(speed=4.0), config) as server:
         yield server
 
 
 @contextlib.asynccontextmanager
-async def browsing(url: str, **context_options: Any) -> AsyncIterator[Any]:
-    """Yield a page in a fresh Chromium; an error in its scripts fails the test."""
+async def browsing(url: str, browser: str = "chromium", **context_options: Any) -> AsyncIterator[Any]:
+    """Yield a page in a fresh browser; an error in its scripts fails the test.
+
+    `context_options` are Playwright's and for Chromium alone.
+    """
+    if browser == "firefox":
+        assert FIREFOX is not None
+        async with firefox_page(FIREFOX, url) as page:
+            yield page
+        return
     from playwright.async_api import async_playwright
 
     errors: list[str] = []
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        chromium = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         try:
-            page = await (await browser.new_context(**context_options)).new_page()
+            page = await (await chromium.new_context(**context_options)).new_page()
             page.set_default_timeout(PATIENCE_MS)
             page.on("pageerror", lambda error: errors.append(str(error)))
             await page.goto(url)
             yield page
         finally:
-            await browser.close()
+            await chromium.close()
     assert not errors
 
 
 async def until(page: Any, condition: str) -> None:
     """Wait until a JavaScript expression holds; `player` in it is the page's own account of its state."""
-    await page.wait_for_function(f"() => {{ const player = window.streamerPlayer; return {condition}; }}")
+    deadline = asyncio.get_running_loop().time() + PATIENCE_MS / 1000
+    function = f"() => {{ const player = window.streamerPlayer; return {condition}; }}"
+    while not await page.evaluate(function):
+        if asyncio.get_running_loop().time() > deadline:
+            raise AssertionError(f"{condition} never came true: {await account(page)}")
+        await asyncio.sleep(0.03)
 
 
 async def account(page: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Browser tests need Debian's Chromium and playwright; without them they are skipped with the reason."""
+"""Browser tests need playwright and Debian's Chromium, and some its Firefox; without them they are skipped."""
 
 from __future__ import annotations
 

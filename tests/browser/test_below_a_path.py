@@ -52,7 +52,7 @@ async def _proxied(server: Server) -> AsyncIterator[tuple[int, list[bytes]]]:
         yield proxy.sockets[0].getsockname()[1], unknown
 
 
-@pytest.mark.parametrize("path", ["/voice/", "/voice", "/voice?path=pcm", "/voice/?path=pcm"])
+@pytest.mark.parametrize("path", ["/voice/", "/voice", "/voice?path=wasm", "/voice/?path=wasm"])
 async def test_the_page_works_below_a_path(path: str) -> None:
     """The page plays and lists its voices and its model, even if its address has no slash at the end."""
     async with serving() as server, _proxied(server) as (port, unknown):

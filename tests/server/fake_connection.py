@@ -20,7 +20,7 @@ from tests.fakes.synthesizer import FakeSynthesizer
 
 
 class FakeConnection:
-    """Implements `streamer.server.session.ClientConnection`."""
+    """Implements `streamer.server.client_connection.ClientConnection`."""
 
     def __init__(self) -> None:
         self.sent: list[str | bytes] = []

@@ -228,9 +228,7 @@ async def test_a_handshake_that_comes_whole_after_the_stop_is_refused() -> None:
     )
     async with running(configured(drain_timeout_s=5.0)) as server, server.line() as (reader, writer):
         writer.write(handshake.encode() + b"a")
-        await eventually(
-            lambda: [http.state for _, http in server.server._acceptor._connections.values()] == ["exchange"]
-        )
+        await eventually(lambda: [http.state for http in server.server.conversations] == ["exchange"])
         server.server.stop()
         writer.write(b"b")
         assert (await read_answer(reader))[0] == 503

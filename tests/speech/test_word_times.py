@@ -1,8 +1,10 @@
-"""Words are found in sound by its pauses; here the sound is tones and silences of known lengths."""
+"""Words are told by the model or found by the pauses in its sound, which is tones and silences here."""
 
 from __future__ import annotations
 
 import random
+import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from streamer.audio.samples import Samples
 from streamer.speech.events import WordTime
 from streamer.speech.word_times import SpokenWords
+from streamer.synthesis import SaidWord
 from streamer.text.splitting.sentences import Sentence
 
 RATE_HZ = 24_000
@@ -25,8 +28,8 @@ def _sound(*lengths_ms: int) -> Samples:
     return np.concatenate(pieces).astype(np.float32)
 
 
-def _spoken(text: str, *pieces: Samples) -> SpokenWords:
-    words = SpokenWords(Sentence(text, 5, 5 + len(text), 0.25, text), START_MS, RATE_HZ)
+def _spoken(text: str, *pieces: Samples, spoken_text: str | None = None) -> SpokenWords:
+    words = SpokenWords(Sentence(text, 5, 5 + len(text), 0.25, spoken_text or text), START_MS, RATE_HZ)
     for piece in pieces:
         words.add(piece)
     return words
@@ -139,3 +142,84 @@ def test_text_that_says_nothing_needs_no_time() -> None:
     """A lone dash between words takes none of theirs."""
     words = _whole("One – two", _sound(1000))
     assert words[1].end_ms - words[1].start_ms <= 2
+
+
+def _said(spoken_text: str, *times_s: tuple[float, float]) -> list[SaidWord]:
+    """The first words of `spoken_text`, at these times."""
+    spans = [match.span() for match in re.finditer(r"\S+", spoken_text)]
+    return [SaidWord(*span, *time) for span, time in zip(spans, times_s, strict=False)]
+
+
+def _told(text: str, spoken_text: str, *times_s: tuple[float, float], left_out_s: float = 0.0) -> SpokenWords:
+    words = _spoken(text, _sound(3000), spoken_text=spoken_text)
+    words.tell(_said(spoken_text, *times_s), left_out_s)
+    return words
+
+
+def _in_s(words: tuple[WordTime, ...]) -> list[tuple[str, float, float]]:
+    return [(word.text, (word.start_ms - START_MS) / 1000, (word.end_ms - START_MS) / 1000) for word in words]
+
+
+ONE, TWO, THREE, FOUR, FIVE = (0.1, 0.4), (0.5, 0.8), (0.8, 1.2), (1.5, 2.0), (2.0, 2.4)
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken_text", "expected"),
+    [
+        ("So it is.", "So it is.", [("So", *ONE), ("it", *TWO), ("is.", *THREE)]),
+        (
+            "It costs $12.50 now.",
+            "It costs twelve fifty now.",
+            [("It", *ONE), ("costs", *TWO), ("$12.50", 0.8, 2.0), ("now.", *FIVE)],
+        ),
+        ("5% more", "five percent more", [("5%", 0.1, 0.8), ("more", *THREE)]),
+        ("It is 8", "It is eight", [("It", *ONE), ("is", *TWO), ("8", *THREE)]),
+        ("“Dr.” Who", "doctor Who", [("“Dr.”", *ONE), ("Who", *TWO)]),
+        ("So - no", "So no", [("So", *ONE), ("-", 0.4, 0.4), ("no", *TWO)]),
+        ("A 3-4 B", "A three to four B", [("A", *ONE), ("3-4", 0.5, 2.0), ("B", *FIVE)]),
+        ("no no no", "no no no", [("no", *ONE), ("no", *TWO), ("no", *THREE)]),
+    ],
+)
+def test_what_the_model_tells_is_told_of_the_written_words(
+    text: str, spoken_text: str, expected: list[tuple[str, float, float]]
+) -> None:
+    """A number has the time of all the words that are said in its place; the sound's pauses do not matter."""
+    words = _told(text, spoken_text, ONE, TWO, THREE, FOUR, FIVE)
+    assert not words.is_estimated
+    assert _in_s(words.whole(START_MS + 3000)) == expected
+
+
+def test_words_that_share_a_number_share_its_time() -> None:
+    """Several written words for which others are said divide their time by what is said."""
+    words = _in_s(_told("At 5 30 pm", "At half past five", ONE, TWO, THREE, FOUR).whole(START_MS + 3000))
+    assert [word for word, _, _ in words] == ["At", "5", "30", "pm"]
+    assert words[1][1] == 0.5 and words[3][2] == 2.0
+    assert all(earlier[2] == later[1] for earlier, later in pairwise(words[1:]))
+
+
+@pytest.mark.parametrize("left_out_s", [0.05, 0.1, 0.3])
+def test_silence_that_was_left_out_moves_the_words(left_out_s: float) -> None:
+    """The model counts from where its own sound begins; a word never begins before the sentence."""
+    words = _in_s(
+        _told("So it is", "So it is", ONE, TWO, THREE, left_out_s=left_out_s).whole(START_MS + 3000)
+    )
+    assert words[0][1] == pytest.approx(max(0.0, 0.1 - left_out_s), abs=1e-3)
+    assert words[2][2] == pytest.approx(1.2 - left_out_s, abs=1e-3)
+
+
+def test_words_that_are_not_told_yet_are_guessed_behind_those_that_are() -> None:
+    """While the sentence is made the first words have their final times, and the others come later."""
+    for num_told in range(4):
+        words = _told("So it is then", "So it is then", *(ONE, TWO, THREE)[:num_told])
+        found = _in_s(words.expected())
+        assert [time[1:] for time in found[:num_told]] == [ONE, TWO, THREE][:num_told]
+        assert len(found) == 4 and found[-1][2] > found[max(0, num_told - 1)][1]
+        assert _times(words.expected()) == sorted(_times(words.expected()))
+
+
+def test_words_that_a_cut_sentence_did_not_come_to_have_no_time() -> None:
+    """What the model tells at the end of the sound is all that was said, and it lies in the sound."""
+    words = _told("So it is $5.20 then", "So it is five twenty then", ONE, TWO, THREE, FOUR)
+    assert [word.text for word in words.whole(START_MS + 3000)] == ["So", "it", "is"]
+    assert words.whole(START_MS + 600)[-1].end_ms == START_MS + 600
+    assert [word.text for word in words.until_cut(START_MS + 600)] == ["So", "it"]

@@ -118,6 +118,16 @@ def test_a_phone_that_comes_twice_in_a_row_may_sound_once() -> None:
         assert re.fullmatch("o{1,8}p{0,6}o{0,8}l{1,4}", heard(speak("hh hd", replace(SAMPLED, seed=seed))))
 
 
+@pytest.mark.parametrize("text", ["eh h.", "h h", "hh h h", "ah h hd", "h, h"])
+def test_a_word_of_one_phone_is_never_heard_as_a_part_of_the_word_before(text: str) -> None:
+    """A word that only repeats the phone before it is said apart, by a pause or by holding the phone."""
+    ends = [match.end() for match in re.finditer(r"\w+", text)]
+    works = [speak(text, replace(SAMPLED, seed=seed)) for seed in range(5)]
+    works += [speak(text, GREEDY, wishes=wish) for wish in ("o", "l", "a", END)]
+    for work in works:
+        assert all(begin < end for begin, end in work.word_times(ends))
+
+
 def test_letters_of_an_unknown_word_take_their_time() -> None:
     """Letters whose sound nobody knows are any phones but pauses, and the text continues behind them."""
     for seed in range(5):
@@ -133,7 +143,53 @@ def test_places_tell_when_each_symbol_is_said() -> None:
     places = work.path.places(work.semantic.tokens)
     symbols = "".join("ad b."[place] for place in places)
     assert re.fullmatch(r"a+d+ *b+\.+", symbols)
-    assert work.num_said() == 4
+
+
+@pytest.mark.parametrize("params", [SAMPLED, GREEDY, FILTERED])
+@pytest.mark.parametrize(
+    ("text", "word_ends"),
+    [
+        ("ad b.", [2, 4]),
+        ("ad, b a", [2, 5, 7]),
+        ("dada ce hd", [4, 7, 10]),
+        ("fad ggg abe.", [3, 7, 11]),
+        ("d a d a d a.", [1, 3, 5, 7, 9, 11]),
+        ("ha a h h, had", [2, 4, 6, 8, 12]),
+        ("a a", [1, 3]),
+    ],
+)
+def test_every_word_has_its_time(text: str, word_ends: list[int], params: SamplingParams) -> None:
+    """No word of a whole sentence is left out, be it a single phone: each has tokens of its own, in order."""
+    for seed in range(4):
+        work = speak(text, replace(params, seed=seed), seed=seed)
+        times = work.word_times(word_ends)
+        assert len(times) == len(word_ends)
+        assert all(begin < end for begin, end in times)
+        assert [*sum(times, ())] == sorted(sum(times, ()))
+        assert times[-1][1] <= len(work.semantic.tokens) / TINY_WITH_PATH.semantic.rate_hz
+
+
+def test_pauses_belong_to_no_word() -> None:
+    """A word lasts from the first token that says one of its phones to the last."""
+    path = PathMaker(TINY_WITH_PATH, PATH).path([SYMBOLS.index(symbol) for symbol in "a, d."])
+    said = [PATH.phones.index(phone) * NUM_PER_PHONE for phone in ("a", "a", "pause", "pause", "l", "pause")]
+    assert path.word_spans(said, [1, 4], is_whole=True) == [(0, 2), (4, 5)]
+    assert path.word_spans(said, [1, 4], is_whole=False) == [(0, 2), (4, 5)]
+    assert path.word_spans(said[:5], [1, 4], is_whole=False) == [(0, 2)]
+    assert path.word_spans(said[:5], [1, 4], is_whole=True) == [(0, 2), (4, 5)]
+    assert path.word_spans(said[:2], [1, 4], is_whole=False) == []
+    assert path.word_spans([], [1, 4], is_whole=False) == []
+    assert path.word_spans(said, [1, 1, 4, 4], is_whole=True) == [(0, 2), (2, 2), (4, 5), (5, 5)]
+
+
+def test_a_phone_of_its_own_limit_gives_way_sooner() -> None:
+    """Limits of single phones count before those of all; of variants the longest counts."""
+    path = replace(PATH, max_tokens_of={"a": 2, "pause": 3, "k": 6})
+    config = replace(TINY_WITH_PATH, path=path)
+    assert re.fullmatch("a{2}p*l+p{1,3}", heard(speak("a d.", GREEDY, config=config, wishes="a")))
+    assert re.fullmatch("a+p{3}l+p{3}", heard(speak("a d.", SAMPLED, config=config, wishes="pause")))
+    assert re.fullmatch("a+l{4}p+", heard(speak("ad.", FILTERED, config=config, wishes="l")))
+    assert re.fullmatch("k{6}p+", heard(speak("c.", FILTERED, config=config, wishes="k")))
 
 
 def test_a_sentence_that_is_cut_knows_what_it_said() -> None:
@@ -141,7 +197,7 @@ def test_a_sentence_that_is_cut_knows_what_it_said() -> None:
     work = speak("adad", wishes="a", max_tokens=6)
     assert work.is_truncated
     assert heard(work)[:4] == "aaaa"
-    assert work.num_said() in (1, 2)
+    assert len(work.word_times([1, 2, 3, 4])) in (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +214,8 @@ def test_a_sentence_that_is_cut_knows_what_it_said() -> None:
         ({"max_silence_tokens": 40_000}, "max_silence_tokens is 40000"),
         ({"max_phone_tokens": 0}, "max_phone_tokens"),
         ({"tokens_per_phone": 0}, "tokens_per_phone"),
+        ({"max_tokens_of": {"x": 3}}, "'x' is none of its phones"),
+        ({"max_tokens_of": {"a": 0}}, r"max_tokens_of\['a'\] is 0"),
     ],
 )
 def test_a_path_that_does_not_fit_is_refused(changes: dict[str, object], problem: str) -> None:

@@ -55,7 +55,7 @@ class WordAligner:
         self._expected, self._num_given = sentence.expected_words, 0
         self._refresh(sentence.start_ms)
         self._spaces = _spaces(sentence.text, self._words)
-        if self._spaces and (not following or following.isspace()):
+        if self._words and not following.isalnum():
             self._spaces[-1] = " "
 
     def until(self, sent_ms: float) -> AlignedChars:
@@ -102,9 +102,14 @@ class WordAligner:
 
 
 def _spaces(text: str, words: Sequence[WordTime]) -> list[str]:
-    """What stands behind each word of a sentence: a space or, in scripts without spaces, nothing."""
-    spaces, position = [], 0
+    """What stands behind each word of a sentence: a space or, in scripts without spaces and behind the last, nothing.
+
+    Markup may stand between words, and may have put another word in the place of one that was written.
+    """
+    spaces, end = [], 0
     for word in words:
-        position = text.find(word.text, position) + len(word.text)
-        spaces.append(" " if text[position : position + 1].isspace() else "")
-    return spaces
+        start = text.find(word.text, end)
+        gap = text[end:start] if start >= 0 else " "
+        spaces.append(" " if any(map(str.isspace, gap)) else "")
+        end = max(end, start + len(word.text) if start >= 0 else end)
+    return [*spaces[1:], ""]

@@ -26,16 +26,15 @@ from streamer.server.elevenlabs.messages import (
     read_message,
 )
 from streamer.server.elevenlabs.requested import (
+    choose_voice,
     read_requested,
     read_speed,
-    speech_settings,
 )
 from streamer.server.elevenlabs.wire import ElevenLabsWire
 from streamer.server.json_messages import check_size
 from streamer.server.service import Service
 from streamer.server.upgrade import Upgrade
 from streamer.server.utterance import Utterance
-from streamer.server.voice_choice import find_voice
 from streamer.server.wire import Frame
 from streamer.speech.text_feed import TextEnd
 
@@ -83,8 +82,8 @@ class ElevenLabsProtocol:
         self._fault: StreamerError | None = None
         try:
             self._requested = read_requested(upgrade.query, self._info)
-            self._voice = find_voice(
-                upgrade.parameters["voice"], self._info, service.config.speech, "voice_id"
+            self._voice, _ = choose_voice(
+                upgrade.parameters["voice"], self._requested.language_code, self._info, service.config.speech
             )
         except StreamerError as error:
             self._fault = error
@@ -213,9 +212,7 @@ class ElevenLabsProtocol:
         before = self.contexts.draining(context_id)
         return Open(
             context_id,
-            speech_settings(
-                self._voice, requested.reading, requested.seed, speed, self._info, self._service.config
-            ),
+            self._service.settings(self._voice, speed=speed, reading=requested.reading, seed=requested.seed),
             requested.audio_format,
             speech.lead_ms,
             wire,

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
 
-from streamer.audio.formats import MAX_TEMPO, MIN_TEMPO, SAMPLE_RATES_HZ, UNCOMMON_RATES_HZ, AudioFormat
-from streamer.config import Config
-from streamer.errors import InvalidParameterError
-from streamer.sampling import draw_seed, sampling_params
-from streamer.speech.settings import SpeechSettings
+from streamer.audio.formats import SAMPLE_RATES_HZ, UNCOMMON_RATES_HZ, AudioFormat
+from streamer.config import SpeechConfig
+from streamer.errors import InvalidParameterError, VoiceNotFoundError
+from streamer.server.voice_choice import find_voice, stand_in
+from streamer.speech.settings import checked_speed
 from streamer.synthesis import ModelInfo
 from streamer.text.language_detection import AUTO
 from streamer.text.reading import AS_IT_IS, TextOptions
+from streamer.text.scripts import base_language
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_FORMAT: Final = "mp3_44100_128"
 MAX_INACTIVITY_S: Final = 180.0
@@ -26,6 +30,8 @@ _MAX_FIELDS: Final = 64
 _SAMPLES_MS: Final = 60
 """The length of a packet of samples. A packet is a message of JSON, of which fifty a second would be many."""
 _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
+_ELEVENLABS_VOICE: Final = re.compile(r"[A-Za-z0-9]{20}")
+"""ElevenLabs' own voices have ids of twenty letters and digits."""
 _NORMALIZES: Final = {"auto": None, "on": True, "off": False}
 
 
@@ -52,13 +58,14 @@ FORMATS: Final[Mapping[str, AudioFormat]] = _formats()
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """What the query of a WebSocket's address asks for.
+    """What the query of a WebSocket's address asks for. `language_code` is as the client wrote it.
 
     `uses_context_clock`: whether alignments count from the beginning of the context (`sync_alignment`), rather than
     from the alignment before. `is_auto`: whether each text is a whole sentence or phrase (`auto_mode`).
     """
 
     audio_format: AudioFormat
+    language_code: str | None = None
     reading: TextOptions = AS_IT_IS
     seed: int | None = None
     inactivity_s: float = DEFAULT_INACTIVITY_S
@@ -79,6 +86,7 @@ def read_requested(query: str, info: ModelInfo) -> Requested:
     given = read_query(query)
     return Requested(
         audio_format=find_format(given.get("output_format")),
+        language_code=given.get("language_code"),
         reading=find_reading(given.get("language_code"), given.get("apply_text_normalization"), info),
         seed=_seed(given.get("seed")),
         inactivity_s=_inactivity_s(given.get("inactivity_timeout")),
@@ -98,10 +106,30 @@ def find_format(name: str | None) -> AudioFormat:
 
 def read_speed(speed: float | None) -> float:
     """Return the `speed` of voice settings, 1 if there is none. Raises `InvalidParameterError`."""
-    if speed is not None and not MIN_TEMPO <= speed <= MAX_TEMPO:
-        message = f"speed {speed!r} is not from {MIN_TEMPO} to {MAX_TEMPO}"
-        raise InvalidParameterError(message, param="voice_settings.speed")
-    return 1.0 if speed is None else speed
+    return 1.0 if speed is None else checked_speed(speed, "voice_settings.speed")
+
+
+def choose_voice(
+    asked: str, language_code: str | None, info: ModelInfo, speech: SpeechConfig
+) -> tuple[str, str | None]:
+    """Return the model's voice, and a remark if it stands in for one of ElevenLabs' own.
+
+    Clients that are told no voice ask for one of these. Raises `VoiceNotFoundError` for any other unknown name.
+    """
+    try:
+        return find_voice(asked, info, speech, "voice_id"), None
+    except VoiceNotFoundError:
+        if not _ELEVENLABS_VOICE.fullmatch(asked):
+            raise
+        voice = stand_in(info, speech, _language(language_code))
+        remark = f"the voice {asked} is one of ElevenLabs'; {voice} speaks instead"
+        logger.info("another voice speaks", extra={"reason": remark})  # their WebSocket has no warnings
+        return voice, remark
+
+
+def _language(code: str | None) -> str | None:
+    """Return the language of a code, without its region."""
+    return base_language(code) if code else None
 
 
 def find_reading(language_code: str | None, normalization: str | None, info: ModelInfo) -> TextOptions:
@@ -112,25 +140,10 @@ def find_reading(language_code: str | None, normalization: str | None, info: Mod
     if normalization is not None and normalization not in _NORMALIZES:
         message = f"apply_text_normalization {normalization[:64]!r} is none of {', '.join(_NORMALIZES)}"
         raise InvalidParameterError(message, param="apply_text_normalization")
-    language = re.split("[-_]", (language_code or "").lower())[0]
+    language = _language(language_code)
     return TextOptions(
-        language=language if language in info.languages else AUTO,
+        language=language if language is not None and language in info.languages else AUTO,
         normalizes=_NORMALIZES[normalization or "auto"],
-    )
-
-
-def speech_settings(
-    voice: str, reading: TextOptions, seed: int | None, speed: float, info: ModelInfo, config: Config
-) -> SpeechSettings:
-    """Return how an utterance is spoken; its seed is drawn if none was asked for."""
-    params = {"seed": draw_seed() if seed is None else seed}
-    return SpeechSettings(
-        voice=voice,
-        params=sampling_params(params, info.default_params, info.coarse_limits),
-        reading=reading,
-        max_buffer_ms=config.speech.max_buffer_ms,
-        max_audio_s=config.limits.max_audio_s,
-        speed=speed,
     )
 
 

@@ -12,23 +12,20 @@ from streamer.errors import StreamerError, TextTooLongError
 from streamer.server.elevenlabs.alignment import AlignedChars, WordAligner
 from streamer.server.elevenlabs.messages import read_request
 from streamer.server.elevenlabs.requested import (
+    choose_voice,
     find_format,
     find_reading,
     read_query,
     read_speed,
-    speech_settings,
 )
-from streamer.server.http import JSON, Exchange
+from streamer.server.http import JSON, Exchange, Fields
 from streamer.server.routing import Handle
 from streamer.server.service import Service
-from streamer.server.speech_exchange import Body, speak_into
-from streamer.server.voice_choice import find_voice
+from streamer.server.speech_exchange import MIN_SOUND_S, WARNING_FIELD, Body, speak_into
 from streamer.speech.events import SentenceStarted, SpeechEvent, WordTimes
 
 Timestamps = Literal["none", "stream", "whole"]
 """Which times of characters an answer has: none, or a line of JSON for each piece of the sound, or one JSON for all."""
-MIN_SOUND_S: Final = 0.1
-"""The silence for a text without a word: clients take a file without sound for a failure."""
 CHARACTERS_FIELD: Final = "character-cost"
 """The header field that tells how many characters a text has."""
 
@@ -62,10 +59,13 @@ def speech_handle(service: Service, timestamps: Timestamps) -> Handle:
         speed = read_speed(request.voice_settings.speed if request.voice_settings else None)
         output_format = read_query(exchange.request.query).get("output_format")
         audio_format = find_format(output_format)
-        voice = find_voice(exchange.request.parameters["voice"], info, config.speech, "voice_id")
+        asked = exchange.request.parameters["voice"]
+        voice, remark = choose_voice(asked, request.language_code, info, config.speech)
         reading = find_reading(request.language_code, request.apply_text_normalization, info)
-        settings = speech_settings(voice, reading, request.seed, speed, info, config)
-        headers = ((CHARACTERS_FIELD, str(len(request.text))),)
+        settings = service.settings(voice, speed=speed, reading=reading, seed=request.seed)
+        headers: Fields = ((CHARACTERS_FIELD, str(len(request.text))),)
+        if remark is not None:
+            headers = (*headers, (WARNING_FIELD, remark))
         body = _body(timestamps, request.text)
         await speak_into(exchange, service, request.text, settings, audio_format, headers, body)
 

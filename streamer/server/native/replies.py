@@ -43,7 +43,7 @@ def greeting(session_id: str, info: ModelInfo, config: Config) -> messages.Sessi
             sample_rates=SAMPLE_RATES_HZ,
             languages=tuple(info.languages),
             tags=tuple(info.tags),
-            word_times="estimated",
+            word_times="model" if info.tells_words else "estimated",
             phones=tuple(info.phones),
         ),
         limits={name: getattr(config.limits, name) for name in ANNOUNCED_LIMITS},

@@ -1,1 +1,1 @@
-"""OpenAI's speech API over HTTP: docs/openai.md says what of it is supported."""
+"""OpenAI's speech API over HTTP: docs/integrations/openai.md says what of it is supported."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from streamer.server.http import Exchange, json_answer
-from streamer.server.openai.messages import MODEL_ALIASES, shape_error
+from streamer.server.openai.messages import shape_error
 from streamer.server.openai.speech import speech_handle
+from streamer.server.openai_names import MODEL_ALIASES
 from streamer.server.routes import list_access
 from streamer.server.routing import Routes
 from streamer.server.service import Service
@@ -14,14 +15,13 @@ from streamer.server.service import Service
 
 def add_routes(routes: Routes, service: Service) -> None:
     """Add the route that speaks and two lists."""
-    info = service.synthesizer.info
 
     async def models(exchange: Exchange) -> None:
-        listed = [{"id": name} for name in (info.name, *MODEL_ALIASES)]
+        listed = [{"id": name} for name in (service.synthesizer.info.name, *MODEL_ALIASES)]
         await exchange.answer(json_answer(HTTPStatus.OK, {"models": listed}))
 
     async def voices(exchange: Exchange) -> None:
-        listed = [{"id": name, "name": name} for name in info.voices]
+        listed = [{"id": name, "name": name} for name in service.synthesizer.info.voices]
         await exchange.answer(json_answer(HTTPStatus.OK, {"voices": listed}))
 
     access = list_access(service.config.server)

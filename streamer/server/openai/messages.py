@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
@@ -12,16 +11,15 @@ import msgspec
 from msgspec import Meta, Struct
 
 from streamer.audio.formats import MAX_TEMPO, MIN_TEMPO
-from streamer.errors import InvalidMessageError, InvalidParameterError, TextTooLongError
+from streamer.errors import InvalidParameterError, TextTooLongError
 from streamer.server.http import Answer, Request, json_answer
+from streamer.server.json_messages import decoded
+from streamer.server.openai_names import ModelNotFoundError
 
 MAX_INPUT_CHARS: Final = 4096
 """The longest `input`, as OpenAI has it."""
-MODEL_ALIASES: Final = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
-"""OpenAI's models, for which the server's own stands in; `gpt-4o-mini-tts-2025-12-15` is one of them, too."""
 _TOKENS_PER_S: Final = 75
 """Tokens of sound that are reported for a second of it: the frames of Bark's codec."""
-_FIELD: Final = re.compile(r" - at `\$\.?(\w*)")
 _CODES: Final = {
     HTTPStatus.UNAUTHORIZED: "invalid_api_key",
     HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_exceeded",
@@ -49,40 +47,18 @@ class SpeechRequest(Struct, frozen=True, kw_only=True):
     stream_format: Literal["audio", "sse"] | None = None
 
 
-class ModelNotFoundError(InvalidParameterError):
-    """The model that is asked for is neither the server's nor one that it stands in for."""
-
-    code = "model_not_found"
-
-
 _decoder = msgspec.json.Decoder(SpeechRequest)
 
 
 def read_request(body: bytes) -> SpeechRequest:
     """Decode a request. Raises `InvalidMessageError`, `InvalidParameterError` or `TextTooLongError`."""
-    try:
-        request = _decoder.decode(body)
-    except msgspec.ValidationError as error:
-        field = _FIELD.search(str(error))
-        reason = str(error).partition(" - at ")[0]
-        param = (field and field[1]) or None
-        raise InvalidParameterError(f"{param}: {reason}" if param else reason, param=param) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidMessageError(f"the body is not JSON: {error}") from None
+    request = decoded(_decoder, body)
     if not request.input:
         raise InvalidParameterError("input is empty: there is nothing to say", param="input")
     if len(request.input) > MAX_INPUT_CHARS:
         message = f"input has {len(request.input)} characters; it may have {MAX_INPUT_CHARS}"
         raise TextTooLongError(message, param="input")
     return request
-
-
-def check_model(name: str | None, installed: str) -> None:
-    """Raise `ModelNotFoundError` for a model that this server neither has nor stands in for."""
-    if not name or name == installed or f"{name}-".startswith(tuple(f"{alias}-" for alias in MODEL_ALIASES)):
-        return
-    known = ", ".join((installed, *MODEL_ALIASES))
-    raise ModelNotFoundError(f"the model {name!r} is none of {known}", param="model")
 
 
 def audio_delta(payload: bytes) -> bytes:

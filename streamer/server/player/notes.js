@@ -19,7 +19,7 @@ const GERMAN_AND_OTHERS = /[äöüßéèêàçñøåæąęłżśčřžğışõ¿
  */
 export function unspeakable(text, { languages = [], tags = [] } = {}) {
   const notes = [];
-  const known = new Set(tags.map((tag) => tag.toLowerCase()));
+  const known = new Set(["[pause]", ...tags.map((tag) => tag.toLowerCase())]);
   const used = [...(text.match(/\[[\p{L} _-]+\]/gu) ?? []), ...(text.match(/♪|\b(?:WO)?MAN:/g) ?? [])];
   const missing = [...new Set(used.filter((tag) => !known.has(tag.toLowerCase())))];
   if (missing.length) {

@@ -10,8 +10,16 @@ export function showError(error) {
   $("error").textContent = error ? `${error.message}${code}${wait}` : "";
 }
 
-export function showConnection(state, text) {
-  $("connection").dataset.state = state;
+const CONNECTION = {
+  connecting: "connecting…",
+  connected: "connected",
+  lost: "not connected, trying again…",
+  key_needed: "key needed",
+};
+
+/** `text` says more than the state alone. */
+export function showConnection(state, text = CONNECTION[state]) {
+  $("connection").dataset.state = state === "connecting" || state === "connected" ? state : "closed";
   $("connection-text").textContent = text;
 }
 
@@ -22,36 +30,43 @@ export function showNotes(notes) {
   $("notes").replaceChildren(...lines);
 }
 
+const PATHS = {
+  opus: "Sound: Opus, decoded by the browser.",
+  wasm: "Sound: Opus, decoded by WebAssembly.",
+  pcm: "Sound: plain samples (16-bit PCM).",
+};
+
 export function showPath(path) {
-  $("path").textContent =
-    path === "opus" ? "Sound: Opus packets, decoded by the browser." : "Sound: plain samples (16-bit PCM).";
+  $("path").textContent = PATHS[path];
 }
 
-export function showFigures({ firstAudioMs, receivedMs, playedMs }, realTimeFactor, isActive) {
-  const leadS = Math.max(0, receivedMs - playedMs) / 1000;
-  $("first-audio").textContent = firstAudioMs === null ? "–" : `${firstAudioMs} ms`;
-  $("lead").textContent = isActive && receivedMs ? `${leadS.toFixed(1)} s` : "–";
-  $("heard").textContent = `${(playedMs / 1000).toFixed(1)} s`;
-  $("speed").textContent = realTimeFactor ? `${(1 / realTimeFactor).toFixed(1)} ×` : "–";
+/** `done`: the server's, once it has come. */
+export function showFigures({ firstAudioMs, receivedMs, playedMs, underruns }, done, isActive) {
+  const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;
+  const isBegun = receivedMs > 0;
+  show("first-audio", firstAudioMs === null ? "–" : `${firstAudioMs} ms`, done?.first_audio_ms ? `model ${Math.round(done.first_audio_ms)}` : "");
+  show("lead", isActive && isBegun ? seconds(Math.max(0, receivedMs - playedMs)) : "–");
+  show("underruns", isBegun ? String(underruns) : "–");
+  show("pace", done?.real_time_factor ? `${(1 / done.real_time_factor).toFixed(1)} ×` : "–");
+  show("heard", isBegun ? seconds(playedMs) : "–", isBegun ? `of ${seconds(receivedMs)}` : "");
 }
 
-/** The sentence that is being heard. `sentences`: the `sentence_start` messages so far. */
-export function showCaption(sentences, playedMs, isActive) {
-  const heard = sentences.filter((sentence) => sentence.start_ms <= playedMs);
-  const text = heard.at(-1)?.text ?? (isActive ? "…" : "");
-  if ($("caption").textContent !== text) $("caption").textContent = text;
-  $("caption").classList.toggle("spoken", isActive);
+function show(id, text, more = "") {
+  const box = $(id);
+  if (box.dataset.shown === `${text} ${more}`) return;
+  box.dataset.shown = `${text} ${more}`;
+  box.replaceChildren(text);
+  if (more) box.append(" ", Object.assign(document.createElement("small"), { textContent: more }));
 }
 
 /** Reads a list of the server's, which may need a key as well. */
-async function readList(path) {
-  const key = $("key").value;
+async function readList(path, key) {
   return (await fetch(path, key ? { headers: { Authorization: `Bearer ${key}` } } : {})).json();
 }
 
 /** Lists the voices by language, if there are several. */
-export async function showVoices() {
-  const { voices, default: usual } = await readList("v1/voices");
+export async function showVoices(key) {
+  const { voices, default: usual } = await readList("v1/voices", key);
   const chosen = $("voice").value || usual;
   const groups = new Map();
   for (const { name, language } of voices) {
@@ -69,7 +84,7 @@ export async function showVoices() {
   $("voice").replaceChildren(...(shown.length > 1 ? shown : shown.flatMap((group) => [...group.children])));
 }
 
-function languageName(code) {
+export function languageName(code) {
   if (!code) return "Other voices";
   try {
     return new Intl.DisplayNames(["en"], { type: "language" }).of(code);
@@ -79,9 +94,9 @@ function languageName(code) {
 }
 
 /** A model's `note` is its card in one sentence, for instance that its voice is a first version. */
-export async function showModel(name) {
+export async function showModel(name, key) {
   $("model").textContent = `Model: ${name}.`;
-  const { models } = await readList("v1/models");
+  const { models } = await readList("v1/models", key);
   const note = models.find(({ id }) => id === name)?.note;
   $("model-note").hidden = !note;
   $("model-note").textContent = note ?? "";
