@@ -13,6 +13,7 @@ from streamer.config import Config, EngineConfig, default_models_directory, defa
 from streamer.errors import ConfigError
 from streamer.models.config import ModelConfig
 from streamer.models.files.checkpoint import read_model_config
+from streamer.server.access import check_allowed_origins
 from streamer.server.app import Server
 from streamer.store.installed import find_model
 from streamer.synthesis import Synthesizer
@@ -44,6 +45,7 @@ def build_server(config: Config, on_recorded: OnRecorded = lambda _num, _of: Non
     Raises `CheckpointError` if there is no such model, and `ConfigError` for what can be known to be wrong before.
     """
     choose_device(config.engine.device)
+    check_allowed_origins(config.server.allowed_origins)
     if config.speech.voice is None:
         model_directory(config.engine)
     elif config.speech.voice not in (names := read_voices(config.engine, read_config(config.engine)).names):
@@ -82,7 +84,9 @@ def choose_device(name: str) -> str:
         has_apple_gpu = torch.backends.mps.is_available()
         return "cuda" if torch.cuda.is_available() else "mps" if has_apple_gpu else "cpu"
     if name.partition(":")[0] not in DEVICE_TYPES:
-        raise ConfigError(f"device {name!r} is none of auto, {', '.join(DEVICE_TYPES)}", param="device")
+        raise ConfigError(
+            f"device {name!r} is unknown: use auto or {', '.join(DEVICE_TYPES)}", param="device"
+        )
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:

@@ -1,21 +1,29 @@
-"""The checks of a request before its route sees it: web origin and key. How many may come is `admission`'s business."""
+"""The checks of a request before its route sees it: host, web origin and key. How many may come `admission` decides."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import ipaddress
+from collections.abc import Callable, Collection, Iterable
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qsl
 
 from websockets.datastructures import Headers
 
+from streamer.errors import ConfigError
 from streamer.server.admission import ApiKeys
 from streamer.server.http import RefusedError, Request, refusal
-from streamer.server.tickets import PREFIX, Tickets
+from streamer.server.tickets import PREFIX, Tickets, web_origin
 
 Credentials = Callable[[Request], str | None]
 """Finds the key that came with a request, or None; raises `RefusedError` if it must not be."""
-_KEY_PARAMETERS: Final = frozenset({"token", "key", "api_key", "apikey", "access_token", "authorization"})
+_KEY_PARAMETERS: Final = frozenset(
+    (
+        "token key apikey xapikey xiapikey accesskey accesstoken authtoken bearer auth authorization "
+        "secret password"
+    ).split()
+)
+"""Names of query parameters that can only be meant for a key, without `-` and `_`."""
 _USUAL_PORTS: Final = (":80", ":443")
 SUBPROTOCOL: Final = "streamer."
 """What stands before a ticket among the subprotocols that a page offers."""
@@ -43,7 +51,8 @@ def read_key(request: Request) -> str | None:
 
 def _refuse_key_in_query(request: Request) -> None:
     """Raise `RefusedError` for a key in the query: addresses are written into logs and histories."""
-    names = (name.lower() for name, _ in parse_qsl(request.query, keep_blank_values=True))
+    parameters = parse_qsl(request.query, keep_blank_values=True)
+    names = (name.lower().replace("-", "").replace("_", "") for name, _ in parameters)
     if not _KEY_PARAMETERS.isdisjoint(names):
         message = "a key does not belong in an address; use a header or the `auth` message"
         answer = refusal(HTTPStatus.BAD_REQUEST, "key_in_query", message)
@@ -127,6 +136,51 @@ def check_origin(request: Request, allowed: Iterable[str]) -> str | None:
         "`allowed_origins`"
     )
     raise RefusedError(refusal(HTTPStatus.FORBIDDEN, "origin", message), "origin")
+
+
+def check_allowed_origins(allowed: Iterable[str]) -> None:
+    """Raise `ConfigError` for an allowed origin that no page can have, and that would never match."""
+    for origin in allowed:
+        if origin != "*" and web_origin(origin.removesuffix("/")) is None:
+            message = f"allowed_origins: {origin!r} is no origin; write https://app.example.com, without a path, or *"
+            raise ConfigError(message, param="allowed_origins")
+
+
+def check_host(request: Request, host: str, allowed: Collection[str]) -> None:
+    """Raise `RefusedError` for a request that was sent to another name than this machine's own.
+
+    For a server that only programs of this machine can reach, and without a key: a web page whose name is made to
+    resolve to 127.0.0.1 would otherwise speak to it as if it were the server's own page. `host` is what the server
+    listens on; the hosts of `allowed` origins are known, too. Browsers always name a host.
+    """
+    hosts = request.headers.get_all("Host")
+    known = [host.strip("[]").lower(), *(_host_of(origin.partition("://")[2]) for origin in allowed)]
+    if "*" in allowed or all(is_local(name) or _host_of(name) in known for name in hosts):
+        return
+    shown = ", ".join(hosts)[:200]
+    message = (
+        f"this server is for this machine only and does not answer as {shown}: ask for localhost, use keys, or name "
+        f"the page that is meant in `allowed_origins`"
+    )
+    raise RefusedError(refusal(HTTPStatus.MISDIRECTED_REQUEST, "host", message), "host")
+
+
+def is_local(host: str) -> bool:
+    """Whether a host, with or without a port, can only be this machine (RFC 6761: `localhost` and names below it)."""
+    name = _host_of(host)
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+
+
+def _host_of(address: str) -> str:
+    """Return the host of an address in the form in which two are compared: no port, no brackets, no final dot."""
+    address = address.strip().lower().rstrip("/")
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    host, _, port = address.rpartition(":")
+    return (host if port.isdigit() and ":" not in host else address).rstrip(".")
 
 
 def origin_of(headers: Headers) -> str | None:

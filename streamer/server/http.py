@@ -149,6 +149,7 @@ class Exchange:
             ("Date", formatdate(usegmt=True)),
             ("Server", "streamer"),
             ("Cache-Control", "no-cache"),
+            ("X-Content-Type-Options", "nosniff"),
             *((name, _printable(value)) for name, value in (*self._fields, *headers)),
         ]
         self._send(h11.Response(status_code=status.value, headers=fields, reason=status.phrase.encode()))

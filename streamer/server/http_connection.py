@@ -19,7 +19,7 @@ from websockets.datastructures import Headers
 from streamer.errors import InternalError, StreamerError
 from streamer.server import websocket
 from streamer.server.accepting import State
-from streamer.server.access import Credentials, check_key, check_origin
+from streamer.server.access import Credentials, check_host, check_key, check_origin, is_local
 from streamer.server.admission import Place
 from streamer.server.client_protocol import ClientProtocol
 from streamer.server.connection import ClientGoneError, Connection
@@ -65,6 +65,7 @@ class HttpConnection:
         self._place = place
         self._host = host
         self._limits = host.service.config.limits
+        self._is_private = is_local(host.service.config.server.host) and not host.service.keys.are_required
         self._reader = RequestReader(connection, self._limits)
         self._http = self._reader.http
         self._fields: Fields = ()  # of every answer to the request that is being read
@@ -91,6 +92,9 @@ class HttpConnection:
             if request is None:
                 return False
             self.state = "exchange"
+            if self._is_private:
+                server = self._host.service.config.server
+                check_host(request, server.host, server.allowed_origins)
             if _is_handshake(request) and (found := self._host.routes.find_websocket(request.path)):
                 await self._upgrade(replace(request, parameters=found[1]), found[0])
                 return False

@@ -53,7 +53,6 @@ def _page_headers(scripts: list[bytes]) -> Fields:
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     return (
-        ("X-Content-Type-Options", "nosniff"),
         ("Referrer-Policy", "no-referrer"),
         ("Content-Security-Policy", policy),
     )

@@ -65,7 +65,7 @@ class Tickets:
 
         `key_name` is as `ApiKeys.find` names a key. Raises `InvalidParameterError` for what is no web origin.
         """
-        place = _web_origin(origin)
+        place = web_origin(origin)
         if place is None:
             message = f"origin {origin[:64]!r} is not a web origin such as https://app.example.com"
             raise InvalidParameterError(message, param="origin")
@@ -87,7 +87,7 @@ class Tickets:
         key_name: str = name.rstrip(b"\0").decode()
         if (
             expires_s <= now_s
-            or payload[_HEAD.size :].decode() != _web_origin(origin)
+            or payload[_HEAD.size :].decode() != web_origin(origin)
             or not keys.knows(key_name)
         ):
             return None
@@ -115,7 +115,7 @@ class Tickets:
         return hmac.new(self._secret, payload, hashlib.sha256).digest()
 
 
-def _web_origin(origin: str) -> str | None:
+def web_origin(origin: str) -> str | None:
     """Return a web origin in the form in which two are compared; None if it is none."""
     origin = origin.strip().lower()
     scheme, separator, host = origin.partition("://")

@@ -157,10 +157,11 @@ async def read_answer(reader: asyncio.StreamReader, *, has_body: bool = True) ->
 def configured(
     *, server: dict[str, Any] | None = None, speech: dict[str, Any] | None = None, **limits: Any
 ) -> Config:
-    """The defaults with changes, on a free port, with a short drain."""
+    """The defaults with changes, on a free port, with a short drain; the hosts of the tests' requests are known."""
+    origins = (*(server or {}).get("allowed_origins", ()), *(f"http://{host}" for host in ("test", "t", "a")))
     return replace(
         Config(),
-        server=ServerConfig(**{"port": 0} | (server or {})),
+        server=ServerConfig(**{"port": 0} | (server or {}) | {"allowed_origins": origins}),
         speech=SpeechConfig(**speech or {}),
         limits=LimitsConfig(**{"drain_timeout_s": 0.2, "max_starts_per_s": 1000} | limits),
     )

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from websockets.datastructures import Headers
 
-from streamer.server.access import check_key, check_origin, read_bearer
+from streamer.errors import ConfigError
+from streamer.server.access import (
+    check_allowed_origins,
+    check_host,
+    check_key,
+    check_origin,
+    is_local,
+    read_bearer,
+)
 from streamer.server.admission import ApiKeys
 from streamer.server.http import RefusedError, Request
+from tests.server.speaking import configured, running
 
 ALLOWED = ("https://good.example", "https://other.example:443/", "http://port.example:8080")
 
@@ -82,6 +92,58 @@ def test_what_a_proxy_says_of_the_host_is_not_believed() -> None:
         check_origin(_request(*fields), ())
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "localhost:8765", "LOCALHOST.:8765", "127.0.0.1", "127.8.9.1:80", "[::1]", "[::1]:8765",
+     "a.localhost:1", "good.example", "port.example:8080", "port.example", "named:8765", None],
+)  # fmt: skip
+def test_a_server_of_one_machine_answers_by_its_names(host: str | None) -> None:
+    """Names of this machine, of the host that is listened on, and of allowed pages; a program may name none."""
+    check_host(_request(*([("Host", host)] if host else [])), "named", ALLOWED)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.test", "evil.test:8765", "localhost.evil.test", "127.0.0.1.evil.test", "127.0.0.1.nip.io:80",
+     "notlocalhost", "192.168.0.2", "[::2]:80", "0.0.0.0", "evil.test.", "good.example.evil.test", "",
+     "localhost evil.test", "xlocalhost"],
+)  # fmt: skip
+def test_a_server_of_one_machine_answers_to_no_other_name(host: str) -> None:
+    """A page whose name resolves to this machine is told what to do."""
+    with pytest.raises(RefusedError) as refused:
+        check_host(_request(("Host", host)), "127.0.0.1", ALLOWED)
+    assert refused.value.answer.status == 421 and b"allowed_origins" in refused.value.answer.body
+
+
+def test_two_hosts_are_both_looked_at() -> None:
+    """And `*` lets every page in."""
+    with pytest.raises(RefusedError):
+        check_host(_request(("Host", "localhost"), ("Host", "evil.test")), "127.0.0.1", ALLOWED)
+    check_host(_request(("Host", "evil.test")), "127.0.0.1", ("*",))
+
+
+async def test_rebound_names_are_refused_without_a_key(tmp_path: Path) -> None:
+    """On every address and over WebSocket, for servers of one machine without keys, and for no others."""
+    (tmp_path / "keys").write_text("secret")
+    keys = {"api_keys_file": tmp_path / "keys", "host": "127.0.0.1"}
+    rebound = b"Host: evil.test:18830\r\nOrigin: http://evil.test:18830\r\n"
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    upgrade += b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    assert all(map(is_local, ("127.0.0.1", "::1", "[::1]", "localhost", "127.1.2.3"))) and not is_local(
+        "0.0.0.0"
+    )
+    for server_options, expected in (({"host": "127.0.0.1"}, 421), (keys, 200), ({"host": "0.0.0.0"}, 200)):
+        async with running(configured(server=server_options)) as server:
+            for path in ("/livez", "/metrics", "/v1/voices", "/"):
+                assert (await server.http(b"GET %b HTTP/1.1\r\n%b\r\n" % (path.encode(), rebound)))[
+                    0
+                ] == expected
+            async with server.line() as (reader, writer):
+                writer.write(b"GET /v1/stream HTTP/1.1\r\n%b%b\r\n" % (rebound, upgrade))
+                status_line = await reader.readline()
+            assert status_line.split()[1] == (b"421" if expected == 421 else b"101")
+
+
 def test_a_program_sends_no_origin() -> None:
     """It may connect; two origins are refused, and `*` lets every page in."""
     assert check_origin(_request(("Host", "name")), ()) is None
@@ -108,7 +170,11 @@ def test_a_key_is_found_in_the_header(fields: tuple[tuple[str, str], ...], key: 
     assert read_bearer(_request(*fields)) == key
 
 
-@pytest.mark.parametrize("name", ["token", "key", "api_key", "APIKEY", "access_token", "authorization"])
+@pytest.mark.parametrize(
+    "name",
+    ["token", "key", "api_key", "APIKEY", "access_token", "authorization", "x-api-key", "X-Api-Key",
+     "xi-api-key", "xi_api_key", "auth", "bearer", "auth-token", "accessKey", "secret", "password"],
+)  # fmt: skip
 def test_a_key_in_the_query_is_refused(name: str) -> None:
     """Addresses end up in logs."""
     with pytest.raises(RefusedError) as refused:
@@ -130,3 +196,29 @@ def test_an_adapter_may_look_elsewhere_for_keys() -> None:
             check_key(_request(query=query), keys, read_query, is_needed=is_needed)
         assert refused.value.answer.status == 401
     assert check_key(_request(query="key=two"), ApiKeys(), read_query, is_needed=True) is None
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://good.example", "http://a:8080", "https://[::1]:1/", "*", "HTTPS://A.example"]
+)
+def test_an_allowed_origin_may_be_one(origin: str) -> None:
+    """A scheme, a host and perhaps a port; or all of them."""
+    check_allowed_origins([origin])
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "not an origin",
+        "good.example",
+        "https://a.example/path",
+        "https://",
+        "ftp://a.example",
+        "https://a?b",
+        "null",
+    ],
+)
+def test_an_allowed_origin_that_would_never_match_is_a_mistake(origin: str) -> None:
+    """The operator is told at the start."""
+    with pytest.raises(ConfigError, match="allowed_origins"):
+        check_allowed_origins(["https://good.example", origin])

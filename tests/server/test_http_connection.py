@@ -84,6 +84,19 @@ def _echo(server: Running) -> None:
         (b"POST " + b"/" * 9000 + b" HTTP/1.1\r\nHost: test\r\n\r\n", 405),
         (b"POST " + b"/a" * 4000 + b"/ HTTP/1.1\r\nHost: test\r\n\r\n", 404),
         (b"POST /x HTTP/1.1\r\n" + b"A: b\r\n" * 4000, 431),
+        (b"GET /livez HTTP/1.1\r\nHost: test\r\nHost: test\r\n\r\n", 400),
+        (_post("/echo", "Content-Length : 5"), 400),
+        (b"GET /livez HTTP/1.1\nHost: test\n\n", 200),
+        (b"GET /livez HTTP/1.1\r\nHost: test\r\nB\xc3\xa4d: x\r\n\r\n", 400),
+        (b"GET /livez HTTP/1.1\r\nHost: test\r\nBad Name: x\r\n\r\n", 400),
+        (
+            b"GET /v1/stream HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nContent-Length: 99999999\r\n\r\n",
+            413,
+        ),
+        (
+            b"GET /v1/stream HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nTransfer-Encoding: gzip\r\n\r\n",
+            501,
+        ),
     ],
 )
 async def test_a_request_is_answered(request_bytes: bytes, status: int) -> None:
@@ -92,6 +105,7 @@ async def test_a_request_is_answered(request_bytes: bytes, status: int) -> None:
         _echo(server)
         answered, head, body = await server.http(request_bytes)
         assert answered == status
+        assert b"x-content-type-options: nosniff" in head.lower()
         if status >= 400 and b"application/json" in head:
             assert set(json.loads(body)["error"]) >= {"code", "message"}
 
