@@ -79,3 +79,21 @@ async def test_voices_are_listed_with_the_language_their_names_tell() -> None:
         ("v2/de_speaker_3", "de"),
         ("marie", None),
     ]
+
+
+async def test_no_client_makes_new_series() -> None:
+    """Paths, types, voices and ids of any kind leave the number of series as it was."""
+    async with running() as server:
+
+        async def ask(number: int) -> None:
+            await server.get(f"/path{number}")
+            async with server.client(f"?voice=v{number}&unknown{number}=1") as client:
+                await client.say(f"type{number}")
+                await client.say("speak", id=f"id{number}", text="Hi there.", voice=f"voice{number}")
+                await client.pong()
+
+        await ask(0)
+        before = server.server.metrics.render().count(b"\n")
+        for number in range(1, 20):
+            await ask(number)
+        assert server.server.metrics.render().count(b"\n") == before

@@ -121,6 +121,15 @@ async def test_frames_that_cost_nothing_are_counted(
         await eventually(lambda: not server.server.num_connections)
 
 
+async def test_compression_is_not_agreed_on() -> None:
+    """The offer is passed over, and a frame that is compressed all the same breaks the protocol."""
+    async with running() as server, connect(server.address, proxy=None, compression="deflate") as client:
+        assert client.response is not None and "Sec-WebSocket-Extensions" not in client.response.headers
+        await client.recv()
+        client.transport.write(b"\xc1\x81" + bytes(4) + b"x")
+        assert await _close_code(client) == 1002
+
+
 async def test_a_burst_of_control_frames_is_answered() -> None:
     """As many pings at once as a lively client sends are all answered, and the session continues."""
     async with running() as server, _connected(server) as client:
