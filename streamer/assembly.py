@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from streamer.backends.loading import LoadingSynthesizer
 from streamer.backends.local import LocalSynthesizer, OnRecorded
 from streamer.config import Config, EngineConfig, default_models_directory, default_voices_directory
 from streamer.errors import ConfigError
@@ -36,8 +37,16 @@ def build_synthesizer(config: EngineConfig, on_recorded: OnRecorded = lambda _nu
 
 
 def build_server(config: Config, on_recorded: OnRecorded = lambda _num, _of: None) -> Server:
-    """Return a server with its synthesizer, neither of them started."""
-    return Server(config, build_synthesizer(config.engine, on_recorded))
+    """Return a server, which reads its model when it is started, so that its port is open meanwhile.
+
+    Raises `CheckpointError` if there is no such model, and `ConfigError` for what can be known to be wrong before.
+    """
+    choose_device(config.engine.device)
+    model_directory(config.engine)
+    synthesizer = LoadingSynthesizer(lambda: build_synthesizer(config.engine, on_recorded))
+    server = Server(config, synthesizer)
+    server.reloadables.add("voices", synthesizer.reload_voices)
+    return server
 
 
 def read_config(config: EngineConfig) -> ModelConfig:

@@ -156,7 +156,8 @@ class Health:
     """`alive`: steps are made whenever there is something to do. `ready`: warm, and accepting sentences.
 
     `expected_speed`: seconds of sound made per second if there were one listener more; None if that is not known.
-    `room`: None if listeners are not limited.
+    `room`: None if listeners are not limited. `is_loaded`: whether the model has been read. `step_age_s`: how long the
+    step in progress has taken so far.
     """
 
     alive: bool
@@ -165,6 +166,8 @@ class Health:
     engine: EngineStats | None = None
     expected_speed: float | None = None
     room: Room | None = None
+    is_loaded: bool = True
+    step_age_s: float = 0.0
 
 
 class Synthesizer(Protocol):

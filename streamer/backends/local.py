@@ -7,13 +7,14 @@ import atexit
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from streamer.backends.model_info import model_info
 from streamer.backends.text_words import TextWords
 from streamer.backends.warm_up import log_speed, warm_up
 from streamer.config import EngineConfig
@@ -22,9 +23,8 @@ from streamer.engine.engine import Engine
 from streamer.engine.request import Request
 from streamer.engine.watchdog import Watchdog
 from streamer.errors import ConfigError, InvalidParameterError, StreamerError, TextTooLongError
-from streamer.models.config import ModelConfig
 from streamer.models.files.checkpoint import LoadedModel, load_model
-from streamer.sampling import CoarseLimits, SamplingParams, check_windows
+from streamer.sampling import check_windows
 from streamer.stages.chain import build_stages, semantic_cap
 from streamer.stages.memory import MemoryPlan, free_memory, plan_memory
 from streamer.stages.sentence import SentenceWork
@@ -109,6 +109,11 @@ class LocalSynthesizer:
     def info(self) -> ModelInfo:
         return self._info
 
+    def reload_voices(self) -> None:
+        """Read the directories of voices again. Raises `CheckpointError`, and then the old voices stay."""
+        self._voices.reload()
+        self._info = replace(self._info, voices=self._voices.names, default_voice=self._voices.default)
+
     def count_tokens(self, text: str) -> int:
         """Count the tokens of `text` for the semantic model."""
         return len(self._encode(text))
@@ -161,6 +166,7 @@ class LocalSynthesizer:
             engine=self._engine.stats(),
             expected_speed=None if load is None else 1 / max(load, 1e-6),
             room=capacity.room(time.monotonic()),
+            step_age_s=self._engine.step_age_s(),
         )
 
     async def start(self) -> None:
@@ -247,36 +253,6 @@ class LocalSynthesizer:
             sentence_index=request.sentence_index,
             max_semantic_tokens=cap,
         )
-
-
-def model_info(config: ModelConfig, voices: VoiceLibrary, phones: Sequence[str] = ()) -> ModelInfo:
-    """Return the port's description of a model, its voices and its tokenizer's phones."""
-    context = config.semantic.text_context
-    return ModelInfo(
-        name=config.name,
-        sample_rate_hz=config.codec.sample_rate_hz,
-        default_voice=voices.default,
-        voices=voices.names,
-        languages=config.languages,
-        tags=config.tags,
-        max_text_tokens=min(config.max_piece_tokens or context, context),
-        default_params=SamplingParams(
-            seed=0,
-            text_temp=config.sampling.text_temp,
-            waveform_temp=config.sampling.waveform_temp,
-            fine_temp=config.sampling.fine_temp,
-            min_eos_p=config.sampling.min_eos_p,
-        ),
-        coarse_limits=CoarseLimits(
-            config.coarse.max_history,
-            config.coarse.window,
-            config.coarse.transformer.block_size - config.coarse.semantic_context,
-        ),
-        note=config.note,
-        normalizes_text=config.normalize_text,
-        phones=phones,
-        tells_words=config.path is not None,
-    )
 
 
 def _out_of_memory(plan: MemoryPlan) -> ConfigError:

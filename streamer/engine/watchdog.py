@@ -12,6 +12,8 @@ logger = logging.getLogger(__name__)
 
 CHECKS_PER_LIMIT = 20
 """How often the engine is looked at within the time that a step may take."""
+WARN_SHARE = 2 / 15
+"""The part of that time after which the log says that a step takes long: two seconds of the usual limit."""
 
 
 class Watched(Protocol):
@@ -25,7 +27,7 @@ class Watched(Protocol):
 
 
 class Watchdog:
-    """A thread that watches the step in progress and aborts the engine if it takes longer than `limit_s`."""
+    """A thread that watches the step in progress, warns once if it is slow, and aborts the engine after `limit_s`."""
 
     def __init__(self, engine: Watched, *, limit_s: float) -> None:
         self._engine = engine
@@ -44,10 +46,16 @@ class Watchdog:
             self._thread.join()
 
     def _watch(self) -> None:
+        warned_age_s = 0.0
         while not self._stopped.wait(self._limit_s / CHECKS_PER_LIMIT):
             age_s = self._engine.step_age_s()
+            extra = {**self._engine.step_fields(), "age_s": round(age_s, 1)}
+            if age_s < warned_age_s:  # another step
+                warned_age_s = 0.0
+            if age_s > WARN_SHARE * self._limit_s and not warned_age_s:
+                warned_age_s = age_s
+                logger.warning("a step takes long", extra=extra)
             if age_s > self._limit_s:
-                extra = {**self._engine.step_fields(), "age_s": round(age_s, 1)}
                 logger.critical("the engine hangs in a step", extra=extra)
                 self._engine.abort(
                     EngineError(f"the engine hangs in a step of more than {self._limit_s:g} s")

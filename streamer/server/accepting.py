@@ -53,11 +53,6 @@ class Connections:
         """What is spoken over the open connections."""
         return [conversation for _, conversation in self._open.values()]
 
-    @property
-    def is_listening(self) -> bool:
-        """Whether new connections come in."""
-        return bool(self._listeners)
-
     async def listen(
         self, sockets: Sequence[socket.socket], converse: Converse, certificate: Certificate | None = None
     ) -> None:

@@ -35,22 +35,22 @@ Full = Literal["server_full", "address_full"]
 class ApiKeys:
     """The keys that open the server, kept as digests. Without any, every client may speak."""
 
-    def __init__(self, keys: tuple[str, ...] = ()) -> None:
+    def __init__(self, keys: tuple[str, ...] = (), path: Path | None = None) -> None:
         self._digests = tuple(_digest(key) for key in keys)
+        self._path = path
 
     @classmethod
     def read(cls, path: Path | None) -> ApiKeys:
-        """Read one key per line, where `#` begins a comment. Raises `ConfigError` for a file without any."""
-        if path is None:
-            return cls()
-        try:
-            lines = [line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"api_keys_file {path}: {error}", param="api_keys_file") from None
-        keys = tuple(line for line in lines if line)
-        if not keys:
-            raise ConfigError(f"api_keys_file {path} holds no key", param="api_keys_file")
-        return cls(keys)
+        """Read one key per line, where `#` begins a comment.
+
+        Raises `ConfigError` for a file without any, and for a key that no client could send.
+        """
+        return cls() if path is None else cls(_read_keys(path), path)
+
+    def reload(self) -> None:
+        """Read the file again. Raises `ConfigError`, and then the old keys stay."""
+        if self._path is not None:
+            self._digests = tuple(_digest(key) for key in _read_keys(self._path))
 
     @property
     def are_required(self) -> bool:
@@ -214,6 +214,29 @@ class Admission:
                 self._quotas = {name: kept for name, kept in self._quotas.items() if kept.num_open}
             quota = self._quotas[client_key] = ClientQuota(self._limits.max_starts_per_s)
         return quota
+
+
+def _read_keys(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ConfigError(f"api_keys_file {path}: {error.strerror}", param="api_keys_file") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"api_keys_file {path} is not UTF-8: {error.reason}", param="api_keys_file"
+        ) from None
+    keys: list[str] = []
+    for number, line in enumerate(lines, 1):
+        key = line.partition("#")[0].strip()
+        if not all("!" <= character <= "~" for character in key):
+            message = (
+                f"api_keys_file {path}, line {number}: a key has visible ASCII characters only, as headers do"
+            )
+            raise ConfigError(message, param="api_keys_file")
+        keys += [key] if key else []
+    if not keys:
+        raise ConfigError(f"api_keys_file {path} holds no key", param="api_keys_file")
+    return tuple(keys)
 
 
 def _digest(key: str) -> bytes:

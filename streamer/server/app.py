@@ -16,20 +16,23 @@ from collections.abc import Sequence
 from typing import Final
 
 from streamer.config import Config
-from streamer.errors import ConfigError, EngineError, StreamerError
+from streamer.errors import AuthenticationError, ConfigError, EngineError, StreamerError
 from streamer.server.accepting import Connections, Conversation
 from streamer.server.adapters import add_adapters
 from streamer.server.admission import Admission, ApiKeys, Place
 from streamer.server.client_connection import ClientConnection
 from streamer.server.client_protocol import ClientProtocol
 from streamer.server.connection import Connection
+from streamer.server.descriptors import ExhaustionReporter, allow_descriptors
 from streamer.server.ending import CloseRequest
 from streamer.server.http_connection import Host, HttpConnection
 from streamer.server.listening import open_sockets, shown_url
+from streamer.server.reloading import Reloadables
 from streamer.server.routes import add_lists, add_player, add_probes
 from streamer.server.routing import Routes
 from streamer.server.service import Service, package_version
 from streamer.server.session import Session
+from streamer.server.status import Status
 from streamer.server.tcp import TcpConversation
 from streamer.server.tickets import Tickets
 from streamer.server.tls import Certificate
@@ -66,22 +69,33 @@ class Server:
         )
         self._sessions: set[Session] = set()
         self._open = Connections(self._service.admission, config.limits, self.metrics)
-        self._stop_requested = asyncio.Event()
-        self._failure: EngineError | None = None
-        self._is_warm = False
-        self.routes = self._build_routes()
+        self.status = Status(self._service)
+        self.routes = Routes()
+        self.routes.are_complete = False
+        add_player(self.routes)
+        add_probes(self.routes, self._service, self.status)
         self.metrics.utterances_queued.set_function(lambda: self._service.admission.queue.num_waiting)
+        self._certificate = Certificate.of(config.server)
         self._host = Host(
             self._service,
             self.routes,
-            is_ready=lambda: self.is_ready,
-            is_stopping=self._stop_requested.is_set,
+            is_ready=lambda: self.status.is_ready,
+            is_stopping=self.status.stop_requested.is_set,
             serve_websocket=self._serve_session,
         )
-        self._certificate = Certificate.of(config.server)
+        if config.server.api_keys_file is not None:
+            self.reloadables.add("API keys", self._service.keys.reload)
+        if self._certificate is not None:
+            self.reloadables.add("certificate", self._certificate.reload)
+        self._reloading: asyncio.Task[None] | None = None
         self._sockets: list[socket.socket] = []
         self._tcp_sockets: list[Sequence[socket.socket]] = []
         self._announced = contextlib.AsyncExitStack()
+
+    @property
+    def reloadables(self) -> Reloadables:
+        """What is read again on SIGHUP."""
+        return self._service.reloadables
 
     @property
     def port(self) -> int:
@@ -91,7 +105,7 @@ class Server:
     @property
     def is_listening(self) -> bool:
         """Whether the port is open."""
-        return self._open.is_listening
+        return self.status.is_listening
 
     @property
     def url(self) -> str:
@@ -121,28 +135,34 @@ class Server:
     @property
     def is_ready(self) -> bool:
         """Whether new utterances are accepted."""
-        return self._is_warm and not self._stop_requested.is_set() and self._synthesizer.health().ready
+        return self.status.is_ready
 
     async def start(self) -> None:
-        """Open the port, then warm the synthesizer up.
+        """Open the port, load the synthesizer and warm it up; the ports that protocols have for themselves open then.
 
-        Raises `ConfigError` for host and port, for a default voice that is not there, and for a lexicon's phones that
+        Raises `ConfigError` for hosts and ports, for a default voice that is not there, and for a lexicon's phones that
         the model does not have; `EngineError`.
         """
         server = self._config.server
+        allow_descriptors(self._config.limits.max_connections)
+        asyncio.get_running_loop().set_exception_handler(
+            ExhaustionReporter(self.metrics.connections_rejected.labels("no_descriptors").inc)
+        )
         self._sockets = await asyncio.to_thread(open_sockets, server.host, server.port)
         try:
             await self._open.listen(self._sockets, self._converse_http, self._certificate)
-            await self._open_tcp_ports()
+            self.status.is_listening = True
             await self._synthesizer.start()
+            self._add_routes()
             self._check_default_voice()
             if self._service.lexicon is not None:
                 self._service.lexicon.check_phones(self._synthesizer.info.phones)
             await asyncio.to_thread(prepare, self._synthesizer)
+            self.status.is_warm = True
+            await self._open_tcp_ports()
         except BaseException:
             await self._close()
             raise
-        self._is_warm = True
         self.metrics.describe_build(version=package_version(), model=self._synthesizer.info.name)
         self.metrics.engine_up.set(1)
         self.metrics.ready.set(1)
@@ -175,50 +195,49 @@ class Server:
         """Serve until `stop`, SIGTERM or SIGINT, drain, close. Raises `EngineError` if the engine died."""
         loop = asyncio.get_running_loop()
         with contextlib.ExitStack() as stack:
-            for number in (signal.SIGTERM, signal.SIGINT):
+            actions = ((signal.SIGTERM, self.stop), (signal.SIGINT, self.stop), (signal.SIGHUP, self.reload))
+            for number, action in actions:
                 # Only the main thread may do this; elsewhere (in tests, in process) `stop` is called.
                 with contextlib.suppress(ValueError, RuntimeError):
-                    loop.add_signal_handler(number, self.stop)
+                    loop.add_signal_handler(number, action)
                     stack.callback(loop.remove_signal_handler, number)
-            if self._certificate is not None:
-                with contextlib.suppress(ValueError, RuntimeError):
-                    loop.add_signal_handler(signal.SIGHUP, self.reload_certificate)
-                    stack.callback(loop.remove_signal_handler, signal.SIGHUP)
             try:
                 async with asyncio.TaskGroup() as tasks:
                     watch = tasks.create_task(self._watch())
-                    await self._stop_requested.wait()
+                    await self.status.stop_requested.wait()
                     await self._drain()
                     watch.cancel()
             finally:
                 await self._close()
-        if self._failure is not None:
-            raise self._failure
+        if self.status.failure is not None:
+            raise self.status.failure
 
     def stop(self) -> None:
         """Stop accepting, let what is open finish, and return from `run_until_stopped`; a second call cuts it."""
-        if self._stop_requested.is_set():
+        if self.status.stop_requested.is_set():
             for session in tuple(self._sessions):
                 session.end(CloseRequest(1001, "the server stops"))
             self._open.cut_exchanges()
-        self._stop_requested.set()
+        self.status.stop_requested.set()
 
-    def reload_certificate(self) -> None:
-        """Read the files of the certificate again; if something is wrong with them, the old one stays."""
-        assert self._certificate is not None
-        try:
-            self._certificate.reload()
-        except ConfigError as error:
-            logger.error("the certificate was not reloaded", extra={"reason": error.message})
-        else:
-            logger.info("the certificate was reloaded")
+    def reload(self) -> None:
+        """Have the files of `reloadables` read again, and end the sessions whose keys are gone."""
+        self._reloading = asyncio.get_running_loop().create_task(self._reload())
+
+    async def _reload(self) -> None:
+        await self.reloadables.reload()
+        for session in tuple(self._sessions):
+            if session.has_lost_key():
+                error = AuthenticationError("this key is not valid any more")
+                session.end(CloseRequest(4401, error.message, error=error))
 
     async def _drain(self) -> None:
         """Let sessions and exchanges finish, as far as the drain's time allows."""
-        grace_s = self._config.limits.drain_timeout_s if self._failure is None else 0.0
+        failure = self.status.failure
+        grace_s = self._config.limits.drain_timeout_s if failure is None else 0.0
         await self._announced.aclose()
-        if self._failure is not None:
-            ending = CloseRequest(1011, "the engine failed", error=self._failure)
+        if failure is not None:
+            ending = CloseRequest(1011, "the engine failed", error=failure)
         else:
             ending = CloseRequest(1001, "the server stops", grace_s=grace_s)
         for session in tuple(self._sessions):
@@ -237,20 +256,24 @@ class Server:
         while True:
             asleep_s = time.monotonic()
             await asyncio.sleep(WATCH_INTERVAL_S)
-            self.metrics.event_loop_lag.observe(max(0.0, time.monotonic() - asleep_s - WATCH_INTERVAL_S))
+            lag_s = max(0.0, time.monotonic() - asleep_s - WATCH_INTERVAL_S)
+            self.metrics.event_loop_lag.observe(lag_s)
+            if self.status.note_lag(lag_s):
+                logger.warning("the event loop was blocked", extra={"seconds": round(lag_s, 3)})
             health = self._synthesizer.health()
             self.metrics.engine_up.set(health.alive)
             self.metrics.ready.set(self.is_ready)
-            if not health.alive and self._failure is None:
+            self.metrics.step_age.set(health.step_age_s)
+            if not health.alive and self.status.failure is None:
                 self._fail(EngineError(health.reason or "the engine is dead"))
             self._open.sweep_write_buffers()
 
     def _fail(self, error: EngineError) -> None:
         logger.error("engine failed", extra={"reason": error.message})
-        self._failure = error
+        self.status.failure = error
         for session in tuple(self._sessions):
             session.end(CloseRequest(1011, "the engine failed", error=error))
-        self._stop_requested.set()
+        self.status.stop_requested.set()
 
     async def _serve_session(
         self,
@@ -270,10 +293,8 @@ class Server:
         finally:
             self._sessions.discard(session)
 
-    def _build_routes(self) -> Routes:
-        routes = Routes()
-        add_player(routes)
-        add_probes(routes, self._service, lambda: self.is_ready)
-        add_lists(routes, self._service, lambda: self._is_warm)
-        add_adapters(routes, self._service)
-        return routes
+    def _add_routes(self) -> None:
+        """Add what needs a model, now that there is one."""
+        add_lists(self.routes, self._service)
+        add_adapters(self.routes, self._service)
+        self.routes.are_complete = True

@@ -141,13 +141,15 @@ class Exchange:
         return self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE)
 
     async def start(self, status: HTTPStatus, headers: Fields = ()) -> None:
-        """Send the status and the header fields. Raises `ClientGoneError`."""
+        """Send the status and the header fields. Raises `ClientGoneError`.
+
+        A `?` stands for what a field cannot hold: values may quote a client, or name an operator's voice.
+        """
         fields = [
             ("Date", formatdate(usegmt=True)),
             ("Server", "streamer"),
             ("Cache-Control", "no-cache"),
-            *self._fields,
-            *headers,
+            *((name, _printable(value)) for name, value in (*self._fields, *headers)),
         ]
         self._send(h11.Response(status_code=status.value, headers=fields, reason=status.phrase.encode()))
         await self._connection.drain()
@@ -179,3 +181,8 @@ class Exchange:
     def _send(self, event: h11.Event) -> None:
         if data := self._http.send(event):
             self._connection.write(data)
+
+
+def _printable(value: str) -> str:
+    """Return what a header field can hold of a value: printable ASCII, without white space around it."""
+    return "".join(character if " " <= character <= "~" else "?" for character in value).strip()

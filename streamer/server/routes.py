@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from streamer.config import ServerConfig
-from streamer.errors import OverloadedError
 from streamer.server.http import TEXT, Answer, Exchange, Fields, json_answer
 from streamer.server.routing import Access, Routes
 from streamer.server.service import Service
+from streamer.server.status import Status
 from streamer.telemetry.metrics import CONTENT_TYPE
 from streamer.voices.presets import language_of
 
@@ -59,8 +59,8 @@ def _page_headers(scripts: list[bytes]) -> Fields:
     )
 
 
-def add_probes(routes: Routes, service: Service, is_ready: Callable[[], bool]) -> None:
-    """Add `/livez`, `/readyz` and `/metrics`, which a full server answers too."""
+def add_probes(routes: Routes, service: Service, status: Status) -> None:
+    """Add `/livez`, `/readyz`, `/v1/status` and `/metrics`, which a full server answers too."""
 
     def probe(is_well: bool) -> Answer:
         status = HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE
@@ -68,26 +68,19 @@ def add_probes(routes: Routes, service: Service, is_ready: Callable[[], bool]) -
         return Answer(status, b"ok\n" if is_well else f"{reason or 'not ready'}\n".encode())
 
     _add(routes, "/livez", lambda: probe(service.synthesizer.health().alive), "probe")
-    _add(routes, "/readyz", lambda: probe(is_ready()), "probe")
+    _add(routes, "/readyz", lambda: probe(status.is_ready), "probe")
+    _add(routes, "/v1/status", lambda: json_answer(HTTPStatus.OK, status.describe()), "probe")
     metrics = service.metrics
     _add(routes, "/metrics", lambda: Answer(HTTPStatus.OK, metrics.render(), CONTENT_TYPE), "probe")
 
 
-def add_lists(routes: Routes, service: Service, is_warm: Callable[[], bool]) -> None:
-    """Add `/v1/voices` and `/v1/models`."""
+def add_lists(routes: Routes, service: Service) -> None:
+    """Add `/v1/voices` and `/v1/models`; the model must have been read."""
     access = list_access(service.config.server)
     started_s = int(time.time())
 
-    def unless_loading(answer: Callable[[Service], Answer]) -> Callable[[], Answer]:
-        def checked() -> Answer:
-            if not is_warm():
-                raise OverloadedError("the model is loading", retry_after_s=1.0)
-            return answer(service)
-
-        return checked
-
-    _add(routes, "/v1/voices", unless_loading(_voices), access)
-    _add(routes, "/v1/models", unless_loading(lambda service: _models(service, started_s)), access)
+    _add(routes, "/v1/voices", lambda: _voices(service), access)
+    _add(routes, "/v1/models", lambda: _models(service, started_s), access)
 
 
 def list_access(config: ServerConfig) -> Access:

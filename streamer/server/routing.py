@@ -13,11 +13,12 @@ from urllib.parse import unquote
 from websockets.datastructures import Headers
 
 from streamer.config import LimitsConfig
+from streamer.errors import OverloadedError
 from streamer.server.access import Credentials, read_bearer
 from streamer.server.client_connection import ClientConnection
 from streamer.server.client_protocol import CreateProtocol
 from streamer.server.connection import Connection
-from streamer.server.http import Answer, Exchange, RefusedError, Request, refusal
+from streamer.server.http import Answer, Exchange, RefusedError, Request, error_answer, refusal
 
 Handle = Callable[[Exchange], Awaitable[None]]
 ShapeError = Callable[[Request, Answer], Answer]
@@ -98,6 +99,8 @@ class Routes:
     """
 
     def __init__(self) -> None:
+        self.are_complete = True
+        """Whether all routes were added; until then an address that is not known may yet become one."""
         self.tcp: list[TcpRoute] = []
         """What is spoken on ports of their own."""
         self._places: dict[str, _Place] = {}
@@ -180,6 +183,8 @@ class Routes:
         for place in self._places.values():
             if match := place.pattern.fullmatch(path):
                 return place, _parameters(match)
+        if not self.are_complete:
+            raise RefusedError(error_answer(OverloadedError("the model is loading", retry_after_s=1.0)))
         message = "there is nothing at this address"
         raise RefusedError(refusal(HTTPStatus.NOT_FOUND, "not_found", message))
 

@@ -9,7 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 from streamer.audio.packets import PacketEncoder
 from streamer.config import Config
+from streamer.sampling import draw_seed, sampling_params
 from streamer.server.admission import Admission, ApiKeys
+from streamer.server.reloading import Reloadables
 from streamer.server.tickets import Tickets
 from streamer.speech.events import SpeechEvent
 from streamer.speech.pipeline import speak
@@ -18,6 +20,7 @@ from streamer.speech.text_feed import TextFeed
 from streamer.synthesis import Synthesizer
 from streamer.telemetry.metrics import Metrics
 from streamer.text.lexicon import Lexicon
+from streamer.text.reading import AS_IT_IS, TextOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,30 @@ class Service:
     lexicon: Lexicon | None = None
     """How the operator wants words said, whatever the protocol."""
     tickets: Tickets = field(default_factory=Tickets)
+    reloadables: Reloadables = field(default_factory=Reloadables)
+
+    @property
+    def default_voice(self) -> str:
+        """The voice of a client that asks for none."""
+        return self.config.speech.voice or self.synthesizer.info.default_voice
+
+    def settings(
+        self, voice: str, *, speed: float = 1.0, reading: TextOptions = AS_IT_IS, seed: int | None = None
+    ) -> SpeechSettings:
+        """Return how an utterance is spoken for a protocol that leaves the sampling to the server.
+
+        Its seed is drawn if none is given. Raises `InvalidParameterError`.
+        """
+        info = self.synthesizer.info
+        params = {"seed": draw_seed() if seed is None else seed}
+        return SpeechSettings(
+            voice=voice,
+            params=sampling_params(params, info.default_params, info.coarse_limits),
+            reading=reading,
+            max_buffer_ms=self.config.speech.max_buffer_ms,
+            max_audio_s=self.config.limits.max_audio_s,
+            speed=speed,
+        )
 
     def speak(
         self,

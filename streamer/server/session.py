@@ -67,6 +67,9 @@ class Session:
         self._connection = connection
         self._service = service
         self._protocol = protocol
+        self._key_name = (
+            None if upgrade.key_name == upgrade.address else upgrade.key_name
+        )  # `tcp` has no keys
         self._client_key = upgrade.key_name or upgrade.address
         self._origin = origin_of(upgrade.headers)
         self._is_authenticated = upgrade.key_name is not None or not service.keys.are_required
@@ -74,7 +77,7 @@ class Session:
         self._outbox = Outbox(limits.write_timeout_s, service.metrics.bytes_sent.inc)
         self._budget = Budget(limits.max_bytes_per_s, 2 * limits.max_message_bytes)
         self._speakers: dict[Utterance, Speaker] = {}
-        self._timers = Timers(lambda timer: self._tasks.create_task(self._carry_out(timer.expired())))
+        self._timers = Timers(lambda timer: self._carry_out(timer.expired()))
         self._collected: list[Collect] = []
         self._num_utterances = 0
         self._is_quiet = asyncio.Event()  # set while no utterance is open
@@ -94,6 +97,10 @@ class Session:
             self._asked_to_end.set()
             if self._grace is not None:
                 self._grace.reschedule(now_s)
+
+    def has_lost_key(self) -> bool:
+        """Whether a key let the client in that is not valid any more."""
+        return self._key_name is not None and not self._service.keys.knows(self._key_name)
 
     async def run(self) -> None:
         """Serve the client until either side ends the session."""
@@ -115,7 +122,6 @@ class Session:
         except* ConnectionClosed:
             pass
         finally:
-            self._timers.stop_all()
             for action in self._collected:
                 action.mailbox.close()
                 action.over()
@@ -158,7 +164,7 @@ class Session:
                         speaker.stop()
                         await utterance.is_over.wait()
                 case SetTimer():
-                    self._timers.set(action)
+                    self._timers.set(action, self._tasks)
                 case Collect():
                     self._collected.append(action)
                     self._tasks.create_task(self._collect(action))
@@ -176,7 +182,7 @@ class Session:
         key_name = keys.find(key) or self._service.tickets.redeem(key, self._origin, keys)
         if key_name is None:
             return False
-        self._client_key = key_name
+        self._client_key = self._key_name = key_name
         self._is_authenticated = True
         return True
 

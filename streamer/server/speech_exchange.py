@@ -44,6 +44,8 @@ REQUEST_ID_FIELD: Final = "X-Request-Id"
 """The header field that tells the name by which the server's log knows an utterance."""
 WARNING_FIELD: Final = "Streamer-Warning"
 """The header field that tells what is not as the client asked for it."""
+MIN_SOUND_S: Final = 0.1
+"""The silence for a text without a word, for clients that take an answer without sound for a failure."""
 OUTCOME_FIELD: Final = "Streamer-Outcome"
 """The trailer that tells whether all of the text was spoken: `completed`, or else `truncated`."""
 
@@ -139,9 +141,7 @@ class _Speech:
         events = self._service.speak(feed, settings, self._encoder, utterance_id, synthesizer)
         try:
             label = await self._send(events)
-            if (
-                not self._has_packets
-            ):  # a text without a word is a file without sound, or with a short silence
+            if not self._has_packets:  # the text has no word
                 silence = np.zeros(round(self._body.min_sound_s * INPUT_HZ), np.float32)
                 await self._write_all(self._encoder.encode(silence))
             await self._end("completed" if label == "ok" else label)

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from streamer.server.client_protocol import SetTimer
 
 
 class Timers:
-    """Calls `expired` with each timer whose time is up. Call `stop_all` in the end."""
+    """Calls `carry_out` with each timer whose time is up. Each waits in a task of the session, and ends with it."""
 
-    def __init__(self, expired: Callable[[SetTimer], object]) -> None:
-        self._expired = expired
-        self._waiting: dict[str, asyncio.TimerHandle] = {}
+    def __init__(self, carry_out: Callable[[SetTimer], Awaitable[None]]) -> None:
+        self._carry_out = carry_out
+        self._waiting: dict[str, asyncio.Task[None]] = {}
 
-    def set(self, timer: SetTimer) -> None:
+    def set(self, timer: SetTimer, tasks: asyncio.TaskGroup) -> None:
         """Start a timer, or stop it if it has no delay, in place of the one of the same name."""
         if (before := self._waiting.pop(timer.name, None)) is not None:
             before.cancel()
         if timer.delay_s is not None:
-            loop = asyncio.get_running_loop()
-            self._waiting[timer.name] = loop.call_later(timer.delay_s, self._expire, timer)
+            self._waiting[timer.name] = tasks.create_task(self._wait(timer, timer.delay_s))
 
-    def stop_all(self) -> None:
-        """Forget every timer."""
-        for waiting in self._waiting.values():
-            waiting.cancel()
-        self._waiting.clear()
-
-    def _expire(self, timer: SetTimer) -> None:
-        del self._waiting[timer.name]
-        self._expired(timer)
+    async def _wait(self, timer: SetTimer, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        del self._waiting[timer.name]  # from here on nothing stops what it brings
+        await self._carry_out(timer)

@@ -42,9 +42,9 @@ class SpeechSettings:
         checked_speed(self.speed)
 
 
-def checked_speed(speed: float) -> float:
-    """Return `speed`; raises `InvalidParameterError` if it cannot be had."""
+def checked_speed(speed: float, param: str = "speed") -> float:
+    """Return `speed`; raises `InvalidParameterError`, which names the field `param`, if it cannot be had."""
     if not MIN_TEMPO <= speed <= MAX_TEMPO:
         message = f"speed {speed!r} is not from {MIN_TEMPO} to {MAX_TEMPO}"
-        raise InvalidParameterError(message, param="speed")
+        raise InvalidParameterError(message, param=param)
     return speed

@@ -34,6 +34,11 @@ class Metrics:
         )
         self.ready = Gauge("tts_ready", "1 when new utterances are accepted.", registry=registry)
         self.engine_up = Gauge("tts_engine_up", "1 while the engine is alive.", registry=registry)
+        self.step_age = Gauge(
+            "tts_engine_last_step_age_seconds",
+            "How long the engine's step in progress has taken so far.",
+            registry=registry,
+        )
         self.event_loop_lag = Histogram(
             "tts_event_loop_lag_seconds",
             "How late a timer of the event loop was, four times a second.",
@@ -67,6 +72,10 @@ class Metrics:
             buckets=_FIRST_AUDIO_S,
             registry=registry,
         )
+        self._build = Info("tts_build", "Version and model.", registry=registry)
+        self._add_counters(registry)
+
+    def _add_counters(self, registry: CollectorRegistry) -> None:
         self.text_chars = Counter("tts_text_chars", "Code points spoken.", registry=registry)
         self.requests = Counter("tts_requests", "Ended utterances.", ["outcome"], registry=registry)
         self.errors = Counter("tts_errors", "Errors sent to clients.", ["code"], registry=registry)
@@ -82,7 +91,6 @@ class Metrics:
         self.slow_clients_closed = Counter(
             "tts_slow_client_closed", "Connections cut because nothing was read.", registry=registry
         )
-        self._build = Info("tts_build", "Version and model.", registry=registry)
 
     def describe_build(self, *, version: str, model: str) -> None:
         self._build.info({"version": version, "model": model})

@@ -1,4 +1,4 @@
-"""The voices a model can speak with: found once, at start-up, and from then on only looked up by name."""
+"""The voices a model can speak with: found at the start, or when the operator asks, and else only looked up by name."""
 
 from __future__ import annotations
 
@@ -30,15 +30,33 @@ class VoiceLibrary:
     def __init__(
         self, directories: Sequence[Path], config: ModelConfig, *, shared: Path | None = None
     ) -> None:
-        self._voices = {
-            name: Voice.load(path, config) for directory in directories for name, path in _scan(directory)
-        }
+        self._directories = directories
+        self._shared = shared
+        self._config = config
         self.passed_over: tuple[str, ...] = ()
-        if shared is not None:
-            self._add_fitting(shared, config)
-        self._voices[NO_HISTORY] = Voice.without_history(config)
-        preferred = config.default_voice
-        self.default = preferred if preferred in self._voices else next(iter(self._voices))
+        self._voices = self._read()
+
+    def reload(self) -> None:
+        """Read the directories again. Raises `CheckpointError`, and then the old voices stay."""
+        self._voices = self._read()
+
+    def _read(self) -> dict[str, Voice]:
+        config = self._config
+        voices = {
+            name: Voice.load(path, config)
+            for directory in self._directories
+            for name, path in _scan(directory)
+        }
+        if self._shared is not None:
+            voices |= self._fitting(self._shared)
+        voices[NO_HISTORY] = Voice.without_history(config)
+        return voices
+
+    @property
+    def default(self) -> str:
+        """The voice of a client that names none."""
+        preferred = self._config.default_voice
+        return preferred if preferred in self._voices else next(iter(self._voices))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -56,20 +74,23 @@ class VoiceLibrary:
         except KeyError:
             raise VoiceNotFoundError(f"there is no voice {name[:64]!r}", param="voice") from None
 
-    def _add_fitting(self, directory: Path, config: ModelConfig) -> None:
-        problems = {}
+    def _fitting(self, directory: Path) -> dict[str, Voice]:
+        """Return the voices of the directory that are this model's."""
+        problems: dict[str, str] = {}
+        fitting: dict[str, Voice] = {}
         for name, path in _scan(directory):
             voice = Voice.read(path)
-            if problem := voice.problem(config):
+            if problem := voice.problem(self._config):
                 problems[name] = problem
             else:
-                self._voices[name] = voice
+                fitting[name] = voice
         self.passed_over = tuple(problems)
         if problems:
             logger.info(
                 "voices of another model are passed over",
                 extra={"directory": str(directory), "voices": len(problems), **_first(problems)},
             )
+        return fitting
 
 
 def voice_directories(model_directory: Path, own: Path | None) -> list[Path]:

@@ -194,3 +194,35 @@ def test_a_hang_is_logged_with_the_step(engine, make_stage, caplog):
     assert engine.stop()
     record = logged(caplog, "the engine hangs in a step")
     assert (record.stage, record.requests) == ("make", ["a"]) and record.age_s >= 0.1
+
+
+def test_a_slow_step_is_warned_of_once_and_ends_nothing(caplog):
+    """A step that takes long and ends leaves one line in the log, and so does the next such step."""
+
+    class Slow:
+        def __init__(self):
+            self.ages_s = iter([0.0, 0.1, 0.3, 0.4, 0.0, 0.05, 0.3, 0.35, 0.1])
+            self.is_over = threading.Event()
+            self.aborted = None
+
+        def step_age_s(self):
+            age_s = next(self.ages_s, None)
+            if age_s is None:
+                self.is_over.set()
+            return age_s or 0.0
+
+        def step_fields(self):
+            return {"stage": "make", "requests": ["a"]}
+
+        def abort(self, error):
+            self.aborted = error
+
+    slow = Slow()
+    watchdog = Watchdog(slow, limit_s=1.5)
+    watchdog._stopped.wait = lambda _: threading.Event().wait(0.001) or watchdog._stopped.is_set()
+    watchdog.start()
+    assert slow.is_over.wait(10)
+    watchdog.stop()
+    warnings = [record for record in caplog.records if record.getMessage() == "a step takes long"]
+    assert [(record.age_s, record.stage) for record in warnings] == [(0.3, "make"), (0.3, "make")]
+    assert slow.aborted is None

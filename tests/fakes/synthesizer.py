@@ -50,6 +50,7 @@ class FakeSynthesizer:
         self.lose_on: dict[str, float] = {}  # seconds of sound that are left, before silence
         self.recovers = False
         self.room: Room | None = None
+        self.step_age_s = 0.0
         self.requests: list[SentenceRequest] = []
         self.num_open = 0
         self.num_cancelled = 0
@@ -105,6 +106,7 @@ class FakeSynthesizer:
             reason=self._dead_reason,
             expected_speed=self.speed,
             room=self.room,
+            step_age_s=self.step_age_s,
         )
 
     async def start(self) -> None:

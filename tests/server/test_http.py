@@ -226,3 +226,26 @@ async def test_open_answers_are_drained(
                 await read_answer(reader)
         with contextlib.suppress(ConnectionError):
             assert await idle.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        ("plain", "plain"),
+        ("gr\u00fc\u00dfe", "gr??e"),
+        ("aura-a\u017fteria-en", "aura-a?teria-en"),
+        ("one\r\nSet-Cookie: two", "one??Set-Cookie: two"),
+        ("tab\tand\x00null\x7f", "tab?and?null?"),
+        ("\ud800 alone", "? alone"),
+        (" around ", "around"),
+    ],
+)
+async def test_a_header_field_holds_printable_ascii_alone(value: str, sent: str) -> None:
+    """What a client or an operator wrote can neither add a field nor make the answer fail."""
+
+    async def handle(exchange: Exchange) -> None:
+        await exchange.start(HTTPStatus.OK, (("X-Quoted", value),))
+
+    async with _answering(handle) as server:
+        status, head, _ = await server.http(GET)
+    assert status == 200 and f"\r\nX-Quoted: {sent}\r\n".encode() in head and b"\r\nSet-Cookie" not in head

@@ -8,6 +8,7 @@ import pytest
 
 from streamer.errors import EngineError
 from streamer.server.ending import CloseRequest
+from streamer.server.speaker import Speaker
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.server.fake_connection import FakeConnection, session
 from tests.server.speaking import configured
@@ -103,6 +104,26 @@ async def test_a_timer_brings_what_its_protocol_has_left_for_later(caplog: pytes
         await connection.until_sent("1 completed")
     await asyncio.sleep(0.05)
     assert lines(connection)[1:] == ["two", "four", "1 says One.", "1 completed"] and not caplog.records
+
+
+async def test_a_timer_is_silent_whose_session_is_ending(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time may be up while the utterances of a client that is gone are being stopped."""
+
+    async def run(_speaker: Speaker) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.1)
+
+    monkeypatch.setattr(Speaker, "run", run)
+    async with session(ToyProtocol) as (_, connection, _):
+        connection.say("One.")
+        connection.say("in 0.05: late")
+        connection.hang_up()
+        await connection.until_closed()
+    assert lines(connection)[1:] == [] and not caplog.records
 
 
 async def test_a_drain_refuses_what_is_new_and_lets_the_rest_finish() -> None:

@@ -12,6 +12,7 @@ from websockets.exceptions import ConnectionClosedOK
 
 from streamer import server
 from streamer.config import LimitsConfig
+from streamer.server.app import Server
 from streamer.server.connection import Connection
 from streamer.server.routing import Routes, TcpRoute
 from streamer.server.service import Service
@@ -111,6 +112,36 @@ async def test_keys_are_not_asked_for(tmp_path: Path) -> None:
         writer.write(b"One two.\nThree.\n")
         await reader.readline()
         assert await reader.readline() == b"no: overloaded\n"
+
+
+async def test_keys_that_are_read_again_end_no_such_session(tmp_path: Path) -> None:
+    """Nobody came in by a key, and so nobody loses one."""
+    keys = tmp_path / "keys"
+    keys.write_text("secret")
+    async with (
+        running(configured(server={"api_keys_file": keys})) as speaking,
+        line_to(speaking) as (reader, writer),
+    ):
+        await reader.readline()
+        keys.write_text("other")
+        await speaking.server._reload()
+        writer.write(b"One two.\nbye\n")
+        lines = (await reader.read()).decode().splitlines()
+        assert [line for line in lines if line != "sound"] == ["1 says One|two.", "1 completed"]
+
+
+async def test_the_port_opens_when_the_model_is_ready() -> None:
+    """Until then there is no such port, and nothing is announced; the other one is open meanwhile."""
+    synthesizer = FakeSynthesizer(warm_up_s=30)
+    waiting = Server(configured(), synthesizer)
+    starting = asyncio.ensure_future(waiting.start())
+    await eventually(lambda: waiting.is_listening)
+    assert not waiting.tcp_ports and not announced
+    starting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await starting
+    async with running() as speaking:
+        assert len(speaking.server.tcp_ports) == 1
 
 
 async def test_a_client_that_vanishes_leaves_nothing() -> None:

@@ -218,13 +218,13 @@ async def test_a_new_certificate_is_read_on_sighup(tmp_path: Path, caplog: pytes
         assert await _name_of(server) == "CN=server"
         for source in write_certificate(tmp_path, "renewed"):
             shutil.copy(source, tmp_path / f"server{source.suffix}")
-        with caplog.at_level(logging.INFO, "streamer.server.app"):
+        with caplog.at_level(logging.INFO, "streamer.server.reloading"):
             os.kill(os.getpid(), signal.SIGHUP)
-            await eventually(lambda: "the certificate was reloaded" in caplog.messages)
+            await eventually(lambda: "certificate: reloaded" in caplog.messages)
             assert await _name_of(server) == "CN=renewed"
             (tmp_path / "server.key").write_text("nothing")
             os.kill(os.getpid(), signal.SIGHUP)
-            await eventually(lambda: "the certificate was not reloaded" in caplog.messages)
+            await eventually(lambda: "certificate: not reloaded, the old one stays" in caplog.messages)
         assert await _name_of(server) == "CN=renewed"
         writer.write(GET)
         assert (await read_answer(reader))[0] == 200

@@ -202,3 +202,30 @@ def test_a_file_larger_than_any_voice_is_not_read(tmp_path):
     assert (tmp_path / "bad.npz").stat().st_size < 100_000
     with pytest.raises(CheckpointError, match="too many for a voice"):
         VoiceLibrary([tmp_path], SMALL)
+
+
+def test_directories_are_read_again(tmp_path):
+    """New voices are there, removed ones are not, and a changed one is the new one."""
+    save(tmp_path / "one.npz")
+    library = VoiceLibrary([tmp_path], SMALL)
+    before = library.get("one")
+    save(tmp_path / "two.npz")
+    assert library.names == ("one", "random")
+    library.reload()
+    assert library.names == ("one", "two", "random")
+    (tmp_path / "two.npz").unlink()
+    save(tmp_path / "one.npz", num_tokens=60)
+    library.reload()
+    assert library.names == ("one", "random") and library.default == "one"
+    assert len(library.get("one").semantic) != len(before.semantic)
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing", b"PK\x03\x04"])
+def test_a_broken_file_keeps_the_old_voices(tmp_path, content):
+    """What was read before can still be asked for."""
+    save(tmp_path / "one.npz")
+    library = VoiceLibrary([tmp_path], SMALL)
+    (tmp_path / "two.npz").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"two\.npz"):
+        library.reload()
+    assert library.names == ("one", "random") and library.get("one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus, WebSocketException
+from websockets.exceptions import ConnectionClosedOK, InvalidStatus, WebSocketException
 
 from streamer.api import SpeechOptions, speech_events, start
 from streamer.audio.packets import Packet
@@ -142,19 +143,27 @@ class RemoteSpeech:
                 additional_headers=self._headers,
                 open_timeout=OPEN_TIMEOUT_S,
             ) as connection:
-                session = json.loads(await connection.recv())
+                async with asyncio.timeout(SILENCE_TIMEOUT_S):
+                    session = json.loads(await connection.recv())
                 for message in _messages(request, session["limits"]["max_text_chars"]):
                     await connection.send(json.dumps(message))
-                async for item in connection:
+                while True:
+                    async with asyncio.timeout(SILENCE_TIMEOUT_S):
+                        item = await connection.recv()
                     if isinstance(item, bytes):
                         yield item
                     elif _is_done(json.loads(item), report):
                         return
         except InvalidStatus as error:
             raise OverloadedError(_refusal(error)) from None
-        except (WebSocketException, OSError, TimeoutError) as error:
+        except ConnectionClosedOK:
+            raise EngineError(f"{self._url} ended the session before the speech") from None
+        except TimeoutError:
+            raise OverloadedError(f"{self._url} has said nothing for too long") from None
+        except (WebSocketException, OSError) as error:
             raise OverloadedError(f"{self._url} cannot be reached: {error}") from None
-        raise EngineError(f"{self._url} ended the session before the speech")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise EngineError(f"what {self._url} says is not this server's protocol") from None
 
 
 def _messages(request: Request, max_text_chars: int) -> list[dict[str, Any]]:

@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 import json
-import re
 import secrets
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import parse_qs
-
-from websockets.datastructures import Headers
 
 from streamer.errors import OverloadedError, RateLimitedError, StreamerError, VoiceNotFoundError
+from streamer.server.cartesia.version import read_version
 from streamer.server.http import TEXT, Answer, Request, error_answer, json_answer
 
-VERSION_FIELD: Final = "Cartesia-Version"
-_VERSION_PARAMETER: Final = "cartesia_version"
-_VERSION: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
-_FIRST_STRUCTURED: Final = "2026-03-01"
-"""The first version whose errors are objects. In earlier ones they are texts."""
 _TOO_MUCH: Final = "concurrency_limited"
 """Cartesia's code where our clients are told `overloaded` or `rate_limited`."""
-
-
-def has_structured_errors(query: str, headers: Headers) -> bool:
-    """Return whether errors are objects in the version that a client asks for; a query comes before a header field."""
-    versions = parse_qs(query).get(_VERSION_PARAMETER) or headers.get_all(VERSION_FIELD)
-    version = versions[-1].strip() if versions else ""
-    return not _VERSION.fullmatch(version) or version >= _FIRST_STRUCTURED
 
 
 def shape_error(request: Request, answer: Answer) -> Answer:
     """Return an error's answer as Cartesia's clients read it."""
     error = json.loads(answer.body)["error"]
     code, status = _renamed(error["code"], answer.status)
-    if not has_structured_errors(request.query, request.headers):
+    if not read_version(request.query, request.headers).has_structured_errors:
         return Answer(status, f"{_title(code)}: {error['message']}".encode(), TEXT, answer.headers)
     request_id = secrets.token_hex(8)
     shaped = _fields(code, error["message"], request_id)

@@ -24,10 +24,11 @@ Name = Annotated[str, Meta(max_length=256)]
 
 
 class Voice(Struct, frozen=True):
-    """A voice by its id. `mode` is `id`; the voices that are given by an embedding belong to Cartesia's models."""
+    """A voice by its id. `mode` is `id`; the voices that are given by an `embedding` belong to Cartesia's models."""
 
     id: Name | None = None
     mode: Name | None = None
+    embedding: Any = None
 
 
 class OutputFormat(Struct, frozen=True):

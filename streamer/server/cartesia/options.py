@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from streamer.audio.containers import wav_header
 from streamer.audio.formats import AudioFormat
 from streamer.errors import InvalidParameterError, VoiceNotFoundError
-from streamer.sampling import draw_seed, sampling_params
 from streamer.server.cartesia.messages import GenerationRequest, OutputFormat, Voice
 from streamer.server.service import Service
 from streamer.server.voice_choice import find_voice, stand_in
 from streamer.speech.settings import SpeechSettings
 from streamer.text.language_detection import AUTO
 from streamer.text.reading import TextOptions
+from streamer.text.scripts import base_language
 
 RATES_HZ: Final = (8000, 16000, 22050, 24000, 44100, 48000)
 ENCODINGS: Final[Mapping[str, str]] = {
@@ -56,22 +56,18 @@ def read_options(request: GenerationRequest, service: Service, containers: tuple
     if request.add_phoneme_timestamps:
         message = "add_phoneme_timestamps: this server knows the times of words only; leave it out"
         raise InvalidParameterError(message, param="add_phoneme_timestamps")
-    info, config = service.synthesizer.info, service.config
+    info = service.synthesizer.info
     audio_format = _audio_format(request, containers)
     language = _language(request)
     voice, remark = _voice(request.voice, language, service)
     delay_ms = request.max_buffer_delay_ms
-    settings = SpeechSettings(
-        voice=voice,
-        params=sampling_params({"seed": draw_seed()}, info.default_params, info.coarse_limits),
-        reading=TextOptions(
-            language=language if language is not None and language in info.languages else AUTO,
-            normalizes=False if request.normalization == "off" else None,
-        ),
-        max_buffer_ms=config.speech.max_buffer_ms if delay_ms is None else max(1, delay_ms),
-        max_audio_s=config.limits.max_audio_s,
-        speed=_speed(request),
+    reading = TextOptions(
+        language=language if language is not None and language in info.languages else AUTO,
+        normalizes=False if request.normalization == "off" else None,
     )
+    settings = service.settings(voice, speed=_speed(request), reading=reading)
+    if delay_ms is not None:
+        settings = replace(settings, max_buffer_ms=max(1, delay_ms))
     is_wav = request.output_format is not None and request.output_format.container == "wav"
     return SpeechOptions(settings, audio_format, is_wav, remark)
 
@@ -119,7 +115,7 @@ def _speed(request: GenerationRequest) -> float:
 def _language(request: GenerationRequest) -> str | None:
     """Return the language that is asked for, without its region."""
     asked = request.language or request.locale
-    return re.split("[-_]", asked.lower())[0] if asked else None
+    return base_language(asked) if asked else None
 
 
 def _voice(asked: Voice | str | None, language: str | None, service: Service) -> tuple[str, str | None]:
@@ -129,6 +125,9 @@ def _voice(asked: Voice | str | None, language: str | None, service: Service) ->
         if asked.mode not in (None, "id"):
             message = f"voice.mode {asked.mode[:64]!r}: this server knows voices by their id only"
             raise InvalidParameterError(message, param="voice.mode")
+        if asked.id is None and asked.embedding is not None:  # as versions of 2024 write it
+            message = "voice.embedding: this server knows voices by their id only"
+            raise InvalidParameterError(message, param="voice.embedding")
         asked = asked.id
     try:
         return find_voice(asked, info, speech), None

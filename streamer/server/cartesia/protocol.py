@@ -19,9 +19,10 @@ from streamer.errors import (
     UtteranceError,
 )
 from streamer.server.cartesia import messages
-from streamer.server.cartesia.errors import error_message, has_structured_errors
+from streamer.server.cartesia.errors import error_message
 from streamer.server.cartesia.messages import GenerationRequest
 from streamer.server.cartesia.options import read_options
+from streamer.server.cartesia.version import ApiVersion, read_version
 from streamer.server.cartesia.wire import CartesiaWire
 from streamer.server.client_protocol import Action, Cancel, Close, Open, Send, SetTimer, Write
 from streamer.server.service import Service
@@ -67,17 +68,16 @@ class Context:
 
 def create_protocol(upgrade: Upgrade, service: Service) -> CartesiaProtocol:
     """Return the protocol of a client that is let in."""
-    is_structured = has_structured_errors(upgrade.query, upgrade.headers)
-    return CartesiaProtocol(service, is_structured=is_structured)
+    return CartesiaProtocol(service, read_version(upgrade.query, upgrade.headers))
 
 
 class CartesiaProtocol:
     """Implements `server.client_protocol.ClientProtocol` for one session."""
 
-    def __init__(self, service: Service, *, is_structured: bool = True) -> None:
+    def __init__(self, service: Service, version: ApiVersion) -> None:
         self._service = service
         self._limits = service.config.limits
-        self._is_structured = is_structured
+        self._version = version
         self._session_id = ""
         self._contexts: dict[str, Context] = {}
         self._opening: tuple[str, GenerationRequest] | None = None  # which the session is asked to open
@@ -168,8 +168,8 @@ class CartesiaProtocol:
         options = read_options(request, self._service, CONTAINERS)
         wire = CartesiaWire(
             self._request_id(context_id),
+            self._version,
             has_words=bool(request.add_timestamps),
-            is_structured=self._is_structured,
         )
         self._opening = context_id, request
         lead_ms = self._service.config.speech.lead_ms
@@ -179,7 +179,11 @@ class CartesiaProtocol:
         """Answer a context without a text: it needs no utterance."""
         if not request.continues:
             return [Send(messages.done(context_id=context_id))]
-        return [Send(messages.flush_done(1, context_id=context_id))] if request.flush else []
+        return (
+            [Send(messages.flush_done(self._version.first_flush_id, context_id=context_id))]
+            if request.flush
+            else []
+        )
 
     def _wait_for_text(self, context: Context) -> list[Action]:
         """Have the context end by itself if its client forgets it."""
@@ -207,7 +211,7 @@ class CartesiaProtocol:
         report = error_message(
             error,
             self._request_id(context_id),
-            is_structured=self._is_structured,
+            is_structured=self._version.has_structured_errors,
             context_id=context_id,
         )
         return Send(json.dumps(report), error)

@@ -8,20 +8,19 @@ from typing import Final
 
 from streamer.errors import InvalidParameterError, StreamerError, TextTooLongError
 from streamer.server.cartesia import messages
-from streamer.server.cartesia.errors import error_message, has_structured_errors
+from streamer.server.cartesia.errors import error_message
 from streamer.server.cartesia.messages import GenerationRequest, read_request
 from streamer.server.cartesia.options import read_options
+from streamer.server.cartesia.version import read_version
 from streamer.server.cartesia.wire import SpokenWords, Steps
 from streamer.server.http import Exchange, Fields
 from streamer.server.routing import Handle
 from streamer.server.service import Service
-from streamer.server.speech_exchange import WARNING_FIELD, Body, speak_into
+from streamer.server.speech_exchange import MIN_SOUND_S, WARNING_FIELD, Body, speak_into
 from streamer.speech.events import SpeechEvent
 
 BYTES_CONTAINERS: Final = ("raw", "wav", "mp3")
 SSE_CONTAINERS: Final = ("raw",)
-MIN_SOUND_S: Final = 0.1
-"""The silence for a text without a word: clients take an answer without sound for a failure."""
 
 
 def bytes_handle(service: Service) -> Handle:
@@ -49,8 +48,8 @@ def sse_handle(service: Service) -> Handle:
         exchange.ends_on_failure = True
         request, text = _read(exchange, service)
         options = read_options(request, service, SSE_CONTAINERS)
-        is_structured = has_structured_errors(exchange.request.query, exchange.request.headers)
-        events = _Events(request, is_structured=is_structured)
+        version = read_version(exchange.request.query, exchange.request.headers)
+        events = _Events(request, is_structured=version.has_structured_errors)
         body = Body(
             content_type="text/event-stream; charset=utf-8",
             wrap=events.chunk,
@@ -101,7 +100,7 @@ def _read(exchange: Exchange, service: Service) -> tuple[GenerationRequest, str]
 
 
 def _warning(remark: str | None) -> Fields:
-    return () if remark is None else ((WARNING_FIELD, remark.encode("ascii", "replace").decode()),)
+    return () if remark is None else ((WARNING_FIELD, remark),)
 
 
 def _event(name: str, data: str) -> bytes:

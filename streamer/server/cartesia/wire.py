@@ -10,6 +10,7 @@ from dataclasses import replace
 from streamer.audio.packets import TIMESTAMP_HZ, Packet
 from streamer.server.cartesia.errors import error_message
 from streamer.server.cartesia.messages import chunk, done, flush_done, timestamps
+from streamer.server.cartesia.version import ApiVersion
 from streamer.server.utterance import Utterance
 from streamer.server.wire import Frame, Outcome
 from streamer.speech.events import Flushed, SentenceStarted, SpeechEvent, WordTime, WordTimes
@@ -18,14 +19,14 @@ from streamer.speech.events import Flushed, SentenceStarted, SpeechEvent, WordTi
 class CartesiaWire:
     """Implements `server.wire.Wire`. `has_words`: whether the client wants the times of words.
 
-    `request_id` names the context in the log; `is_structured`: whether errors are objects in the client's version.
+    `request_id` names the context in the log.
     """
 
-    def __init__(self, request_id: str, *, has_words: bool, is_structured: bool) -> None:
+    def __init__(self, request_id: str, version: ApiVersion, *, has_words: bool) -> None:
         self._request_id = request_id
-        self._is_structured = is_structured
+        self._version = version
         self._words = SpokenWords() if has_words else None
-        self._flush_id = 1
+        self._flush_id = version.first_flush_id
         self._steps = Steps()
 
     def event(self, utterance: Utterance, event: SpeechEvent) -> Sequence[Frame]:
@@ -48,7 +49,10 @@ class CartesiaWire:
             return ()
         if outcome.error is not None:
             report = error_message(
-                outcome.error, self._request_id, is_structured=self._is_structured, context_id=utterance.id
+                outcome.error,
+                self._request_id,
+                is_structured=self._version.has_structured_errors,
+                context_id=utterance.id,
             )
             return (json.dumps(report),)
         return (done(context_id=utterance.id),)

@@ -132,9 +132,7 @@ def shape_error(_request: Request, answer: Answer) -> Answer:
         "err_msg": error["message"],
         "request_id": request_id,
     }
-    reason = error["message"].encode("ascii", "replace").decode()[:_MAX_FIELD_CHARS]
-    printable = "".join(character if character.isprintable() else "?" for character in reason)
-    fields = ((REQUEST_ID_FIELD, request_id), (_ERROR_FIELD, printable.strip()))
+    fields = ((REQUEST_ID_FIELD, request_id), (_ERROR_FIELD, error["message"][:_MAX_FIELD_CHARS]))
     return json_answer(status, shaped, (*answer.headers, *fields))
 
 

@@ -11,7 +11,6 @@ from urllib.parse import parse_qsl
 from streamer.audio.containers import wav_header
 from streamer.audio.formats import DEFAULT_RATE_HZ, AudioFormat, default_rate_hz
 from streamer.errors import InvalidParameterError, VoiceNotFoundError
-from streamer.sampling import draw_seed, sampling_params
 from streamer.server.service import Service
 from streamer.server.voice_choice import find_voice, stand_in
 from streamer.speech.settings import SpeechSettings, checked_speed
@@ -47,14 +46,7 @@ class SpeakOptions:
 
     def settings(self, service: Service) -> SpeechSettings:
         """Return the settings of one utterance, with a seed of its own."""
-        info = service.synthesizer.info
-        return SpeechSettings(
-            voice=self.voice,
-            params=sampling_params({"seed": draw_seed()}, info.default_params, info.coarse_limits),
-            max_buffer_ms=service.config.speech.max_buffer_ms,
-            max_audio_s=service.config.limits.max_audio_s,
-            speed=self.speed,
-        )
+        return service.settings(self.voice, speed=self.speed)
 
 
 def read_options(query: str, service: Service, *, has_files: bool) -> SpeakOptions:

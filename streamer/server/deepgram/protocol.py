@@ -117,7 +117,8 @@ class DeepgramProtocol:
     def refused(self, error: StreamerError) -> list[Action]:
         assert self._opening is not None
         turn, self._opening = self._opening, None
-        self._turns.remove(turn)
+        if turn in self._turns:  # and was not cleared meanwhile
+            self._turns.remove(turn)
         answers = [Send(frame) for frame in turn.wire.answers()]
         return [_report(error), *answers, *self._open_next(), *self._close_if_over()]
 
@@ -178,6 +179,9 @@ class DeepgramProtocol:
     def _clear(self) -> list[Action]:
         cancels = [Cancel(turn.utterance) for turn in self._turns if turn.utterance is not None]
         self._turns.clear()
+        if (turn := self._opening) is not None:  # which has an utterance soon, with nothing to say
+            turn.pieces.clear()
+            turn.is_flushed, turn.wire.num_flushes = True, 0
         return [*cancels, Send(messages.cleared(next(self._sequence_ids)))]
 
     def _open_next(self) -> list[Action]:

@@ -9,10 +9,8 @@ from streamer.server.deepgram.options import SpeakOptions, read_options
 from streamer.server.http import Exchange, Fields
 from streamer.server.routing import Handle
 from streamer.server.service import Service
-from streamer.server.speech_exchange import Body, speak_into
+from streamer.server.speech_exchange import MIN_SOUND_S, Body, speak_into
 
-MIN_SOUND_S: Final = 0.1
-"""The silence for a text without a word: clients take an answer without sound for a failure."""
 WARNING_FIELD: Final = "dg-warning"
 """The header field that tells what is not done as it was asked for."""
 
@@ -37,10 +35,9 @@ def speak_handle(service: Service) -> Handle:
 
 
 def _headers(options: SpeakOptions, text: str) -> Fields:
-    voice = options.voice.encode("ascii", "replace").decode()
     remarks = tuple((WARNING_FIELD, remark) for _, remark in options.remarks)
     return (
-        ("dg-model-name", voice),
+        ("dg-model-name", options.voice),
         ("dg-model-uuid", model_uuid(options.voice)),
         ("dg-char-count", str(len(text))),
         *remarks,

@@ -27,7 +27,7 @@ class ContextText:
     """Decides what becomes of a context's messages: `append` returns what is to be written for each.
 
     The splitter speaks a sentence as soon as it has ended. `is_auto`: a message that ends like a sentence ends one.
-    `schedule`: unfinished text of so many characters is spoken up to the end of a clause.
+    `schedule`: unfinished text that is this long is spoken up to the end of a clause.
     """
 
     def __init__(self, schedule: Sequence[float] | None, *, is_auto: bool) -> None:

@@ -43,6 +43,8 @@ def add_routes(routes: Routes, service: Service) -> None:
         ("/v1/voices", lists.voices, readers, KEY_FIELD),
         ("/v1/models", lists.models, readers, KEY_FIELD),
         ("/v2/voices", lists.found_voices, readers, None),
+        ("/v1/voices/settings/default", lists.default_settings, readers, None),
+        ("/v1/voices/{voice:path}/settings", lists.voice_settings, readers, None),
         ("/v1/voices/{voice:path}", lists.one_voice, readers, None),
         ("/v1/user", lists.user, "key", None),
         ("/v1/user/subscription", lists.subscription, "key", None),

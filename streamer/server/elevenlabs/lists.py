@@ -66,6 +66,23 @@ def one_voice(service: Service, request: Request) -> Mapping[str, Any]:
     return _voice(service, find_voice(request.parameters["voice"], info, speech, "voice_id"))
 
 
+def voice_settings(service: Service, request: Request) -> Mapping[str, Any]:
+    """Describe `GET /v1/voices/{voice}/settings`: the one setting that is followed. Raises `VoiceNotFoundError`."""
+    one_voice(service, request)
+    return default_settings(service, request)
+
+
+def default_settings(_service: Service, _request: Request) -> Mapping[str, Any]:
+    """Describe `GET /v1/voices/settings/default`, which are those of each voice."""
+    return {
+        "stability": None,
+        "similarity_boost": None,
+        "style": None,
+        "use_speaker_boost": None,
+        "speed": 1.0,
+    }
+
+
 def models(service: Service, _request: Request) -> list[Mapping[str, Any]]:
     """Describe `GET /v1/models`: the server has one, which also stands in for each of ElevenLabs'."""
     info = service.synthesizer.info
@@ -113,6 +130,8 @@ def subscription(_service: Service, _request: Request) -> Mapping[str, Any]:
         "current_overage": {"amount": "0", "currency": "usd"},
         "status": "active",
         "next_character_count_reset_unix": None,
+        "open_invoices": [],
+        "has_open_invoices": False,
     }
 
 

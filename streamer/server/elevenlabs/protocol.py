@@ -29,7 +29,6 @@ from streamer.server.elevenlabs.requested import (
     choose_voice,
     read_requested,
     read_speed,
-    speech_settings,
 )
 from streamer.server.elevenlabs.wire import ElevenLabsWire
 from streamer.server.json_messages import check_size
@@ -213,9 +212,7 @@ class ElevenLabsProtocol:
         before = self.contexts.draining(context_id)
         return Open(
             context_id,
-            speech_settings(
-                self._voice, requested.reading, requested.seed, speed, self._info, self._service.config
-            ),
+            self._service.settings(self._voice, speed=speed, reading=requested.reading, seed=requested.seed),
             requested.audio_format,
             speech.lead_ms,
             wire,

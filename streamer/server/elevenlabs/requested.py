@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
 
-from streamer.audio.formats import MAX_TEMPO, MIN_TEMPO, SAMPLE_RATES_HZ, UNCOMMON_RATES_HZ, AudioFormat
-from streamer.config import Config, SpeechConfig
+from streamer.audio.formats import SAMPLE_RATES_HZ, UNCOMMON_RATES_HZ, AudioFormat
+from streamer.config import SpeechConfig
 from streamer.errors import InvalidParameterError, VoiceNotFoundError
-from streamer.sampling import draw_seed, sampling_params
 from streamer.server.voice_choice import find_voice, stand_in
-from streamer.speech.settings import SpeechSettings
+from streamer.speech.settings import checked_speed
 from streamer.synthesis import ModelInfo
 from streamer.text.language_detection import AUTO
 from streamer.text.reading import AS_IT_IS, TextOptions
+from streamer.text.scripts import base_language
 
 logger = logging.getLogger(__name__)
 
@@ -106,10 +106,7 @@ def find_format(name: str | None) -> AudioFormat:
 
 def read_speed(speed: float | None) -> float:
     """Return the `speed` of voice settings, 1 if there is none. Raises `InvalidParameterError`."""
-    if speed is not None and not MIN_TEMPO <= speed <= MAX_TEMPO:
-        message = f"speed {speed!r} is not from {MIN_TEMPO} to {MAX_TEMPO}"
-        raise InvalidParameterError(message, param="voice_settings.speed")
-    return 1.0 if speed is None else speed
+    return 1.0 if speed is None else checked_speed(speed, "voice_settings.speed")
 
 
 def choose_voice(
@@ -132,7 +129,7 @@ def choose_voice(
 
 def _language(code: str | None) -> str | None:
     """Return the language of a code, without its region."""
-    return re.split("[-_]", code.lower())[0] if code else None
+    return base_language(code) if code else None
 
 
 def find_reading(language_code: str | None, normalization: str | None, info: ModelInfo) -> TextOptions:
@@ -147,21 +144,6 @@ def find_reading(language_code: str | None, normalization: str | None, info: Mod
     return TextOptions(
         language=language if language is not None and language in info.languages else AUTO,
         normalizes=_NORMALIZES[normalization or "auto"],
-    )
-
-
-def speech_settings(
-    voice: str, reading: TextOptions, seed: int | None, speed: float, info: ModelInfo, config: Config
-) -> SpeechSettings:
-    """Return how an utterance is spoken; its seed is drawn if none was asked for."""
-    params = {"seed": draw_seed() if seed is None else seed}
-    return SpeechSettings(
-        voice=voice,
-        params=sampling_params(params, info.default_params, info.coarse_limits),
-        reading=reading,
-        max_buffer_ms=config.speech.max_buffer_ms,
-        max_audio_s=config.limits.max_audio_s,
-        speed=speed,
     )
 
 

@@ -17,18 +17,15 @@ from streamer.server.elevenlabs.requested import (
     find_reading,
     read_query,
     read_speed,
-    speech_settings,
 )
 from streamer.server.http import JSON, Exchange, Fields
 from streamer.server.routing import Handle
 from streamer.server.service import Service
-from streamer.server.speech_exchange import WARNING_FIELD, Body, speak_into
+from streamer.server.speech_exchange import MIN_SOUND_S, WARNING_FIELD, Body, speak_into
 from streamer.speech.events import SentenceStarted, SpeechEvent, WordTimes
 
 Timestamps = Literal["none", "stream", "whole"]
 """Which times of characters an answer has: none, or a line of JSON for each piece of the sound, or one JSON for all."""
-MIN_SOUND_S: Final = 0.1
-"""The silence for a text without a word: clients take a file without sound for a failure."""
 CHARACTERS_FIELD: Final = "character-cost"
 """The header field that tells how many characters a text has."""
 
@@ -65,7 +62,7 @@ def speech_handle(service: Service, timestamps: Timestamps) -> Handle:
         asked = exchange.request.parameters["voice"]
         voice, remark = choose_voice(asked, request.language_code, info, config.speech)
         reading = find_reading(request.language_code, request.apply_text_normalization, info)
-        settings = speech_settings(voice, reading, request.seed, speed, info, config)
+        settings = service.settings(voice, speed=speed, reading=reading, seed=request.seed)
         headers: Fields = ((CHARACTERS_FIELD, str(len(request.text))),)
         if remark is not None:
             headers = (*headers, (WARNING_FIELD, remark))

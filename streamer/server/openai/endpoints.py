@@ -15,14 +15,13 @@ from streamer.server.service import Service
 
 def add_routes(routes: Routes, service: Service) -> None:
     """Add the route that speaks and two lists."""
-    info = service.synthesizer.info
 
     async def models(exchange: Exchange) -> None:
-        listed = [{"id": name} for name in (info.name, *MODEL_ALIASES)]
+        listed = [{"id": name} for name in (service.synthesizer.info.name, *MODEL_ALIASES)]
         await exchange.answer(json_answer(HTTPStatus.OK, {"models": listed}))
 
     async def voices(exchange: Exchange) -> None:
-        listed = [{"id": name, "name": name} for name in info.voices]
+        listed = [{"id": name, "name": name} for name in service.synthesizer.info.voices]
         await exchange.answer(json_answer(HTTPStatus.OK, {"voices": listed}))
 
     access = list_access(service.config.server)

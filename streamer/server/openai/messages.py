@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
@@ -12,15 +11,15 @@ import msgspec
 from msgspec import Meta, Struct
 
 from streamer.audio.formats import MAX_TEMPO, MIN_TEMPO
-from streamer.errors import InvalidMessageError, InvalidParameterError, TextTooLongError
+from streamer.errors import InvalidParameterError, TextTooLongError
 from streamer.server.http import Answer, Request, json_answer
+from streamer.server.json_messages import decoded
 from streamer.server.openai_names import ModelNotFoundError
 
 MAX_INPUT_CHARS: Final = 4096
 """The longest `input`, as OpenAI has it."""
 _TOKENS_PER_S: Final = 75
 """Tokens of sound that are reported for a second of it: the frames of Bark's codec."""
-_FIELD: Final = re.compile(r" - at `\$\.?(\w*)")
 _CODES: Final = {
     HTTPStatus.UNAUTHORIZED: "invalid_api_key",
     HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_exceeded",
@@ -53,15 +52,7 @@ _decoder = msgspec.json.Decoder(SpeechRequest)
 
 def read_request(body: bytes) -> SpeechRequest:
     """Decode a request. Raises `InvalidMessageError`, `InvalidParameterError` or `TextTooLongError`."""
-    try:
-        request = _decoder.decode(body)
-    except msgspec.ValidationError as error:
-        field = _FIELD.search(str(error))
-        reason = str(error).partition(" - at ")[0]
-        param = (field and field[1]) or None
-        raise InvalidParameterError(f"{param}: {reason}" if param else reason, param=param) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidMessageError(f"the body is not JSON: {error}") from None
+    request = decoded(_decoder, body)
     if not request.input:
         raise InvalidParameterError("input is empty: there is nothing to say", param="input")
     if len(request.input) > MAX_INPUT_CHARS:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from streamer.audio.formats import DEFAULT_RATE_HZ, AudioFormat
-from streamer.sampling import draw_seed, sampling_params
 from streamer.server.http import Exchange, Fields
 from streamer.server.openai.messages import (
     SpeechRequest,
@@ -17,8 +16,7 @@ from streamer.server.openai.messages import (
 from streamer.server.openai_names import check_model, find_voice, read_mapping
 from streamer.server.routing import Handle
 from streamer.server.service import Service
-from streamer.server.speech_exchange import Body, speak_into
-from streamer.speech.settings import SpeechSettings
+from streamer.server.speech_exchange import MIN_SOUND_S, WARNING_FIELD, Body, speak_into
 
 ENCODINGS: Final = {
     "mp3": "mp3",
@@ -32,11 +30,7 @@ ENCODINGS: Final = {
 DEFAULT_FORMAT: Final = "mp3"
 FILE_BITRATE: Final = 64_000
 """Bits per second of MP3 and AAC: with a sampling rate of 24 kHz more is not heard."""
-MIN_SOUND_S: Final = 0.1
-"""The silence for a text without a word: clients take a file without sound for a failure, and ask again."""
 FILE: Final = Body(min_sound_s=MIN_SOUND_S)
-WARNING_FIELD: Final = "Streamer-Warning"
-"""The header field that tells what was asked for and is not done."""
 
 
 def speech_handle(service: Service) -> Handle:
@@ -48,14 +42,9 @@ def speech_handle(service: Service) -> Handle:
         request, info = read_request(exchange.request.body), service.synthesizer.info
         check_model(request.model, info.name)
         asked = request.voice.id if isinstance(request.voice, VoiceId) else request.voice
-        default = service.config.speech.voice or info.default_voice
         audio_format = _audio_format(request, service.config.speech.bitrate)
-        settings = SpeechSettings(
-            voice=find_voice(asked, mapping, info, default),
-            params=sampling_params({"seed": draw_seed()}, info.default_params, info.coarse_limits),
-            max_audio_s=service.config.limits.max_audio_s,
-            speed=request.speed or 1.0,
-        )
+        voice = find_voice(asked, mapping, info, service.default_voice)
+        settings = service.settings(voice, speed=request.speed or 1.0)
         headers = _headers(request, audio_format)
         body = _events(request, service) if request.stream_format == "sse" else FILE
         await speak_into(exchange, service, request.input, settings, audio_format, headers, body)

@@ -23,6 +23,7 @@ const TELL_PLAYED_EVERY_MS = 250;
 const BLOCKED_AFTER_MS = 400;
 
 // How much sound is buffered before playing begins, and how that changes with what the line and the model do.
+const FIRST_TARGET_S = 0.15; // in a fresh page, whose scripts are still slow
 const TARGET_S = 0.1;
 const TARGET_STEP_S = 0.05;
 const TARGET_MAX_S = 0.5;
@@ -1309,7 +1310,7 @@ class ScheduledOutput {
   #nextStart = 0;
   #isComplete = false;
   #isFading = false;
-  #targetS = TARGET_S;
+  #targetS = FIRST_TARGET_S;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #timer;
   #gain;
@@ -1488,7 +1489,7 @@ export class SpeechRing {
     this.send = send;
     this.rateHz = rateHz;
     this.ring = new Float32Array(60 * rateHz);
-    this.target = TARGET_S * rateHz; // it stays from one utterance to the next, because the line does
+    this.target = FIRST_TARGET_S * rateHz; // it stays from one utterance to the next, because the line does
   }
 
   /** @param {number} utterance */

@@ -53,11 +53,17 @@ class Audio(Struct, frozen=True):
 
 
 class Settings(Struct, frozen=True):
-    """The settings of a session, and those that a response may have for itself."""
+    """The settings of a session, and those that a response may have for itself.
+
+    The last three stood here in the API's preview: clients of the preview are told, rather than not followed.
+    """
 
     type: Literal["realtime"] | None = None
     audio: Audio | None = None
     output_modalities: Modalities | None = None
+    modalities: Any = None
+    voice: Any = None
+    output_audio_format: Any = None
 
 
 class Content(Struct, frozen=True):

@@ -211,7 +211,7 @@ class RealtimeProtocol:
             "conversation_id": f"conv_{self._session_id}" if is_of_conversation else None,
             "output_modalities": ["audio"],
             "max_output_tokens": "inf",
-            "audio": {"output": spoken_as.described(self._default_voice)},
+            "audio": {"output": spoken_as.described(self._service.default_voice)},
             "metadata": response.metadata,
         }
         response_id = f"resp_{self._session_id}_{self._num_responses}"
@@ -236,10 +236,6 @@ class RealtimeProtocol:
                 f"{num_chars} characters wait to be spoken; at most {limit} may", param="text"
             )
 
-    @property
-    def _default_voice(self) -> str:
-        return self._service.config.speech.voice or self._service.synthesizer.info.default_voice
-
     def _session(self) -> dict[str, Any]:
         return {
             "type": "realtime",
@@ -251,7 +247,7 @@ class RealtimeProtocol:
             "tools": [],
             "tool_choice": "auto",
             "max_output_tokens": "inf",
-            "audio": {"output": self._spoken_as.described(self._default_voice)},
+            "audio": {"output": self._spoken_as.described(self._service.default_voice)},
         }
 
     def _new_event_id(self) -> str:

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from streamer.audio.formats import DEFAULT_RATE_HZ, AudioFormat, default_rate_hz
 from streamer.errors import InvalidParameterError
-from streamer.sampling import draw_seed, sampling_params
 from streamer.server.openai_names import find_voice
 from streamer.server.realtime.messages import FORMATS, Format, Item, Settings, VoiceId
 from streamer.server.service import Service
@@ -19,6 +18,12 @@ DELTA_MS: Final = 40
 PCM: Final = Format()
 """The format of a session that asks for none."""
 _TEXTS: Final = ("input_text", "text")
+_OF_THE_PREVIEW: Final = {
+    "modalities": "output_modalities",
+    "voice": "audio.output.voice",
+    "output_audio_format": "audio.output.format",
+}
+"""Settings of the API's preview, and what they are called now. Its clients know the sound by another name, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,10 @@ class SpokenAs:
 
     def changed(self, settings: Settings) -> SpokenAs:
         """Return this with what the client sets. Raises `InvalidParameterError`."""
+        for name, now in _OF_THE_PREVIEW.items():
+            if getattr(settings, name) is not None:
+                message = f"{name} belongs to the preview of this API, which is over; it is {now} now"
+                raise InvalidParameterError(message, param=name)
         if settings.output_modalities is not None and "audio" not in settings.output_modalities:
             message = "output_modalities without `audio`: this server speaks, and writes nothing"
             raise InvalidParameterError(message, param="output_modalities")
@@ -72,13 +81,8 @@ class SpokenAs:
 
     def settings(self, service: Service, mapping: Mapping[str, str]) -> SpeechSettings:
         """Return how an utterance is spoken. Raises `VoiceNotFoundError`."""
-        info, speech = service.synthesizer.info, service.config.speech
-        return SpeechSettings(
-            voice=find_voice(self.voice, mapping, info, speech.voice or info.default_voice),
-            params=sampling_params({"seed": draw_seed()}, info.default_params, info.coarse_limits),
-            max_audio_s=service.config.limits.max_audio_s,
-            speed=self.speed,
-        )
+        voice = find_voice(self.voice, mapping, service.synthesizer.info, service.default_voice)
+        return service.settings(voice, speed=self.speed)
 
 
 def text_of(item: Item) -> str | None:

@@ -22,7 +22,6 @@ from streamer.errors import (
     TextTooLongError,
     UnknownMessageTypeError,
 )
-from streamer.sampling import draw_seed, sampling_params
 from streamer.server.client_protocol import Action, Cancel, Close, Open, Send, Write
 from streamer.server.json_messages import check_size, decoded
 from streamer.server.realtime.messages import Name, encode, error_fields, read_query
@@ -33,10 +32,10 @@ from streamer.server.upgrade import Upgrade
 from streamer.server.utterance import Utterance
 from streamer.server.voice_choice import find_voice
 from streamer.server.wire import Frame
-from streamer.speech.settings import SpeechSettings
 from streamer.speech.text_feed import TextEnd, TextFlush
 from streamer.text.message_borders import parted
 from streamer.text.reading import AS_IT_IS, TextOptions
+from streamer.text.scripts import base_language
 
 SOUND: Final = AudioFormat("pcm_s16le", frame_ms=DELTA_MS)
 OVER: Final = 1000
@@ -180,13 +179,7 @@ class TextBufferProtocol:
         if len(self._open) >= self._limits.max_utterances_per_session:
             raise OverloadedError(f"{len(self._open)} items are being spoken", retry_after_s=1.0)
         info, speech = self._service.synthesizer.info, self._service.config.speech
-        settings = SpeechSettings(
-            voice=find_voice(self._voice, info, speech),
-            params=sampling_params({"seed": draw_seed()}, info.default_params, info.coarse_limits),
-            reading=self._reading(),
-            max_buffer_ms=speech.max_buffer_ms,
-            max_audio_s=self._limits.max_audio_s,
-        )
+        settings = self._service.settings(find_voice(self._voice, info, speech), reading=self._reading())
         self._num_items += 1
         self._text, self._wire = text, self._new_wire()
         before = next(reversed(self._open), None)
@@ -195,7 +188,7 @@ class TextBufferProtocol:
     def _reading(self) -> TextOptions:
         if not (language := self._query.get("language")):
             return AS_IT_IS
-        reading = TextOptions(language.replace("_", "-").partition("-")[0].lower()[:16])
+        reading = TextOptions(base_language(language)[:16])
         reading.check(self._service.synthesizer.info)
         return reading
 
@@ -208,13 +201,12 @@ class TextBufferProtocol:
             raise TextTooLongError(f"more than {limit} characters wait to be spoken", param="text")
 
     def _session(self) -> dict[str, Any]:
-        info, speech = self._service.synthesizer.info, self._service.config.speech
         return {
             "id": f"sess_{self._session_id}",
             "object": "realtime.tts.session",
             "modalities": ["text", "audio"],
-            "model": info.name,
-            "voice": self._voice or speech.voice or info.default_voice,
+            "model": self._service.synthesizer.info.name,
+            "voice": self._voice or self._service.default_voice,
         }
 
     def _new_wire(self) -> TextBufferWire:

@@ -17,7 +17,6 @@ Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Value = Annotated[str, Meta(max_length=4096)]
 Parameters = Annotated[dict[Name, Value], Meta(max_length=64)]
 Codec = Literal["mulaw", "alaw"]
-MAX_PARAMETER_CHARS: Final = 4096
 _CODECS: Final[dict[str, Codec]] = {"audio/x-mulaw": "mulaw", "pcmu": "mulaw", "pcma": "alaw"}
 """The encodings of both vendors that can be answered in, in lower case."""
 _RATE_HZ: Final = 8000

@@ -13,7 +13,6 @@ from streamer.errors import (
     StreamerError,
     TextTooLongError,
 )
-from streamer.sampling import draw_seed, sampling_params
 from streamer.server.client_protocol import Action, Cancel, Deliver, Open, Send, SetTimer, Write
 from streamer.server.service import Service
 from streamer.server.telephony.calls import Driver
@@ -21,7 +20,6 @@ from streamer.server.telephony.messages import Call, Message, error_message, mis
 from streamer.server.telephony.wire import MediaStreamWire
 from streamer.server.utterance import Utterance
 from streamer.server.voice_choice import find_voice
-from streamer.speech.settings import SpeechSettings
 from streamer.speech.text_feed import TextEnd
 from streamer.text.message_borders import parted
 
@@ -146,17 +144,11 @@ class Talk:
     def _open_for(self, message: Message, voice: str, driver: Driver | None) -> Open:
         if len(self._open) >= self._limits.max_utterances_per_session:
             raise OverloadedError(f"{len(self._open)} utterances are open in this call", retry_after_s=1.0)
-        info, speech = self._service.synthesizer.info, self._service.config.speech
-        settings = SpeechSettings(
-            voice=voice,
-            params=sampling_params({"seed": draw_seed()}, info.default_params, info.coarse_limits),
-            max_buffer_ms=speech.max_buffer_ms,
-            max_audio_s=self._limits.max_audio_s,
-        )
+        settings, lead_ms = self._service.settings(voice), self._service.config.speech.lead_ms
         wire = MediaStreamWire(self._call, self.next_name, driver)
         self._num_utterances += 1
         self._asked = message, wire
-        lead_ms = DEFAULT_LEAD_MS if speech.lead_ms is None else speech.lead_ms
+        lead_ms = DEFAULT_LEAD_MS if lead_ms is None else lead_ms
         return Open(
             wire.name, settings, AudioFormat(self._call.codec, 8000), lead_ms, wire, after=self._latest
         )

@@ -30,6 +30,6 @@ def add_routes(routes: Routes, service: Service) -> None:
     if is_loopback(host):
         announce = contextlib.nullcontext  # type: ignore[assignment]
     else:
-        message = "Wyoming has no keys: whoever reaches its port may have text spoken"
+        message = "Wyoming has no keys: anyone who reaches its port may have text spoken"
         logger.warning(message, extra={"wyoming_host": host})
     routes.tcp.append(TcpRoute(host, port, "wyoming_", EventConnection, WyomingProtocol, announce))

@@ -7,10 +7,12 @@ from typing import Final
 
 from wyoming.info import Attribution, Info, TtsProgram, TtsVoice
 
-from streamer.errors import InvalidParameterError, VoiceNotFoundError
-from streamer.server.service import package_version
+from streamer.errors import InvalidParameterError
+from streamer.server.service import Service, package_version
+from streamer.server.voice_choice import find_voice
 from streamer.server.wyoming.messages import Voice, encode
 from streamer.synthesis import ModelInfo
+from streamer.text.scripts import base_language
 from streamer.voices.presets import language_of
 
 _BARK: Final = Attribution(name="Suno's Bark", url="https://github.com/suno-ai/bark")
@@ -41,8 +43,8 @@ def describe(info: ModelInfo) -> bytes:
     return encode(Info(tts=[program]).event())
 
 
-def choose_voice(wish: Voice, info: ModelInfo, default: str) -> str:
-    """Return the voice of a client's wish; `default` if there is none.
+def choose_voice(wish: Voice, service: Service) -> str:
+    """Return the voice of a client's wish; the default one if there is none.
 
     A language may have a region, which does not matter. Raises `VoiceNotFoundError`, or `InvalidParameterError` for a
     language or a speaker that no voice has.
@@ -50,15 +52,11 @@ def choose_voice(wish: Voice, info: ModelInfo, default: str) -> str:
     if wish.speaker is not None:
         message = f"no voice has speakers such as {wish.speaker!r}: ask for the voice alone"
         raise InvalidParameterError(message, param="speaker")
-    if wish.name is not None:
-        if wish.name not in info.voices:
-            message = f"no voice is named {wish.name!r}; the answer to `describe` lists them"
-            raise VoiceNotFoundError(message, param="voice")
-        return wish.name
-    if wish.language is None:
-        return default
-    language = wish.language.replace("_", "-").partition("-")[0].lower()
-    for name in (default, *info.voices):
+    info = service.synthesizer.info
+    if wish.name is not None or wish.language is None:
+        return find_voice(wish.name, info, service.config.speech)
+    language = base_language(wish.language)
+    for name in (service.default_voice, *info.voices):
         if language in _languages(name, info):
             return name
     spoken = ", ".join(info.languages)

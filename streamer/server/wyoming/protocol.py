@@ -15,7 +15,6 @@ from streamer.errors import (
     StreamerError,
     TextTooLongError,
 )
-from streamer.sampling import draw_seed, sampling_params
 from streamer.server.client_protocol import Action, Close, Open, Send, Write
 from streamer.server.service import Service
 from streamer.server.upgrade import Upgrade
@@ -34,7 +33,6 @@ from streamer.server.wyoming.messages import (
 )
 from streamer.server.wyoming.program import choose_voice, describe
 from streamer.server.wyoming.wire import WyomingWire
-from streamer.speech.settings import SpeechSettings
 from streamer.speech.text_feed import TextEnd
 from streamer.text.message_borders import parted
 
@@ -167,13 +165,7 @@ class WyomingProtocol:
         if len(self._open) >= self._limits.max_utterances_per_session:
             message = f"{len(self._open)} texts are being spoken over this connection"
             raise OverloadedError(message, retry_after_s=1.0)
-        info, speech = self._service.synthesizer.info, self._service.config.speech
-        settings = SpeechSettings(
-            voice=choose_voice(asked.voice or Voice(), info, speech.voice or info.default_voice),
-            params=sampling_params({"seed": draw_seed()}, info.default_params, info.coarse_limits),
-            max_buffer_ms=speech.max_buffer_ms,
-            max_audio_s=self._limits.max_audio_s,
-        )
+        settings = self._service.settings(choose_voice(asked.voice or Voice(), self._service))
         self._asked = asked
         self._wire = WyomingWire(is_streamed=isinstance(asked, SynthesizeStart))
         # Home Assistant collects the sound before it plays any, or passes it on to players that buffer it.

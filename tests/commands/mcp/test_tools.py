@@ -17,6 +17,7 @@ import av
 import pytest
 from mcp import Client, StdioServerParameters
 from mcp_types import AudioContent, CallToolResult, TextContent
+from websockets.asyncio.server import ServerConnection, serve
 
 from streamer.commands.mcp.destinations import Folder, Player
 from streamer.commands.mcp.speech import RemoteSpeech, Report, Request
@@ -296,6 +297,39 @@ async def test_a_speech_that_the_server_fails_is_an_error() -> None:
         speech = RemoteSpeech(f"http://127.0.0.1:{server.server.port}")
         result = await called(speech, Destinations(), "speak", text="A bad thing.")
         assert result.is_error and "the model gave up" in told(result)
+
+
+@pytest.mark.parametrize(
+    ("said", "told_of"),
+    [
+        ([], "nothing for too long"),
+        (['{"limits": {"max_text_chars": 100}}'], "nothing for too long"),
+        (["not JSON"], "not this server's protocol"),
+        (["[]"], "not this server's protocol"),
+        (["{}"], "not this server's protocol"),
+        (['{"limits": {"max_text_chars": 100}}', '"done"'], "not this server's protocol"),
+        (['{"limits": {"max_text_chars": 100}}', '{"type": "done"}'], "not this server's protocol"),
+        (["bye"], "ended the session before the speech"),
+    ],
+)
+async def test_another_kind_of_server_is_an_error(
+    said: list[str], told_of: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that says nothing, something else, or goodbye; the assistant waits for no sound."""
+    monkeypatch.setattr("streamer.commands.mcp.speech.SILENCE_TIMEOUT_S", 0.2)
+
+    async def converse(connection: ServerConnection) -> None:
+        for message in said:
+            if message == "bye":
+                return
+            await connection.send(message)
+        await connection.wait_closed()
+
+    async with serve(converse, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        speech = RemoteSpeech(f"http://127.0.0.1:{port}")
+        result = await called(speech, Destinations(), "speak", text="Hi.")
+    assert result.is_error and told_of in told(result)
 
 
 @pytest.mark.parametrize(

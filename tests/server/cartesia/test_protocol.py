@@ -157,21 +157,30 @@ async def test_texts_are_joined(texts: tuple[str, ...], sentences: list[str]) ->
     assert [request.text for request in server.synthesizer.requests] == sentences
 
 
-async def test_flushes_are_numbered() -> None:
-    """`flush_done` names the flush whose sound came before it; what follows has the next number."""
+@pytest.mark.parametrize(
+    ("version", "first"),
+    [(NEW, 1), (OLD, 1), ("2024-11-13", 0), ("2024-06-10", 0), ("2025-01-01", 1), ("newest", 1), ("", 1)],
+)
+async def test_flushes_are_numbered(version: str, first: int) -> None:
+    """`flush_done` names the flush whose sound came before it; what follows has the next number.
+
+    Clients of 2024 count from 0.
+    """
     texts = ["One two three.", "Four five.", "Six seven eight nine."]
-    async with running() as server, connected(server) as client:
+    async with running() as server, connected(server, f"cartesia_version={version}") as client:
+        await client.say("", "empty", flush=True, **{"continue": True})
+        assert (await client.until("flush_done"))["flush_id"] == first
         for text in texts:
             await client.say(text, **{"continue": True})
             await client.say("", flush=True, **{"continue": True})
         await client.say("The end.")
         await client.until("done")
-    assert [message["flush_id"] for message in client.of("c", "flush_done")] == [1, 2, 3]
+    assert [message["flush_id"] for message in client.of("c", "flush_done")] == [first, first + 1, first + 2]
     assert all(message["flush_done"] is True for message in client.of("c", "flush_done"))
     for index, text in enumerate([*texts, "The end."]):
-        sound = client.sound(flush_id=index + 1)
+        sound = client.sound(flush_id=first + index)
         assert len(sound) / 48 == pytest.approx(ms_of(text), abs=300)
-    order = [(m["type"], m["flush_id"]) for m in client.received if "flush_id" in m]
+    order = [(m["type"], m["flush_id"]) for m in client.of("c") if "flush_id" in m]
     assert order == sorted(order, key=lambda item: (item[1], item[0] == "flush_done"))
 
 
@@ -350,6 +359,9 @@ async def test_a_context_that_is_written_to_does_not_expire(monkeypatch: pytest.
         ({"voice": "nobody"}, "voice_not_found", "no voice is named 'nobody'"),
         ({"voice": {"mode": "id", "id": "nobody"}}, "voice_not_found", "no voice is named 'nobody'"),
         ({"voice": {"mode": "embedding", "embedding": [0.1]}}, "invalid_parameter", "voice.mode 'embedding'"),
+        ({"voice": {"embedding": [0.1]}}, "invalid_parameter", "voice.embedding: this server"),
+        ({"voice": {"mode": None, "embedding": [0.1]}}, "invalid_parameter", "voice.embedding: this server"),
+        ({"voice": {"id": None, "embedding": []}}, "invalid_parameter", "voice.embedding: this server"),
         ({"voice": 7}, "invalid_parameter", "voice: Expected"),
         ({"generation_config": {"speed": 9}}, "invalid_parameter", "generation_config.speed: Expected"),
         ({"generation_config": {"volume": -1}}, "invalid_parameter", "generation_config.volume: Expected"),

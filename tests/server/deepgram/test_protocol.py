@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 from websockets.asyncio.client import connect
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from streamer.errors import EngineError
+from streamer.errors import EngineError, OverloadedError
+from streamer.server.admission import Admission, ApiKeys
+from streamer.server.client_protocol import Action, Open, Send, Write
+from streamer.server.deepgram.protocol import create_protocol
+from streamer.server.service import Service
+from streamer.server.upgrade import Upgrade
+from streamer.server.utterance import Utterance
+from streamer.speech.text_feed import TextEnd
+from streamer.telemetry.metrics import Metrics
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.server.deepgram.client import connected
 from tests.server.speaking import configured, eventually, figure, running
 
 SLOW = 1.0
 """As fast as it is heard: sound is still being made when the next message comes."""
+
+
+def kinds(actions: Sequence[Action]) -> list[str]:
+    """Return the types of the messages that are sent."""
+    return [json.loads(action.frame)["type"] for action in actions if isinstance(action, Send)]
 
 
 def ms_of(text: str) -> float:
@@ -123,6 +139,27 @@ async def test_nothing_of_the_old_turn_comes_behind_cleared(flushes: int, num_tu
         assert [item["type"] for item in client.messages()] == ["Metadata", "Cleared", "Flushed"]
         assert client.messages()[-1]["sequence_id"] == 1
         await eventually(lambda: figure(server.server, "tts_requests_running") == 0)
+
+
+@pytest.mark.parametrize("flushes", [False, True])
+@pytest.mark.parametrize("is_opened", [False, True])
+async def test_a_clear_reaches_a_turn_that_is_being_opened(flushes: bool, is_opened: bool) -> None:
+    """Its utterance ends without a word and without `Flushed`, and a refusal of it has no `Flushed` either."""
+    config, synthesizer = configured(), FakeSynthesizer()
+    service = Service(config, synthesizer, Admission(config.limits), ApiKeys(), Metrics())
+    protocol = create_protocol(Upgrade("/v1/speak", "", Headers(), "test", None), service)
+    (opening,) = protocol.receive('{"type": "Speak", "text": "Old."}')
+    assert isinstance(opening, Open)
+    if flushes:
+        assert protocol.receive('{"type": "Flush"}') == []
+    assert kinds(protocol.receive('{"type": "Clear"}')) == ["Cleared"]
+    if is_opened:
+        utterance = create_autospec(Utterance, instance=True)
+        assert protocol.opened(utterance) == [Write(utterance, TextEnd())]
+        assert protocol.ended(utterance) == []
+    else:
+        assert kinds(protocol.refused(OverloadedError("too much"))) == ["Warning"]
+    assert isinstance(protocol.receive('{"type": "Speak", "text": "New."}')[0], Open)
 
 
 async def test_a_clear_with_nothing_to_clear() -> None:

@@ -101,6 +101,13 @@ async def test_a_stand_in_is_named() -> None:
     assert "'aura-2-thalia-en'" in fields["dg-warning"]
 
 
+async def test_a_stand_in_is_named_whatever_a_voice_is_called() -> None:
+    """A name that a header field cannot hold is no failure: the long s counts as an `s` where capitals do not."""
+    async with running() as server:
+        status, fields, _ = await asked(server, "model=aura-a%C5%BFteria-en")
+    assert status == 200 and "'aura-a?teria-en'" in fields["dg-warning"]
+
+
 @pytest.mark.parametrize(
     ("query", "body", "reason"),
     [

@@ -274,7 +274,24 @@ async def test_lists_that_only_elevenlabs_has() -> None:
         assert status == 404 and answer["detail"]["status"] == "voice_not_found"
         subscription = (await listed(server, "/v1/user/subscription"))[1]
         assert subscription["status"] == "active" and subscription["character_count"] == 0
+        assert (subscription["open_invoices"], subscription["has_open_invoices"]) == ([], False)
         assert (await listed(server, "/v1/user", "xi-api-key: any"))[1]["subscription"] == subscription
+
+
+async def test_voices_have_settings() -> None:
+    """The speed is all that is followed, and it is the same for each voice; a voice that is not there has none."""
+    async with running(synthesizer=FakeSynthesizer(voices=("tone", "v2/en_speaker_6"))) as server:
+        for name in (
+            "settings/default",
+            "tone/settings",
+            "v2/en_speaker_6/settings",
+            "en_speaker_6/settings",
+        ):
+            status, settings = await listed(server, f"/v1/voices/{name}")
+            assert (status, settings["speed"], settings["stability"]) == (200, 1.0, None)
+        for name in ("nobody/settings", "settings/settings", "settings", "tone/settings/default"):
+            status, answer = await listed(server, f"/v1/voices/{name}")
+            assert status == 404 and answer["detail"]["status"] == "voice_not_found"
 
 
 async def test_one_of_elevenlabs_own_voices_has_a_stand_in() -> None:

@@ -54,13 +54,13 @@ test("a sound shorter than the target is played once it is complete", () => {
 test("where the sound runs out, it fades out and in, counts, and waits for more than before", () => {
   const { ring, reports, play, push } = create();
   ring.receive({ type: "begin", utterance: 1 });
-  push(101);
-  const before = play(45);
+  push(151);
+  const before = play(60);
   assert.equal(reports.at(-1).state, "buffering");
   assert.equal(reports.at(-1).underruns, 1);
   push(100);
-  assert.ok(play(4).every((sample) => sample === 0)); // 100 ms were enough at first, 150 are needed now
-  push(60);
+  assert.ok(play(4).every((sample) => sample === 0)); // 150 ms were enough at first, 200 are needed now
+  push(110);
   const behind = play(20);
   assert.ok(largestStep(before.subarray(BLOCK)) < 0.02, "the end clicks");
   assert.ok(largestStep(behind) < 0.02, "the beginning clicks");
@@ -109,7 +109,7 @@ test("what is begun while the one before fades out is heard behind it, whole", (
 test("trim forgets what is beyond, and never what was played", () => {
   const { ring, play, push } = create();
   ring.receive({ type: "begin", utterance: 1 });
-  push(100);
+  push(160);
   play(10);
   ring.receive({ type: "trim", numSamples: 48 * 50 });
   ring.receive({ type: "trim", numSamples: 10 });
@@ -120,11 +120,11 @@ test("trim forgets what is beyond, and never what was played", () => {
 test("a minute and more of sound is kept", () => {
   const { ring, play, push } = create();
   ring.receive({ type: "begin", utterance: 1 });
-  push(100);
+  push(150);
   play(5);
   for (let i = 0; i < 90; i++) push(1000, (i % 9) / 10);
-  assert.equal(ring.count, 48 * 90100 - 5 * BLOCK);
-  play((48 * 100 - 5 * BLOCK) / BLOCK);
+  assert.equal(ring.count, 48 * 90150 - 5 * BLOCK);
+  play((48 * 150 - 5 * BLOCK) / BLOCK);
   for (let i = 0; i < 90; i++) {
     const sound = play(375);
     assert.ok(Math.abs(sound[20000] - (i % 9) / 10) < 1e-6);

@@ -192,6 +192,28 @@ async def test_openais_voices_stand_for_the_models() -> None:
             "output_modalities",
         ),
         (
+            '{"type": "session.update", "session": {"modalities": ["audio", "text"], "input_audio_format": "pcm16"}}',
+            "invalid_parameter",
+            "modalities",
+        ),
+        ('{"type": "session.update", "session": {"voice": "alloy"}}', "invalid_parameter", "voice"),
+        (
+            '{"type": "session.update", "session": {"output_audio_format": "g711_ulaw", "temperature": 0.8}}',
+            "invalid_parameter",
+            "output_audio_format",
+        ),
+        (
+            '{"type": "response.create", "response": {"modalities": ["text"]}}',
+            "invalid_parameter",
+            "modalities",
+        ),
+        ('{"type": "response.create", "response": {"voice": "tone"}}', "invalid_parameter", "voice"),
+        (
+            '{"type": "response.create", "response": {"output_audio_format": "pcm16"}}',
+            "invalid_parameter",
+            "output_audio_format",
+        ),
+        (
             '{"type": "session.update", "session": {"audio": {"output": {"voice": "nobody"}}}}',
             "voice_not_found",
             "voice",

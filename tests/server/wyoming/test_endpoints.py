@@ -26,8 +26,10 @@ def test_without_the_option_its_packages_are_not_imported() -> None:
         "import sys\n"
         "from tests.server.speaking import configured\n"
         "from tests.fakes.synthesizer import FakeSynthesizer\n"
+        "from streamer.server.adapters import add_adapters\n"
         "from streamer.server.app import Server\n"
-        "Server(configured(), FakeSynthesizer())\n"
+        "server = Server(configured(), FakeSynthesizer())\n"
+        "add_adapters(server.routes, server._service)\n"
         "ours = {name for name in sys.modules if name.startswith('streamer.server.wyoming.')}\n"
         "assert ours == {'streamer.server.wyoming.endpoints'}, ours\n"
         "assert not {'wyoming', 'zeroconf', 'ifaddr'} & set(sys.modules)\n"
@@ -36,11 +38,13 @@ def test_without_the_option_its_packages_are_not_imported() -> None:
 
 
 @pytest.mark.parametrize("missing", ["wyoming", "zeroconf"])
-def test_a_missing_package_is_named_with_its_remedy(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_package_is_named_with_its_remedy(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else found(name))
     with pytest.raises(ConfigError, match=rf"{missing}.*pip install 'bark-streamer\[wyoming\]'") as raised:
-        Server(with_wyoming(), FakeSynthesizer())
+        await Server(with_wyoming(), FakeSynthesizer()).start()
     assert raised.value.param == "wyoming_port"
 
 

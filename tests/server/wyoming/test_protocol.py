@@ -143,6 +143,9 @@ async def test_ssml_is_followed() -> None:
     [
         ({}, "v2/en_speaker_1"),
         ({"name": "v2/de_speaker_3"}, "v2/de_speaker_3"),
+        ({"name": "v2_de_speaker_3"}, "v2/de_speaker_3"),
+        ({"name": "de_speaker_3"}, "v2/de_speaker_3"),
+        ({"name": "en_speaker_2", "language": "de"}, "v2/en_speaker_2"),
         ({"language": "de"}, "v2/de_speaker_3"),
         ({"language": "de-AT"}, "v2/de_speaker_3"),
         ({"language": "EN_us"}, "v2/en_speaker_1"),

@@ -1,0 +1,88 @@
+"""What the server is doing and how well, for `/v1/status` and the probes; `app` keeps it up to date."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final, Literal
+
+from streamer.errors import EngineError
+from streamer.server.service import Service
+
+State = Literal["starting", "loading", "warming", "ready", "degraded", "draining", "failed"]
+"""The states in the order in which a server goes through them; `degraded` is served like `ready`, but not well."""
+SLOW_STEP_S: Final = 2.0
+"""How long a step of the engine may take before it is remarked upon."""
+BLOCKED_LOOP_S: Final = 0.1
+"""How late the event loop may be before the log says so."""
+REMEMBERED_S: Final = 60.0
+"""How long a blocked event loop counts, and how often the log may speak of it."""
+
+
+class Status:
+    """The state of the server, and why it is in it."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.is_listening = False
+        self.is_warm = False
+        self.stop_requested = asyncio.Event()
+        self.failure: EngineError | None = None
+        self._began_s = time.monotonic()
+        self._longest_lag_s = 0.0
+        self._lagged_s = -REMEMBERED_S
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether new utterances are accepted."""
+        health = self._service.synthesizer.health()
+        return self.is_warm and not self.stop_requested.is_set() and health.ready
+
+    def note_lag(self, lag_s: float) -> bool:
+        """Note how late the event loop was; returns whether that is news."""
+        now_s = time.monotonic()
+        is_forgotten = now_s >= self._lagged_s + REMEMBERED_S
+        if lag_s < BLOCKED_LOOP_S or (not is_forgotten and lag_s <= self._longest_lag_s):
+            return False
+        self._longest_lag_s, self._lagged_s = lag_s, now_s
+        return True
+
+    def state(self) -> tuple[State, list[str]]:
+        """Return the state and the reasons for it, none for `ready`."""
+        health = self._service.synthesizer.health()
+        if self.failure is not None or not health.alive:
+            return "failed", [self.failure.message if self.failure else health.reason or "the engine is dead"]
+        if self.stop_requested.is_set():
+            return "draining", ["the server stops: what is open may finish"]
+        if not self.is_listening:
+            return "starting", ["the port is being opened"]
+        if not health.is_loaded:
+            return "loading", ["the model is being read"]
+        if not self.is_ready:
+            return "warming", ["the model makes its first sound"]
+        reasons = self._complaints()
+        return ("degraded" if reasons else "ready"), reasons
+
+    def describe(self) -> dict[str, object]:
+        """Return what `/v1/status` answers."""
+        state, reasons = self.state()
+        health = self._service.synthesizer.health()
+        return {
+            "state": state,
+            "why": reasons,
+            "uptime_s": round(time.monotonic() - self._began_s, 1),
+            "listeners": None if health.room is None else health.room.num_listeners,
+            "max_listeners": None if health.room is None else health.room.max_listeners,
+            "utterances_queued": self._service.admission.queue.num_waiting,
+            "step_age_s": round(health.step_age_s, 1),
+        }
+
+    def _complaints(self) -> list[str]:
+        health, reasons = self._service.synthesizer.health(), []
+        if num_waiting := self._service.admission.queue.num_waiting:
+            reasons.append(f"{num_waiting} utterances wait for room")
+        if health.step_age_s > SLOW_STEP_S:
+            reasons.append(f"a step of the engine has taken {health.step_age_s:.1f} s so far")
+        if self._longest_lag_s > 1 and time.monotonic() < self._lagged_s + REMEMBERED_S:
+            reasons.append(f"the event loop was blocked for {self._longest_lag_s:.1f} s")
+        return reasons

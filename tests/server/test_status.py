@@ -1,0 +1,122 @@
+"""`/v1/status` tells what the server is doing and why, from the opening of its port to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import threading
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from streamer.backends.loading import LoadingSynthesizer
+from streamer.errors import CheckpointError
+from streamer.server.app import Server
+from streamer.server.status import BLOCKED_LOOP_S, Status
+from streamer.synthesis import Room, Synthesizer
+from tests.fakes.synthesizer import FakeSynthesizer
+from tests.server.speaking import Running, configured, eventually, running
+
+ROOM = Room(num_listeners=1, max_listeners=4, num_unheard=0, num_short=0, max_short=1, mean_stay_s=2.0)
+
+
+async def _status(server: Running) -> dict[str, Any]:
+    status, _, body = await server.get("/v1/status")
+    assert status == 200
+    told = json.loads(body)
+    assert isinstance(told, dict)
+    return told
+
+
+async def test_the_states_of_a_start() -> None:
+    """The port is open while the model is read: alive, not ready, 503 for all that needs it, and the state says why."""
+    fake = FakeSynthesizer(warm_up_s=30)
+    is_read = threading.Event()
+
+    def load() -> Synthesizer:
+        is_read.wait()
+        return fake
+
+    server = Server(configured(), LoadingSynthesizer(load))
+    assert server.status.state()[0] == "starting"
+    starting = asyncio.ensure_future(server.start())
+    await eventually(lambda: server.is_listening)
+    asked = Running(server, fake, [])
+    assert (await _status(asked))["state"] == "loading"
+    for path, expected in (
+        ("/livez", 200),
+        ("/readyz", 503),
+        ("/v1/voices", 503),
+        ("/v1/stream", 503),
+        ("/", 200),
+    ):
+        assert (await asked.get(path))[0] == expected
+    is_read.set()
+    for _ in range(500):
+        if (told := await _status(asked))["state"] == "warming":
+            break
+    assert told["state"] == "warming" and told["why"]
+    assert (await asked.get("/readyz"))[0] == 503
+    starting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await starting
+    assert fake.is_closed
+
+
+async def test_a_model_that_cannot_be_read_ends_the_start() -> None:
+    """The error is that of the reading, and the port is closed again."""
+
+    def load() -> Synthesizer:
+        raise CheckpointError("broken")
+
+    server = Server(configured(), LoadingSynthesizer(load))
+    with pytest.raises(CheckpointError, match="broken"):
+        await server.start()
+    with pytest.raises(OSError):
+        await asyncio.open_connection("127.0.0.1", server.port)
+
+
+async def test_ready_degraded_draining_and_failed() -> None:
+    """Ready needs no reason; the others say what waits, what is slow, what ends, or what is dead."""
+    fake = FakeSynthesizer()
+    fake.room = ROOM
+    async with running(configured(drain_timeout_s=5.0, max_start_wait_s=5.0), fake) as server:
+        told = await _status(server)
+        assert (told["state"], told["why"], told["listeners"], told["max_listeners"]) == ("ready", [], 1, 4)
+        async with server.client() as client:
+            fake.room = replace(ROOM, num_listeners=4)
+            await client.say("speak", id="a", text="Hello there.")
+            await client.until("warning", code="queued")
+            told = await _status(server)
+            assert (told["state"], told["why"]) == ("degraded", ["1 utterances wait for room"])
+            assert (await server.get("/readyz"))[0] == 200, "it is served all the same"
+            fake.room = ROOM
+            await client.until("done")
+            fake.step_age_s = 3.04
+            assert (await _status(server))["why"] == ["a step of the engine has taken 3.0 s so far"]
+            fake.step_age_s = 0.0
+            server.server.status.note_lag(2.5)
+            assert (await _status(server))["why"] == ["the event loop was blocked for 2.5 s"]
+            await client.say("start", id="b")
+            await client.until("started")
+            async with server.line() as (_reader, _writer):
+                server.server.stop()
+                assert server.server.status.state()[0] == "draining"
+            await client.say("cancel")
+    fake = FakeSynthesizer()
+    status = Status(Server(configured(), fake)._service)
+    fake.die("a step hangs")
+    assert status.state() == ("failed", ["a step hangs"])
+
+
+def test_a_blocked_loop_is_news_once_a_minute_unless_it_is_worse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is usual is no news, and neither is the same again."""
+    now_s = 1000.0
+    monkeypatch.setattr("streamer.server.status.time.monotonic", lambda: now_s)
+    status = Status(Server(configured(), FakeSynthesizer())._service)
+    lags_s = (0.001, BLOCKED_LOOP_S, BLOCKED_LOOP_S, 0.5, 0.3)
+    assert [status.note_lag(lag_s) for lag_s in lags_s] == [False, True, False, True, False]
+    now_s += 60.0
+    assert status.note_lag(0.2)
