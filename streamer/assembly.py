@@ -18,6 +18,8 @@ from streamer.store.installed import find_model
 from streamer.synthesis import Synthesizer
 from streamer.voices.library import VoiceLibrary, voice_directories
 
+DEVICE_TYPES = ("cpu", "cuda", "mps")
+"""The kinds of devices that the models run on."""
 BUILTIN_MODEL = Path(__file__).parent / "voices" / "builtin"
 
 
@@ -42,7 +44,10 @@ def build_server(config: Config, on_recorded: OnRecorded = lambda _num, _of: Non
     Raises `CheckpointError` if there is no such model, and `ConfigError` for what can be known to be wrong before.
     """
     choose_device(config.engine.device)
-    model_directory(config.engine)
+    if config.speech.voice is None:
+        model_directory(config.engine)
+    elif config.speech.voice not in (names := read_voices(config.engine, read_config(config.engine)).names):
+        raise ConfigError(f"voice {config.speech.voice!r}: the model has {', '.join(names)}", param="voice")
     synthesizer = LoadingSynthesizer(lambda: build_synthesizer(config.engine, on_recorded))
     server = Server(config, synthesizer)
     server.reloadables.add("voices", synthesizer.reload_voices)
@@ -76,6 +81,8 @@ def choose_device(name: str) -> str:
     if name == "auto":
         has_apple_gpu = torch.backends.mps.is_available()
         return "cuda" if torch.cuda.is_available() else "mps" if has_apple_gpu else "cpu"
+    if name.partition(":")[0] not in DEVICE_TYPES:
+        raise ConfigError(f"device {name!r} is none of auto, {', '.join(DEVICE_TYPES)}", param="device")
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:

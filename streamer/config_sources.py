@@ -24,8 +24,13 @@ def read_toml(
         errors.append(f"{path}: {error}")
         return
     for section, table in tables.items():
-        if section not in sections or not isinstance(table, dict):
+        if section not in sections:
             errors.append(f"{path}: no such table [{section}]{suggestion(section, sections)}")
+            continue
+        if not isinstance(table, dict):
+            errors.append(
+                f"{path}: {section} = {table!r}: write a table, [{section}], with its options below"
+            )
             continue
         for name, value in table.items():
             if name in sections[section]:

@@ -76,6 +76,15 @@ def test_a_broken_file_is_a_configuration_error(tmp_path: Path, text: str) -> No
         load_config(_toml(tmp_path, text), {})
 
 
+@pytest.mark.parametrize("text", ["server = 5", 'engine = "cpu"', "log = [1]", "[[limits]]", "speech = true"])
+def test_a_table_that_is_none_is_told_how_to_be_one(tmp_path: Path, text: str) -> None:
+    """Its name is right, so that nothing else is suggested."""
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"write a table, \[(server|engine|log|limits|speech)\]"):
+        load_config(path, {})
+
+
 def test_the_home_of_nobody_is_a_configuration_error() -> None:
     """A path that cannot be made out is named like any other mistake."""
     with pytest.raises(ConfigError, match="~nobody-of-this-name/bark"):

@@ -9,6 +9,7 @@ from typing import Final
 
 from streamer.audio.pcm import to_int16
 from streamer.audio.samples import Samples
+from streamer.whole_files import write_whole
 
 UNKNOWN_SIZE: Final = 0xFFFFFFFF
 _BEGIN_OF_STREAM: Final = 2
@@ -89,7 +90,7 @@ def wav_file(samples: Samples, sample_rate_hz: int) -> bytes:
 
 def write_wav(path: Path, samples: Samples, sample_rate_hz: int) -> None:
     """Write a complete WAV file."""
-    path.write_bytes(wav_file(samples, sample_rate_hz))
+    write_whole(path, wav_file(samples, sample_rate_hz))
 
 
 def _crc_table() -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from streamer.audio.formats import AudioFormat
 from streamer.audio.packets import create_encoder
 from streamer.audio.samples import Samples
 from streamer.errors import InvalidParameterError
+from streamer.whole_files import write_whole
 
 FileFormat = Literal["ogg", "wav"]
 _FORMATS: Final[dict[str, FileFormat]] = {".wav": "wav", ".ogg": "ogg", ".opus": "ogg"}
@@ -39,11 +40,14 @@ class Audio:
         return b"".join(packet.payload for packet in packets)
 
     def save(self, path: str | Path) -> None:
-        """Write a `.wav`, or an `.ogg` or `.opus` file. Raises `InvalidParameterError` for other names."""
+        """Write a `.wav`, or an `.ogg` or `.opus` file, as a whole or, if `OSError` is raised, not at all.
+
+        Raises `InvalidParameterError` for other names.
+        """
         path = Path(path)
         if path.suffix not in _FORMATS:
             raise InvalidParameterError(f"{path.name!r}: the name must end in .wav, .ogg or .opus")
-        path.write_bytes(self.encoded(_FORMATS[path.suffix]))
+        write_whole(path, self.encoded(_FORMATS[path.suffix]))
 
     def _repr_html_(self) -> str:
         """A player, for notebooks."""

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import llvmlite.binding
 
+from streamer.errors import CheckpointError, EngineError
 from streamer.synthesis import ModelInfo, PcmChunk, SentenceRequest
 
 logger = logging.getLogger(__name__)
@@ -123,7 +124,13 @@ async def _speak(speaker: Speaker, text: str, num_sentences: int, *, to_end: boo
                 if not to_end:
                     return
 
-    async with asyncio.TaskGroup() as tasks:
-        for number in range(num_sentences):
-            tasks.create_task(speak(number))
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(num_sentences):
+                tasks.create_task(speak(number))
+    except ExceptionGroup as group:
+        if isinstance(error := group.exceptions[0], EngineError):
+            message = f"the model makes no first sound: {error}; check it with `streamer models verify`"
+            raise CheckpointError(message) from None
+        raise
     return time.monotonic() - started_s, num_samples[0] / speaker.info.sample_rate_hz

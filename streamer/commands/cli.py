@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from streamer.commands.bench import add_bench_command
 from streamer.commands.flags import (
@@ -27,6 +24,14 @@ from streamer.commands.flags import (
 )
 from streamer.commands.mcp.command import add_mcp_command
 from streamer.commands.models import add_models_commands
+from streamer.commands.process import (
+    EXIT_INTERRUPTED,
+    complain,
+    ending_at_once,
+    leave,
+    open_standard_streams,
+    tell,
+)
 from streamer.commands.voices import add_voices_commands
 from streamer.config import options
 from streamer.errors import EngineError, InvalidParameterError, StreamerError
@@ -46,27 +51,43 @@ quarter shorter."""
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit with its status."""
-    parsed = _parser().parse_args(arguments)
+    open_standard_streams()
     try:
+        parsed = _parser().parse_args(arguments)
         status = parsed.run(parsed)
+        _flush_output()
+    except SystemExit as ended:  # argparse's, after what it printed
+        status = ended.code if isinstance(ended.code, int) else EXIT_MISTAKE
     except EngineError as error:
-        print(f"streamer: the engine failed: {error}", file=sys.stderr)
+        complain(f"streamer: the engine failed: {error}")
         status = EXIT_ENGINE_DIED
+    except BrokenPipeError:
+        status = EXIT_MISTAKE  # its reader has had enough
     except (StreamerError, OSError) as error:
-        print(f"streamer: {error}", file=sys.stderr)
+        complain(f"streamer: {error}")
         status = EXIT_MISTAKE
     except KeyboardInterrupt:
-        status = 130
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if status == EXIT_ENGINE_DIED:
-        # A thread that hangs in the engine would keep the interpreter alive.
-        os._exit(status)
-    sys.exit(status)
+        status = EXIT_INTERRUPTED
+    # A thread that hangs in the engine would keep the interpreter alive, and one that is interrupted abort it.
+    leave(status, at_once=status in (EXIT_ENGINE_DIED, EXIT_INTERRUPTED))
+
+
+def _flush_output() -> None:
+    """Have everything printed. Raises `OSError` that says what could not be written."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from None
 
 
 class _OneLineParser(argparse.ArgumentParser):
-    """A parser that says what is wrong and where the flags are listed, and leaves the list out."""
+    """A parser that says what is wrong and where the flags are listed, and leaves the list out.
+
+    Flags are written out: what stands for one of them today might stand for two when another is added.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **options})
 
     def error(self, message: str) -> NoReturn:
         """Exit with the status of a mistake."""
@@ -108,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(parsed: argparse.Namespace) -> int:
-    with _ending_at_once_on_sigterm():
+    with ending_at_once("stopped while loading the model") as end:
         from rich.console import Console
         from rich.progress import Progress
 
@@ -126,40 +147,26 @@ def _serve(parsed: argparse.Namespace) -> int:
             from streamer.assembly import build_server
 
             server = build_server(config, show)
-            asyncio.run(_run_server(server, progress.stop))
+            asyncio.run(_run_server(server, progress.stop, end))
     return 0
 
 
-@contextlib.contextmanager
-def _ending_at_once_on_sigterm() -> Iterator[None]:
-    """End the process at once on SIGTERM while the model loads, before the server installs its own handler.
-
-    No exception is raised, because it would come out of the middle of a library, and wait for threads that compile.
-    """
-    line = b"streamer: stopped while loading the model\n"
-    if sys.stderr.isatty():
-        line = b"\r\x1b[K\x1b[?25h" + line  # over the spinner, which hides the cursor
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        os.write(2, line)
-        os._exit(0)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-async def _run_server(server: Server, on_started: Callable[[], None]) -> None:
+async def _run_server(server: Server, on_started: Callable[[], None], end: Callable[[int], None]) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, end, number)
     await server.start()
     on_started()
-    print(f"ready: open {server.url} and type a sentence", flush=True)
+    tell(f"ready: open {server.url} and type a sentence")
     await server.run_until_stopped()
 
 
 def _say(parsed: argparse.Namespace) -> int:
+    with ending_at_once("stopped, and nothing was written"):
+        return _speak_into_file(parsed)
+
+
+def _speak_into_file(parsed: argparse.Namespace) -> int:
     from rich.progress import Progress
 
     from streamer.api import speak_into_memory
@@ -170,6 +177,10 @@ def _say(parsed: argparse.Namespace) -> int:
         text = sys.stdin.read() if parsed.text == "-" else parsed.text
     except UnicodeDecodeError as error:
         raise InvalidParameterError(f"standard input is not {error.encoding} text: {error.reason}") from error
+    if any(
+        "\ud800" <= character <= "\udfff" for character in text
+    ):  # how Python keeps bytes that are no text
+        raise InvalidParameterError("the text is not in this system's encoding; write it in UTF-8")
     config = read_settings(parsed)
     speech_options = read_speech_options(parsed, config.speech.lexicon)
     with Progress(transient=True) as progress:
@@ -183,6 +194,8 @@ def _say(parsed: argparse.Namespace) -> int:
                 progress.update(task, completed=ends[event.index])
 
         audio = speak_into_memory(config.engine, text, speech_options, show)
+    if not audio.samples.size:
+        raise InvalidParameterError("there is nothing to say in this text: it has no word")
     audio.save(parsed.output)
     cut = "; a sentence that the model did not end was cut" if audio.truncated else ""
     print(f"{parsed.output}: {audio.duration_s:.2f} s, seed {audio.seed}{cut}")

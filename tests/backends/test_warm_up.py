@@ -9,6 +9,7 @@ import pytest
 
 from streamer.backends import warm_up
 from streamer.backends.warm_up import Speed, log_speed
+from streamer.errors import CheckpointError, EngineError, ModelNumericError
 from tests.backends.tiny_speaker import tiny_synthesizer
 
 
@@ -65,3 +66,18 @@ async def test_the_start_measures_one_sentence(tmp_path, caplog, monkeypatch):
         assert ("a second of audio" in speed) == is_measured
         memory = next(record for record in caplog.records if record.getMessage() == "memory")
         assert "slots" in memory.plan and memory.whole_process.endswith("of main memory")
+
+
+@pytest.mark.parametrize("error", [EngineError("no"), ModelNumericError("NaN")])
+async def test_a_model_that_makes_no_sound_is_a_mistake_and_no_failure(tmp_path, monkeypatch, error):
+    """The start ends with one error that says what to do, and not with one that has a supervisor try again."""
+    synthesizer = tiny_synthesizer(tmp_path)
+
+    async def fail(_request):
+        raise error
+        yield
+
+    monkeypatch.setattr(synthesizer, "synthesize", fail)
+    with pytest.raises(CheckpointError, match=f"no first sound: {error}.*models verify"):
+        await synthesizer.start()
+    await synthesizer.close()

@@ -6,13 +6,17 @@ import dataclasses
 import json
 import math
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from streamer.errors import CheckpointError
 from streamer.models.config import CodecConfig, ModelConfig, TransformerConfig
 from streamer.models.files.weight_files import read_json
+
+MAX_SIZE: Final = 1_048_576
+"""The largest size of anything in a model; torch's own limits are met with an exception of its own."""
+MAX_LAYERS: Final = 512
 
 
 def read_config(file: Path) -> ModelConfig:
@@ -86,17 +90,19 @@ def check_config(config: ModelConfig, source: str) -> None:
 
 def _check_transformer(config: TransformerConfig, source: str) -> None:
     for name, value in dataclasses.asdict(config).items():
-        if value < 1:
-            raise CheckpointError(f"{source}.{name} is {value}")
+        largest = MAX_LAYERS if name == "num_layers" else MAX_SIZE
+        if not 1 <= value <= largest:
+            raise CheckpointError(f"{source}.{name} is {value}, not from 1 to {largest}")
     if config.width % config.num_heads:
         raise CheckpointError(f"{source}.width {config.width} is no multiple of num_heads {config.num_heads}")
 
 
 def _check_codec(config: CodecConfig, source: str) -> None:
     for name, value in dataclasses.asdict(config).items():
-        smallest = min(value, default=0) if isinstance(value, tuple) else value
-        if smallest < (0 if name.endswith("_layers") else 1):
-            raise CheckpointError(f"{source}.{name} is {value}")
+        values = value if isinstance(value, tuple) else (value,)
+        smallest, largest = (0, MAX_LAYERS) if name.endswith("_layers") else (1, MAX_SIZE)
+        if not values or not all(smallest <= number <= largest for number in values):
+            raise CheckpointError(f"{source}.{name} is {value}, not from {smallest} to {largest}")
 
 
 def _unknown_keys(given: dict[str, Any], known: dict[str, Any], prefix: str) -> list[str]:

@@ -134,9 +134,10 @@ def with_tied_heads(weights: Weights) -> Weights:
 def fill(module: nn.Module, given: Weights) -> None:
     """Replace the parameters of `module` (made on the meta device) by copies, in float32, of these weights.
 
-    Raises what `check_fit` does.
+    Raises what `check_fit` and `check_finite` do.
     """
     check_fit(module, given)
+    check_finite(given)
     copies = {
         key: given.tensors[key].to(torch.float32, copy=True).contiguous() for key in module.state_dict()
     }
@@ -145,7 +146,7 @@ def fill(module: nn.Module, given: Weights) -> None:
 
 
 def check_fit(module: nn.Module, given: Weights) -> None:
-    """Raise `CheckpointError`: the file and the first key that is missing, of another shape or type, or unknown."""
+    """Raise `CheckpointError`: the file and the first key that is missing, unknown, or of another shape or type."""
     weights, source = given.tensors, given.source
     expected = module.state_dict()
     for key, parameter in expected.items():
@@ -161,6 +162,15 @@ def check_fit(module: nn.Module, given: Weights) -> None:
             raise CheckpointError(f"{source}: {key} holds {found.dtype}, not floating point numbers")
     if extra := [key for key in weights if key not in expected]:
         raise CheckpointError(f"{source}: {extra[0]} is not part of the model ({len(extra)} such keys)")
+
+
+def check_finite(given: Weights) -> None:
+    """Raise `CheckpointError` for a weight that is not a number, or infinite: it would spoil every sentence."""
+    for key, tensor in given.tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise CheckpointError(
+                f"{given.source}: {key} holds values that are no finite numbers: it is damaged"
+            )
 
 
 def _check_exists(file: Path) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from streamer.errors import CheckpointError
 from streamer.models.cpu import int8_gpt
 from streamer.models.cpu.int8_gpt import Int8DecodeStep
-from streamer.models.files.checkpoint import LoadedModel, load_model, save_model
+from streamer.models.files.checkpoint import LoadedModel, convert_model, load_model, save_model
 from tests.fakes.bark_files import save_suno_stage
 
 PARTS = ("semantic", "coarse", "fine", "codec")
@@ -183,6 +183,20 @@ def test_a_truncated_safetensors_file_is_named(own: Path) -> None:
     file = own / "coarse.safetensors"
     file.write_bytes(file.read_bytes()[:-10])
     assert "coarse.safetensors" in error_of(own)
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_weight_that_is_no_number_is_named(own: Path, part: str, value: float, tmp_path: Path) -> None:
+    """One value in any tensor of any stage is enough, for loading and for converting."""
+    file = own / f"{part}.safetensors"
+    tensors = load_file(file)
+    key = sorted(key for key, tensor in tensors.items() if tensor.is_floating_point())[-1]
+    tensors[key].view(-1)[-1] = value
+    save_file(tensors, file)
+    assert f"{part}.safetensors: {key} holds values" in error_of(own)
+    with pytest.raises(CheckpointError, match=f"{part}.safetensors"):
+        convert_model(own, tmp_path / "converted")
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,9 @@ def test_a_config_round_trips(config: ModelConfig, tmp_path: Path) -> None:
         ("semantic", "max_tokens", 0, "semantic.max_tokens is 0"),
         ("codec", "ratios", [8, 0], "codec.ratios is (8, 0)"),
         ("codec", "sample_rate_hz", 0, "codec.sample_rate_hz is 0"),
+        ("codec", "ratios", [8, 2**40], "codec.ratios is"),
+        ("codec", "num_lstm_layers", 2**31, "codec.num_lstm_layers is"),
+        ("codec", "dimension", 2**63, "codec.dimension is"),
         ("tokenizer", "file", "../secret", "tokenizer.file"),
     ],
 )
@@ -55,6 +58,19 @@ def test_faults_are_named(
     with pytest.raises(CheckpointError, match=r"config\.json") as caught:
         read_config(file)
     assert expected in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["num_layers", "num_heads", "width", "block_size", "input_vocab_size"])
+@pytest.mark.parametrize("value", [0, -1, 2**31, 2**40, 2**63])
+def test_sizes_are_bounded(tmp_path: Path, name: str, value: int) -> None:
+    """A size of no possible model is named before torch is asked for it."""
+    file = tmp_path / "config.json"
+    write_config(SMALL, file)
+    content = json.loads(file.read_text())
+    content["fine"]["transformer"][name] = value
+    file.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=rf"fine\.{name} is {value}"):
+        read_config(file)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", "[" * 100_000])
