@@ -87,7 +87,8 @@ class AudioAssembler:
         if sentence is None or words is None:
             return
         pause_s = sentence.pause_s if self._has_sound and not is_last else 0.0
-        yield from self._encode(self._joiner.end_sentence(pause_s))
+        is_within_phrase = not sentence.pause_s and not is_last
+        yield from self._encode(self._joiner.end_sentence(pause_s, is_within_phrase=is_within_phrase))
         if not self._has_sound:
             self._unmarked_start = None
         end_ms = self.duration_ms - round(pause_s * 1000)
