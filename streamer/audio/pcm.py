@@ -23,6 +23,8 @@ _KEPT_LEAD_S: Final = 0.05
 _KEPT_TAIL_S: Final = 0.06
 """How much silence stays at a sentence's borders, for breaths and the ends of soft consonants. It is hardly any at the
 beginning of an utterance, because it delays the first word."""
+_KEPT_WITHIN_S: Final = 0.02
+"""The same on both sides of a join between two words that nothing parts in the text."""
 _FADE_S: Final = 0.005
 _CUT_FADE_S: Final = 0.08
 """How long the fade is of a sentence that is cut in full voice."""
@@ -96,7 +98,6 @@ class SentenceJoiner:
         self._kept_lead = round(_FIRST_LEAD_S * sample_rate_hz)
         self._num_hiss = round(_HISS_S * sample_rate_hz)  # samples that may be hiss
         self._num_in = 0
-        self._kept_tail = round(_KEPT_TAIL_S * sample_rate_hz)
         self._fade_in = _rising(round(_FADE_S * sample_rate_hz))
         self._held: list[Samples] = []  # silence, perhaps the sentence's end
         self._peak = 0.0
@@ -121,10 +122,13 @@ class SentenceJoiner:
         self._held = [chunk[end:]]
         return self._emit(np.concatenate([silence, chunk[first:end]]))
 
-    def end_sentence(self) -> Samples:
-        """End the sentence; returns its last moments, faded to nothing; none if it has ended already."""
-        tail = self._take_tail()
-        self._begin_sentence()
+    def end_sentence(self, *, is_within_phrase: bool = False) -> Samples:
+        """End the sentence; returns its last moments, faded to nothing; none if it has ended already.
+
+        `is_within_phrase`: the next one continues it, so that silence at their join would tear words apart.
+        """
+        tail = self._take_tail(_KEPT_WITHIN_S if is_within_phrase else _KEPT_TAIL_S)
+        self._begin_sentence(_KEPT_WITHIN_S if is_within_phrase else _KEPT_LEAD_S)
         return tail
 
     def _loud_part(self, chunk: Samples) -> tuple[int, int]:
@@ -146,9 +150,9 @@ class SentenceJoiner:
         began = np.flatnonzero(level[:first] > np.maximum(floor[:first], _SILENCE_BELOW_PEAK * peaks))
         return int(began[0]) if began.size else first, end
 
-    def _begin_sentence(self) -> None:
+    def _begin_sentence(self, kept_lead_s: float) -> None:
         if self._num_out:
-            self._kept_lead = round(_KEPT_LEAD_S * self._rate_hz)
+            self._kept_lead = round(kept_lead_s * self._rate_hz)
             self._num_hiss = 0
         self._num_in = 0
         self._held = []
@@ -164,7 +168,7 @@ class SentenceJoiner:
         self._last = np.concatenate([self._last, samples])[-len(self._fade_in) :]
         return samples
 
-    def _take_tail(self) -> Samples:
+    def _take_tail(self, kept_s: float) -> Samples:
         """The kept part of the silence at the end, faded out; it is made up if the sound breaks off.
 
         What has been sent cannot be faded any more, so a sound that ends in full voice is mirrored at its end for the
@@ -172,7 +176,7 @@ class SentenceJoiner:
         """
         if not self._num_out:
             return np.zeros(0, np.float32)
-        tail = np.concatenate(self._held)[: self._kept_tail]
+        tail = np.concatenate(self._held)[: round(kept_s * self._rate_hz)]
         num_faded = len(self._fade_in)
         if len(tail) < num_faded:
             mirrored = np.concatenate([self._last, tail])[::-1]

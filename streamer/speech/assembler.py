@@ -108,7 +108,7 @@ class AudioAssembler:
         sentence, words, self._sentence, self._words = self._sentence, self._words, None, None
         if sentence is None or words is None:
             return
-        yield from self._encode_tail()
+        yield from self._encode_tail(is_within_phrase=not sentence.pause_s and not is_last)
         if not self._has_sound:
             self._unmarked_start = None
         end_ms = self.duration_ms
@@ -143,9 +143,9 @@ class AudioAssembler:
         yield from rest[:-1]
         yield replace(rest[-1], is_last=True)
 
-    def _encode_tail(self) -> Iterator[Packet]:
+    def _encode_tail(self, *, is_within_phrase: bool = False) -> Iterator[Packet]:
         """Encode the last moments of the sentence."""
-        tail = self._joiner.end_sentence()
+        tail = self._joiner.end_sentence(is_within_phrase=is_within_phrase)
         if self._tempo is not None:
             tail = np.concatenate([self._tempo.push(tail), self._tempo.finish()])
             self._tempo = None

@@ -100,6 +100,34 @@ def test_speech_is_not_held_back() -> None:
     assert joiner.push(tone[:480]).size >= 480 + len(silence(0.2))
 
 
+@pytest.mark.parametrize("is_within_phrase", [True, False])
+@pytest.mark.parametrize("quiet", [silence(0.5), silence(0.06), silence(0.1)])
+def test_words_that_nothing_parts_stay_together(quiet: Samples, is_within_phrase: bool) -> None:
+    """At a join within a phrase there is hardly any silence; only there."""
+    joiner = SentenceJoiner(RATE_HZ)
+    sentence = np.concatenate([quiet, sine(0.2, 440.0), quiet])
+    parts = [joiner.push(sentence.copy()), joiner.end_sentence(is_within_phrase=is_within_phrase)]
+    parts += [joiner.push(sentence.copy()), joiner.end_sentence()]
+    loud = np.flatnonzero(np.abs(np.concatenate(parts)) > 0.05)
+    gap_s = np.diff(loud).max() / RATE_HZ
+    assert (gap_s < 0.05) if is_within_phrase else (0.1 < gap_s < 0.13)
+    assert len(parts[-1]) / RATE_HZ > 0.05
+
+
+@pytest.mark.parametrize("cuts", [[10**6], [960], [7, 300], [2_400]])
+@pytest.mark.parametrize("quiet_s", [0.0, 0.02, 0.2, 1.0])
+def test_what_is_left_out_at_a_beginning_is_counted(quiet_s: float, cuts: list[int]) -> None:
+    """The place of a sample in the sentence is its place in what was kept, and what was left out before."""
+    joiner = SentenceJoiner(RATE_HZ)
+    for kept_s in (0.01, 0.05):
+        sentence = np.concatenate([silence(quiet_s), sine(0.2, 440.0)])
+        pieces = np.split(sentence, np.cumsum(cuts * 200)[np.cumsum(cuts * 200) < len(sentence)])
+        kept = np.concatenate([joiner.push(piece.copy()) for piece in pieces])
+        assert joiner.num_left_out == len(sentence) - len(kept)
+        assert joiner.num_left_out == pytest.approx(max(0.0, quiet_s - kept_s) * RATE_HZ, abs=3)
+        joiner.end_sentence()
+
+
 def test_a_pause_inside_a_sentence_stays() -> None:
     """Silence between two words is given back as long as it was."""
     parts = [sine(0.2), silence(0.6), sine(0.2)]

@@ -28,7 +28,7 @@ async def test_a_client_hears_every_sentence_to_its_end(protocol: str, encoding:
         for text in TEXTS:
             num_bytes = sum([len(piece) async for piece in speak(text)])
             if encoding == "pcm":
-                # A commit of the text buffer's is followed by the pause between sentences.
+                # What the text buffer commits is flushed, and followed by the pause to a next sentence.
                 pause_s = 0.25 if protocol == "text buffer" else 0.0
                 assert num_bytes / 48_000 == pytest.approx(0.02 * len(text) + pause_s, abs=0.05)
                 assert num_bytes % 2 == 0

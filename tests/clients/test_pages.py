@@ -25,6 +25,7 @@ from tests.server.speaking import Running, configured, running
 
 TEXT = "How long this is, is how long it has to be."
 TEXT_S = 0.02 * len(TEXT)
+SENTENCE_PAUSE_S = 0.25
 
 
 def block_of(page: str, language: str) -> Block:
@@ -61,7 +62,9 @@ async def test_pipecat_at_every_rate(block: Block, rate_hz: int) -> None:
         report = await drive(
             "pipecat_page", "pipecat", server.server, snippet=snippet, rate_hz=rate_hz, text=TEXT
         )
-    assert report["length_s"] == pytest.approx(TEXT_S, abs=0.04)
+    # If the end of the turn comes after the sentence was flushed, the pause to a next one has been sent.
+    lengths_s = [TEXT_S, TEXT_S + SENTENCE_PAUSE_S]
+    assert min(abs(report["length_s"] - length_s) for length_s in lengths_s) < 0.04
 
 
 @pytest.mark.clients

@@ -185,6 +185,7 @@ async def running(
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(serve())
+        await asyncio.sleep(0)  # a task that was cancelled before it began would not close the server
         try:
             yield state
         finally:
@@ -201,6 +202,7 @@ async def serving(synthesizer: Synthesizer, config: Config | None = None) -> Asy
     await server.start()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(server.run_until_stopped())
+        await asyncio.sleep(0)  # see `running`
         try:
             yield server
         finally:

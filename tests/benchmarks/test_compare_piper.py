@@ -1,0 +1,46 @@
+"""The comparison with Piper asks two speakers by turns and compares neighbouring turns."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from benchmarks import compare_piper
+
+
+def test_ratios_are_those_of_neighbouring_turns() -> None:
+    """A machine that is twice as slow for a while is so for both; factors are by the second of sound."""
+    times = [
+        [
+            {"first_s": 0.1 * load, "wall_s": 0.5 * load, "cpu_s": 0.4 * load, "audio_s": 2.0}
+            for load in (1.0, 2.0, 9.0)
+        ],
+        [
+            {"first_s": 0.4 * load, "wall_s": 0.4 * load, "cpu_s": 0.8 * load, "audio_s": 1.0}
+            for load in (1.0, 2.0, 9.0)
+        ],
+    ]
+    row = compare_piper.compared(times, 0, 1)
+    assert row["first_sound"]["ratio"] == pytest.approx(0.25)
+    assert row["real_time_factor"]["ratio"] == pytest.approx(0.25 / 0.4)
+    assert row["cpu_real_time_factor"]["ratio"] == pytest.approx(0.2 / 0.8)
+    assert row["first_sound"]["piper"] == pytest.approx(0.8)
+    assert row["audio_s"] == [2.0, 1.0]
+
+
+def test_each_text_has_its_own_turns() -> None:
+    """With several texts, every row is of one of them."""
+    figures = [{"first_s": value, "wall_s": 1.0, "cpu_s": 1.0, "audio_s": 1.0} for value in (1.0, 5.0) * 3]
+    rows = [compare_piper.compared([figures, figures], number, 2) for number in range(2)]
+    assert [row["first_sound"]["built-in"] for row in rows] == [1.0, 5.0]
+
+
+def test_a_speaker_answers_each_text_until_it_ends() -> None:
+    """Lines go in and figures come out; a speaker that has ended is an error that says so."""
+    code = "import json\nfor _ in range(2): print(json.dumps({'first_s': len(input())}), flush=True)"
+    with compare_piper.speaker([sys.executable, "-c", code]) as process:
+        assert [compare_piper.ask(process, text)["first_s"] for text in ("one", "three")] == [3, 5]
+        process.wait()
+        with pytest.raises(RuntimeError, match="ended with status 0"):
+            compare_piper.ask(process, "more")
