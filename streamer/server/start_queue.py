@@ -39,6 +39,8 @@ class ClientShare:
     def __init__(self, weight: float = 1.0) -> None:
         self.weight = weight
         self.num_in_service = 0
+        self.sound_s = 0.0
+        """How much of their sound was made."""
         self.num_beyond = 0
         """How many of these were let in although there was no place."""
         self._returns_at_s = 0.0
@@ -46,6 +48,13 @@ class ClientShare:
     def of(self, num_more: int = 0) -> float:
         """Return what the client has with this many more utterances in service, by its weight."""
         return (self.num_in_service + num_more) / self.weight
+
+    def has_less_than(self, other: ClientShare, num_more: int = 0) -> bool:
+        """Whether, with these, it has fewer in service than one with several, or as many and less of their sound."""
+        if other.num_in_service < 2:
+            return False
+        ours = (self.of(num_more), self.sound_s / self.weight)
+        return ours < (other.of(), other.sound_s / other.weight)
 
     def retry_after_s(self, wait_s: float, interval_s: float) -> float:
         """Return when a refused utterance is to be tried again, each of this client's later than the one before.
@@ -77,7 +86,7 @@ class StartQueue:
     """Lets utterances in as far as the synthesizer has room; `room` is None if it refuses none.
 
     There is room for a new utterance if the machine can supply one listener more, and if hardly any of the present ones
-    is so short of sound that it would underrun. A client that would still have less in service than another waits for
+    is so short of sound that it would underrun. A client that has less than another with several in service waits for
     neither (as long as those let in like this are fewer than the places), and its sentences are preferred: one that
     takes everything does not keep the others out, and hears itself what it costs. An utterance that has begun waits for
     a place only.
@@ -137,11 +146,7 @@ class StartQueue:
     def is_preferred(self, share: ClientShare) -> bool:
         """Whether a client's sentences go before others': it has less than another client, and there is no room."""
         room = self._room()
-        return room is not None and not room.is_enough() and self.is_behind(share)
-
-    def is_behind(self, share: ClientShare, num_more: int = 0) -> bool:
-        """Whether a client has less than another one, even with this many more in service."""
-        return any(other.of() > share.of(num_more) for other in self._in_service)
+        return room is not None and not room.is_enough() and self._is_behind(share)
 
     def retry_after_s(self, share: ClientShare) -> float:
         """Return when a client that is refused now should try again, if listeners stay as long as earlier ones did."""
@@ -190,11 +195,14 @@ class StartQueue:
         if room.is_enough(num_arriving):
             return True
         num_listeners, num_places = room.num_listeners + num_arriving, room.max_listeners
-        if self.is_behind(waiting.share, 1):
+        if self._is_behind(waiting.share, 1):
             is_crowded = room.num_unheard + num_arriving > room.max_short
             num_beyond = sum(other.num_beyond for other in self._in_service)
             return num_beyond < num_places and (waiting.has_begun or not is_crowded)
         return waiting.has_begun and num_listeners < num_places
+
+    def _is_behind(self, share: ClientShare, num_more: int = 0) -> bool:
+        return any(share.has_less_than(other, num_more) for other in self._in_service)
 
     def _refuse_one_too_many(self) -> None:
         new = [waiting for waiting in self._in_order() if not waiting.has_begun]
@@ -232,6 +240,7 @@ class QueuedSynthesizer:
         self._entering = asyncio.Lock()
         self._num_unfinished = 0
         self._has_begun = False
+        self._sound_s = 0.0  # since it was let in
 
     @property
     def info(self) -> ModelInfo:
@@ -260,8 +269,13 @@ class QueuedSynthesizer:
             async with contextlib.aclosing(self._synthesizer.synthesize(request)) as chunks:
                 async for chunk in chunks:
                     self._has_begun = True
+                    sound_s = len(chunk.samples) / self._synthesizer.info.sample_rate_hz
+                    self._sound_s += sound_s
+                    self._share.sound_s += sound_s
                     yield chunk
         finally:
             self._num_unfinished -= 1
             if not self._num_unfinished:
+                self._share.sound_s -= self._sound_s
+                self._sound_s = 0.0
                 self._queue.leave(self._share)

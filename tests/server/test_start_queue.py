@@ -161,6 +161,20 @@ async def test_sentences_are_preferred_only_where_there_is_no_room() -> None:
         await chunks.aclose()
 
 
+async def test_of_two_clients_with_as_many_the_one_with_less_sound_goes_first() -> None:
+    """Short utterances are not kept waiting by as many long ones, and the other way round they are."""
+    async with machine(2) as m:
+        for name in ("long1", "long2", "short1"):
+            await m.ask(name)
+        m.shares["l"].sound_s, m.shares["s"].sound_s = 60.0, 1.0
+        await m.ask("short2")
+        await m.ask("short3")
+        assert m.names == ["long1", "long2", "short1", "short2"]
+        m.shares["l"].sound_s = 0.5
+        await m.leave("short1")
+        assert m.queue.num_waiting == 1
+
+
 async def test_heavier_clients_have_more() -> None:
     """A client of twice the weight has twice as many in service before another is preferred."""
     async with machine(3) as m:
