@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from itertools import groupby
 
 import numpy as np
 import pytest
@@ -68,6 +69,40 @@ def test_every_symbol_but_the_apostrophe_is_heard() -> None:
     config = read_config(BUILTIN_MODEL / "config.json")
     assert config.path is not None
     assert set(config.tokenizer.symbols) - config.path.sounds.keys() == {"'"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The sofa, a lamp and an idea a day.",
+        "A a, a a; oh, oh oh.",
+        "Anna ate eight eggs, I eyed or owed her err.",
+        "Bus stop, this summer some mothers saw white tea.",
+        "Xqz b, zzz tt a.",
+        "Turn left after the fountain, walk past the theater, and you'll see it.",
+    ],
+)
+def test_no_word_can_be_left_out(text: str) -> None:
+    """No way through the path of a sentence leads to its end that passes by one of its words."""
+    config = read_config(BUILTIN_MODEL / "config.json")
+    assert config.path is not None
+    tokenizer = load_tokenizer(config.tokenizer, BUILTIN_MODEL)
+    path = PathMaker(config, config.path).path(tokenizer.encode(text))
+    silences = {symbol for symbol in config.tokenizer.symbols if not symbol.isalnum()}
+    tokens = tokenizer.encode(text)
+    is_said = [config.tokenizer.symbols[token] not in silences for token in tokens]
+    words = [list(group) for said, group in groupby(range(len(tokens)), is_said.__getitem__) if said]
+    assert len(words) == len(text.split())
+    end = path.automaton.successors.shape[2] - 1
+    for word in words:
+        states = {state for state, place in enumerate(path.symbols.tolist()) if place in word}
+        reached, waiting = {0}, [0]
+        while waiting:
+            moves = path.automaton.successors[:, waiting.pop()]
+            assert (moves[:, end] < 0).all()
+            following = set(np.unique(moves[:, :end]).tolist()) - {-1} - states - reached
+            waiting += following
+            reached |= following
 
 
 @pytest.mark.slow
