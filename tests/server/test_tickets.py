@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from streamer.errors import ConfigError, InvalidParameterError
-from streamer.server.admission import ApiKeys
+from streamer.server.key_files import plain_key
+from streamer.server.keys import ApiKeys
 from streamer.server.tickets import LIFETIME_S, MAX_TICKET_CHARS, MAX_USED, PREFIX, Tickets
 
-KEYS = ApiKeys(("secret", "other"))
-NAME = KEYS.find("secret")
+KEYS = ApiKeys([plain_key("secret"), plain_key("other")])
+NAME = KEYS.check("secret", "speak")
 ORIGIN = "https://app.example.com"
 
 
@@ -120,7 +121,7 @@ def test_what_is_no_ticket_is_none(ticket: str) -> None:
 def test_a_key_that_is_gone_has_no_tickets() -> None:
     """A ticket of a key that the operator took away is refused, and so is one without a key."""
     tickets = Tickets()
-    assert tickets.redeem(tickets.issue(NAME, ORIGIN), ORIGIN, ApiKeys(("other",))) is None
+    assert tickets.redeem(tickets.issue(NAME, ORIGIN), ORIGIN, ApiKeys([plain_key("other")])) is None
     assert tickets.redeem(tickets.issue(None, ORIGIN), ORIGIN, KEYS) is None
 
 
