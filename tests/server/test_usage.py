@@ -147,8 +147,8 @@ async def test_a_request_whose_client_leaves_is_one_line(begins: bool, lines: An
     async with running(config(tmp_path), synthesizer) as server:
         async with server.line() as (reader, writer):
             body = json.dumps({"text": "Please stall here for a long time. " * 20}).encode()
-            head = f"POST /v1/speech HTTP/1.1\r\nHost: test\r\nX-API-Key: {key_of('bob')}\r\nContent-Length: {len(body)}"
-            writer.write(head.encode() + b"\r\n\r\n" + body)
+            head = f"POST /v1/speech HTTP/1.1\r\nHost: test\r\nX-API-Key: {key_of('bob')}\r\n"
+            writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
             if begins:
                 await reader.readuntil(b"\r\n\r\n")
             else:
