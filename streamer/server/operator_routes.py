@@ -24,7 +24,7 @@ def check_admin_host(config: ServerConfig, keys: ApiKeys) -> None:
     """Raise `ConfigError` for an operator's port that others could reach and use."""
     if config.admin_port is not None and not is_local(config.admin_host) and not keys.have_scopes:
         message = (
-            f"admin_host {config.admin_host!r}: whoever reaches it could stop this server; use 127.0.0.1, or an "
+            f"admin_host {config.admin_host!r}: everyone who reaches it could stop this server; use 127.0.0.1, or an "
             "api_keys_file in TOML, with a key for the operator: streamer keys new operator --scopes metrics,admin"
         )
         raise ConfigError(message, param="admin_host")

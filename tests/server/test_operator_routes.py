@@ -114,7 +114,7 @@ async def test_named_keys_open_what_their_scopes_say(
 
 
 async def test_plain_keys_have_no_scopes_and_close_nothing(tmp_path: Path) -> None:
-    """The views stay open to whoever reaches them, as they were before there were scopes."""
+    """The views stay open to all who reach them, as they were before there were scopes."""
     (tmp_path / "keys").write_text("secret\n")
     for options in ({}, ADMIN):
         async with running(configured(server={"api_keys_file": tmp_path / "keys"} | options)) as server:
@@ -137,7 +137,7 @@ async def test_plain_keys_have_no_scopes_and_close_nothing(tmp_path: Path) -> No
 async def test_others_reach_the_operators_port_with_named_keys_only(
     host: str, keys: str | None, is_right: bool, tmp_path: Path
 ) -> None:
-    """Otherwise the start is refused, with the remedy: whoever reached the port could stop the server."""
+    """Otherwise the start is refused, with the remedy: everyone who reaches the port could stop the server."""
     (tmp_path / "plain").write_text("secret\n")
     files = {None: None, "plain": tmp_path / "plain", "named": _keys(tmp_path)}
     config = configured(server=ADMIN | {"admin_host": host, "api_keys_file": files[keys]})
