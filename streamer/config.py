@@ -90,8 +90,17 @@ class ServerConfig:
     )
     port: int = option(8765, "TCP port; 0 picks a free one", minimum=0, maximum=65535)
     api_keys_file: Path | None = option(
-        None, "file with one API key per line; none: every client that can connect may speak"
+        None,
+        "file with API keys, named ones in TOML (*.toml), or plain ones, one a line; none: every client that can "
+        "connect may speak",
     )
+    admin_port: int | None = option(
+        None,
+        "TCP port for the operator: metrics, status, reload, drain; none: metrics and status are on `port`",
+        minimum=0,
+        maximum=65535,
+    )
+    admin_host: str = option("127.0.0.1", "address of that port; any but this machine's own needs named keys")
     tls_cert: Path | None = option(
         None, "PEM file with the server's certificate and those that lead to its root; none: no TLS"
     )

@@ -10,33 +10,32 @@ import contextlib
 import functools
 import logging
 import signal
-import socket
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from streamer.config import Config
-from streamer.errors import AuthenticationError, ConfigError, EngineError, StreamerError
-from streamer.server.accepting import Connections, Conversation
+from streamer.errors import ConfigError, EngineError
+from streamer.server.accepting import Connections, Conversation, Converse
+from streamer.server.access import is_local
 from streamer.server.adapters import add_adapters
-from streamer.server.admission import Admission, ApiKeys, Place
-from streamer.server.client_connection import ClientConnection
-from streamer.server.client_protocol import ClientProtocol
-from streamer.server.connection import Connection
+from streamer.server.admission import Admission
 from streamer.server.descriptors import ExhaustionReporter, allow_descriptors
 from streamer.server.ending import CloseRequest
 from streamer.server.http_connection import Host, HttpConnection
-from streamer.server.listening import open_sockets, shown_url
-from streamer.server.reloading import Reloadables
+from streamer.server.keys import ApiKeys
+from streamer.server.operator_routes import add_actions, add_views, check_admin_host
+from streamer.server.ports import Ports
+from streamer.server.reloading import Reloadables, Results
 from streamer.server.routes import add_lists, add_player, add_probes
-from streamer.server.routing import Routes
+from streamer.server.routing import Routes, TcpRoute
 from streamer.server.service import Service, package_version
-from streamer.server.session import Session
+from streamer.server.sessions import Sessions
 from streamer.server.status import Status
 from streamer.server.tcp import TcpConversation
 from streamer.server.tickets import Tickets
 from streamer.server.tls import Certificate
-from streamer.server.upgrade import Upgrade
 from streamer.speech.pipeline import prepare
 from streamer.synthesis import Synthesizer
 from streamer.telemetry.logs import num_dropped
@@ -67,29 +66,42 @@ class Server:
             Lexicon.read(config.speech.lexicon) if config.speech.lexicon else None,
             Tickets.read(config.server.ticket_secret_file),
         )
-        self._sessions: set[Session] = set()
+        self._sessions = Sessions(self._service)
         self._open = Connections(self._service.admission, config.limits, self.metrics)
         self.status = Status(self._service)
-        self.routes = Routes()
+        check_admin_host(config.server, self._service.keys)
+        self.routes, self._admin_routes = Routes(), Routes()
         self.routes.are_complete = False
         add_player(self.routes)
-        add_probes(self.routes, self._service, self.status)
+        for routes in (self.routes, self._admin_routes):
+            add_probes(routes, self._service, self.status)
+        views = self.routes if config.server.admin_port is None else self._admin_routes
+        add_views(views, self._service, self.status)
+        add_actions(self._admin_routes, self._service, self.reload_files, self._begin_to_drain)
         self.metrics.utterances_queued.set_function(lambda: self._service.admission.queue.num_waiting)
         self._certificate = Certificate.of(config.server)
+        self._ports = Ports(config.server, self._open, self._certificate)
+        keys = self._service.keys
         self._host = Host(
+            config.server.host,
+            is_local(config.server.host) and not keys.are_required,
             self._service,
             self.routes,
             is_ready=lambda: self.status.is_ready,
             is_stopping=self.status.stop_requested.is_set,
-            serve_websocket=self._serve_session,
+            serve_websocket=self._sessions.serve,
+        )
+        self._admin_host = replace(
+            self._host,
+            name=config.server.admin_host,
+            is_private=is_local(config.server.admin_host) and not keys.have_scopes,
+            routes=self._admin_routes,
         )
         if config.server.api_keys_file is not None:
             self.reloadables.add("API keys", self._service.keys.reload)
         if self._certificate is not None:
             self.reloadables.add("certificate", self._certificate.reload)
-        self._reloading: asyncio.Task[None] | None = None
-        self._sockets: list[socket.socket] = []
-        self._tcp_sockets: list[Sequence[socket.socket]] = []
+        self._reloading: asyncio.Task[Results] | None = None
         self._announced = contextlib.AsyncExitStack()
 
     @property
@@ -99,8 +111,13 @@ class Server:
 
     @property
     def port(self) -> int:
-        """The port it listens on, also if the configuration asked for any free one."""
-        return int(self._sockets[0].getsockname()[1])
+        """The port of the clients, also if the configuration asked for any free one."""
+        return self._ports.public
+
+    @property
+    def admin_port(self) -> int | None:
+        """The operator's port, if there is one."""
+        return self._ports.admin
 
     @property
     def is_listening(self) -> bool:
@@ -110,7 +127,7 @@ class Server:
     @property
     def url(self) -> str:
         """The address of the page for a browser on this machine."""
-        return shown_url(self._config.server.host, self._sockets, is_tls=self._certificate is not None)
+        return self._ports.url
 
     @property
     def num_connections(self) -> int:
@@ -125,7 +142,7 @@ class Server:
     @property
     def tcp_ports(self) -> list[int]:
         """The ports that protocols have for themselves, in the order of `routes.tcp`."""
-        return [int(sockets[0].getsockname()[1]) for sockets in self._tcp_sockets]
+        return self._ports.tcp
 
     @property
     def num_sessions(self) -> int:
@@ -138,19 +155,18 @@ class Server:
         return self.status.is_ready
 
     async def start(self) -> None:
-        """Open the port, load the synthesizer and warm it up; the ports that protocols have for themselves open then.
+        """Open the ports, load the synthesizer and warm it up; the ports that protocols have for themselves open then.
 
         Raises `ConfigError` for hosts and ports, for a default voice that is not there, and for a lexicon's phones that
         the model does not have; `EngineError`.
         """
-        server = self._config.server
         allow_descriptors(self._config.limits.max_connections)
         asyncio.get_running_loop().set_exception_handler(
             ExhaustionReporter(self.metrics.connections_rejected.labels("no_descriptors").inc)
         )
-        self._sockets = await asyncio.to_thread(open_sockets, server.host, server.port)
         try:
-            await self._open.listen(self._sockets, self._converse_http, self._certificate)
+            await self._ports.open_public(functools.partial(HttpConnection, host=self._host))
+            await self._ports.open_admin(functools.partial(HttpConnection, host=self._admin_host))
             self.status.is_listening = True
             await self._synthesizer.start()
             self._add_routes()
@@ -159,7 +175,7 @@ class Server:
                 self._service.lexicon.check_phones(self._synthesizer.info.phones)
             await asyncio.to_thread(prepare, self._synthesizer)
             self.status.is_warm = True
-            await self._open_tcp_ports()
+            await self._ports.open_tcp(self.routes.tcp, self._converse_tcp)
         except BaseException:
             await self._close()
             raise
@@ -169,22 +185,14 @@ class Server:
         for route, port in zip(self.routes.tcp, self.tcp_ports, strict=True):
             await self._announced.enter_async_context(route.announce(port))
 
-    async def _open_tcp_ports(self) -> None:
-        for route in self.routes.tcp:
-            sockets = await asyncio.to_thread(open_sockets, route.host, route.port, route.option_prefix)
-            self._tcp_sockets.append(sockets)
-            logger.info("a further port is open", extra={f"{route.option_prefix}port": self.tcp_ports[-1]})
-            converse = functools.partial(
-                TcpConversation,
-                route,
-                self._service,
-                is_ready=lambda: self.is_ready,
-                serve_session=self._serve_session,
-            )
-            await self._open.listen(sockets, converse)
-
-    def _converse_http(self, connection: Connection, place: Place) -> HttpConnection:
-        return HttpConnection(connection, place, self._host)
+    def _converse_tcp(self, route: TcpRoute) -> Converse:
+        return functools.partial(
+            TcpConversation,
+            route,
+            self._service,
+            is_ready=lambda: self.is_ready,
+            serve_session=self._sessions.serve,
+        )
 
     def _check_default_voice(self) -> None:
         voice, voices = self._config.speech.voice, self._synthesizer.info.voices
@@ -215,21 +223,23 @@ class Server:
     def stop(self) -> None:
         """Stop accepting, let what is open finish, and return from `run_until_stopped`; a second call cuts it."""
         if self.status.stop_requested.is_set():
-            for session in tuple(self._sessions):
-                session.end(CloseRequest(1001, "the server stops"))
+            self._sessions.end(CloseRequest(1001, "the server stops"))
             self._open.cut_exchanges()
         self.status.stop_requested.set()
 
-    def reload(self) -> None:
-        """Have the files of `reloadables` read again, and end the sessions whose keys are gone."""
-        self._reloading = asyncio.get_running_loop().create_task(self._reload())
+    def _begin_to_drain(self) -> None:
+        if not self.status.stop_requested.is_set():
+            self.stop()
 
-    async def _reload(self) -> None:
-        await self.reloadables.reload()
-        for session in tuple(self._sessions):
-            if session.has_lost_key():
-                error = AuthenticationError("this key is not valid any more")
-                session.end(CloseRequest(4401, error.message, error=error))
+    def reload(self) -> None:
+        """Have `reload_files` run."""
+        self._reloading = asyncio.get_running_loop().create_task(self.reload_files())
+
+    async def reload_files(self) -> Results:
+        """Read the files of `reloadables` again, and end the sessions whose keys are gone."""
+        results = await self.reloadables.reload()
+        self._sessions.end_without_key()
+        return results
 
     async def _drain(self) -> None:
         """Let sessions and exchanges finish, as far as the drain's time allows."""
@@ -240,8 +250,7 @@ class Server:
             ending = CloseRequest(1011, "the engine failed", error=failure)
         else:
             ending = CloseRequest(1001, "the server stops", grace_s=grace_s)
-        for session in tuple(self._sessions):
-            session.end(ending)
+        self._sessions.end(ending)
         await self._open.finished(grace_s + LAST_WORDS_S)
 
     async def _close(self) -> None:
@@ -267,31 +276,13 @@ class Server:
             if not health.alive and self.status.failure is None:
                 self._fail(EngineError(health.reason or "the engine is dead"))
             self._open.sweep_write_buffers()
+            self._sessions.end_without_key()
 
     def _fail(self, error: EngineError) -> None:
         logger.error("engine failed", extra={"reason": error.message})
         self.status.failure = error
-        for session in tuple(self._sessions):
-            session.end(CloseRequest(1011, "the engine failed", error=error))
+        self._sessions.end(CloseRequest(1011, "the engine failed", error=error))
         self.status.stop_requested.set()
-
-    async def _serve_session(
-        self,
-        connection: ClientConnection,
-        upgrade: Upgrade,
-        protocol: ClientProtocol,
-        refusal: StreamerError | None = None,
-    ) -> None:
-        """Speak the protocol; with a `refusal`, only to say so."""
-        session = Session(connection, self._service, upgrade, protocol)
-        if refusal is not None:
-            session.end(CloseRequest(1013, refusal.message, error=refusal))
-        self._sessions.add(session)
-        try:
-            with self.metrics.connections.track_inprogress():
-                await session.run()
-        finally:
-            self._sessions.discard(session)
 
     def _add_routes(self) -> None:
         """Add what needs a model, now that there is one."""

@@ -16,6 +16,10 @@ from prometheus_client.registry import Collector
 from streamer.synthesis import EngineStats
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+OTHER_OWNER: Final = "other"
+"""The label of all utterances whose client has no named key."""
+MAX_OWNERS: Final = 200
+"""The most owners with series of their own; those beyond are counted as `OTHER_OWNER`."""
 _LAGS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 _FIRST_AUDIO_S = (0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1, 2, 5)
 _REAL_TIME_FACTORS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 4)
@@ -72,6 +76,7 @@ class Metrics:
             buckets=_FIRST_AUDIO_S,
             registry=registry,
         )
+        self._owners = {OTHER_OWNER}
         self._build = Info("tts_build", "Version and model.", registry=registry)
         self._add_counters(registry)
 
@@ -92,14 +97,35 @@ class Metrics:
             "tts_slow_client_closed", "Connections cut because nothing was read.", registry=registry
         )
 
+        self.usage_characters = Counter(
+            "tts_usage_characters", "Code points spoken for the owner of a key.", ["owner"], registry=registry
+        )
+        self.usage_audio_seconds = Counter(
+            "tts_usage_audio_seconds", "Sound sent to the owner of a key.", ["owner"], registry=registry
+        )
+        self.usage_requests = Counter(
+            "tts_usage_requests",
+            "Ended utterances of a key's owner.",
+            ["owner", "outcome"],
+            registry=registry,
+        )
+
     def describe_build(self, *, version: str, model: str) -> None:
         self._build.info({"version": version, "model": model})
 
-    def utterance_ended(self, outcome: str, *, audio_ms: int, num_chars: int) -> None:
-        """`outcome`: ok, truncated, cancelled, client_gone or error."""
+    def utterance_ended(
+        self, outcome: str, *, audio_ms: int, num_chars: int, owner: str = OTHER_OWNER
+    ) -> None:
+        """`outcome`: ok, truncated, cancelled, client_gone or error. `owner`: a name that the operator chose."""
         self.requests.labels(outcome).inc()
         self.audio_seconds.observe(audio_ms / 1000)
         self.text_chars.inc(num_chars)
+        if len(self._owners) < MAX_OWNERS:
+            self._owners.add(owner)
+        owner = owner if owner in self._owners else OTHER_OWNER
+        self.usage_requests.labels(owner, outcome).inc()
+        self.usage_audio_seconds.labels(owner).inc(audio_ms / 1000)
+        self.usage_characters.labels(owner).inc(num_chars)
 
     def count_underrun(self, seconds: float) -> None:
         self.underruns.inc()

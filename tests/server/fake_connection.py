@@ -10,8 +10,10 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosedOK
 
 from streamer.config import Config
-from streamer.server.admission import Admission, ApiKeys
+from streamer.server.admission import Admission
 from streamer.server.client_protocol import ClientProtocol, CreateProtocol
+from streamer.server.key_files import plain_key
+from streamer.server.keys import ApiKeys
 from streamer.server.service import Service
 from streamer.server.session import Session
 from streamer.server.upgrade import Upgrade
@@ -84,7 +86,9 @@ async def session(
 ) -> AsyncIterator[tuple[Session, FakeConnection, ClientProtocol]]:
     """Run a session until the end of the block, at which the client hangs up."""
     config, synthesizer = config or Config(), synthesizer or FakeSynthesizer()
-    service = Service(config, synthesizer, Admission(config.limits), ApiKeys(keys), Metrics())
+    service = Service(
+        config, synthesizer, Admission(config.limits), ApiKeys([plain_key(key) for key in keys]), Metrics()
+    )
     upgrade = Upgrade("/v1/stream", query, Headers(), "test", None)
     protocol = create_protocol(upgrade, service)
     connection = FakeConnection()

@@ -14,9 +14,10 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from streamer.errors import EngineError, OverloadedError
-from streamer.server.admission import Admission, ApiKeys
+from streamer.server.admission import Admission
 from streamer.server.client_protocol import Action, Open, Send, Write
 from streamer.server.deepgram.protocol import create_protocol
+from streamer.server.keys import ApiKeys
 from streamer.server.service import Service
 from streamer.server.upgrade import Upgrade
 from streamer.server.utterance import Utterance
