@@ -19,8 +19,10 @@ os.environ["XDG_DATA_HOME"] = str(Path(__file__).parent / "not_there")
 
 @pytest.fixture(autouse=True)
 def _no_log_is_left() -> Iterator[None]:
-    """Take away the log that a test of a command configured: it would write into pytest's report."""
-    yield
+    """Take away the log that a test of a command configured: it would write into pytest's report, and tell other tests more."""
     root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
     for handler in [handler for handler in root.handlers if isinstance(handler, QueueingHandler)]:
         root.removeHandler(handler)

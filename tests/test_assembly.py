@@ -9,7 +9,7 @@ from streamer.errors import ConfigError
 
 def test_a_device_that_is_not_there_is_named_with_the_remedy() -> None:
     """The message is ours, whatever torch says."""
-    with pytest.raises(ConfigError, match=r"device 'abacus' is none of auto, cpu"):
+    with pytest.raises(ConfigError, match=r"device 'abacus' is unknown: use auto or cpu"):
         choose_device("abacus")
 
 

@@ -46,14 +46,14 @@ class FakeConnection:
 
     async def until_sent(self, frame: str | bytes) -> None:
         """Return when the server has sent this frame; the connection must not close before."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while frame not in self.sent:
                 self._has_sent.clear()
                 await self._has_sent.wait()
 
     async def until_closed(self) -> None:
         """Return when the server has closed the connection."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await self._is_closed.wait()
 
     async def recv(self) -> str | bytes:

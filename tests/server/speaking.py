@@ -131,7 +131,7 @@ async def read_answer(reader: asyncio.StreamReader, *, has_body: bool = True) ->
     The trailers of a chunked body are the last fields of the head. Raises `asyncio.IncompleteReadError` if the body
     ends too early.
     """
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.IncompleteReadError as error:
@@ -224,6 +224,6 @@ def figure(server: Server, name: str, **labels: str) -> float | None:
 
 async def eventually(condition: Any) -> None:
     """Wait until the condition holds; fails after some seconds."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)

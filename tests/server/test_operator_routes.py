@@ -251,7 +251,7 @@ async def test_a_drain_lets_what_is_open_finish_however_often_it_is_asked_for() 
         assert json.loads((await ask(admin, "/v1/status"))[2])["state"] == "draining"
         assert (await ask(server.port, "/readyz"))[0] == 503
         assert (await client.until("done"))["reason"] == "completed"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await serving
 
 

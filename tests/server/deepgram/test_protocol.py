@@ -339,7 +339,7 @@ async def test_sound_is_paced() -> None:
     async with running(configured(speech={"lead_ms": 200})) as server, connected(server) as client:
         await client.speak("Word after word after word. " * 10)
         await client.say("Flush")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(client.sound()) < 48 * 150:
                 await client.next()
         await client.say("Clear")
