@@ -9,10 +9,11 @@ import torch
 
 from streamer.backends.loading import LoadingSynthesizer
 from streamer.backends.local import LocalSynthesizer, OnRecorded
-from streamer.config import Config, EngineConfig, default_models_directory, default_voices_directory
+from streamer.config import Config, EngineConfig
 from streamer.errors import ConfigError
 from streamer.models.config import ModelConfig
 from streamer.models.files.checkpoint import read_model_config
+from streamer.process_environment import default_models_directory, default_voices_directory
 from streamer.server.access import check_allowed_origins
 from streamer.server.app import Server
 from streamer.store.installed import find_model

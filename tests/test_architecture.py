@@ -179,7 +179,7 @@ def test_no_file_holds_what_a_merge_left() -> None:
 
 
 def test_the_environment_is_read_in_one_place() -> None:
-    """Only `config` touches the environment's variables."""
+    """Only `process_environment` touches the environment's variables."""
     readers = set()
     for path in PATHS:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -187,7 +187,7 @@ def test_the_environment_is_read_in_one_place() -> None:
                 readers.add(name_of(path))
             if isinstance(node, ast.ImportFrom) and node.module == "os":
                 assert not {alias.name for alias in node.names} & {"environ", "environb", "getenv"}, path
-    assert readers == {"config"}
+    assert readers == {"process_environment"}
 
 
 def test_nothing_unpickles_but_the_weight_files() -> None:
