@@ -184,6 +184,27 @@ class LogConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TracesConfig:
+    """Which traces are recorded, and where they are sent."""
+
+    trace_endpoint: str | None = option(
+        None, "OTLP/HTTP address of a collector, http://HOST:4318/v1/traces; none: there are no traces"
+    )
+    trace_ratio: float = option(
+        1.0,
+        "part of the traces that are recorded, of those that do not continue a client's",
+        minimum=0,
+        maximum=1,
+    )
+    trace_step_ratio: float = option(
+        0.0,
+        "part of the engine's steps that have a span of their own; each stage of a sentence always has one",
+        minimum=0,
+        maximum=1,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All settings; each section is a table of the TOML file."""
 
@@ -192,6 +213,7 @@ class Config:
     speech: SpeechConfig = field(default_factory=SpeechConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     log: LogConfig = field(default_factory=LogConfig)
+    traces: TracesConfig = field(default_factory=TracesConfig)
 
 
 SECTIONS: dict[str, type[Any]] = {
@@ -200,6 +222,7 @@ SECTIONS: dict[str, type[Any]] = {
     "speech": SpeechConfig,
     "limits": LimitsConfig,
     "log": LogConfig,
+    "traces": TracesConfig,
 }
 
 

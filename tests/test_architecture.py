@@ -57,6 +57,7 @@ GROUND_FLOOR = ("streamer.models.config",)
 """Bark's sizes: plain numbers, which voices and tokenizers are checked against without a model."""
 KEPT_IN: dict[str, tuple[str, ...]] = {
     "prometheus_client": ("telemetry",),
+    "opentelemetry": ("telemetry/open_telemetry",),
     "ray": ("backends/ray",),
     "mcp": ("commands/mcp",),
 }

@@ -1,4 +1,4 @@
-"""The server as a whole: the port, the connections and what runs on them, the watch over the engine, and the way out.
+"""The server as a whole: the port, the connections and what runs on them, and the way out.
 
 `assembly` gives it a configuration and a synthesizer; it owns both until `run_until_stopped` returns.
 """
@@ -11,12 +11,11 @@ import functools
 import logging
 import signal
 import socket
-import time
 from collections.abc import Sequence
 from typing import Final
 
 from streamer.config import Config
-from streamer.errors import AuthenticationError, ConfigError, EngineError, StreamerError
+from streamer.errors import AuthenticationError, EngineError, StreamerError
 from streamer.server.accepting import Connections, Conversation
 from streamer.server.adapters import add_adapters
 from streamer.server.admission import Admission, ApiKeys, Place
@@ -32,19 +31,21 @@ from streamer.server.routes import add_lists, add_player, add_probes
 from streamer.server.routing import Routes
 from streamer.server.service import Service, package_version
 from streamer.server.session import Session
-from streamer.server.status import Status
+from streamer.server.status import STATES, Status
+from streamer.server.supervisor import Supervisor
 from streamer.server.tcp import TcpConversation
 from streamer.server.tickets import Tickets
 from streamer.server.tls import Certificate
 from streamer.server.upgrade import Upgrade
+from streamer.server.watch import watch
 from streamer.speech.pipeline import prepare
 from streamer.synthesis import Synthesizer
 from streamer.telemetry.logs import num_dropped
 from streamer.telemetry.metrics import Metrics
+from streamer.telemetry.traces import NO_TRACER, Tracer
 from streamer.text.lexicon import Lexicon
 
 logger = logging.getLogger(__name__)
-WATCH_INTERVAL_S: Final = 0.25
 LAST_WORDS_S: Final = 3.0
 """How long connections, and then the synthesizer, may take to end after their time is up."""
 
@@ -52,7 +53,13 @@ LAST_WORDS_S: Final = 3.0
 class Server:
     """Listens as soon as it starts, speaks once the synthesizer is warm, and drains when stopped."""
 
-    def __init__(self, config: Config, synthesizer: Synthesizer) -> None:
+    def __init__(
+        self,
+        config: Config,
+        synthesizer: Synthesizer,
+        tracer: Tracer = NO_TRACER,
+        supervisor: Supervisor | None = None,
+    ) -> None:
         self.metrics = Metrics()
         self.metrics.read_engine(lambda: synthesizer.health().engine)
         self.metrics.read_log(num_dropped)
@@ -66,10 +73,13 @@ class Server:
             self.metrics,
             Lexicon.read(config.speech.lexicon) if config.speech.lexicon else None,
             Tickets.read(config.server.ticket_secret_file),
+            tracer=tracer,
         )
+        self._supervisor = supervisor or Supervisor({})
         self._sessions: set[Session] = set()
         self._open = Connections(self._service.admission, config.limits, self.metrics)
         self.status = Status(self._service)
+        self.metrics.read_state(lambda: self.status.state()[0], STATES)
         self.routes = Routes()
         self.routes.are_complete = False
         add_player(self.routes)
@@ -143,6 +153,16 @@ class Server:
         Raises `ConfigError` for hosts and ports, for a default voice that is not there, and for a lexicon's phones that
         the model does not have; `EngineError`.
         """
+        async with self._supervisor.showing(self.status.state):
+            await self._start()
+        self.metrics.describe_build(version=package_version(), model=self._synthesizer.info.name)
+        self.metrics.engine_up.set(1)
+        self.metrics.ready.set(1)
+        for route, port in zip(self.routes.tcp, self.tcp_ports, strict=True):
+            await self._announced.enter_async_context(route.announce(port))
+        self._supervisor.ready()
+
+    async def _start(self) -> None:
         server = self._config.server
         allow_descriptors(self._config.limits.max_connections)
         asyncio.get_running_loop().set_exception_handler(
@@ -154,20 +174,14 @@ class Server:
             self.status.is_listening = True
             await self._synthesizer.start()
             self._add_routes()
-            self._check_default_voice()
-            if self._service.lexicon is not None:
-                self._service.lexicon.check_phones(self._synthesizer.info.phones)
+            self._service.check_model()
             await asyncio.to_thread(prepare, self._synthesizer)
             self.status.is_warm = True
             await self._open_tcp_ports()
-        except BaseException:
+        except BaseException as error:
+            self.status.failure = error if isinstance(error, StreamerError) else None
             await self._close()
             raise
-        self.metrics.describe_build(version=package_version(), model=self._synthesizer.info.name)
-        self.metrics.engine_up.set(1)
-        self.metrics.ready.set(1)
-        for route, port in zip(self.routes.tcp, self.tcp_ports, strict=True):
-            await self._announced.enter_async_context(route.announce(port))
 
     async def _open_tcp_ports(self) -> None:
         for route in self.routes.tcp:
@@ -186,11 +200,6 @@ class Server:
     def _converse_http(self, connection: Connection, place: Place) -> HttpConnection:
         return HttpConnection(connection, place, self._host)
 
-    def _check_default_voice(self) -> None:
-        voice, voices = self._config.speech.voice, self._synthesizer.info.voices
-        if voice is not None and voice not in voices:
-            raise ConfigError(f"voice {voice!r}: the model has {', '.join(voices)}", param="voice")
-
     async def run_until_stopped(self) -> None:
         """Serve until `stop`, SIGTERM or SIGINT, drain, close. Raises `EngineError` if the engine died."""
         loop = asyncio.get_running_loop()
@@ -203,10 +212,13 @@ class Server:
                     stack.callback(loop.remove_signal_handler, number)
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    watch = tasks.create_task(self._watch())
+                    watching = tasks.create_task(
+                        watch(self._service, self.status, self._open, self._supervisor, self._fail)
+                    )
                     await self.status.stop_requested.wait()
+                    self._supervisor.stopping()
                     await self._drain()
-                    watch.cancel()
+                    watching.cancel()
             finally:
                 await self._close()
         if self.status.failure is not None:
@@ -250,23 +262,7 @@ class Server:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_S):
                 await self._synthesizer.close()
-
-    async def _watch(self) -> None:
-        """Notice what no session would: a dead engine, a blocked loop, a buffer that only grows."""
-        while True:
-            asleep_s = time.monotonic()
-            await asyncio.sleep(WATCH_INTERVAL_S)
-            lag_s = max(0.0, time.monotonic() - asleep_s - WATCH_INTERVAL_S)
-            self.metrics.event_loop_lag.observe(lag_s)
-            if self.status.note_lag(lag_s):
-                logger.warning("the event loop was blocked", extra={"seconds": round(lag_s, 3)})
-            health = self._synthesizer.health()
-            self.metrics.engine_up.set(health.alive)
-            self.metrics.ready.set(self.is_ready)
-            self.metrics.step_age.set(health.step_age_s)
-            if not health.alive and self.status.failure is None:
-                self._fail(EngineError(health.reason or "the engine is dead"))
-            self._open.sweep_write_buffers()
+        await asyncio.to_thread(self._service.tracer.close, LAST_WORDS_S)
 
     def _fail(self, error: EngineError) -> None:
         logger.error("engine failed", extra={"reason": error.message})

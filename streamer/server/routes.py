@@ -17,7 +17,6 @@ from streamer.server.http import TEXT, Answer, Exchange, Fields, json_answer
 from streamer.server.routing import Access, Routes
 from streamer.server.service import Service
 from streamer.server.status import Status
-from streamer.telemetry.metrics import CONTENT_TYPE
 from streamer.voices.presets import language_of
 
 _CONTENT_TYPES: Final = {
@@ -69,8 +68,13 @@ def add_probes(routes: Routes, service: Service, status: Status) -> None:
     _add(routes, "/livez", lambda: probe(service.synthesizer.health().alive), "probe")
     _add(routes, "/readyz", lambda: probe(status.is_ready), "probe")
     _add(routes, "/v1/status", lambda: json_answer(HTTPStatus.OK, status.describe()), "probe")
-    metrics = service.metrics
-    _add(routes, "/metrics", lambda: Answer(HTTPStatus.OK, metrics.render(), CONTENT_TYPE), "probe")
+
+    async def show_figures(exchange: Exchange) -> None:
+        accepted = ",".join(exchange.request.headers.get_all("Accept"))
+        body, content_type = service.metrics.negotiated(accepted)
+        await exchange.answer(Answer(HTTPStatus.OK, body, content_type, (("Vary", "Accept"),)))
+
+    routes.add("GET", "/metrics", show_figures, access="probe")
 
 
 def add_lists(routes: Routes, service: Service) -> None:

@@ -17,11 +17,12 @@ from typing import Final
 import numpy as np
 
 from streamer.audio.formats import ENCODINGS, AudioFormat
-from streamer.audio.packets import INPUT_HZ, TIMESTAMP_HZ, Packet, PacketEncoder, create_encoder
+from streamer.audio.packets import INPUT_HZ, TIMESTAMP_HZ, Packet, create_encoder
 from streamer.errors import InternalError, InvalidParameterError, StreamerError
 from streamer.server.connection import ClientGoneError
 from streamer.server.http import Exchange, Fields
 from streamer.server.service import Service
+from streamer.server.speech_spans import SpeechSpans
 from streamer.speech.events import SentenceStarted, SpeechEnded, SpeechEvent
 from streamer.speech.settings import SpeechSettings
 from streamer.speech.text_feed import TextFeed
@@ -105,28 +106,36 @@ async def speak_into(
         *headers,
     )
     request = exchange.request
-    permit = service.admission.admit(request.key_name or request.address)
-    try:
-        with service.metrics.requests_running.track_inprogress():
-            await permit.wait()
-            speech = _Speech(exchange, service, fields, body, create_encoder(audio_format))
-            synthesizer = permit.queued(service.synthesizer)
-            await speech.run(TextFeed(text), synthesizer, settings, utterance_id)
-    finally:
-        permit.release()
+    about = {"http.request.method": request.method, "url.path": request.path}
+    with (
+        service.tracer.begin("request", request.headers, **about) as span,
+        span.child("utterance") as utterance,
+    ):
+        permit = service.admission.admit(request.key_name or request.address)
+        try:
+            with service.metrics.requests_running.track_inprogress():
+                with utterance.child("rate wait"):
+                    await permit.wait()
+                spans = SpeechSpans(utterance, create_encoder(audio_format), utterance_id)
+                synthesizer = permit.queued(service.synthesizer, span=utterance)
+                speech = _Speech(exchange, service, fields, body, spans)
+                await speech.run(TextFeed(text), synthesizer, settings, utterance_id)
+        finally:
+            permit.release()
 
 
 class _Speech:
     """One utterance on its way into a body, and what is counted of it."""
 
     def __init__(
-        self, exchange: Exchange, service: Service, fields: Fields, body: Body, encoder: PacketEncoder
+        self, exchange: Exchange, service: Service, fields: Fields, body: Body, spans: SpeechSpans
     ) -> None:
         self._exchange = exchange
         self._service = service
         self._fields = fields
         self._body = body
-        self._encoder = encoder
+        self._spans = spans
+        self._encoder = spans.encoder
         self._begun_s = time.monotonic()
         self._has_packets = False
         self._is_complete = False  # no packet is left in the encoder
@@ -154,18 +163,23 @@ class _Speech:
                 await self._end("failed", known)
             raise
         finally:
-            self._service.metrics.utterance_ended(label, audio_ms=self._audio_ms, num_chars=self._num_chars)
+            self._service.metrics.utterance_ended(
+                label, self._spans.exemplar, audio_ms=self._audio_ms, num_chars=self._num_chars
+            )
+            self._spans.end(label, self._audio_ms)
 
     async def _send(self, events: AsyncGenerator[SpeechEvent, None]) -> str:
         """Send the packets; returns how the speech ended, as a label of the metric."""
         metrics, label = self._service.metrics, "ok"
         async with contextlib.aclosing(events):
             async for event in events:
+                self._spans.follow(event)
                 await self._write(self._body.tell(event))
                 if isinstance(event, Packet):
                     if not self._has_packets:
                         self._has_packets = True
-                        metrics.first_audio.observe(time.monotonic() - self._begun_s)
+                        metrics.first_audio.observe(time.monotonic() - self._begun_s, self._spans.exemplar)
+                        self._spans.utterance.event("first audio")
                     self._is_complete = event.is_last
                     await self._write_all([event])
                 elif isinstance(event, SentenceStarted):
@@ -174,7 +188,8 @@ class _Speech:
                     self._audio_ms = event.audio_ms
                     label = "truncated" if event.truncated else "ok"
                     if event.audio_ms:
-                        metrics.real_time_factor.observe(event.generation_s * 1000 / event.audio_ms)
+                        factor = event.generation_s * 1000 / event.audio_ms
+                        metrics.real_time_factor.observe(factor, self._spans.exemplar)
         return label
 
     async def _end(self, outcome: str, error: StreamerError | None = None) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
-from streamer.errors import EngineError
+from streamer.errors import StreamerError
 from streamer.server.service import Service
 
 State = Literal["starting", "loading", "warming", "ready", "degraded", "draining", "failed"]
 """The states in the order in which a server goes through them; `degraded` is served like `ready`, but not well."""
+STATES: Final[tuple[State, ...]] = get_args(State)
 SLOW_STEP_S: Final = 2.0
 """How long a step of the engine may take before it is remarked upon."""
 BLOCKED_LOOP_S: Final = 0.1
@@ -27,7 +28,7 @@ class Status:
         self.is_listening = False
         self.is_warm = False
         self.stop_requested = asyncio.Event()
-        self.failure: EngineError | None = None
+        self.failure: StreamerError | None = None
         self._began_s = time.monotonic()
         self._longest_lag_s = 0.0
         self._lagged_s = -REMEMBERED_S
