@@ -18,6 +18,8 @@ from typing import Final
 logger = logging.getLogger(__name__)
 SHOW_INTERVAL_S: Final = 0.25
 """How often the state of a server that starts is looked at."""
+MAX_LINE_CHARS: Final = 512
+"""Code points of a state beyond which it is cut: a datagram has to hold it."""
 _US_PER_S: Final = 1_000_000
 
 
@@ -51,7 +53,7 @@ class Supervisor:
 
     def show(self, state: str, reasons: Sequence[str]) -> None:
         """Have `systemctl status` show the state and the reasons for it."""
-        line = " ".join(f"{state}: {', '.join(reasons)}".rstrip(": ").split())
+        line = " ".join(f"{state}: {', '.join(reasons)}".rstrip(": ").split())[:MAX_LINE_CHARS]
         if line != self._shown:
             self._shown = line
             self._tell(f"STATUS={line}")
@@ -79,6 +81,6 @@ class Supervisor:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sending:
                 sending.setblocking(False)
-                sending.sendto(line.encode(), address)
+                sending.sendto(line.encode(errors="replace"), address)
         except OSError as error:
             logger.debug("the supervisor was not told", extra={"line": line, "reason": str(error)})

@@ -30,6 +30,7 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPEN
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
 
+from streamer.errors import StreamerError
 from streamer.synthesis import EngineStats
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -39,6 +40,10 @@ _OPENMETRICS_VERSIONS: Final = ("1.0.0", "0.0.1")
 CONTINUOUS_UNDERRUN_S: Final = 0.1
 """The silence in a playback, all underruns together, that still counts as continuous; vllm-omni's benchmark has the
 same threshold (its pull request 3618)."""
+OUTCOMES: Final = ("ok", "truncated", "cancelled", "client_gone", "error")
+"""How an utterance may end."""
+PLAYBACKS: Final = ("continuous", "interrupted")
+"""How its playback may have been."""
 _LAGS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 _FIRST_AUDIO_S = (0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1, 2, 5)
 _REAL_TIME_FACTORS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 4)
@@ -131,13 +136,22 @@ class Metrics:
             "tts_slow_client_closed", "Connections cut because nothing was read.", registry=registry
         )
 
+        # A series that appears with its first count would hide that count from `rate` and `increase`.
+        for counter, values in (
+            (self.requests, OUTCOMES),
+            (self.audio_continuity, PLAYBACKS),
+            (self.errors, sorted(_error_codes(StreamerError))),
+        ):
+            for value in values:
+                counter.labels(value)
+
     def describe_build(self, *, version: str, model: str) -> None:
         self._build.info({"version": version, "model": model})
 
     def utterance_ended(
         self, outcome: str, exemplar: Exemplar | None = None, *, audio_ms: int, num_chars: int
     ) -> None:
-        """`outcome`: ok, truncated, cancelled, client_gone or error."""
+        """Count an utterance that ended with this one of the `OUTCOMES`."""
         self.requests.labels(outcome).inc()
         self.audio_seconds.observe(audio_ms / 1000, exemplar)
         self.text_chars.inc(num_chars)
@@ -145,7 +159,7 @@ class Metrics:
     def playback_ended(self, underrun_s: float) -> None:
         """Count an utterance that was sent at the pace of its playback, and underran for so long in all."""
         is_continuous = underrun_s <= CONTINUOUS_UNDERRUN_S
-        self.audio_continuity.labels("continuous" if is_continuous else "interrupted").inc()
+        self.audio_continuity.labels(PLAYBACKS[0] if is_continuous else PLAYBACKS[1]).inc()
 
     def count_underrun(self, seconds: float, exemplar: Exemplar | None = None) -> None:
         self.underruns.inc()
@@ -172,6 +186,11 @@ class Metrics:
         if prefers_openmetrics(accept):
             return bytes(generate_openmetrics(self.registry)), OPENMETRICS_CONTENT_TYPE  # type: ignore[no-untyped-call]
         return self.render(), CONTENT_TYPE
+
+
+def _error_codes(kind: type[StreamerError]) -> set[str]:
+    """Return the code of a kind of error, and those of the kinds below it."""
+    return {kind.code}.union(*(_error_codes(below) for below in kind.__subclasses__()))
 
 
 def exemplar(trace_id: str) -> Exemplar:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.machinery import ModuleSpec
+from typing import ClassVar
 
 import pytest
+from websockets.datastructures import Headers
 
 from streamer.config import TracesConfig
 from streamer.errors import ConfigError
 from streamer.telemetry import trace_settings
-from streamer.telemetry.open_telemetry import OpenTelemetryTracer
 from streamer.telemetry.trace_settings import create_tracer
 
 OFF = """
@@ -70,9 +73,33 @@ def test_a_package_that_is_missing_is_named_with_the_remedy(
         create_tracer(TracesConfig(trace_endpoint="http://localhost:4318/v1/traces"), "1")
 
 
-def test_an_address_makes_a_tracer() -> None:
-    """It has the ratios of the settings, and ends although nothing answers there."""
-    config = TracesConfig(trace_endpoint="http://127.0.0.1:9/v1/traces", trace_step_ratio=0.25)
-    tracer = create_tracer(config, "1")
-    assert isinstance(tracer, OpenTelemetryTracer) and tracer.step_ratio == 0.25
-    tracer.close(5.0)
+class Collector(BaseHTTPRequestHandler):
+    """Takes what is sent to it."""
+
+    received: ClassVar[list[tuple[str, str, bytes]]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.received.append((self.path, self.headers["Content-Type"], body))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_spans_are_sent_to_the_address() -> None:
+    """They arrive as OTLP over HTTP, at the latest when the server ends."""
+    with HTTPServer(("127.0.0.1", 0), Collector) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        endpoint = f"http://127.0.0.1:{server.server_port}/v1/traces"
+        tracer = create_tracer(TracesConfig(trace_endpoint=endpoint, trace_step_ratio=0.25), "1.2.3")
+        tracer.begin("request", Headers()).end()
+        tracer.close(10.0)
+        server.shutdown()
+        serving.join()
+    ((path, content_type, body),) = Collector.received
+    assert (path, content_type, tracer.step_ratio) == ("/v1/traces", "application/x-protobuf", 0.25)
+    assert b"request" in body and b"streamer" in body and b"1.2.3" in body
