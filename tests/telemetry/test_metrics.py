@@ -10,7 +10,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamer.synthesis import EngineStats, StageStats
-from streamer.telemetry.metrics import CONTENT_TYPE, Metrics, exemplar, prefers_openmetrics
+from streamer.telemetry.metrics import CONTENT_TYPE, OUTCOMES, Metrics, exemplar, prefers_openmetrics
 
 
 def test_figures_can_be_scraped_and_are_ours() -> None:
@@ -21,8 +21,23 @@ def test_figures_can_be_scraped_and_are_ours() -> None:
     metrics.describe_build(version="1", model="m")
     families = {family.name: family for family in text_string_to_metric_families(metrics.render().decode())}
     assert {name.partition("_")[0] for name in families} == {"tts", "process"}
-    (sample,) = [s for s in families["tts_requests"].samples if s.name == "tts_requests_total"]
-    assert (sample.labels, sample.value) == ({"outcome": "ok"}, 1.0)
+    ended = [s for s in families["tts_requests"].samples if s.name == "tts_requests_total"]
+    assert {sample.labels["outcome"]: sample.value for sample in ended} == {
+        outcome: float(outcome == "ok") for outcome in OUTCOMES
+    }
+
+
+def test_a_count_is_there_before_it_is_counted() -> None:
+    """`rate` and `increase` see the first failure too, because its series was at 0 before."""
+    text = Metrics().render().decode()
+    for series in (
+        'tts_requests_total{outcome="error"}',
+        'tts_errors_total{code="engine_failed"}',
+        'tts_errors_total{code="internal_error"}',
+        'tts_errors_total{code="model_numeric"}',
+        'tts_audio_continuity_total{playback="interrupted"}',
+    ):
+        assert f"{series} 0.0" in text
 
 
 def test_two_servers_keep_their_own_figures() -> None:
