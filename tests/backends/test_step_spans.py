@@ -57,7 +57,7 @@ async def test_a_sentence_of_the_engine_has_the_spans_of_its_stages(tmp_path: Pa
     recorded = Recorded(step_ratio=1.0)
     synthesizer = tiny_synthesizer(tmp_path, tracer=recorded.tracer)
     await synthesizer.start()
-    assert recorded.spans == ()  # the warm-up is nobody's
+    assert recorded.spans == ()  # the warm-up belongs to no request
     with recorded.tracer.begin("sentence", Headers()) as sentence:
         request = SentenceRequest(
             "a", "abc def", "one", SamplingParams(seed=3), traceparent=sentence.traceparent

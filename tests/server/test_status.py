@@ -112,7 +112,7 @@ async def test_ready_degraded_and_draining() -> None:
 
 
 async def test_a_dead_engine_is_a_failed_server() -> None:
-    """Until the process ends, whoever asks is told what of."""
+    """Until the process ends, a client that asks is told the reason."""
     async with running() as server:
         server.synthesizer.die("a step hangs")
         told = await _status(server)
@@ -122,7 +122,7 @@ async def test_a_dead_engine_is_a_failed_server() -> None:
 
 
 async def test_a_start_that_fails_is_a_failed_server() -> None:
-    """Nobody can ask it any more, but a supervisor is told."""
+    """No client can ask it any more, but a supervisor is told."""
 
     def load() -> Synthesizer:
         raise CheckpointError("broken")

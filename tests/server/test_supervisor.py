@@ -90,7 +90,7 @@ async def test_the_states_of_a_start_are_shown(
     assert shows("STATUS=ready")
     server.stop()
     await server.run_until_stopped()
-    assert not shows("WATCHDOG=1")  # nobody asked for it
+    assert not shows("WATCHDOG=1")  # it was not asked for
 
 
 async def test_a_start_that_fails_says_why(listening: tuple[str, Told]) -> None:
