@@ -228,7 +228,7 @@ class StartQueue:
 
 
 class QueuedSynthesizer:
-    """The synthesizer as one utterance sees it: whenever it has no unfinished sentence, the next one queues."""
+    """The synthesizer as an utterance with this span sees it: if it has no unfinished sentence, the next one queues."""
 
     def __init__(
         self,
@@ -239,7 +239,6 @@ class QueuedSynthesizer:
         tell: Tell,
         span: Span = NO_SPAN,
     ) -> None:
-        """`span`: the utterance's."""
         self._synthesizer = synthesizer
         self._queue = queue
         self._share = share
@@ -289,6 +288,9 @@ class QueuedSynthesizer:
                         sound_s = len(chunk.samples) / self._synthesizer.info.sample_rate_hz
                         self._sound_s += sound_s
                         self._share.sound_s += sound_s
+                        if chunk.is_last:  # its reader closes the iterator behind it
+                            span.set(truncated=chunk.truncated)
+                            span.end()
                         yield chunk
         finally:
             self._num_unfinished -= 1

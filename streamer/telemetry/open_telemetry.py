@@ -90,7 +90,7 @@ class OpenTelemetryTracer(Tracer):
 
 
 class _RecordedSpan(Span):
-    """A span of the library."""
+    """A span of the library, which warns of what is noted after its end; that is left out."""
 
     def __init__(self, tracer: LibraryTracer, span: LibrarySpan) -> None:
         context = span.get_span_context()
@@ -107,17 +107,20 @@ class _RecordedSpan(Span):
         return _RecordedSpan(self._tracer, span)
 
     def set(self, **attributes: Value) -> None:
-        self._span.set_attributes(_named(attributes))
+        if self._span.is_recording():
+            self._span.set_attributes(_named(attributes))
 
     def event(self, name: str, **attributes: Value) -> None:
-        self._span.add_event(name, _named(attributes))
+        if self._span.is_recording():
+            self._span.add_event(name, _named(attributes))
 
     def fail(self, kind: str, message: str = "") -> None:
-        self._span.set_status(StatusCode.ERROR, message or kind)
-        self._span.set_attribute("error.type", kind)
+        if self._span.is_recording():
+            self._span.set_status(StatusCode.ERROR, message or kind)
+            self._span.set_attribute("error.type", kind)
 
     def end(self, ended_s: float | None = None) -> None:
-        if self._span.is_recording():  # the library warns of a second end
+        if self._span.is_recording():
             self._span.end(None if ended_s is None else _nanoseconds(ended_s))
 
 

@@ -55,7 +55,7 @@ class Span:
         """Mark the span as failed; `kind` is a code or a type."""
 
     def end(self, ended_s: float | None = None) -> None:
-        """End the span. A second call does nothing."""
+        """End the span. A second call does nothing, and nothing is noted of the span after it."""
 
     def __enter__(self) -> Span:
         return self

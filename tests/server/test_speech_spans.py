@@ -60,6 +60,8 @@ async def test_an_utterance_over_a_websocket_is_a_tree() -> None:
     assert (told["outcome"], told["audio_ms"]) == ("ok", done["audio_ms"])
     assert [event.name for event in utterance.events] == ["first audio"]
     assert [attributes(span)["sentence_index"] for span in recorded.named("sentence")] == [0, 1]
+    assert [attributes(span)["truncated"] for span in recorded.named("sentence")] == [False, False]
+    assert "cancelled" not in recorded.everything()
     num_sent = sum(int(str(attributes(span)["num_packets"])) for span in recorded.named("send"))
     assert num_sent == attributes(recorded.named("encode")[0])["num_packets"] == done["packets"]
     assert not [span for span in recorded.spans if span.status.status_code is StatusCode.ERROR]

@@ -120,13 +120,17 @@ def test_a_span_may_be_told_of_afterwards() -> None:
     span.child("semantic", now_s - 2.0).end(now_s - 0.5)
     span.event("underrun", seconds=0.25)
     span.end()
-    span.end()
+    with span:
+        span.event("late")
+        span.set(late=True)
+        span.fail("late")
     semantic, request = recorded.spans
     assert semantic.start_time and semantic.end_time
     assert round((semantic.end_time - semantic.start_time) / 1e9, 2) == 1.5
     assert abs(semantic.end_time / 1e9 - (time.time() - 0.5)) < 60
     assert request.attributes is not None and request.attributes["streamer.number"] == 3
     assert len(str(request.attributes["url.path"])) == MAX_ATTRIBUTE_CHARS
+    assert "late" not in recorded.everything()
     assert [(event.name, dict(event.attributes or {})) for event in request.events] == [
         ("underrun", {"streamer.seconds": 0.25})
     ]
