@@ -19,7 +19,7 @@ os.environ["XDG_DATA_HOME"] = str(Path(__file__).parent / "not_there")
 
 @pytest.fixture(autouse=True)
 def _no_log_is_left() -> Iterator[None]:
-    """Take away the log that a test of a command configured: it would write into pytest's report, and tell other tests more."""
+    """Take away the log that a test of a command configured: it would write into the report, and tell others more."""
     root = logging.getLogger()
     level = root.level
     yield

@@ -18,6 +18,7 @@ from streamer.config import LimitsConfig
 from streamer.errors import OverloadedError, RateLimitedError
 from streamer.server.start_queue import ClientShare, QueuedSynthesizer, StartQueue, Tell
 from streamer.synthesis import Room, Synthesizer
+from streamer.telemetry.traces import NO_SPAN, Span
 
 RESERVE: Final = 32
 """Connections beyond the caps on which probes are still answered."""
@@ -48,13 +49,16 @@ class Permit:
         self._max_wait_s -= time.monotonic() - began_s
         self._stop_waiting()
 
-    def queued(self, synthesizer: Synthesizer, tell: Tell = lambda _place: None) -> Synthesizer:
+    def queued(
+        self, synthesizer: Synthesizer, tell: Tell = lambda _place: None, span: Span = NO_SPAN
+    ) -> Synthesizer:
         """Return the synthesizer for this utterance, whose sentences wait until there is room for them.
 
-        `tell` is called with the utterance's place in the queue. A wait that takes too long raises `OverloadedError`.
+        `tell` is called with the utterance's place in the queue; `span` is its own. A wait that takes too long raises
+        `OverloadedError`.
         """
         return QueuedSynthesizer(
-            synthesizer, self._queue, self._quota.share, max(0.0, self._max_wait_s), tell
+            synthesizer, self._queue, self._quota.share, max(0.0, self._max_wait_s), tell, span
         )
 
     def release(self) -> None:

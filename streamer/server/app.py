@@ -1,4 +1,4 @@
-"""The server as a whole: the port, the connections and what runs on them, the watch over the engine, and the way out.
+"""The server as a whole: the port, the connections and what runs on them, and the way out.
 
 `assembly` gives it a configuration and a synthesizer; it owns both until `run_until_stopped` returns.
 """
@@ -10,13 +10,12 @@ import contextlib
 import functools
 import logging
 import signal
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 from streamer.config import Config
-from streamer.errors import ConfigError, EngineError
+from streamer.errors import EngineError, StreamerError
 from streamer.server.accepting import Connections, Conversation, Converse
 from streamer.server.access import is_local
 from streamer.server.adapters import add_adapters
@@ -32,18 +31,20 @@ from streamer.server.routes import add_lists, add_player, add_probes
 from streamer.server.routing import Routes, TcpRoute
 from streamer.server.service import Service, package_version
 from streamer.server.sessions import Sessions
-from streamer.server.status import Status
+from streamer.server.status import STATES, Status
+from streamer.server.supervisor import Supervisor
 from streamer.server.tcp import TcpConversation
 from streamer.server.tickets import Tickets
 from streamer.server.tls import Certificate
+from streamer.server.watch import watch
 from streamer.speech.pipeline import prepare
 from streamer.synthesis import Synthesizer
 from streamer.telemetry.logs import num_dropped
 from streamer.telemetry.metrics import Metrics
+from streamer.telemetry.traces import NO_TRACER, Tracer
 from streamer.text.lexicon import Lexicon
 
 logger = logging.getLogger(__name__)
-WATCH_INTERVAL_S: Final = 0.25
 LAST_WORDS_S: Final = 3.0
 """How long connections, and then the synthesizer, may take to end after their time is up."""
 
@@ -51,24 +52,24 @@ LAST_WORDS_S: Final = 3.0
 class Server:
     """Listens as soon as it starts, speaks once the synthesizer is warm, and drains when stopped."""
 
-    def __init__(self, config: Config, synthesizer: Synthesizer) -> None:
+    def __init__(
+        self,
+        config: Config,
+        synthesizer: Synthesizer,
+        tracer: Tracer = NO_TRACER,
+        supervisor: Supervisor | None = None,
+    ) -> None:
         self.metrics = Metrics()
         self.metrics.read_engine(lambda: synthesizer.health().engine)
         self.metrics.read_log(num_dropped)
         self._config = config
         self._synthesizer = synthesizer
-        self._service = Service(
-            config,
-            synthesizer,
-            Admission(config.limits, lambda: synthesizer.health().room),
-            ApiKeys.read(config.server.api_keys_file),
-            self.metrics,
-            Lexicon.read(config.speech.lexicon) if config.speech.lexicon else None,
-            Tickets.read(config.server.ticket_secret_file),
-        )
+        self._service = _service(config, synthesizer, self.metrics, tracer)
+        self._supervisor = supervisor or Supervisor({})
         self._sessions = Sessions(self._service)
         self._open = Connections(self._service.admission, config.limits, self.metrics)
         self.status = Status(self._service)
+        self.metrics.read_state(lambda: self.status.state()[0], STATES)
         check_admin_host(config.server, self._service.keys)
         self.routes, self._admin_routes = Routes(), Routes()
         self.routes.are_complete = False
@@ -160,6 +161,16 @@ class Server:
         Raises `ConfigError` for hosts and ports, for a default voice that is not there, and for a lexicon's phones that
         the model does not have; `EngineError`.
         """
+        async with self._supervisor.showing(self.status.state):
+            await self._start()
+        self.metrics.describe_build(version=package_version(), model=self._synthesizer.info.name)
+        self.metrics.engine_up.set(1)
+        self.metrics.ready.set(1)
+        for route, port in zip(self.routes.tcp, self.tcp_ports, strict=True):
+            await self._announced.enter_async_context(route.announce(port))
+        self._supervisor.ready()
+
+    async def _start(self) -> None:
         allow_descriptors(self._config.limits.max_connections)
         asyncio.get_running_loop().set_exception_handler(
             ExhaustionReporter(self.metrics.connections_rejected.labels("no_descriptors").inc)
@@ -170,20 +181,14 @@ class Server:
             self.status.is_listening = True
             await self._synthesizer.start()
             self._add_routes()
-            self._check_default_voice()
-            if self._service.lexicon is not None:
-                self._service.lexicon.check_phones(self._synthesizer.info.phones)
+            self._service.check_model()
             await asyncio.to_thread(prepare, self._synthesizer)
             self.status.is_warm = True
             await self._ports.open_tcp(self.routes.tcp, self._converse_tcp)
-        except BaseException:
+        except BaseException as error:
+            self.status.failure = error if isinstance(error, StreamerError) else None
             await self._close()
             raise
-        self.metrics.describe_build(version=package_version(), model=self._synthesizer.info.name)
-        self.metrics.engine_up.set(1)
-        self.metrics.ready.set(1)
-        for route, port in zip(self.routes.tcp, self.tcp_ports, strict=True):
-            await self._announced.enter_async_context(route.announce(port))
 
     def _converse_tcp(self, route: TcpRoute) -> Converse:
         return functools.partial(
@@ -193,11 +198,6 @@ class Server:
             is_ready=lambda: self.is_ready,
             serve_session=self._sessions.serve,
         )
-
-    def _check_default_voice(self) -> None:
-        voice, voices = self._config.speech.voice, self._synthesizer.info.voices
-        if voice is not None and voice not in voices:
-            raise ConfigError(f"voice {voice!r}: the model has {', '.join(voices)}", param="voice")
 
     async def run_until_stopped(self) -> None:
         """Serve until `stop`, SIGTERM or SIGINT, drain, close. Raises `EngineError` if the engine died."""
@@ -211,10 +211,20 @@ class Server:
                     stack.callback(loop.remove_signal_handler, number)
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    watch = tasks.create_task(self._watch())
+                    watching = tasks.create_task(
+                        watch(
+                            self._service,
+                            self.status,
+                            self._open,
+                            self._sessions,
+                            self._supervisor,
+                            self._fail,
+                        )
+                    )
                     await self.status.stop_requested.wait()
+                    self._supervisor.stopping()
                     await self._drain()
-                    watch.cancel()
+                    watching.cancel()
             finally:
                 await self._close()
         if self.status.failure is not None:
@@ -259,24 +269,7 @@ class Server:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_S):
                 await self._synthesizer.close()
-
-    async def _watch(self) -> None:
-        """Notice what no session would: a dead engine, a blocked loop, a buffer that only grows."""
-        while True:
-            asleep_s = time.monotonic()
-            await asyncio.sleep(WATCH_INTERVAL_S)
-            lag_s = max(0.0, time.monotonic() - asleep_s - WATCH_INTERVAL_S)
-            self.metrics.event_loop_lag.observe(lag_s)
-            if self.status.note_lag(lag_s):
-                logger.warning("the event loop was blocked", extra={"seconds": round(lag_s, 3)})
-            health = self._synthesizer.health()
-            self.metrics.engine_up.set(health.alive)
-            self.metrics.ready.set(self.is_ready)
-            self.metrics.step_age.set(health.step_age_s)
-            if not health.alive and self.status.failure is None:
-                self._fail(EngineError(health.reason or "the engine is dead"))
-            self._open.sweep_write_buffers()
-            self._sessions.end_without_key()
+        await asyncio.to_thread(self._service.tracer.close, LAST_WORDS_S)
 
     def _fail(self, error: EngineError) -> None:
         logger.error("engine failed", extra={"reason": error.message})
@@ -289,3 +282,17 @@ class Server:
         add_lists(self.routes, self._service)
         add_adapters(self.routes, self._service)
         self.routes.are_complete = True
+
+
+def _service(config: Config, synthesizer: Synthesizer, metrics: Metrics, tracer: Tracer) -> Service:
+    """Read what the configuration names. Raises `ConfigError`."""
+    return Service(
+        config,
+        synthesizer,
+        Admission(config.limits, lambda: synthesizer.health().room),
+        ApiKeys.read(config.server.api_keys_file),
+        metrics,
+        Lexicon.read(config.speech.lexicon) if config.speech.lexicon else None,
+        Tickets.read(config.server.ticket_secret_file),
+        tracer=tracer,
+    )

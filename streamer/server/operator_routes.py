@@ -17,7 +17,6 @@ from streamer.server.reloading import Results
 from streamer.server.routing import Routes
 from streamer.server.service import Service
 from streamer.server.status import Status
-from streamer.telemetry.metrics import CONTENT_TYPE
 
 
 def check_admin_host(config: ServerConfig, keys: ApiKeys) -> None:
@@ -34,7 +33,9 @@ def add_views(routes: Routes, service: Service, status: Status) -> None:
     """Add `/metrics` and `/v1/status`, which a full server answers too."""
 
     async def metrics(exchange: Exchange) -> None:
-        await exchange.answer(Answer(HTTPStatus.OK, service.metrics.render(), CONTENT_TYPE))
+        accepted = ",".join(exchange.request.headers.get_all("Accept"))
+        body, content_type = service.metrics.negotiated(accepted)
+        await exchange.answer(Answer(HTTPStatus.OK, body, content_type, (("Vary", "Accept"),)))
 
     async def describe(exchange: Exchange) -> None:
         await exchange.answer(json_answer(HTTPStatus.OK, status.describe()))

@@ -47,6 +47,7 @@ from streamer.server.speaker import Speaker
 from streamer.server.timers import Timers
 from streamer.server.upgrade import Upgrade
 from streamer.server.utterance import Utterance
+from streamer.telemetry.metrics import exemplar
 
 logger = logging.getLogger(__name__)
 GOING_AWAY_BEFORE_S: Final = 60.0
@@ -64,6 +65,9 @@ class Session:
         self, connection: ClientConnection, service: Service, upgrade: Upgrade, protocol: ClientProtocol
     ) -> None:
         self.id = secrets.token_hex(8)
+        self._span = service.tracer.begin(
+            "session", upgrade.headers, session_id=self.id, **{"url.path": upgrade.path}
+        )
         self._connection = connection
         self._service = service
         self._protocol = protocol
@@ -105,6 +109,10 @@ class Session:
 
     async def run(self) -> None:
         """Serve the client until either side ends the session."""
+        with self._span:
+            await self._serve()
+
+    async def _serve(self) -> None:
         started_s = time.monotonic()
         closed = SessionClosed(1000, "")
         try:
@@ -129,7 +137,10 @@ class Session:
             for speaker in self._speakers.values():
                 speaker.permit.release()
         await self._connection.close(closed.code, closed.reason)
-        self._service.metrics.session_seconds.observe(time.monotonic() - started_s)
+        self._service.metrics.session_seconds.observe(
+            time.monotonic() - started_s, exemplar(self._span.trace_id or self.id)
+        )
+        self._span.set(close_code=self._connection.close_code or 0)
         logger.info("session over", extra={"session_id": self.id, "close_code": self._connection.close_code})
 
     async def _read(self) -> None:
@@ -217,6 +228,7 @@ class Session:
             pre_skip=encoder.pre_skip,
             starts_safely=action.starts_safely,
             after=action.after,
+            span=self._span.child("utterance"),
         )
         ids = {"session_id": self.id, "utterance_id": action.id, "trace_id": utterance.trace_id}
         record = self._service.record(self._key_name, self._protocol_name, action.settings.voice, ids)

@@ -14,11 +14,12 @@ from streamer.errors import InternalError, StreamerError
 from streamer.server.admission import Permit
 from streamer.server.flow_control import Outbox
 from streamer.server.service import Service
+from streamer.server.speech_spans import SpeechSpans
 from streamer.server.utterance import Utterance
 from streamer.server.wire import Frame, Outcome, Reason, Wire
 from streamer.speech.events import Queued, SentenceStarted, SpeechEnded, SpeechEvent
 from streamer.speech.safe_start import start_safely
-from streamer.telemetry.utterances import EndReason, UtteranceRecord
+from streamer.telemetry.utterances import OUTCOMES_OF, EndReason, UtteranceRecord
 
 logger = logging.getLogger(__name__)
 _SAMPLES_PER_MS: Final = 48
@@ -40,11 +41,12 @@ class Speaker:
         self.utterance = utterance
         self.permit = permit
         self._wire = wire
-        self._encoder = encoder
+        self._spans = SpeechSpans(utterance.span, encoder, utterance.trace_id)
         self._service = service
         self._metrics = service.metrics
         self._outbox = outbox
         self._record = record
+        record.exemplar = self._spans.exemplar
         self._speaking: asyncio.Task[None] | None = None
         self._error: StreamerError | None = None
         self._ended: SpeechEnded | None = None
@@ -52,6 +54,7 @@ class Speaker:
         self._num_packets = 0
         self._audio_ms = 0
         self._text_ready_s = 0.0  # of the sentence that is being sent
+        self._underrun_s = 0.0
 
     def stop(self, error: StreamerError | None = None) -> None:
         """End the utterance now: `failed` if there is an error, otherwise `cancelled`. Idempotent."""
@@ -70,13 +73,18 @@ class Speaker:
                     self._speaking = tasks.create_task(self._speak_or_fail(tasks))
             outcome = self._outcome()
             reason = outcome.reason
-            if outcome.error is not None:
-                self._metrics.errors.labels(outcome.error.code).inc()
+            if (error := outcome.error) is not None:
+                self._metrics.errors.labels(error.code).inc()
+                self.utterance.span.fail(error.code, error.message)
             await self._send(self._wire.done(self.utterance, outcome))
         finally:
             self.permit.release()
             num_chars = self.utterance.num_begun_chars
             self._record.close(reason, audio_ms=self._audio_ms, num_chars=num_chars, error=self._error)
+            if self.utterance.clock.is_paced and self._num_packets:
+                self._metrics.playback_ended(self._underrun_s)
+            self._spans.end(OUTCOMES_OF[reason], self._audio_ms)
+            self.utterance.span.end()
 
     async def _speak_or_fail(self, tasks: asyncio.TaskGroup) -> None:
         try:
@@ -89,10 +97,12 @@ class Speaker:
 
     async def _speak(self, tell_place: Callable[[int], object]) -> None:
         utterance = self.utterance
-        await self.permit.wait()
-        synthesizer = self.permit.queued(self._service.synthesizer, tell_place)
+        with utterance.span.child("rate wait"):
+            await self.permit.wait()
+        synthesizer = self.permit.queued(self._service.synthesizer, tell_place, utterance.span)
+        encoder = self._spans.encoder
         events = self._service.speak(
-            utterance.feed, utterance.settings, self._encoder, utterance.trace_id, synthesizer
+            utterance.feed, utterance.settings, encoder, utterance.trace_id, synthesizer
         )
         if utterance.starts_safely:
             expected_speed = self._service.synthesizer.health().expected_speed
@@ -102,6 +112,7 @@ class Speaker:
         async with contextlib.aclosing(events):
             async for event in events:
                 await utterance.wait_for_turn()
+                self._spans.follow(event)
                 if isinstance(event, Packet):
                     await self._send_packet(event)
                 elif isinstance(event, SpeechEnded):
@@ -126,8 +137,14 @@ class Speaker:
         # A client that waits for its writer's next words hears a pause of the writer, not one of ours.
         is_ours = clock.is_paced and not was_in_time and self._text_ready_s <= time.monotonic() - underrun_s
         if underrun_s > 0 and is_ours:
-            self._metrics.count_underrun(underrun_s)
-        self._record.note_first_audio(self.utterance.first_text_s)
+            self._underrun_s += underrun_s
+            self._metrics.count_underrun(underrun_s, self._spans.exemplar)
+            self.utterance.span.event("underrun", seconds=underrun_s)
+        if clock.is_paced:
+            self._metrics.paced_audio_seconds.inc((end_ms - start_ms) / 1000)
+        if self._num_packets == 1:
+            self._record.note_first_audio(self.utterance.first_text_s)
+            self.utterance.span.event("first audio")
 
     async def _tell(self, event: SpeechEvent) -> None:
         if isinstance(event, SentenceStarted):

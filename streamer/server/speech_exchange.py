@@ -16,16 +16,17 @@ from typing import Final
 import numpy as np
 
 from streamer.audio.formats import ENCODINGS, AudioFormat
-from streamer.audio.packets import INPUT_HZ, TIMESTAMP_HZ, Packet, PacketEncoder, create_encoder
+from streamer.audio.packets import INPUT_HZ, TIMESTAMP_HZ, Packet, create_encoder
 from streamer.errors import InternalError, InvalidParameterError, StreamerError
 from streamer.server.admission import Permit
 from streamer.server.connection import ClientGoneError
 from streamer.server.http import Exchange, Fields
 from streamer.server.service import Service
+from streamer.server.speech_spans import SpeechSpans
 from streamer.speech.events import SentenceStarted, SpeechEnded, SpeechEvent
 from streamer.speech.settings import SpeechSettings
 from streamer.speech.text_feed import TextFeed
-from streamer.telemetry.utterances import EndReason, UtteranceRecord
+from streamer.telemetry.utterances import OUTCOMES_OF, EndReason, UtteranceRecord
 
 CONTENT_TYPES: Final = {
     "ogg_opus": "audio/ogg; codecs=opus",
@@ -106,17 +107,22 @@ async def speak_into(
         *headers,
     )
     request = exchange.request
-    encoder = create_encoder(audio_format)
-    permit = service.admit(request.key_name, request.address)
-    ids = {"utterance_id": utterance_id, "trace_id": utterance_id}
-    record = service.record(request.key_name, request.protocol, settings.voice, ids)
-    try:
-        with service.metrics.requests_running.track_inprogress():
-            await _Speech(exchange, service, fields, body, encoder, record).run(
-                TextFeed(text), permit, settings
-            )
-    finally:
-        permit.release()
+    about = {"http.request.method": request.method, "url.path": request.path}
+    with (
+        service.tracer.begin("request", request.headers, **about) as span,
+        span.child("utterance") as utterance,
+    ):
+        spans = SpeechSpans(utterance, create_encoder(audio_format), utterance_id)
+        permit = service.admit(request.key_name, request.address)
+        ids = {"utterance_id": utterance_id, "trace_id": utterance_id}
+        record = service.record(request.key_name, request.protocol, settings.voice, ids)
+        record.exemplar = spans.exemplar
+        try:
+            with service.metrics.requests_running.track_inprogress():
+                speech = _Speech(exchange, service, fields, body, spans, record)
+                await speech.run(TextFeed(text), permit, settings)
+        finally:
+            permit.release()
 
 
 class _Speech:
@@ -128,14 +134,15 @@ class _Speech:
         service: Service,
         fields: Fields,
         body: Body,
-        encoder: PacketEncoder,
+        spans: SpeechSpans,
         record: UtteranceRecord,
     ) -> None:
         self._exchange = exchange
         self._service = service
         self._fields = fields
         self._body = body
-        self._encoder = encoder
+        self._spans = spans
+        self._encoder = spans.encoder
         self._record = record
         self._has_packets = False
         self._is_complete = False  # no packet is left in the encoder
@@ -147,8 +154,9 @@ class _Speech:
         reason: EndReason = "failed"
         error: StreamerError | None = None
         try:
-            await permit.wait()
-            synthesizer = permit.queued(self._service.synthesizer)
+            with self._spans.utterance.child("rate wait"):
+                await permit.wait()
+            synthesizer = permit.queued(self._service.synthesizer, span=self._spans.utterance)
             trace_id = self._record.ids["trace_id"]
             reason = await self._send(
                 self._service.speak(feed, settings, self._encoder, trace_id, synthesizer)
@@ -168,16 +176,20 @@ class _Speech:
             raise
         finally:
             self._record.close(reason, audio_ms=self._audio_ms, num_chars=self._num_chars, error=error)
+            self._spans.end(OUTCOMES_OF[reason], self._audio_ms)
 
     async def _send(self, events: AsyncGenerator[SpeechEvent, None]) -> EndReason:
         """Send the packets; returns how the speech ended."""
         reason: EndReason = "completed"
         async with contextlib.aclosing(events):
             async for event in events:
+                self._spans.follow(event)
                 await self._write(self._body.tell(event))
                 if isinstance(event, Packet):
-                    self._has_packets = True
-                    self._record.note_first_audio()
+                    if not self._has_packets:
+                        self._has_packets = True
+                        self._record.note_first_audio()
+                        self._spans.utterance.event("first audio")
                     self._is_complete = event.is_last
                     await self._write_all([event])
                 elif isinstance(event, SentenceStarted):

@@ -7,12 +7,12 @@ import time
 from typing import Final, Literal
 
 from streamer.errors import StreamerError
-from streamer.telemetry.metrics import Metrics
+from streamer.telemetry.metrics import Exemplar, Metrics
 
 logger = logging.getLogger(__name__)
 EndReason = Literal["completed", "truncated", "cancelled", "failed", "client_gone"]
 """Why an utterance is over: what its client is told, or that the client has left before."""
-_OUTCOMES: Final[dict[EndReason, str]] = {
+OUTCOMES_OF: Final[dict[EndReason, str]] = {
     "completed": "ok",
     "truncated": "truncated",
     "cancelled": "cancelled",
@@ -35,6 +35,8 @@ class UtteranceRecord:
         self.ids = ids
         self.first_audio_ms: int | None = None
         """From the first text to the first packet; None before that."""
+        self.exemplar: Exemplar | None = None
+        """What leads from a figure to the utterance."""
         self._metrics = metrics
         self._owner = owner
         self._about = {"owner": owner, "protocol": protocol, "model": model, "voice": voice}
@@ -45,14 +47,14 @@ class UtteranceRecord:
         if self.first_audio_ms is None:
             first_audio_s = time.monotonic() - (self._began_s if first_text_s is None else first_text_s)
             self.first_audio_ms = round(first_audio_s * 1000)
-            self._metrics.first_audio.observe(first_audio_s)
+            self._metrics.first_audio.observe(first_audio_s, self.exemplar)
 
     def note_generation(self, generation_s: float, audio_ms: int) -> float | None:
         """The sound was made in this time; returns the real-time factor, None for no sound."""
         if not audio_ms:
             return None
         factor = generation_s * 1000 / audio_ms
-        self._metrics.real_time_factor.observe(factor)
+        self._metrics.real_time_factor.observe(factor, self.exemplar)
         return round(factor, 3)
 
     def close(
@@ -60,7 +62,7 @@ class UtteranceRecord:
     ) -> None:
         """Log and count the utterance. `num_chars`: up to the end of the last sentence that was begun."""
         self._metrics.utterance_ended(
-            _OUTCOMES[reason], audio_ms=audio_ms, num_chars=num_chars, owner=self._owner
+            OUTCOMES_OF[reason], self.exemplar, audio_ms=audio_ms, num_chars=num_chars, owner=self._owner
         )
         fields: dict[str, object] = {
             **self.ids,

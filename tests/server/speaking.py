@@ -16,6 +16,7 @@ from streamer.config import Config, LimitsConfig, ServerConfig, SpeechConfig
 from streamer.errors import EngineError
 from streamer.server.app import Server
 from streamer.synthesis import Synthesizer
+from streamer.telemetry.traces import NO_TRACER, Tracer
 from tests.fakes.synthesizer import FakeSynthesizer
 
 
@@ -169,11 +170,14 @@ def configured(
 
 @contextlib.asynccontextmanager
 async def running(
-    config: Config | None = None, synthesizer: FakeSynthesizer | None = None
+    config: Config | None = None,
+    synthesizer: FakeSynthesizer | None = None,
+    *,
+    tracer: Tracer = NO_TRACER,
 ) -> AsyncIterator[Running]:
     """A server that listens; afterwards nothing may be left open in its synthesizer."""
     synthesizer = synthesizer or FakeSynthesizer()
-    server = Server(config or configured(), synthesizer)
+    server = Server(config or configured(), synthesizer, tracer)
     await server.start()
     state = Running(server, synthesizer, [])
 
