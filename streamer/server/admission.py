@@ -30,6 +30,11 @@ _POLL_S: Final = 0.02
 _MAX_QUOTAS: Final = 10_000
 Full = Literal["server_full", "address_full"]
 """Why there is no place for a connection."""
+FULL_MESSAGES: Final[dict[Full, str]] = {
+    "server_full": "the server is full",
+    "address_full": "too many connections from this address",
+}
+"""The same for its client."""
 
 
 class ApiKeys:

@@ -18,12 +18,13 @@ from typing import Final
 from streamer.config import Config
 from streamer.errors import AuthenticationError, ConfigError, EngineError, StreamerError
 from streamer.server.accepting import Connections, Conversation
-from streamer.server.adapters import add_adapters
+from streamer.server.adapters import add_adapters, add_ports
 from streamer.server.admission import Admission, ApiKeys, Place
 from streamer.server.client_connection import ClientConnection
 from streamer.server.client_protocol import ClientProtocol
 from streamer.server.connection import Connection
 from streamer.server.descriptors import ExhaustionReporter, allow_descriptors
+from streamer.server.detached import begin_session
 from streamer.server.ending import CloseRequest
 from streamer.server.http_connection import Host, HttpConnection
 from streamer.server.listening import open_sockets, shown_url
@@ -33,7 +34,7 @@ from streamer.server.routing import Routes
 from streamer.server.service import Service, package_version
 from streamer.server.session import Session
 from streamer.server.status import Status
-from streamer.server.tcp import TcpConversation
+from streamer.server.tcp import check_tcp_ports, open_tcp_ports
 from streamer.server.tickets import Tickets
 from streamer.server.tls import Certificate
 from streamer.server.upgrade import Upgrade
@@ -72,6 +73,9 @@ class Server:
         self.status = Status(self._service)
         self.routes = Routes()
         self.routes.are_complete = False
+        self.routes.begin_session = functools.partial(
+            begin_session, self._open, self._service, self._serve_session
+        )
         add_player(self.routes)
         add_probes(self.routes, self._service, self.status)
         self.metrics.utterances_queued.set_function(lambda: self._service.admission.queue.num_waiting)
@@ -138,7 +142,8 @@ class Server:
         return self.status.is_ready
 
     async def start(self) -> None:
-        """Open the port, load the synthesizer and warm it up; the ports that protocols have for themselves open then.
+        """Open the port, load the synthesizer and warm it up; the ports that protocols have for themselves open then,
+        and what is wrong with them is told before.
 
         Raises `ConfigError` for hosts and ports, for a default voice that is not there, and for a lexicon's phones that
         the model does not have; `EngineError`.
@@ -152,6 +157,8 @@ class Server:
         try:
             await self._open.listen(self._sockets, self._converse_http, self._certificate)
             self.status.is_listening = True
+            add_ports(self.routes, self._config.server)
+            await asyncio.to_thread(check_tcp_ports, self.routes)
             await self._synthesizer.start()
             self._add_routes()
             self._check_default_voice()
@@ -159,7 +166,13 @@ class Server:
                 self._service.lexicon.check_phones(self._synthesizer.info.phones)
             await asyncio.to_thread(prepare, self._synthesizer)
             self.status.is_warm = True
-            await self._open_tcp_ports()
+            self._tcp_sockets = await open_tcp_ports(
+                self.routes,
+                self._service,
+                self._open,
+                is_ready=lambda: self.is_ready,
+                serve_session=self._serve_session,
+            )
         except BaseException:
             await self._close()
             raise
@@ -168,20 +181,6 @@ class Server:
         self.metrics.ready.set(1)
         for route, port in zip(self.routes.tcp, self.tcp_ports, strict=True):
             await self._announced.enter_async_context(route.announce(port))
-
-    async def _open_tcp_ports(self) -> None:
-        for route in self.routes.tcp:
-            sockets = await asyncio.to_thread(open_sockets, route.host, route.port, route.option_prefix)
-            self._tcp_sockets.append(sockets)
-            logger.info("a further port is open", extra={f"{route.option_prefix}port": self.tcp_ports[-1]})
-            converse = functools.partial(
-                TcpConversation,
-                route,
-                self._service,
-                is_ready=lambda: self.is_ready,
-                serve_session=self._serve_session,
-            )
-            await self._open.listen(sockets, converse)
 
     def _converse_http(self, connection: Connection, place: Place) -> HttpConnection:
         return HttpConnection(connection, place, self._host)

@@ -20,7 +20,7 @@ from streamer.errors import InternalError, StreamerError
 from streamer.server import websocket
 from streamer.server.accepting import State
 from streamer.server.access import Credentials, check_host, check_key, check_origin, is_local
-from streamer.server.admission import Place
+from streamer.server.admission import FULL_MESSAGES, Place
 from streamer.server.client_protocol import ClientProtocol
 from streamer.server.connection import ClientGoneError, Connection
 from streamer.server.http import Answer, Exchange, Fields, RefusedError, Request, error_answer, refusal
@@ -251,14 +251,12 @@ class HttpConnection:
 
     def _claim_place(self) -> None:
         reason = self._place.claim()
-        if reason == "server_full":
-            status, code, message = HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "the server is full"
-        elif reason == "address_full":
-            status, code = HTTPStatus.TOO_MANY_REQUESTS, "rate_limited"
-            message = "too many connections from this address"
-        else:
+        if reason is None:
             return
-        raise RefusedError(refusal(status, code, message, retry_after_s=RETRY_AFTER_S), reason)
+        status, code = HTTPStatus.SERVICE_UNAVAILABLE, "overloaded"
+        if reason == "address_full":
+            status, code = HTTPStatus.TOO_MANY_REQUESTS, "rate_limited"
+        raise RefusedError(refusal(status, code, FULL_MESSAGES[reason], retry_after_s=RETRY_AFTER_S), reason)
 
     async def _refuse(self, request: Request | None, refused: RefusedError) -> None:
         """Answer a request that is not served, or None for what was none; without its end, the connection ends."""

@@ -16,9 +16,10 @@ from streamer.config import LimitsConfig
 from streamer.errors import OverloadedError
 from streamer.server.access import Credentials, read_bearer
 from streamer.server.client_connection import ClientConnection
-from streamer.server.client_protocol import CreateProtocol
+from streamer.server.client_protocol import ClientProtocol, CreateProtocol
 from streamer.server.connection import Connection
 from streamer.server.http import Answer, Exchange, RefusedError, Request, error_answer, refusal
+from streamer.server.upgrade import Upgrade
 
 Handle = Callable[[Exchange], Awaitable[None]]
 ShapeError = Callable[[Request, Answer], Answer]
@@ -26,6 +27,8 @@ ShapeError = Callable[[Request, Answer], Answer]
 understand."""
 Access = Literal["key", "public", "probe"]
 """Which requests are answered: those with a key (if keys are needed), all, or all even when the server is full."""
+BeginSession = Callable[[ClientConnection, Upgrade, ClientProtocol, Callable[[], object]], None]
+"""Begins a session, and calls the last of its arguments when it is over. Raises `OverloadedError`."""
 _NO_HEADERS: Final = Headers()
 _SLASHES: Final = re.compile("/{2,}")
 _PARAMETER: Final = re.compile(r"\{(\w+)(:path)?\}")
@@ -101,6 +104,8 @@ class Routes:
     def __init__(self) -> None:
         self.are_complete = True
         """Whether all routes were added; until then an address that is not known may yet become one."""
+        self.begin_session: BeginSession
+        """Begins a session for a client that is connected in a way of its own; the server sets it."""
         self.tcp: list[TcpRoute] = []
         """What is spoken on ports of their own."""
         self._places: dict[str, _Place] = {}

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import functools
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Sequence
 
 from websockets.datastructures import Headers
 
 from streamer.errors import OverloadedError, StreamerError
-from streamer.server.accepting import State
-from streamer.server.admission import Place
+from streamer.server.accepting import Connections, State
+from streamer.server.admission import FULL_MESSAGES, Place
 from streamer.server.client_connection import ClientConnection
 from streamer.server.client_protocol import ClientProtocol
 from streamer.server.connection import Connection
-from streamer.server.routing import TcpRoute
+from streamer.server.listening import open_sockets
+from streamer.server.routing import Routes, TcpRoute
 from streamer.server.service import Service
 from streamer.server.upgrade import Upgrade
 
+logger = logging.getLogger(__name__)
 ServeSession = Callable[[ClientConnection, Upgrade, ClientProtocol, StreamerError | None], Awaitable[None]]
 """Serves a session; with an error, only to report it."""
 
@@ -55,13 +61,38 @@ class TcpConversation:
 
     def _refusal(self) -> StreamerError | None:
         """Return why the client may not come in now, None if they may."""
-        reason = "not_ready" if not self._is_ready() else self._place.claim()
+        reason = self._place.claim() if self._is_ready() else "not_ready"
         if reason is None:
             return None
         self._service.metrics.connections_rejected.labels(reason).inc()
-        message = {
-            "not_ready": "the server is not ready",
-            "server_full": "the server is full",
-            "address_full": "too many connections from this address",
-        }[reason]
+        message = "the server is not ready" if reason == "not_ready" else FULL_MESSAGES[reason]
         return OverloadedError(message, retry_after_s=1.0)
+
+
+def check_tcp_ports(routes: Routes) -> None:
+    """Raise `ConfigError` for a port that cannot be opened, before a model is read in vain."""
+    for route in routes.tcp:
+        for opened in open_sockets(route.host, route.port, route.option_prefix):
+            opened.close()
+
+
+async def open_tcp_ports(
+    routes: Routes,
+    service: Service,
+    connections: Connections,
+    *,
+    is_ready: Callable[[], bool],
+    serve_session: ServeSession,
+) -> list[Sequence[socket.socket]]:
+    """Open the ports that protocols have for themselves, and return the sockets of each. Raises `ConfigError`."""
+    opened: list[Sequence[socket.socket]] = []
+    for route in routes.tcp:
+        sockets = await asyncio.to_thread(open_sockets, route.host, route.port, route.option_prefix)
+        opened.append(sockets)
+        port = sockets[0].getsockname()[1]
+        logger.info("a further port is open", extra={f"{route.option_prefix}port": port})
+        converse = functools.partial(
+            TcpConversation, route, service, is_ready=is_ready, serve_session=serve_session
+        )
+        await connections.listen(sockets, converse)
+    return opened
