@@ -90,11 +90,8 @@ class WebRtcConnection:
         self._incoming: deque[str | bytes] = deque()
         self._num_waiting_bytes = 0
         self._kept: deque[str] = deque(maxlen=MAX_KEPT)
-        self._has_connected, self._arrived, self._has_caught_up = (
-            asyncio.Event(),
-            asyncio.Event(),
-            asyncio.Event(),
-        )
+        self._has_connected, self._arrived = asyncio.Event(), asyncio.Event()
+        self._has_caught_up = asyncio.Event()
         self._is_over = False
 
     @property
@@ -193,7 +190,10 @@ class WebRtcConnection:
         """End the connection; WebRTC has no close codes, and this one is for the log."""
         self.close_code = code
         self._has_caught_up.set()
-        await self._peer.close()
+        try:
+            await self._peer.close()
+        except Exception as error:  # aiortc fails to close what an offer that failed has left half made
+            logger.debug("a connection was not closed properly", exc_info=error)
 
     def _open_channel(self, channel: RTCDataChannel) -> None:
         """Take the first data channel for messages; more of them are not read."""
