@@ -139,8 +139,8 @@ class ClientProtocol(Protocol):
         """The client has sent a frame."""
         ...
 
-    def authenticated(self, *, is_valid: bool) -> Sequence[Action]:
-        """The answer to `Authenticate`."""
+    def authenticated(self, key_name: str | None) -> Sequence[Action]:
+        """The answer to `Authenticate`: the key's name, which tells its clients from others; None for a wrong key."""
         ...
 
     def opened(self, utterance: Utterance) -> Sequence[Action]:

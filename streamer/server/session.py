@@ -151,7 +151,7 @@ class Session:
                         self._service.metrics.errors.labels(error.code).inc()
                     await self._outbox.put(frame)
                 case Authenticate(key):
-                    await self._carry_out(self._protocol.authenticated(is_valid=self._authenticate(key)))
+                    await self._carry_out(self._protocol.authenticated(self._authenticate(key)))
                 case Open():
                     await self._open(action)
                 case Write(utterance, piece):
@@ -177,14 +177,13 @@ class Session:
         while True:
             await self._carry_out(action.told(await action.mailbox.get()))
 
-    def _authenticate(self, key: str) -> bool:
+    def _authenticate(self, key: str) -> str | None:
         keys = self._service.keys
         key_name = keys.find(key) or self._service.tickets.redeem(key, self._origin, keys)
-        if key_name is None:
-            return False
-        self._client_key = self._key_name = key_name
-        self._is_authenticated = True
-        return True
+        if key_name is not None:
+            self._client_key = self._key_name = key_name
+            self._is_authenticated = True
+        return key_name
 
     async def _open(self, action: Open) -> None:
         """Open an utterance and have it spoken, or tell the protocol why not."""
