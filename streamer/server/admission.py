@@ -93,7 +93,7 @@ class Permit:
         self._max_wait_s -= time.monotonic() - began_s
         self._stop_waiting()
 
-    def queued(self, synthesizer: Synthesizer, tell: Tell = lambda _place: None) -> Synthesizer:
+    def queued(self, synthesizer: Synthesizer, tell: Tell = lambda _place: None) -> QueuedSynthesizer:
         """Return the synthesizer for this utterance, whose sentences wait until there is room for them.
 
         `tell` is called with the utterance's place in the queue. A wait that takes too long raises `OverloadedError`.

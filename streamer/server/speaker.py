@@ -10,16 +10,19 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from streamer.audio.packets import Packet, PacketEncoder
-from streamer.errors import InternalError, StreamerError
+from streamer.errors import IdleTimeoutError, InternalError, StreamerError
 from streamer.server.admission import Permit
 from streamer.server.flow_control import Outbox
 from streamer.server.service import Service
+from streamer.server.start_queue import QueuedSynthesizer
 from streamer.server.utterance import Utterance
 from streamer.server.wire import Frame, Outcome, Reason, Wire
 from streamer.speech.events import Queued, SentenceStarted, SpeechEnded, SpeechEvent
 from streamer.speech.safe_start import start_safely
 
 logger = logging.getLogger(__name__)
+MIN_CHECK_S: Final = 0.05
+"""How soon it is looked again at the earliest whether an utterance's writer is silent."""
 _SAMPLES_PER_MS: Final = 48
 _OUTCOME_LABELS: Final = {
     "completed": "ok",
@@ -54,6 +57,8 @@ class Speaker:
             "utterance_id": utterance.id,
             "trace_id": utterance.trace_id,
         }
+        self._synthesizer: QueuedSynthesizer | None = None  # once the client's rate lets the utterance begin
+        self._writer_timer: asyncio.TimerHandle
         self._speaking: asyncio.Task[None] | None = None
         self._error: StreamerError | None = None
         self._ended: SpeechEnded | None = None
@@ -74,6 +79,7 @@ class Speaker:
     async def run(self) -> None:
         """Speak to the end, or until stopped."""
         label = "client_gone"
+        self._expect_text()
         try:
             if not self.utterance.was_stopped:
                 async with asyncio.TaskGroup() as tasks:
@@ -86,9 +92,21 @@ class Speaker:
                 logger.warning("utterance failed", extra=self._log_fields | fields)
             await self._send(self._wire.done(self.utterance, outcome))
         finally:
+            self._writer_timer.cancel()
             self.permit.release()
             num_chars = self.utterance.num_begun_chars
             self._metrics.utterance_ended(label, audio_ms=self._audio_ms, num_chars=num_chars)
+
+    def _expect_text(self) -> None:
+        """Fail the utterance whose client has forgotten to end its text; look again when that may be so."""
+        timeout_s = self._service.config.limits.idle_timeout_s
+        is_idle = self._synthesizer is not None and self._synthesizer.is_idle
+        silent_s = self.utterance.silent_s if is_idle else 0.0
+        if silent_s >= timeout_s:
+            message = f"no text has come for {timeout_s:g} s, and it was not ended"
+            self.stop(IdleTimeoutError(message))
+        loop = asyncio.get_running_loop()
+        self._writer_timer = loop.call_later(max(timeout_s - silent_s, MIN_CHECK_S), self._expect_text)
 
     async def _speak_or_fail(self, tasks: asyncio.TaskGroup) -> None:
         try:
@@ -102,9 +120,9 @@ class Speaker:
     async def _speak(self, tell_place: Callable[[int], object]) -> None:
         utterance = self.utterance
         await self.permit.wait()
-        synthesizer = self.permit.queued(self._service.synthesizer, tell_place)
+        self._synthesizer = self.permit.queued(self._service.synthesizer, tell_place)
         events = self._service.speak(
-            utterance.feed, utterance.settings, self._encoder, utterance.trace_id, synthesizer
+            utterance.feed, utterance.settings, self._encoder, utterance.trace_id, self._synthesizer
         )
         if utterance.starts_safely:
             expected_speed = self._service.synthesizer.health().expected_speed
@@ -152,6 +170,7 @@ class Speaker:
         await self._send(self._wire.event(self.utterance, event))
 
     async def _send(self, frames: Sequence[Frame]) -> None:
+        self.utterance.touch()
         for frame in frames:
             await self._outbox.put(frame)
 

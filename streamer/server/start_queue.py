@@ -243,6 +243,11 @@ class QueuedSynthesizer:
         self._sound_s = 0.0  # since it was let in
 
     @property
+    def is_idle(self) -> bool:
+        """Whether no sentence of the utterance is being made or waits for it."""
+        return not self._num_unfinished and not self._entering.locked()
+
+    @property
     def info(self) -> ModelInfo:
         return self._synthesizer.info
 
