@@ -6,6 +6,7 @@ stream and not what the stream is to say: the native protocol's messages do, ove
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import secrets
 from dataclasses import replace
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from streamer.server.webrtc import WebRtcConnection
 
 PATH: Final = "/v1/whep"
+WEBRTC: Final = "streamer.server.webrtc"
 SDP: Final = "application/sdp"
 LINES: Final = "application/x-ndjson"
 MAX_SESSIONS: Final = 128
@@ -68,10 +70,11 @@ class WhepSessions:
             message = f"an offer is SDP: send it as {SDP}, not as {content_type[:64]!r}"
             answer = refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "invalid_message", message)
             return await exchange.answer(answer)
-        if len(self._open) >= MAX_SESSIONS:
-            raise OverloadedError(f"{MAX_SESSIONS} WebRTC sessions are open", retry_after_s=5.0)
+        await asyncio.to_thread(importlib.import_module, WEBRTC)  # which takes most of a second, once
         from streamer.server.webrtc import WebRtcConnection
 
+        if len(self._open) >= MAX_SESSIONS:
+            raise OverloadedError(f"{MAX_SESSIONS} WebRTC sessions are open", retry_after_s=5.0)
         connection, name = WebRtcConnection(), secrets.token_urlsafe(24)
         self._open[name] = connection
         try:
