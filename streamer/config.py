@@ -18,6 +18,7 @@ from typing import Any
 from streamer.config_sources import read_environment, read_toml
 from streamer.errors import ConfigError
 from streamer.options import Option, convert, declared, option, suggestion
+from streamer.worker_config import WorkersConfig
 
 CONFIG_FILE_VARIABLE = "STREAMER_CONFIG"
 CHUNK_SCHEDULES = ("growing", "whole")
@@ -28,6 +29,9 @@ CHUNK_SCHEDULES = ("growing", "whole")
 class EngineConfig:
     """Which model speaks, and on what."""
 
+    backend: str = option(
+        "local", "where sentences are made: in this process, or by workers", choices=("local", "workers")
+    )
     model: Path | None = option(
         None, "an installed model's name, or a model directory; none: the built-in voice"
     )
@@ -191,6 +195,7 @@ class Config:
     server: ServerConfig = field(default_factory=ServerConfig)
     speech: SpeechConfig = field(default_factory=SpeechConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    workers: WorkersConfig = field(default_factory=WorkersConfig)
     log: LogConfig = field(default_factory=LogConfig)
 
 
@@ -199,6 +204,7 @@ SECTIONS: dict[str, type[Any]] = {
     "server": ServerConfig,
     "speech": SpeechConfig,
     "limits": LimitsConfig,
+    "workers": WorkersConfig,
     "log": LogConfig,
 }
 

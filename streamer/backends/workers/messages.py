@@ -2,7 +2,7 @@
 
 A connection begins with `Hello` and `Welcome`. With the role `watch` the worker then describes its model, if the front
 end does not know it, and sends a `Status` several times a second. With the role `speak` the front end sends one `Speak`
-after the other, and the worker answers each with `Chunk`s or with `Failed`. Closing the connection cancels the sentence.
+after the other, and the worker answers each with `Chunk`s or `Failed`. Closing the connection cancels the sentence.
 """
 
 from __future__ import annotations

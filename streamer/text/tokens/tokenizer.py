@@ -88,9 +88,7 @@ class TokenizerFile:
             is_list = Path(self.config.file).suffix == ".txt"
             parse = _parse_vocabulary if is_list else _parse_word_pieces
             return WordPieceTokenizer(parse(self.data, source))
-        raise CheckpointError(
-            f"unknown kind of tokenizer {self.config.kind!r}: use 'wordpiece' or 'phonemes'"
-        )
+        raise CheckpointError(f"unknown kind of tokenizer {self.config.kind!r}: use wordpiece or phonemes")
 
 
 class PhonemeTokenizer:
