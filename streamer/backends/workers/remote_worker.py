@@ -98,9 +98,9 @@ class RemoteWorker:
         return self.status is not None and self.status.is_ready and not self.status.is_draining
 
     @property
-    def is_usable(self) -> bool:
-        """Whether it may be asked for a sentence now: it is ready, and has not just refused one."""
-        return self.is_ready and time.monotonic() >= self._refused_until_s
+    def refused_for_s(self) -> float:
+        """For how long it is not to be asked for a new utterance, because it refused one."""
+        return max(0.0, self._refused_until_s - time.monotonic())
 
     @property
     def num_open(self) -> int:
@@ -139,8 +139,8 @@ class RemoteWorker:
         num_listeners = max(room.num_listeners, len(self._utterances))
         return not room.is_enough(), num_listeners / num_places, self.num_open, self.num_chosen
 
-    def refuse_until(self, retry_after_s: float) -> None:
-        """Ask it for nothing during this time."""
+    def note_refusal(self, retry_after_s: float) -> None:
+        """Note that it refused an utterance, and when it may be asked for another one."""
         self._refused_until_s = time.monotonic() + retry_after_s
 
     async def watch(self) -> None:

@@ -78,9 +78,7 @@ class WorkersSynthesizer:
                     raise WorkerLostError("the worker that spoke this sentence is gone") from None
                 lost.append(worker)
             except OverloadedError as error:
-                worker.refuse_until(error.retry_after_s or RETRY_AFTER_S)
-                if time.monotonic() >= give_up_s:
-                    raise
+                worker.note_refusal(error.retry_after_s or RETRY_AFTER_S)
 
     def health(self) -> Health:
         """How the workers are, by what they told last; ready if one of them can be asked."""
@@ -102,7 +100,7 @@ class WorkersSynthesizer:
     async def start(self) -> None:
         """Connect, and return once a worker is ready; until then those that fail are in the log."""
         self._watching = [asyncio.create_task(worker.watch()) for worker in self.workers]
-        while not any(worker.is_usable for worker in self.workers):
+        while not any(worker.is_ready for worker in self.workers):
             await self._next_news(None)
 
     async def close(self) -> None:
@@ -136,19 +134,22 @@ class WorkersSynthesizer:
     ) -> RemoteWorker:
         """Return the worker that has the most room, or that speaks the sentence's utterance already.
 
-        Raises `EngineError` if there is none for too long.
+        Raises `OverloadedError` if every worker refuses it for too long, and `EngineError` if none is ready.
         """
         while True:
-            usable = [worker for worker in self.workers if worker.is_usable]
+            ready = [worker for worker in self.workers if worker.is_ready]
+            usable = [worker for worker in ready if request.sentence_index or not worker.refused_for_s]
             usable = [worker for worker in usable if worker not in lost] or usable
             if usable:
                 speaking = [worker for worker in usable if worker.speaks(request.utterance_id)]
                 return min(speaking or usable, key=RemoteWorker.load)
             wait_s = give_up_s - time.monotonic()
+            if wait_s <= 0 and ready:
+                retry_after_s = round(min(worker.refused_for_s for worker in ready), 2)
+                raise OverloadedError("every worker is full: try later", retry_after_s=retry_after_s)
             if wait_s <= 0:
-                raise EngineError(
-                    f"of {len(self.workers)} workers none can be used", retry_after_s=RETRY_AFTER_S
-                )
+                message = f"of {len(self.workers)} workers none can be used"
+                raise EngineError(message, retry_after_s=RETRY_AFTER_S)
             await self._next_news(wait_s)
 
 
