@@ -25,8 +25,9 @@ from streamer.errors import ConfigError, EngineError
 logger = logging.getLogger(__name__)
 WATCH_INTERVAL_S: Final = 0.1
 LAST_WORDS_S: Final = 3.0
-"""How long the synthesizer may take to end."""
+"""How long connections, and then the synthesizer, may take to end."""
 MAX_CONNECTIONS: Final = 4096
+HANDSHAKE_TIMEOUT_S: Final = 5.0
 PING_INTERVAL_S: Final = 10.0
 """How often a front end is asked whether it is there; if it does not answer within as long, its sentences end."""
 
@@ -94,9 +95,10 @@ class WorkerServer:
                 self._server.append(await self._listen(opened))
             await self.worker.start()
         except BaseException:
+            await self._close()
+            # Only now, because a server that still listens would keep the number of a socket that is closed already.
             for opened in sockets:
                 opened.close()
-            await self._close()
             raise
 
     async def run_until_stopped(self) -> None:
@@ -140,11 +142,12 @@ class WorkerServer:
     async def _close(self, code: int = 1001) -> None:
         for server in self._server:
             server.close(close_connections=False)
-        async with asyncio.TaskGroup() as tasks:
-            for connection in tuple(self._connections):
-                tasks.create_task(connection.close(code))
-        for server in self._server:
-            await server.wait_closed()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_S), asyncio.TaskGroup() as tasks:
+                for connection in tuple(self._connections):
+                    tasks.create_task(connection.close(code))
+                for server in self._server:
+                    tasks.create_task(server.wait_closed())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_S):
                 await self.worker.close()
@@ -161,6 +164,7 @@ class WorkerServer:
             max_size=MAX_REQUEST_BYTES,
             ping_interval=PING_INTERVAL_S,
             ping_timeout=PING_INTERVAL_S,
+            open_timeout=HANDSHAKE_TIMEOUT_S,
             close_timeout=1.0,
             server_header=None,
         )
