@@ -29,7 +29,7 @@ from streamer.errors import ConfigError, InvalidMessageError, OverloadedError, W
 
 OPEN_TIMEOUT_S: Final = 3.0
 """How long a worker may take to accept a connection and to say what it is."""
-PING_INTERVAL_S: Final = 10.0
+PING_INTERVAL_S: Final = 20.0
 NUM_WARM: Final = 2
 """How many connections are kept open for the next sentences, beside those in use."""
 MAX_WARM: Final = 64

@@ -41,7 +41,7 @@ from streamer.synthesis import PcmChunk, Room, SentenceRequest
 
 logger = logging.getLogger(__name__)
 TICK_S: Final = 0.5
-STALL_TICKS: Final = 6
+STALL_TICKS: Final = 10
 """After this many ticks without a status a worker counts as hung. Ticks and not seconds, because a front end that was
 stopped itself has read nothing meanwhile."""
 RETRY_S: Final = (0.25, 2.0)
@@ -241,12 +241,11 @@ class RemoteWorker:
         self._front.heard_news()
 
     def _lose(self, error: StreamerError) -> None:
-        if isinstance(error, OverloadedError):
-            problem = "it is not ready"
-        else:
-            problem = error.message
+        is_loading = isinstance(error, OverloadedError)
+        problem = "it is not ready yet" if is_loading else error.message
         if problem != self.problem:
-            logger.warning("worker %s cannot be used: %s", self.address, problem)
+            level = logging.INFO if is_loading else logging.WARNING
+            logger.log(level, "worker %s cannot be used: %s", self.address, problem)
         self.status, self.problem = None, problem
         self._front.heard_news()
 

@@ -28,7 +28,7 @@ LAST_WORDS_S: Final = 3.0
 """How long connections, and then the synthesizer, may take to end."""
 MAX_CONNECTIONS: Final = 4096
 HANDSHAKE_TIMEOUT_S: Final = 5.0
-PING_INTERVAL_S: Final = 10.0
+PING_INTERVAL_S: Final = 20.0
 """How often a front end is asked whether it is there; if it does not answer within as long, its sentences end."""
 
 

@@ -126,7 +126,7 @@ async def test_a_worker_that_is_killed_in_mid_load_costs_only_what_was_being_hea
 
 async def test_a_worker_that_hangs_loses_its_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it was making is made by another worker, and it is used again when it wakes."""
-    monkeypatch.setattr(remote_worker, "TICK_S", 0.2)
+    monkeypatch.setattr(remote_worker, "TICK_S", 0.15)
     async with (
         toys(VERSION, VERSION, speed=0.5) as (one, other),
         front_end(one.address, other.address) as front,
