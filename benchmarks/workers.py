@@ -113,8 +113,8 @@ def run_server(pipe: Connection, addresses: list[str], num_streams: int) -> None
         )
         server = Server(Config(server=ServerConfig(port=0), limits=limits), synthesizer)
         await server.start()
-        while (workers := synthesizer.health().workers) and workers.num_ready < len(addresses):
-            await asyncio.sleep(0.05)  # noqa: ASYNC110
+        while (workers := synthesizer.health().workers) and workers.num_ready < len(addresses):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
         pipe.send(server.port)
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(server.run_until_stopped())
