@@ -14,7 +14,7 @@ import functools
 import logging
 import multiprocessing
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
@@ -47,14 +47,22 @@ PLACES: Final = 16
 CONNECTIONS: Final = {"warm": (2, 64), "fresh": (0, 0)}
 """How many connections the pool keeps: open ones for the next sentences, or none, so that each sentence opens one."""
 NUM_CANCELS: Final = 50
+NUM_SHORT, SHORT_SAMPLES = 400, 100
+"""Short sentences that are spoken one after the other, and their length, for what a sentence alone costs."""
 
 
 class ToyEngine(Metronome):
     """A metronome that has room for some listeners only, and notes when its sentences are cancelled."""
 
-    def __init__(self, num_places: int | None) -> None:
+    def __init__(
+        self, num_places: int | None, borders: Callable[[], Iterator[tuple[int, int]]] | None = None
+    ) -> None:
+        """`borders` are those of a sentence's chunks in samples, if not a metronome's."""
         super().__init__()
         self.num_places = num_places
+        if borders is not None:
+            self._sound = self._sound[:SHORT_SAMPLES]
+            self._borders = borders  # type: ignore[method-assign]
         self.cancelled_s: list[float] = []
         self._utterances: list[str] = []
 
@@ -213,6 +221,32 @@ def measure_hop(num_streams: int, style: str) -> dict[str, Any]:
     return row | {f"cancel_p{percent}_ms": float(np.percentile(seen_ms, percent)) for percent in (50, 99)}
 
 
+async def measure_sentences(style: str) -> dict[str, Any]:
+    """Measure short sentences one after the other, with both ends in this process: what a busy machine distorts least."""
+    connection.NUM_WARM, connection.MAX_WARM = CONNECTIONS[style]  # type: ignore[misc]
+    engine = ToyEngine(None, lambda: iter([(0, SHORT_SAMPLES)]))
+    worker = Worker(engine, lambda: ServedModel(engine.info, TOKENIZER, "toy"), version=VERSION)
+    server = WorkerServer(worker, functools.partial(open_sockets, "127.0.0.1", 0), has_token=False)
+    await server.start()
+    running = asyncio.create_task(server.run_until_stopped())
+    front = WorkersSynthesizer([server.address], version=VERSION)
+    await front.start()
+    await asyncio.sleep(0.3)
+    times_s, began_s = [], time.process_time()
+    for number in range(NUM_SHORT):
+        request = SentenceRequest(f"{number}", TEXT, "one", SamplingParams(seed=1))
+        asked_s = time.perf_counter()
+        async with contextlib.aclosing(front.synthesize(request)) as chunks:
+            await anext(chunks)
+        times_s.append(time.perf_counter() - asked_s)
+    cpu_s = time.process_time() - began_s
+    await front.close()
+    server.stop()
+    await running
+    row: dict[str, Any] = {"connections": style, "cpu_ms_per_sentence": 1000 * cpu_s / NUM_SHORT}
+    return row | {f"p{percent}_ms": 1000 * float(np.percentile(times_s, percent)) for percent in (10, 50, 99)}
+
+
 def measure_server(num_workers: int, num_streams: int, num_places: int | None) -> dict[str, Any]:
     """Measure a whole server under `num_streams` utterances; with no workers the engine is in its own process."""
     with contextlib.ExitStack() as stack:
@@ -251,6 +285,8 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=64)
     parser.add_argument("--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
+    alone = [asyncio.run(measure_sentences(style)) for style in CONNECTIONS]
+    show("a short sentence, both ends in one process", alone)
     hop = [measure_hop(streams, style) for style in CONNECTIONS for streams in (1, arguments.streams)]
     show("first sound and cancel over one worker, beyond one process", hop)
     cost = [measure_server(number, arguments.streams, None) for number in (0, 1)]
@@ -260,7 +296,14 @@ def main() -> None:
     scale = [measure_server(number, 5 * PLACES, PLACES) for number in (1, 2, 4)]
     show(f"{5 * PLACES} utterances over workers of {PLACES} places", scale)
     if arguments.output:
-        result = {"benchmark": "workers", **environment(), "hop": hop, "cost": cost, "scale": scale}
+        result = {
+            "benchmark": "workers",
+            **environment(),
+            "alone": alone,
+            "hop": hop,
+            "cost": cost,
+            "scale": scale,
+        }
         write_result(arguments.output, result)
 
 
