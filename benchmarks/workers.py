@@ -222,7 +222,7 @@ def measure_hop(num_streams: int, style: str) -> dict[str, Any]:
 
 
 async def measure_sentences(style: str) -> dict[str, Any]:
-    """Measure short sentences one after the other, with both ends in this process: what a busy machine distorts least."""
+    """Measure short sentences one after the other, with both ends in this process, which depends least on its load."""
     connection.NUM_WARM, connection.MAX_WARM = CONNECTIONS[style]  # type: ignore[misc]
     engine = ToyEngine(None, lambda: iter([(0, SHORT_SAMPLES)]))
     worker = Worker(engine, lambda: ServedModel(engine.info, TOKENIZER, "toy"), version=VERSION)

@@ -106,11 +106,14 @@ class WorkerConnection:
 
     async def close(self) -> None:
         """Close it, which cancels what the worker is speaking over it."""
-        await self._connection.close()
+        with contextlib.suppress(AttributeError):  # see `abort`
+            await self._connection.close()
 
     def abort(self) -> None:
         """Cut it, if the other side may not answer."""
-        self._connection.transport.abort()
+        # asyncio's transport raises it if the connection is lost, and had something to flush before.
+        with contextlib.suppress(AttributeError):
+            self._connection.transport.abort()
 
 
 def _raise_closed(error: ConnectionClosed) -> NoReturn:
