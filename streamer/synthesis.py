@@ -154,12 +154,21 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerCounts:
+    """Of the workers that a front end was given, how many answer, and how many of these take new sentences."""
+
+    num_all: int
+    num_answering: int
+    num_ready: int
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """`alive`: steps are made whenever there is something to do. `ready`: warm, and accepting sentences.
 
     `expected_speed`: seconds of sound made per second if there were one listener more; None if that is not known.
     `room`: None if listeners are not limited. `is_loaded`: whether the model has been read. `step_age_s`: how long the
-    step in progress has taken so far.
+    step in progress has taken so far. `workers`: None if the engine is in this process.
     """
 
     alive: bool
@@ -170,6 +179,7 @@ class Health:
     room: Room | None = None
     is_loaded: bool = True
     step_age_s: float = 0.0
+    workers: WorkerCounts | None = None
 
 
 class Synthesizer(Protocol):

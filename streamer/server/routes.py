@@ -62,8 +62,11 @@ def add_probes(routes: Routes, service: Service, status: Status) -> None:
 
     def probe(is_well: bool) -> Answer:
         status = HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE
-        reason = service.synthesizer.health().reason
-        return Answer(status, b"ok\n" if is_well else f"{reason or 'not ready'}\n".encode())
+        health = service.synthesizer.health()
+        told = "ok" if is_well else health.reason or "not ready"
+        if is_well and (workers := health.workers) is not None:
+            told = f"ok: of {workers.num_all} workers {workers.num_answering} answer"
+        return Answer(status, f"{told}\n".encode())
 
     _add(routes, "/livez", lambda: probe(service.synthesizer.health().alive), "probe")
     _add(routes, "/readyz", lambda: probe(status.is_ready), "probe")
