@@ -15,6 +15,9 @@ from streamer.models.config import ModelConfig
 from streamer.models.files.checkpoint import read_model_config
 from streamer.server.access import check_allowed_origins
 from streamer.server.app import Server
+from streamer.server.openai_names import check_mapping, read_mapping
+from streamer.server.voice_choice import check_default_voice
+from streamer.server.voice_reloading import ReloadableVoices
 from streamer.store.installed import find_model
 from streamer.synthesis import Synthesizer
 from streamer.voices.library import VoiceLibrary, voice_directories
@@ -46,13 +49,17 @@ def build_server(config: Config, on_recorded: OnRecorded = lambda _num, _of: Non
     """
     choose_device(config.engine.device)
     check_allowed_origins(config.server.allowed_origins)
-    if config.speech.voice is None:
+    names_voices = config.speech.voice is not None or config.speech.openai_voices
+    if not names_voices:
         model_directory(config.engine)
-    elif config.speech.voice not in (names := read_voices(config.engine, read_config(config.engine)).names):
-        raise ConfigError(f"voice {config.speech.voice!r}: the model has {', '.join(names)}", param="voice")
+    else:
+        voices = read_voices(config.engine, read_config(config.engine)).names
+        check_default_voice(config.speech, voices)
+        check_mapping(read_mapping(config.speech.openai_voices), voices)
     synthesizer = LoadingSynthesizer(lambda: build_synthesizer(config.engine, on_recorded))
     server = Server(config, synthesizer)
-    server.reloadables.add("voices", synthesizer.reload_voices)
+    reloadable = ReloadableVoices(synthesizer, config.speech)
+    server.reloadables.add("voices", reloadable.reload, reloadable.refresh)
     return server
 
 

@@ -7,7 +7,7 @@ the tests, or a cluster.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from streamer.audio.samples import Samples
@@ -41,6 +41,9 @@ class SentenceRequest:
     """Whether the last chunk is to bring what the sentence was spoken as."""
     is_preferred: bool = False
     """Whether the sentence goes before those of clients that have more of the synthesizer than its own."""
+    preset: Voice | None = None
+    """The named voice as it was when the utterance began, which may have been removed or replaced since; None: as it is
+    now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,8 @@ class ModelInfo:
     """The phones in which a text may give words, as `text/phones` writes them; most models have none."""
     tells_words: bool = False
     """Whether chunks bring the words that are heard in them."""
+    presets: Mapping[str, Voice] = field(default_factory=dict, repr=False, compare=False)
+    """What the voices are, if the synthesizer tells: an utterance keeps those that were there at its start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +180,7 @@ class Synthesizer(Protocol):
 
     @property
     def info(self) -> ModelInfo:
-        """The loaded model; valid after `start`."""
+        """The loaded model; valid after `start`. Its voices may change, and then this is another object."""
         ...
 
     def count_tokens(self, text: str) -> int:

@@ -110,9 +110,16 @@ class LocalSynthesizer:
         return self._info
 
     def reload_voices(self) -> None:
-        """Read the directories of voices again. Raises `CheckpointError`, and then the old voices stay."""
+        """Read the directories of voices again; see `VoiceLibrary.reload`."""
         self._voices.reload()
-        self._info = replace(self._info, voices=self._voices.names, default_voice=self._voices.default)
+        self._info = model_info(self._model_config, self._voices, self._tokenizer.phones)
+
+    def refresh_voices(self) -> bool:
+        """Read the directories of voices again if they have changed; see `VoiceLibrary.refresh`."""
+        has_changed = self._voices.refresh()
+        if has_changed:
+            self._info = model_info(self._model_config, self._voices, self._tokenizer.phones)
+        return has_changed
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of `text` for the semantic model."""
@@ -230,12 +237,11 @@ class LocalSynthesizer:
         check_windows(request.params, self._info.coarse_limits)
         if request.history is not None and (problem := request.history.format_problem(self._model_config)):
             raise InvalidParameterError(f"the history does not fit this model: {problem}")
-        voice = request.history or self._voices.get(request.voice)
+        voice = request.history or request.preset or self._voices.get(request.voice)
         if request.history is not None and request.keeps_voice:
             max_history = request.params.max_coarse_history
-            voice = self._voices.get(request.voice).followed_by(
-                request.history, self._model_config, max_history
-            )
+            preset = request.preset or self._voices.get(request.voice)
+            voice = preset.followed_by(request.history, self._model_config, max_history)
         tokens = self._encode(request.text)
         if not tokens:
             return None

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from streamer.config import Config
-from streamer.errors import AuthenticationError, ConfigError, EngineError, StreamerError
+from streamer.errors import AuthenticationError, EngineError, StreamerError
 from streamer.server.accepting import Connections, Conversation
 from streamer.server.adapters import add_adapters
 from streamer.server.admission import Admission, ApiKeys, Place
@@ -37,6 +37,7 @@ from streamer.server.tcp import TcpConversation
 from streamer.server.tickets import Tickets
 from streamer.server.tls import Certificate
 from streamer.server.upgrade import Upgrade
+from streamer.server.voice_choice import check_default_voice
 from streamer.speech.pipeline import prepare
 from streamer.synthesis import Synthesizer
 from streamer.telemetry.logs import num_dropped
@@ -154,7 +155,7 @@ class Server:
             self.status.is_listening = True
             await self._synthesizer.start()
             self._add_routes()
-            self._check_default_voice()
+            check_default_voice(self._config.speech, self._synthesizer.info.voices)
             if self._service.lexicon is not None:
                 self._service.lexicon.check_phones(self._synthesizer.info.phones)
             await asyncio.to_thread(prepare, self._synthesizer)
@@ -186,11 +187,6 @@ class Server:
     def _converse_http(self, connection: Connection, place: Place) -> HttpConnection:
         return HttpConnection(connection, place, self._host)
 
-    def _check_default_voice(self) -> None:
-        voice, voices = self._config.speech.voice, self._synthesizer.info.voices
-        if voice is not None and voice not in voices:
-            raise ConfigError(f"voice {voice!r}: the model has {', '.join(voices)}", param="voice")
-
     async def run_until_stopped(self) -> None:
         """Serve until `stop`, SIGTERM or SIGINT, drain, close. Raises `EngineError` if the engine died."""
         loop = asyncio.get_running_loop()
@@ -203,10 +199,13 @@ class Server:
                     stack.callback(loop.remove_signal_handler, number)
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    watch = tasks.create_task(self._watch())
+                    watches = [
+                        tasks.create_task(watch) for watch in (self._watch(), self.reloadables.watch())
+                    ]
                     await self.status.stop_requested.wait()
                     await self._drain()
-                    watch.cancel()
+                    for watch in watches:
+                        watch.cancel()
             finally:
                 await self._close()
         if self.status.failure is not None:

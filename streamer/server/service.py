@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -13,6 +14,7 @@ from streamer.sampling import draw_seed, sampling_params
 from streamer.server.admission import Admission, ApiKeys
 from streamer.server.reloading import Reloadables
 from streamer.server.tickets import Tickets
+from streamer.server.voice_choice import default_voice
 from streamer.speech.events import SpeechEvent
 from streamer.speech.pipeline import speak
 from streamer.speech.settings import SpeechSettings
@@ -36,11 +38,13 @@ class Service:
     """How the operator wants words said, whatever the protocol."""
     tickets: Tickets = field(default_factory=Tickets)
     reloadables: Reloadables = field(default_factory=Reloadables)
+    created_s: int = field(default_factory=lambda: int(time.time()))
+    """When the server was made, in seconds since 1970: for protocols that ask when a model was."""
 
     @property
     def default_voice(self) -> str:
         """The voice of a client that asks for none."""
-        return self.config.speech.voice or self.synthesizer.info.default_voice
+        return default_voice(self.synthesizer.info, self.config.speech)
 
     def settings(
         self, voice: str, *, speed: float = 1.0, reading: TextOptions = AS_IT_IS, seed: int | None = None

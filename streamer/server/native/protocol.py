@@ -54,7 +54,7 @@ _EVENTS: Final[Mapping[type[messages.ClientMessage], Event]] = {
 
 def create_protocol(upgrade: Upgrade, service: Service) -> NativeProtocol:
     """The protocol of a client that was let in. A mistake in its query is reported after the greeting."""
-    defaults = StreamDefaults.of_server(service.synthesizer.info, service.config.speech)
+    defaults = StreamDefaults.of_server(lambda: service.synthesizer.info, service.config.speech)
     remarks: list[Send] = []
     is_framed = True
     try:
