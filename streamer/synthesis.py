@@ -7,7 +7,7 @@ the tests, or a cluster.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from streamer.audio.samples import Samples
@@ -41,9 +41,6 @@ class SentenceRequest:
     """Whether the last chunk is to bring what the sentence was spoken as."""
     is_preferred: bool = False
     """Whether the sentence goes before those of clients that have more of the synthesizer than its own."""
-    preset: Voice | None = None
-    """The named voice as it was when the utterance began, which may have been removed or replaced since; None: as it is
-    now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +94,6 @@ class ModelInfo:
     """The phones in which a text may give words, as `text/phones` writes them; most models have none."""
     tells_words: bool = False
     """Whether chunks bring the words that are heard in them."""
-    presets: Mapping[str, Voice] = field(default_factory=dict, repr=False, compare=False)
-    """What the voices are, if the synthesizer tells: an utterance keeps those that were there at its start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +184,8 @@ class Synthesizer(Protocol):
 
     def synthesize(self, request: SentenceRequest) -> AsyncGenerator[PcmChunk, None]:
         """Yield the sentence's sound as it is made; the last chunk has `is_last`.
+
+        An utterance keeps the voices that were there at its first sentence, also if they change.
 
         `aclose` cancels the sentence, and returns when everything that it held is free.
         Raises `VoiceNotFoundError` for an unknown voice, `EngineError` if the engine failed.

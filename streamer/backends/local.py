@@ -237,10 +237,10 @@ class LocalSynthesizer:
         check_windows(request.params, self._info.coarse_limits)
         if request.history is not None and (problem := request.history.format_problem(self._model_config)):
             raise InvalidParameterError(f"the history does not fit this model: {problem}")
-        voice = request.history or request.preset or self._voices.get(request.voice)
+        voice = request.history or self._voices.get(request.voice, request.utterance_id)
         if request.history is not None and request.keeps_voice:
             max_history = request.params.max_coarse_history
-            preset = request.preset or self._voices.get(request.voice)
+            preset = self._voices.get(request.voice, request.utterance_id)
             voice = preset.followed_by(request.history, self._model_config, max_history)
         tokens = self._encode(request.text)
         if not tokens:

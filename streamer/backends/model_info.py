@@ -18,7 +18,6 @@ def model_info(config: ModelConfig, voices: VoiceLibrary, phones: Sequence[str] 
         sample_rate_hz=config.codec.sample_rate_hz,
         default_voice=voices.default,
         voices=voices.names,
-        presets=voices.voices,
         languages=config.languages,
         tags=config.tags,
         max_text_tokens=min(config.max_piece_tokens or context, context),

@@ -44,10 +44,9 @@ class SentencesAhead:
         self.waiting = GenerationTimer()
         self._feed = feed
         self._synthesizer = synthesizer
-        self._info = synthesizer.info  # with the voices that there are now
         self._settings = settings
         self._utterance_id = utterance_id
-        self._unsupported = UnsupportedText(self._info)
+        self._unsupported = UnsupportedText(synthesizer.info)
         self._num_sentences = 0
         self._num_audible = 0  # sentences with anything to say, and pauses
         self._num_taken = 0  # of these
@@ -98,7 +97,7 @@ class SentencesAhead:
             await self._queue.put(error)
 
     async def _read(self) -> None:
-        info, settings = self._info, self._settings
+        info, settings = self._synthesizer.info, self._settings
         splitter = DialogueSplitter(
             create_splitter(info, self._synthesizer.count_tokens, settings.reading),
             info.voices,
@@ -156,18 +155,16 @@ class SentencesAhead:
     def _begin(self, sentence: Sentence, text_ready_s: float) -> SentenceStream:
         """Have the sentence made; in a chain it continues its voice's last one, once that has been made."""
         settings = self._settings
-        voice = sentence.voice or settings.voice
         request = SentenceRequest(
             request_id=f"{self._utterance_id}.{self._num_sentences}",
             text=sentence.spoken_text,
-            voice=voice,
+            voice=sentence.voice or settings.voice,
             params=settings.params,
             sentence_index=self._num_sentences,
             speed=settings.speed * sentence.rate,
             utterance_id=self._utterance_id,
             keeps_voice=settings.continuity == "preset+chain",
             wants_history=settings.include_history or settings.continuity != "preset",
-            preset=self._info.presets.get(voice),
         )
         last = self._last_of_voice.get(request.voice)
         stream = SentenceStream(sentence, text_ready_s, self._synthesizer, request, last, self.waiting)

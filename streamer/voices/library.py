@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from streamer.errors import CheckpointError, ConfigError, VoiceNotFoundError
 from streamer.models.config import ModelConfig
@@ -18,6 +17,9 @@ MODEL_DIRECTORIES = ("speaker_embeddings", "voices")
 """Of a model: Hugging Face's, as downloaded, and ours."""
 NO_HISTORY = "random"
 """The voice that every model has: no history (Bark's `history_prompt=None`), so that it makes up a speaker."""
+MAX_REMEMBERED = 4096
+"""How many utterances keep the voices of their beginning. One that waits for its writer while so many others speak, and
+whose voice is removed meanwhile, ends with an error."""
 Stamp = tuple[int, int, int]
 """What tells a file from the one before it: its inode, its size in bytes, and when it was written, in ns."""
 
@@ -51,14 +53,10 @@ class VoiceLibrary:
         self._stamps: Mapping[str, Stamp] = {}
         self._readings: dict[tuple[str, Path], _Reading] = {}
         self._voices: Mapping[str, Voice] = {}
+        self._of_utterances: dict[str, Mapping[str, Voice]] = {}  # the one that spoke last is the last
         self.passed_over: tuple[str, ...] = ()
         if errors := self._read():
             raise errors[0]
-
-    @property
-    def voices(self) -> Mapping[str, Voice]:
-        """The voices by their names, as they are now: a mapping that does not change when files do."""
-        return self._voices
 
     def reload(self) -> None:
         """Read again what has changed or could not be read.
@@ -115,7 +113,7 @@ class VoiceLibrary:
             logger.info("voices of another model are passed over", extra=extra)
         self.passed_over = tuple(misfits)
         self._readings = readings
-        self._voices = MappingProxyType(voices)
+        self._voices = voices
         return errors
 
     def _scan(self) -> Iterator[tuple[str, Path, bool]]:
@@ -158,10 +156,19 @@ class VoiceLibrary:
         """How many voices were found; `random` is not counted."""
         return len(self._voices) - 1
 
-    def get(self, name: str) -> Voice:
-        """The voice called `name`. Raises `VoiceNotFoundError`."""
+    def get(self, name: str, utterance_id: str = "") -> Voice:
+        """Return the voice called `name`, for an utterance among those that were there when it asked first.
+
+        Only the utterances that asked last are remembered. Raises `VoiceNotFoundError`.
+        """
+        voices = self._voices
+        if utterance_id:
+            voices = self._of_utterances.pop(utterance_id, voices)
+            self._of_utterances[utterance_id] = voices
+            if len(self._of_utterances) > MAX_REMEMBERED:
+                del self._of_utterances[next(iter(self._of_utterances))]
         try:
-            return self._voices[name]
+            return voices[name]
         except KeyError:
             raise VoiceNotFoundError(f"there is no voice {name[:64]!r}", param="voice") from None
 

@@ -342,12 +342,12 @@ async def test_a_voice_that_is_removed_speaks_what_was_begun_with_it(tmp_path, s
     """An utterance keeps its voice to its end, and sounds as it does undisturbed; a new one is refused."""
     settings = SpeechSettings("two", SamplingParams(seed=3, max_gen_duration_s=0.3))
 
-    async def spoken(synthesizer, change=lambda: None):
+    async def spoken(utterance_id, synthesizer, change=lambda: None):
         feed, sound = TextFeed(), []
         feed.append("abc def.")
         feed.flush()
         encoder = create_encoder(AudioFormat("pcm_s16le", 24_000))
-        async with aclosing(pipeline.speak(feed, synthesizer, settings, encoder, "u")) as events:
+        async with aclosing(pipeline.speak(feed, synthesizer, settings, encoder, utterance_id)) as events:
             async for event in events:
                 if isinstance(event, SentenceStarted) and event.index == 0:
                     change()
@@ -358,13 +358,13 @@ async def test_a_voice_that_is_removed_speaks_what_was_begun_with_it(tmp_path, s
         return b"".join(sound)
 
     async with started() as synthesizer:
-        expected = await spoken(synthesizer)
+        expected = await spoken("a", synthesizer)
 
         def remove():
             (tmp_path / "two.npz").unlink()
             assert synthesizer.refresh_voices() is True
 
-        assert await spoken(synthesizer, remove) == expected
+        assert await spoken("b", synthesizer, remove) == expected
         assert synthesizer.info.voices == ("one", "random")
         with pytest.raises(VoiceNotFoundError):
-            await spoken(synthesizer)
+            await spoken("c", synthesizer)

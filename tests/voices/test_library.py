@@ -294,16 +294,28 @@ def test_every_directory_is_watched(tmp_path, place):
     assert library.refresh() is False
 
 
-def test_what_was_read_is_kept_by_those_who_have_it(tmp_path):
-    """The mapping of voices is replaced and not changed, so that an utterance keeps the voices of its beginning."""
-    save(tmp_path / "one.npz")
+def test_an_utterance_keeps_the_voices_of_its_beginning(tmp_path, monkeypatch):
+    """Those that are removed or replaced too, also if it asks for them later; there is a bound to how many do."""
+    monkeypatch.setattr("streamer.voices.library.MAX_REMEMBERED", 2)
+    for name in ("one", "two", "three"):
+        save(tmp_path / f"{name}.npz")
     library = VoiceLibrary([tmp_path], SMALL)
-    before, one = library.voices, library.get("one")
+    one, two = library.get("one", "a"), library.get("two")
     (tmp_path / "one.npz").unlink()
-    save(tmp_path / "two.npz")
+    save(tmp_path / "two.npz", num_tokens=60)
+    save(tmp_path / "four.npz")
     assert library.refresh() is True
-    assert list(before) == ["one", "random"] and before["one"] is one
-    assert list(library.voices) == ["two", "random"]
+    assert library.get("one", "a") is one and library.get("two", "a") is two and library.get("three", "a")
+    assert library.get("two", "b") is library.get("two") is not two
+    for name, utterance in (("one", ""), ("one", "b"), ("four", "a")):
+        with pytest.raises(VoiceNotFoundError):
+            library.get(name, utterance)
+    library.get("two", "c")  # `a` asked after `b`
+    assert library.get("one", "a") is one
+    library.get("two", "d")
+    library.get("two", "e")
+    with pytest.raises(VoiceNotFoundError):
+        library.get("one", "a")
 
 
 def test_a_mounted_directory_is_followed_through_its_links(tmp_path):
