@@ -110,21 +110,22 @@ bandit: install-test
 SERVER := .venv-server
 sbom: $(TOOLS)/.installed
 	rm -rf $(SERVER) && $(PYTHON) -m venv --without-pip $(SERVER)
-	$(TOOLS)/bin/pip --python $(SERVER) $(LOCKED) -r requirements/torch-cpu.txt --extra-index-url $(TORCH_INDEX)
+	$(TOOLS)/bin/pip --python $(SERVER) $(LOCKED) --retries 1 -r requirements/torch-cpu.txt --extra-index-url $(TORCH_INDEX)
 	$(TOOLS)/bin/pip --python $(SERVER) $(LOCKED) -r requirements/server.txt
 	mkdir -p dist
 	$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
 		--output-file dist/bark-streamer.cdx.json $(SERVER)
 	rm -rf $(SERVER)
 
-# The wheel of what is committed, built twice: in another folder, with another umask, time zone and hash seed. It is kept if both are equal.
+# The wheel of what is committed, built twice, the second time in another folder, time zone and order of hashes, and kept
+# if both are equal. setuptools writes the builder's umask into the wheel, so that it is set here.
 BUILD = $(TOOLS)/bin/python -m build --wheel --no-isolation
 wheel: $(TOOLS)/.installed
 	rm -rf build/first build/second && mkdir -p build/first build/second/deeper dist
 	for place in build/first build/second/deeper; do git -c tar.umask=022 archive HEAD | tar -xp -C $$place || exit 1; done
-	export SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct); \
-	(umask 022; TZ=UTC PYTHONHASHSEED=0 $(BUILD) --outdir build/first/dist build/first >/dev/null) && \
-	(umask 077; TZ=Asia/Tokyo PYTHONHASHSEED=1 $(BUILD) --outdir build/second/dist build/second/deeper >/dev/null)
+	umask 022 && export SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) && \
+	TZ=UTC PYTHONHASHSEED=0 $(BUILD) --outdir build/first/dist build/first >/dev/null && \
+	TZ=Asia/Tokyo PYTHONHASHSEED=1 $(BUILD) --outdir build/second/dist build/second/deeper >/dev/null
 	cmp build/first/dist/*.whl build/second/dist/*.whl
 	cp build/first/dist/*.whl dist/ && cd dist && sha256sum *.whl
 
