@@ -16,6 +16,7 @@ from streamer.config import Config, LimitsConfig, ServerConfig, SpeechConfig
 from streamer.errors import EngineError
 from streamer.server.app import Server
 from streamer.synthesis import Synthesizer
+from streamer.telemetry.traces import NO_TRACER, Tracer
 from tests.fakes.synthesizer import FakeSynthesizer
 
 
@@ -131,7 +132,7 @@ async def read_answer(reader: asyncio.StreamReader, *, has_body: bool = True) ->
     The trailers of a chunked body are the last fields of the head. Raises `asyncio.IncompleteReadError` if the body
     ends too early.
     """
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.IncompleteReadError as error:
@@ -169,11 +170,14 @@ def configured(
 
 @contextlib.asynccontextmanager
 async def running(
-    config: Config | None = None, synthesizer: FakeSynthesizer | None = None
+    config: Config | None = None,
+    synthesizer: FakeSynthesizer | None = None,
+    *,
+    tracer: Tracer = NO_TRACER,
 ) -> AsyncIterator[Running]:
     """A server that listens; afterwards nothing may be left open in its synthesizer."""
     synthesizer = synthesizer or FakeSynthesizer()
-    server = Server(config or configured(), synthesizer)
+    server = Server(config or configured(), synthesizer, tracer)
     await server.start()
     state = Running(server, synthesizer, [])
 
@@ -224,6 +228,6 @@ def figure(server: Server, name: str, **labels: str) -> float | None:
 
 async def eventually(condition: Any) -> None:
     """Wait until the condition holds; fails after some seconds."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
