@@ -17,9 +17,12 @@ from streamer.process_environment import default_models_directory, default_voice
 from streamer.server.access import check_allowed_origins
 from streamer.server.app import Server
 from streamer.server.listening import open_sockets
+from streamer.server.openai_names import check_mapping, read_mapping
 from streamer.server.service import package_version
 from streamer.server.supervisor import Supervisor
 from streamer.server.tls import Certificate
+from streamer.server.voice_choice import check_default_voice
+from streamer.server.voice_reloading import ReloadableVoices
 from streamer.store.installed import find_model
 from streamer.synthesis import Synthesizer
 from streamer.telemetry.trace_settings import create_tracer
@@ -67,13 +70,17 @@ def build_server(config: Config, on_recorded: OnRecorded = lambda _num, _of: Non
     if config.engine.backend == "workers":
         return Server(config, _build_workers_synthesizer(config.workers), tracer, supervisor)
     choose_device(config.engine.device)
-    if config.speech.voice is None:
+    names_voices = config.speech.voice is not None or config.speech.openai_voices
+    if not names_voices:
         model_directory(config.engine)
-    elif config.speech.voice not in (names := read_voices(config.engine, read_config(config.engine)).names):
-        raise ConfigError(f"voice {config.speech.voice!r}: the model has {', '.join(names)}", param="voice")
+    else:
+        voices = read_voices(config.engine, read_config(config.engine)).names
+        check_default_voice(config.speech, voices)
+        check_mapping(read_mapping(config.speech.openai_voices), voices)
     synthesizer = LoadingSynthesizer(lambda: build_synthesizer(config.engine, on_recorded, tracer))
     server = Server(config, synthesizer, tracer, supervisor)
-    server.reloadables.add("voices", synthesizer.reload_voices)
+    reloadable = ReloadableVoices(synthesizer, config.speech)
+    server.reloadables.add("voices", reloadable.reload, reloadable.refresh)
     return server
 
 

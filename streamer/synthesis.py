@@ -187,7 +187,7 @@ class Synthesizer(Protocol):
 
     @property
     def info(self) -> ModelInfo:
-        """The loaded model; valid after `start`."""
+        """The loaded model; valid after `start`. Its voices may change, and then this is another object."""
         ...
 
     def count_tokens(self, text: str) -> int:
@@ -196,6 +196,8 @@ class Synthesizer(Protocol):
 
     def synthesize(self, request: SentenceRequest) -> AsyncGenerator[PcmChunk, None]:
         """Yield the sentence's sound as it is made; the last chunk has `is_last`.
+
+        An utterance keeps the voices that were there at its first sentence, also if they change.
 
         `aclose` cancels the sentence, and returns when everything that it held is free.
         Raises `VoiceNotFoundError` for an unknown voice, `EngineError` if the engine failed.

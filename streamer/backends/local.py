@@ -117,9 +117,16 @@ class LocalSynthesizer:
         return self._info
 
     def reload_voices(self) -> None:
-        """Read the directories of voices again. Raises `CheckpointError`, and then the old voices stay."""
+        """Read the directories of voices again; see `VoiceLibrary.reload`."""
         self.voices.reload()
-        self._info = replace(self._info, voices=self.voices.names, default_voice=self.voices.default)
+        self._info = model_info(self.model_config, self.voices, self._tokenizer.phones)
+
+    def refresh_voices(self) -> bool:
+        """Read the directories of voices again if they have changed; see `VoiceLibrary.refresh`."""
+        has_changed = self.voices.refresh()
+        if has_changed:
+            self._info = model_info(self.model_config, self.voices, self._tokenizer.phones)
+        return has_changed
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of `text` for the semantic model."""
@@ -246,12 +253,11 @@ class LocalSynthesizer:
         check_windows(request.params, self._info.coarse_limits)
         if request.history is not None and (problem := request.history.format_problem(self.model_config)):
             raise InvalidParameterError(f"the history does not fit this model: {problem}")
-        voice = request.history or self.voices.get(request.voice)
+        voice = request.history or self.voices.get(request.voice, request.utterance_id)
         if request.history is not None and request.keeps_voice:
             max_history = request.params.max_coarse_history
-            voice = self.voices.get(request.voice).followed_by(
-                request.history, self.model_config, max_history
-            )
+            preset = self.voices.get(request.voice, request.utterance_id)
+            voice = preset.followed_by(request.history, self.model_config, max_history)
         tokens = self._encode(request.text)
         if not tokens:
             return None
