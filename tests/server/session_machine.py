@@ -16,7 +16,7 @@ import logging
 import os
 import weakref
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, ClassVar, Final, cast
 from unittest.mock import patch
 
@@ -31,7 +31,7 @@ from streamer.audio.samples import Samples
 from streamer.config import Config
 from streamer.errors import EngineError, ModelNumericError, OverloadedError, StreamerError
 from streamer.server.admission import Admission, ApiKeys
-from streamer.server.client_protocol import Action, ClientProtocol, CreateProtocol
+from streamer.server.client_protocol import ClientProtocol, CreateProtocol
 from streamer.server.ending import CloseRequest
 from streamer.server.flow_control import OUTBOX_FRAMES, PlaybackClock
 from streamer.server.service import Service
@@ -44,7 +44,7 @@ from streamer.telemetry.metrics import Metrics
 from tests.fakes.event_loop import HandMovedLoop
 from tests.fakes.synthesizer import SAMPLE_RATE_HZ, FakeSynthesizer
 from tests.server.fake_connection import FakeConnection
-from tests.server.speaking import configured, figure
+from tests.server.speaking import configured
 
 LETTERS: Final = "abcdefg"
 _HALF_PERIOD: Final = SAMPLE_RATE_HZ // 200
@@ -54,7 +54,7 @@ SEARCH: Final = settings(
     derandomize=os.environ.get("HYPOTHESIS_PROFILE") != "long",
     database=None,
     report_multiple_bugs=False,
-    phases=(Phase.generate, Phase.shrink),
+    phases=(Phase.generate, Phase.shrink) if not os.environ.get("NOSHRINK") else (Phase.generate,),
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
@@ -75,7 +75,18 @@ Read = npt.NDArray[np.floating[Any]]
 
 def texts(letter: str) -> st.SearchStrategy[str]:
     """Texts of one letter: whole sentences, parts of them, nothing, and more than may wait."""
-    some = ("Aa aaa aa.", "Aa aa! Aaa?", "aa ", "aaa", "Aa, aaa ", "aa. Aa ", " ", "", "Aaa aa. " * 5, "aa " * 20)
+    some = (
+        "Aa aaa aa.",
+        "Aa aa! Aaa?",
+        "aa ",
+        "aaa",
+        "Aa, aaa ",
+        "aa. Aa ",
+        " ",
+        "",
+        "Aaa aa. " * 5,
+        "aa " * 20,
+    )
     return st.sampled_from([text.replace("A", letter.upper()).replace("a", letter) for text in some])
 
 
@@ -426,7 +437,9 @@ class SessionMachine(RuleBasedStateMachine):
     @rule()
     def the_engine_stops(self) -> None:
         self.is_ending = True
-        self.loop.call_soon(self.peer.session.end, CloseRequest(1011, "the engine failed", EngineError("no power")))
+        self.loop.call_soon(
+            self.peer.session.end, CloseRequest(1011, "the engine failed", EngineError("no power"))
+        )
         self.settle()
 
     @precondition(lambda self: self.is_open)
@@ -450,7 +463,9 @@ class SessionMachine(RuleBasedStateMachine):
                 assert len(peer.protocol.open) <= limits.max_utterances_per_session
                 assert len(peer.session._outbox._frames) <= OUTBOX_FRAMES
                 waiting = [utterance.num_waiting_chars for utterance in peer.protocol.open]
-                assert max(waiting, default=0) <= limits.max_buffered_chars + len(waiting)  # spaces between messages
+                assert max(waiting, default=0) <= limits.max_buffered_chars + len(
+                    waiting
+                )  # spaces between messages
                 assert len(peer.session._timers._waiting) <= limits.max_utterances_per_session + 2
                 assert len(asyncio.all_tasks(self.loop)) < 100
             else:

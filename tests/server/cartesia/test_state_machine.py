@@ -51,10 +51,18 @@ class CartesiaMachine(SessionMachine):
         assert message["done"] == (message["type"] in ("done", "error"))
 
     def farewell(self) -> list[dict[str, Any] | Frame]:
-        return [self.request(context_id, transcript="", **{"continue": False}) for context_id in self.lives.open]
+        return [
+            self.request(context_id, transcript="", **{"continue": False}) for context_id in self.lives.open
+        ]
 
     def request(self, context_id: str, **fields: Any) -> dict[str, Any]:
-        return {"context_id": context_id, "voice": "tone", "output_format": RAW, "add_timestamps": True, **fields}
+        return {
+            "context_id": context_id,
+            "voice": "tone",
+            "output_format": RAW,
+            "add_timestamps": True,
+            **fields,
+        }
 
     @precondition(lambda self: self.is_open)
     @rule(data=st.data(), context_id=st.sampled_from(CONTEXTS), continues=st.booleans(), flush=st.booleans())

@@ -1,4 +1,4 @@
-"""ElevenLabs' contexts in any order of messages: each that was opened has one end, and so has a connection's only one."""
+"""ElevenLabs' contexts in any order of messages: each that was opened has one end."""
 
 from __future__ import annotations
 
@@ -15,8 +15,17 @@ from streamer.server.elevenlabs.protocol import MAX_CONTEXTS, ElevenLabsProtocol
 from streamer.server.service import Service
 from streamer.server.upgrade import Upgrade
 from streamer.server.wire import Frame
-from tests.server.session_machine import LETTERS, SessionMachine, letter_of, letters_in, run, samples_of, texts
+from tests.server.session_machine import (
+    LETTERS,
+    SessionMachine,
+    letter_of,
+    letters_in,
+    run,
+    samples_of,
+    texts,
+)
 
+VOICE: Final = {"voice": "tone"}
 CONTEXTS: Final = tuple(LETTERS[:4])
 MISTAKES: Final[tuple[tuple[dict[str, Any], str], ...]] = (
     ({"text": 5}, "text"),
@@ -33,7 +42,7 @@ class ContextsMachine(SessionMachine):
 
     is_multi = True
     query = "output_format=pcm_24000"
-    parameters = {"voice": "tone"}
+    parameters = VOICE
     close_codes = (1000, 1001, 1008, 1011)
 
     def create_protocol(self, upgrade: Upgrade, service: Service) -> ClientProtocol:
@@ -132,7 +141,7 @@ class OneTextMachine(SessionMachine):
     """One text in a connection: it has one end, by its last sound or an error, and then the connection is closed."""
 
     query = "output_format=pcm_24000&sync_alignment=true"
-    parameters = {"voice": "tone"}
+    parameters = VOICE
     close_codes = (1000, 1001, 1008, 1011)
     tells_beginnings = True
 

@@ -1,4 +1,4 @@
-"""The realtime APIs in any order of events: each response and each item that is told of ends once, with its own sound."""
+"""The realtime APIs in any order of events: each response and each item ends once, with its own sound."""
 
 from __future__ import annotations
 
@@ -96,7 +96,9 @@ class RealtimeMachine(SessionMachine):
     def respond_to_input(self, data: st.DataObject, is_aside: bool) -> None:
         letter = next(self.letters)
         response = {"input": [message(data.draw(texts(letter)))], "metadata": {"letter": letter}}
-        self.say({"type": "response.create", "response": response | ({"conversation": "none"} if is_aside else {})})
+        self.say(
+            {"type": "response.create", "response": response | ({"conversation": "none"} if is_aside else {})}
+        )
 
     @precondition(lambda self: self.is_open)
     @rule(data=st.data())

@@ -136,7 +136,9 @@ class CallMachine(SessionMachine):
         return program if is_joined else None
 
     @precondition(lambda self: self.is_open and self.has_started)
-    @rule(data=st.data(), number=st.none() | st.sampled_from(PROGRAMS), last=st.booleans(), voice=st.booleans())
+    @rule(
+        data=st.data(), number=st.none() | st.sampled_from(PROGRAMS), last=st.booleans(), voice=st.booleans()
+    )
     def text(self, data: st.DataObject, number: int | None, last: bool, voice: bool) -> None:
         if (speaker := self.speaker(number)) is not None:
             message = {"event": "text", "text": data.draw(texts(self.letter)), "last": last}
