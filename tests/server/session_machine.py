@@ -46,6 +46,7 @@ from tests.fakes.synthesizer import SAMPLE_RATE_HZ, FakeSynthesizer
 from tests.server.fake_connection import FakeConnection
 from tests.server.speaking import configured
 
+logger = logging.getLogger("streamer")
 LETTERS: Final = "abcdefg"
 _HALF_PERIOD: Final = SAMPLE_RATE_HZ // 200
 SEARCH: Final = settings(
@@ -339,7 +340,8 @@ class SessionMachine(RuleBasedStateMachine):
             self.config, self.synthesizer, Admission(self.config.limits), ApiKeys(), metrics
         )
         self.log = _Unexpected()
-        logging.getLogger("streamer").addHandler(self.log)
+        logger.addHandler(self.log)
+        logger.propagate = False  # pytest keeps what is logged, and with a traceback all that it has passed
         self.clock = patch(
             "streamer.server.session.PlaybackClock", lambda lead_ms: PlaybackClock(lead_ms, self.loop.time)
         )
@@ -485,7 +487,8 @@ class SessionMachine(RuleBasedStateMachine):
             self.end()
         finally:
             self.clock.stop()
-            logging.getLogger("streamer").removeHandler(self.log)
+            logger.removeHandler(self.log)
+            logger.propagate = True
             for task in asyncio.all_tasks(self.loop):  # none, unless the machine has found something
                 task.cancel()
             self.loop.pass_time()

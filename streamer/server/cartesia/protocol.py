@@ -81,7 +81,9 @@ class CartesiaProtocol:
         self._version = version
         self._session_id = ""
         self._contexts: dict[str, Context] = {}
-        self._opening: tuple[str, CartesiaWire, GenerationRequest] | None = None  # what the session is asked for
+        self._opening: tuple[str, CartesiaWire, GenerationRequest] | None = (
+            None  # what the session is asked for
+        )
 
     @property
     def idle_timeout_s(self) -> float:

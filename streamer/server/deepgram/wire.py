@@ -15,7 +15,7 @@ from streamer.speech.events import SpeechEvent, SpeechWarning
 class DeepgramWire:
     """Implements `server.wire.Wire`.
 
-    `sequence_ids` are the session's; `num_flushes` wait for their answer. Of what `is_cleared`, nothing is told but that.
+    `sequence_ids` are the session's; `num_flushes` wait for their answer. Nothing is told of a turn that `is_cleared`.
     """
 
     def __init__(self, sequence_ids: Iterator[int]) -> None:

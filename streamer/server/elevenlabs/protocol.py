@@ -25,11 +25,7 @@ from streamer.server.elevenlabs.messages import (
     read_context_id,
     read_message,
 )
-from streamer.server.elevenlabs.requested import (
-    choose_voice,
-    read_requested,
-    read_speed,
-)
+from streamer.server.elevenlabs.requested import choose_voice, read_requested, read_speed
 from streamer.server.elevenlabs.wire import ElevenLabsWire
 from streamer.server.json_messages import check_size
 from streamer.server.service import Service
@@ -78,7 +74,7 @@ class ElevenLabsProtocol:
         self._first: ClientMessage | None = None  # with the key that the session is asked about
         self._opening: Opening | None = None
         self._is_closing = False  # the client has said all that it will say
-        self._has_ended = False  # the only context has
+        self._has_ended = False  # the only context has, or the connection with an error
         self._fault: StreamerError | None = None
         try:
             self._requested = read_requested(upgrade.query, self._info)
@@ -247,11 +243,11 @@ class ElevenLabsProtocol:
         self.contexts.forget(context_id)
         context = self.contexts.accepting.get(context_id)
         if context is None:
-            return [Cancel(draining.utterance) for draining in self.contexts.draining(context_id)]
+            return [_stop(draining) for draining in self.contexts.draining(context_id)]
         if not context.text.has_unflushed:
             return self._finish(context)
         self.contexts.drain(context)
-        return [SetTimer(context.id), Cancel(context.utterance)]
+        return [SetTimer(context.id), _stop(context)]
 
     def _close_all(self) -> Sequence[Action]:
         """Have everything spoken, and then close the connection."""
@@ -260,8 +256,8 @@ class ElevenLabsProtocol:
         for context in tuple(self.contexts.accepting.values()):
             actions += self._finish(context)
         if not self.contexts.open:
-            final: list[Action] = [] if self._is_multi else [Send(encode(FinalFrame()))]
-            return [*final, Close(1000, "")]
+            is_told, self._has_ended = self._is_multi or self._has_ended, True
+            return [*([] if is_told else [Send(encode(FinalFrame()))]), Close(1000, "")]
         return actions
 
     def _finish(self, context: Context) -> Sequence[Action]:
@@ -291,7 +287,14 @@ class ElevenLabsProtocol:
         for context in self.contexts.open:
             if not self._is_multi:
                 context.wire.error = error  # its end reports it
-            actions.append(Cancel(context.utterance))
-        if self._is_multi or not (self.contexts.open or self._has_ended):
+            actions.append(_stop(context))
+        if not self._has_ended and (self._is_multi or not self.contexts.open):
             actions.append(Send(encode(error_frame(error)), error))
+            self._has_ended = True
         return [*actions, Close(close_code(error), error.message)]
+
+
+def _stop(context: Context) -> Cancel:
+    """Have nothing more of a context sent; its client knows why."""
+    context.wire.is_closed = True
+    return Cancel(context.utterance)

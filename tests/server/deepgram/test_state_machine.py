@@ -80,7 +80,8 @@ class DeepgramMachine(SessionMachine):
     @precondition(lambda self: self.is_open)
     @rule()
     def clear(self) -> None:
-        self.letter = next(self.letters)
+        if not self.is_closing:  # behind `Close` nothing is heeded
+            self.letter = next(self.letters)
         self.say({"type": "Clear"})
         if self.is_prompt and not self.is_closing and self.is_open:
             assert not self.due and not self.peer.protocol.open

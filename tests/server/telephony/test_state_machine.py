@@ -67,7 +67,7 @@ class CallMachine(SessionMachine):
             case "media":
                 sound = base64.b64decode(message["media"]["payload"])
                 assert len(sound) == 160
-                letter = letter_of(decode_numbers(sound, "mulaw") / 32_768)
+                letter = letter_of(decode_numbers(sound, "pcm_mulaw") / 32_768)
                 assert letter in (None, self.letter), (letter, self.letter)
             case "mark" if message["mark"]["name"].startswith("streamer-"):
                 self.num_ended += 1
