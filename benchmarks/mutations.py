@@ -18,7 +18,7 @@ import multiprocessing
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -68,7 +68,7 @@ REQUESTS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
 }
 """The requests of each protocol over HTTP: method, path and body."""
 EVENTS: Final = "wyoming"
-STAY_S: Final = 0.2
+STAY_S: Final = 0.5
 """How long a polite client stays; it sees how the server closes its connection, if that happens meanwhile."""
 NUM_KINDS: Final = len(FLOODS) + len(REQUESTS) + 1
 WRONG_CODES: Final = (CUT_OFF, 1011)
@@ -145,7 +145,7 @@ def serve(pipe: Connection) -> None:
 def _found(server: Server, synthesizer: FakeSynthesizer) -> dict[str, Any]:
     """What the server's process holds; everything but its memory should be the same whenever nobody is connected."""
     gc.collect()
-    kinds = Counter(str(type(item).__module__) for item in gc.get_objects())
+    kinds = Counter(f"{type(item).__module__}.{type(item).__qualname__}" for item in gc.get_objects())
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return {
         "tasks": len(asyncio.all_tasks()),
@@ -153,7 +153,7 @@ def _found(server: Server, synthesizer: FakeSynthesizer) -> dict[str, Any]:
         "sessions": server.num_sessions,
         "connections": server.num_connections,
         "sentences": synthesizer.num_open,
-        "objects": sum(number for name, number in kinds.items() if name.startswith("streamer.")),
+        "objects": {name: number for name, number in kinds.items() if name.startswith("streamer.")},
         "resident_mb": round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1),
     }
 
@@ -200,9 +200,8 @@ async def flood(port: int, wyoming_port: int, num_messages: int, seed: int) -> d
     return {name: Counter(task.result()) for name, task in attacks.items()}
 
 
-async def measure(num_messages: int, seeds: list[int]) -> list[dict[str, Any]]:
-    """One row for each seed, all against one server, so that what one leaves shows at the next."""
-    rows: list[dict[str, Any]] = []
+async def measure(num_messages: int, seeds: list[int]) -> AsyncGenerator[dict[str, Any], None]:
+    """Yield one row for each seed, all against one server, so that what one leaves shows at the next."""
     async with server() as (port, wyoming_port, ask):
         heard = {
             name: await Neighbour(name).speak(port) for name, (_, names) in CLIENTS.items() if "pcm" in names
@@ -218,11 +217,7 @@ async def measure(num_messages: int, seeds: list[int]) -> list[dict[str, Any]]:
                 ends = await flood(port, wyoming_port, num_messages, seed)
                 is_over.set()
             took_s = time.monotonic() - began_s
-            rows.append(
-                row(seed, num_messages, ends, neighbours, before, await ask()) | {"seconds": round(took_s)}
-            )
-            show(rows[-1])
-    return rows
+            yield row(seed, num_messages, ends, neighbours, before, await ask()) | {"seconds": round(took_s)}
 
 
 def row(
@@ -240,7 +235,8 @@ def row(
     failed += sum(
         number for name in REQUESTS for status, number in ends[name].items() if status == 0 or status >= 500
     )
-    same = ("tasks", "descriptors", "sessions", "connections", "sentences", "objects")
+    same = ("tasks", "descriptors", "sessions", "connections", "sentences")
+    grown = Counter(after["objects"]) - Counter(before["objects"])
     return {
         "seed": seed,
         "messages": num_messages,
@@ -251,7 +247,8 @@ def row(
         "statuses": statuses,
         "neighbours_equal": {neighbour.protocol: neighbour.num_equal for neighbour in neighbours},
         "neighbours_different": sum(neighbour.num_different for neighbour in neighbours),
-        "left": {name: after[name] - before[name] for name in same},
+        "left": {name: after[name] - before[name] for name in same} | {"objects": grown.total()},
+        "objects": dict(grown),
         "resident_mb": [before["resident_mb"], after["resident_mb"]],
     }
 
@@ -280,8 +277,16 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/mutations.json"))
     arguments = parser.parse_args()
     head = {"benchmark": "mutations", **environment()}
-    rows = asyncio.run(measure(arguments.messages, arguments.seeds))
-    write_result(arguments.output, {**head, "rows": rows})
+
+    async def run() -> None:
+        rows: list[dict[str, Any]] = []
+        async with contextlib.aclosing(measure(arguments.messages, arguments.seeds)) as found:
+            async for each in found:
+                rows.append(each)
+                show(each)
+                write_result(arguments.output, {**head, "rows": rows})
+
+    asyncio.run(run())
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.protocol import State
 
 from tests.fakes.synthesizer import FakeSynthesizer
@@ -225,9 +225,10 @@ async def _converse(
         ) as websocket:
             listening = asyncio.create_task(_listen(websocket.recv))
             try:
-                for message in messages:
-                    await websocket.send(message)
-                    num_sent += 1
+                with contextlib.suppress(ConnectionClosed):
+                    for message in messages:
+                        await websocket.send(message)
+                        num_sent += 1
                 await asyncio.wait([listening], timeout=stay_s or 0.01)
             finally:
                 listening.cancel()

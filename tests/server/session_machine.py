@@ -49,13 +49,14 @@ from tests.server.speaking import configured
 logger = logging.getLogger("streamer")
 LETTERS: Final = "abcdefg"
 _HALF_PERIOD: Final = SAMPLE_RATE_HZ // 200
+IS_LONG: Final = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 SEARCH: Final = settings(
-    max_examples=int(os.environ.get("N", 1000)) if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 12,
-    stateful_step_count=60 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 25,
-    derandomize=os.environ.get("HYPOTHESIS_PROFILE") != "long",
+    max_examples=1000 if IS_LONG else 12,
+    stateful_step_count=60 if IS_LONG else 25,
+    derandomize=not IS_LONG,
     database=None,
     report_multiple_bugs=False,
-    phases=(Phase.generate, Phase.shrink) if not os.environ.get("NOSHRINK") else (Phase.generate,),
+    phases=(Phase.generate, Phase.shrink),
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )

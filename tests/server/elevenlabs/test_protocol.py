@@ -454,7 +454,9 @@ async def test_words_have_their_times_by_both_clocks(clock: str, speed: float | 
         assert begin / length_s == pytest.approx(expected, abs=0.08)
 
 
-@pytest.mark.parametrize("last", [{"text": ""}, {"close_socket": True}, {"close_context": True}, "{", b"\x00"])
+@pytest.mark.parametrize(
+    "last", [{"text": ""}, {"close_socket": True}, {"close_context": True}, "{", b"\x00"]
+)
 async def test_nothing_follows_the_end_of_a_text(last: Message | str | bytes) -> None:
     """Whatever was its end, and also if the engine fails before the connection is closed."""
     async with session(create_for(is_multi=False)) as (_, _, protocol):
