@@ -28,7 +28,7 @@ NEIGHBOURS_TEXT: Final = "A neighbour says what it wants to say. It hears every 
 CUT_OFF: Final = 1006
 """Stands for a close without a word (RFC 6455, section 7.4.1)."""
 ANSWER_TIMEOUT_S: Final = 60.0
-"""How long a request may be spoken; a repeated text is long."""
+"""How long a handshake may take on a machine that is busy, and a request be spoken, of which a repeated text is long."""
 AT_ONCE: Final = 8
 """How many connections are attacked side by side."""
 ODD_VALUES: Final[tuple[Any, ...]] = (
@@ -221,7 +221,11 @@ async def _converse(
     num_sent = 0
     with contextlib.suppress(WebSocketException, ConnectionError):
         async with connect(
-            f"ws://127.0.0.1:{port}{path}", proxy=None, compression=None, max_size=None
+            f"ws://127.0.0.1:{port}{path}",
+            proxy=None,
+            compression=None,
+            max_size=None,
+            open_timeout=ANSWER_TIMEOUT_S,
         ) as websocket:
             listening = asyncio.create_task(_listen(websocket.recv))
             try:
