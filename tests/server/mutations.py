@@ -28,7 +28,7 @@ NEIGHBOURS_TEXT: Final = "A neighbour says what it wants to say. It hears every 
 CUT_OFF: Final = 1006
 """Stands for a close without a word (RFC 6455, section 7.4.1)."""
 ANSWER_TIMEOUT_S: Final = 60.0
-"""How long a handshake may take on a machine that is busy, and a request be spoken, of which a repeated text is long."""
+"""How long a handshake may take on a busy machine, and a request be spoken: a text that is repeated is long."""
 AT_ONCE: Final = 8
 """How many connections are attacked side by side."""
 ODD_VALUES: Final[tuple[Any, ...]] = (
