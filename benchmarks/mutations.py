@@ -70,6 +70,9 @@ REQUESTS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
 EVENTS: Final = "wyoming"
 STAY_S: Final = 0.5
 """How long a polite client stays; it sees how the server closes its connection, if that happens meanwhile."""
+AT_ONCE: Final = 3
+"""How many connections of each protocol send side by side: more, and the server is too late for clients to see it
+close."""
 NUM_KINDS: Final = len(FLOODS) + len(REQUESTS) + 1
 WRONG_CODES: Final = (CUT_OFF, 1011)
 """How a server closes that has failed."""
@@ -189,14 +192,16 @@ async def server() -> AsyncIterator[tuple[int, int, Ask]]:
 async def flood(port: int, wyoming_port: int, num_messages: int, seed: int) -> dict[str, Counter[Any]]:
     """Send all mutations, those of all protocols side by side; returns how connections and requests ended."""
     number = -(-num_messages // NUM_KINDS)
+    attacks: dict[str, asyncio.Task[Any]] = {}
     async with asyncio.TaskGroup() as tasks:
-        attacks: dict[str, asyncio.Task[Any]] = {
-            name: tasks.create_task(attack_websocket(port, paths, conversations, number, seed, stay_s=STAY_S))
-            for name, (paths, conversations) in FLOODS.items()
-        }
+        for name, (paths, conversations) in FLOODS.items():
+            attack = attack_websocket(
+                port, paths, conversations, number, seed, at_once=AT_ONCE, stay_s=STAY_S
+            )
+            attacks[name] = tasks.create_task(attack)
         for name, requests in REQUESTS.items():
-            attacks[name] = tasks.create_task(attack_http(port, requests, number, seed))
-        tasks.create_task(wyoming.attack(wyoming_port, number, seed))
+            attacks[name] = tasks.create_task(attack_http(port, requests, number, seed, at_once=AT_ONCE))
+        tasks.create_task(wyoming.attack(wyoming_port, number, seed, at_once=AT_ONCE))
     return {name: Counter(task.result()) for name, task in attacks.items()}
 
 

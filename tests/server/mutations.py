@@ -29,6 +29,8 @@ CUT_OFF: Final = 1006
 """Stands for a close without a word (RFC 6455, section 7.4.1)."""
 ANSWER_TIMEOUT_S: Final = 60.0
 """How long a handshake may take on a busy machine, and a request be spoken: a text that is repeated is long."""
+STAY_S: Final = 0.01
+"""How long clients stay behind their last message; one that stays for longer waits until it has been read."""
 AT_ONCE: Final = 8
 """How many connections are attacked side by side."""
 ODD_VALUES: Final[tuple[Any, ...]] = (
@@ -153,7 +155,8 @@ async def attack_websocket(
     number: int,
     seed: int,
     *,
-    stay_s: float = 0.01,
+    at_once: int = AT_ONCE,
+    stay_s: float = STAY_S,
 ) -> Counter[int | None]:
     """Send `number` changed messages, in conversations that are otherwise right; returns how they were closed.
 
@@ -175,17 +178,17 @@ async def attack_websocket(
         return sum(at < num_sent for at in changed)
 
     while number > 0:
-        number -= sum(await asyncio.gather(*(one() for _ in range(AT_ONCE))))
+        number -= sum(await asyncio.gather(*(one() for _ in range(at_once))))
     return codes
 
 
 async def attack_http(
-    port: int, requests: Sequence[tuple[str, str, str]], number: int, seed: int
+    port: int, requests: Sequence[tuple[str, str, str]], number: int, seed: int, *, at_once: int = AT_ONCE
 ) -> dict[int, int]:
     """Send `number` requests (method, path, body) with changes; returns how often each status came."""
     chance = random.Random(seed)
     statuses: dict[int, int] = {}
-    gate = asyncio.Semaphore(AT_ONCE)
+    gate = asyncio.Semaphore(at_once)
 
     async def one(data: bytes) -> None:
         async with gate, line(port) as (reader, writer):
@@ -233,7 +236,9 @@ async def _converse(
                     for message in messages:
                         await websocket.send(message)
                         num_sent += 1
-                await asyncio.wait([listening], timeout=stay_s or 0.01)
+                    if stay_s is not None and stay_s > STAY_S:
+                        await (await websocket.ping())  # a busy server has read so far
+                await asyncio.wait([listening], timeout=stay_s or STAY_S)
             finally:
                 listening.cancel()
                 is_cut_off = websocket.state is State.CLOSED and websocket.close_code == CUT_OFF

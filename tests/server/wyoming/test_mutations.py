@@ -51,9 +51,9 @@ async def converse(port: int, data: bytes, *, is_polite: bool) -> None:
             writer.transport.abort()
 
 
-async def attack(port: int, number: int, seed: int) -> None:
+async def attack(port: int, number: int, seed: int, *, at_once: int = AT_ONCE) -> None:
     """Send `number` changed events, among others that are right."""
-    chance, gate = random.Random(seed), asyncio.Semaphore(AT_ONCE)
+    chance, gate = random.Random(seed), asyncio.Semaphore(at_once)
     lines = [json.dumps(event) for event in IN_LINES]
     pieces = [encode(event) for event in BEHIND_LINES]
     num_changed = 0
