@@ -11,23 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import logging
 import os
-import weakref
-from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
-from typing import Any, ClassVar, Final, cast
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
 from unittest.mock import patch
 
-import numpy as np
-import numpy.typing as npt
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from websockets.datastructures import Headers
 
-from streamer.audio.samples import Samples
 from streamer.config import Config
 from streamer.errors import EngineError, ModelNumericError, OverloadedError, StreamerError
 from streamer.server.admission import Admission, ApiKeys
@@ -35,20 +28,15 @@ from streamer.server.client_protocol import ClientProtocol, CreateProtocol
 from streamer.server.ending import CloseRequest
 from streamer.server.flow_control import OUTBOX_FRAMES, PlaybackClock
 from streamer.server.service import Service
-from streamer.server.session import Session
 from streamer.server.upgrade import Upgrade
-from streamer.server.utterance import Utterance
 from streamer.server.wire import Frame
-from streamer.synthesis import PcmChunk, SentenceRequest
 from streamer.telemetry.metrics import Metrics
 from tests.fakes.event_loop import HandMovedLoop
-from tests.fakes.synthesizer import SAMPLE_RATE_HZ, FakeSynthesizer
-from tests.server.fake_connection import FakeConnection
+from tests.fakes.letters import HandFedSynthesizer
+from tests.server.peer import Lives, Peer
 from tests.server.speaking import configured
 
 logger = logging.getLogger("streamer")
-LETTERS: Final = "abcdefg"
-_HALF_PERIOD: Final = SAMPLE_RATE_HZ // 200
 IS_LONG: Final = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 SEARCH: Final = settings(
     max_examples=1000 if IS_LONG else 12,
@@ -72,7 +60,6 @@ LIMITS: Final = configured(
     write_timeout_s=5.0,
 )
 """Limits that a client meets within a few steps."""
-Read = npt.NDArray[np.floating[Any]]
 
 
 def texts(letter: str) -> st.SearchStrategy[str]:
@@ -90,207 +77,6 @@ def texts(letter: str) -> st.SearchStrategy[str]:
         "aa " * 20,
     )
     return st.sampled_from([text.replace("A", letter.upper()).replace("a", letter) for text in some])
-
-
-def sound_of(letter: str, num_samples: int) -> Samples:
-    """A rectangular wave; how its two levels relate tells the letter, whatever is done to its volume."""
-    ratio = 2.0 ** (LETTERS.index(letter) - 3)
-    high, low = (0.4, 0.4 * ratio) if ratio <= 1 else (0.4 / ratio, 0.4)
-    is_high = np.arange(num_samples) // _HALF_PERIOD % 2 == 0
-    return np.where(is_high, high, -low).astype(np.float32)
-
-
-def letter_of(samples: Read) -> str | None:
-    """The letter of a piece of sound; None for a pause and for what is too short."""
-    above, below = samples[samples > 0.01], -samples[samples < -0.01]
-    if min(len(above), len(below)) < len(samples) / 4 or len(samples) < 80:
-        return None
-    return LETTERS[int(np.clip(round(float(np.log2(np.median(below) / np.median(above)))) + 3, 0, 6))]
-
-
-def letters_in(text: str) -> set[str]:
-    """The letters that a text consists of."""
-    return {sign for sign in text.lower() if sign.isalpha()}
-
-
-def samples_of(pcm: bytes) -> Read:
-    """16-bit samples as numbers within [-1, 1]."""
-    return np.frombuffer(pcm, "<i2") / 32_768
-
-
-class HandFedSynthesizer(FakeSynthesizer):
-    """Makes a piece of sound whenever it is told to, and fails whenever it is told to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.is_started = True
-        self.waiting: dict[asyncio.Future[None], SentenceRequest] = {}
-        self.mixed: list[str] = []
-        """Sentences of more than one letter."""
-
-    async def synthesize(self, request: SentenceRequest) -> AsyncGenerator[PcmChunk, None]:
-        letters = letters_in(request.text)
-        if len(letters) != 1:
-            self.mixed.append(request.text)
-        sound = sound_of(min(letters), round(len(request.text) * 0.03 * SAMPLE_RATE_HZ))
-        size = SAMPLE_RATE_HZ // 10
-        self.num_open += 1
-        try:
-            for start in range(0, len(sound), size):
-                turn = asyncio.get_running_loop().create_future()
-                self.waiting[turn] = request
-                try:
-                    await turn
-                finally:
-                    del self.waiting[turn]
-                yield PcmChunk(sound[start : start + size], is_last=start + size >= len(sound))
-        finally:
-            self.num_open -= 1
-
-    def make(self) -> bool:
-        """Let each sentence have its next piece; returns whether there was one that waited for it."""
-        turns = [turn for turn in self.waiting if not turn.done()]
-        for turn in turns:
-            turn.set_result(None)
-        return bool(turns)
-
-    def fail(self, index: int, error: Exception) -> None:
-        """One of the sentences fails, if there are any."""
-        turns = [turn for turn in self.waiting if not turn.done()]
-        if turns:
-            turns[index % len(turns)].set_exception(error)
-
-
-class WatchedProtocol:
-    """A protocol, and the utterances that it was told of; nothing that it does may raise."""
-
-    def __init__(self, protocol: ClientProtocol) -> None:
-        self.protocol = protocol
-        self.opened_ids: Counter[str] = Counter()
-        self.open: list[Utterance] = []
-        self.utterances: weakref.WeakSet[Utterance] = weakref.WeakSet()
-
-    @property
-    def num_opened(self) -> int:
-        return self.opened_ids.total()
-
-    def opened(self, utterance: Utterance) -> Any:
-        self.opened_ids[utterance.id] += 1
-        self.open.append(utterance)
-        self.utterances.add(utterance)
-        return self.protocol.opened(utterance)
-
-    def ended(self, utterance: Utterance) -> Any:
-        self.open.remove(utterance)  # raises for one that ends twice
-        return self.protocol.ended(utterance)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.protocol, name)
-
-
-class StallingConnection(FakeConnection):
-    """A connection whose client may stop reading."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.is_aborted = False
-        self._reads = asyncio.Event()
-        self._reads.set()
-
-    @property
-    def is_stalled(self) -> bool:
-        return not self._reads.is_set()
-
-    @property
-    def transport(self) -> asyncio.Transport:
-        return cast(asyncio.Transport, self)
-
-    def abort(self) -> None:
-        self.is_aborted = True
-
-    def stall(self) -> None:
-        self._reads.clear()
-
-    def read_on(self) -> None:
-        self._reads.set()
-
-    def try_send_all(self, messages: Any) -> bool:
-        return not self.is_stalled and super().try_send_all(messages)
-
-    async def send_all(self, messages: Any) -> None:
-        await self._reads.wait()
-        self.sent += messages
-
-
-class Peer:
-    """One client: its connection, and the session that serves it."""
-
-    def __init__(
-        self,
-        loop: HandMovedLoop,
-        service: Service,
-        create_protocol: CreateProtocol,
-        *,
-        query: str = "",
-        parameters: Mapping[str, str] | None = None,
-    ) -> None:
-        self.connection = StallingConnection()
-        upgrade = Upgrade("/", query, Headers(), "test", None, parameters or {})
-        self.protocol = WatchedProtocol(create_protocol(upgrade, service))
-        self.session = Session(self.connection, service, upgrade, cast(ClientProtocol, self.protocol))
-        self.running = loop.create_task(self.session.run())
-        self.has_hung_up = False
-        self._num_read = 0
-
-    @property
-    def is_open(self) -> bool:
-        return not self.running.done()
-
-    @property
-    def was_left(self) -> bool:
-        """Whether the client left, or was cut off for not reading; it has no claim to an answer then."""
-        return self.has_hung_up or self.connection.is_aborted
-
-    def unread(self) -> list[Frame]:
-        """The frames that came since the last call."""
-        sent, self._num_read = self.connection.sent[self._num_read :], len(self.connection.sent)
-        return sent
-
-    def say(self, message: dict[str, Any] | Frame) -> None:
-        self.connection.say(json.dumps(message) if isinstance(message, dict) else message)
-
-    def hang_up(self) -> None:
-        self.has_hung_up = True
-        self.connection.read_on()
-        self.connection.hang_up()
-
-
-class Lives:
-    """What a client was told of its utterances, by their ids: each sounds while it is open, and ends once."""
-
-    def __init__(self) -> None:
-        self.open: dict[str, str] = {}
-        """The letter of each."""
-        self.num_begun = 0
-
-    def begin(self, name: str, letter: str) -> None:
-        assert name not in self.open, f"{name} begins twice"
-        self.open[name] = letter
-        self.num_begun += 1
-
-    def tell(self, name: str, text: str = "") -> None:
-        """Something comes about an utterance, in which only its own text may stand."""
-        assert name in self.open, f"{name} is told of, and is not open"
-        assert letters_in(text) <= {self.open[name]}, f"{name} is {self.open[name]}, and was told {text!r}"
-
-    def sound(self, name: str, samples: Read) -> None:
-        self.tell(name)
-        letter = letter_of(samples)
-        assert letter in (None, self.open[name]), f"{name} is {self.open[name]}, and sounds like {letter}"
-
-    def end(self, name: str) -> None:
-        assert name in self.open, f"{name} ends, and is not open"
-        del self.open[name]
 
 
 class _Unexpected(logging.Handler):
@@ -523,7 +309,17 @@ class SessionMachine(RuleBasedStateMachine):
 
 def run(machine: type[SessionMachine]) -> Any:
     """The test case of a machine."""
-    machine.TestCase.settings = SEARCH
-    gc.collect()
-    gc.freeze()  # so that what is collected in each example is the example's own
-    return machine.TestCase
+
+    class Case(machine.TestCase):  # type: ignore[misc,name-defined]
+        settings = SEARCH
+
+        @classmethod
+        def setUpClass(cls) -> None:
+            gc.collect()
+            gc.freeze()  # what is collected after each example is the example's own, which takes no time
+
+        @classmethod
+        def tearDownClass(cls) -> None:
+            gc.unfreeze()
+
+    return Case

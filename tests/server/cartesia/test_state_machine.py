@@ -14,7 +14,8 @@ from streamer.server.client_protocol import ClientProtocol
 from streamer.server.service import Service
 from streamer.server.upgrade import Upgrade
 from streamer.server.wire import Frame
-from tests.server.session_machine import LETTERS, SessionMachine, run, samples_of, texts
+from tests.fakes.letters import LETTERS, samples_of
+from tests.server.session_machine import SessionMachine, run, texts
 
 CONTEXTS = tuple(LETTERS[:4])
 RAW = {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 24_000}

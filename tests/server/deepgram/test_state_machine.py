@@ -14,7 +14,8 @@ from streamer.server.deepgram.protocol import create_protocol
 from streamer.server.service import Service
 from streamer.server.upgrade import Upgrade
 from streamer.server.wire import Frame
-from tests.server.session_machine import LETTERS, SessionMachine, letter_of, run, samples_of, texts
+from tests.fakes.letters import LETTERS, letter_of, samples_of
+from tests.server.session_machine import SessionMachine, run, texts
 
 MISTAKES: Final[tuple[tuple[Frame | dict[str, Any], str], ...]] = (
     (b"\x00", "binary"),

@@ -15,15 +15,8 @@ from streamer.server.elevenlabs.protocol import MAX_CONTEXTS, ElevenLabsProtocol
 from streamer.server.service import Service
 from streamer.server.upgrade import Upgrade
 from streamer.server.wire import Frame
-from tests.server.session_machine import (
-    LETTERS,
-    SessionMachine,
-    letter_of,
-    letters_in,
-    run,
-    samples_of,
-    texts,
-)
+from tests.fakes.letters import LETTERS, letter_of, letters_in, samples_of
+from tests.server.session_machine import SessionMachine, run, texts
 
 VOICE: Final = {"voice": "tone"}
 CONTEXTS: Final = tuple(LETTERS[:4])

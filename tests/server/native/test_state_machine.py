@@ -16,7 +16,8 @@ from streamer.server.native.protocol import NativeProtocol, create_protocol
 from streamer.server.service import Service
 from streamer.server.upgrade import Upgrade
 from streamer.server.wire import Frame
-from tests.server.session_machine import LETTERS, SessionMachine, letters_in, run, samples_of, texts
+from tests.fakes.letters import LETTERS, letters_in, samples_of
+from tests.server.session_machine import SessionMachine, run, texts
 
 IDS: Final = tuple(LETTERS[:4])
 ERRORS: Final[Mapping[str, frozenset[str]]] = {

@@ -16,8 +16,9 @@ from streamer.server.realtime.text_buffer import TextBufferProtocol
 from streamer.server.service import Service
 from streamer.server.upgrade import Upgrade
 from streamer.server.wire import Frame
+from tests.fakes.letters import LETTERS, samples_of
 from tests.server.realtime.speaking import message
-from tests.server.session_machine import LETTERS, SessionMachine, run, samples_of, texts
+from tests.server.session_machine import SessionMachine, run, texts
 
 ITEMS: Final = ("i1", "i2", "i3")
 MISTAKES: Final[tuple[tuple[Frame | dict[str, Any], str], ...]] = (

@@ -20,7 +20,9 @@ from streamer.server.telephony.talk import MAX_MARKS
 from streamer.server.upgrade import Upgrade
 from streamer.server.wire import Frame
 from tests.audio.decoding import decode_numbers
-from tests.server.session_machine import LETTERS, Peer, SessionMachine, letter_of, run, texts
+from tests.fakes.letters import LETTERS, letter_of
+from tests.server.peer import Peer
+from tests.server.session_machine import SessionMachine, run, texts
 from tests.server.telephony.phones import telnyx_start, twilio_start
 
 PROGRAMS: Final = (0, 1)

@@ -14,7 +14,8 @@ from streamer.server.upgrade import Upgrade
 from streamer.server.wire import Frame
 from streamer.server.wyoming.messages import split
 from streamer.server.wyoming.protocol import WyomingProtocol
-from tests.server.session_machine import LETTERS, SessionMachine, letter_of, run, samples_of, texts
+from tests.fakes.letters import LETTERS, letter_of, samples_of
+from tests.server.session_machine import SessionMachine, run, texts
 
 MISTAKES: Final[tuple[tuple[dict[str, Any], str], ...]] = (
     ({"type": "synthesize", "data": {"text": 5}}, "text"),
