@@ -19,6 +19,8 @@ Speak = Callable[[str], Sound]
 """Speaks a text over an open connection."""
 Client = Callable[[int, str], AbstractAsyncContextManager[Speak]]
 """Connects to a port of this machine, for one of its protocol's encodings."""
+OPEN_TIMEOUT_S: Final = 60.0
+"""How long a handshake may take on a machine that is busy."""
 VOICE: Final = "one"
 """The only voice of `server_cost`'s synthesizer."""
 NATIVE: Final = "native"
@@ -156,7 +158,8 @@ async def text_buffer(port: int, _encoding: str) -> AsyncIterator[Speak]:
 
 
 def websocket(port: int, path: str) -> connect:
-    return connect(f"ws://127.0.0.1:{port}{path}", proxy=None, compression=None, max_queue=None)
+    address = f"ws://127.0.0.1:{port}{path}"
+    return connect(address, proxy=None, compression=None, max_queue=None, open_timeout=OPEN_TIMEOUT_S)
 
 
 @contextlib.asynccontextmanager

@@ -21,6 +21,16 @@ class CloseRequest:
     grace_s: float = 0.0
 
 
+class StoppedError(StreamerError):
+    """The server stopped before the utterance had ended."""
+
+    code = "cancelled"
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("the server stops; ask again", retry_after_s=1.0)
+
+
 class SessionClosed(Exception):
     """Raised inside the session's task group to end it with a close code."""
 

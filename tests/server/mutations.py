@@ -11,18 +11,26 @@ import contextlib
 import json
 import logging
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.protocol import State
 
 from tests.fakes.synthesizer import FakeSynthesizer
-from tests.server.speaking import Running, configured, eventually, figure, read_answer, running
+from tests.server.speaking import Running, configured, eventually, figure, line, read_answer, running
 
 Conversation = Sequence[str | bytes]
 NEIGHBOURS_TEXT: Final = "A neighbour says what it wants to say. It hears every word of it."
+CUT_OFF: Final = 1006
+"""Stands for a close without a word (RFC 6455, section 7.4.1)."""
+ANSWER_TIMEOUT_S: Final = 60.0
+"""How long a handshake may take on a busy machine, and a request be spoken: a text that is repeated is long."""
+STAY_S: Final = 0.01
+"""How long clients stay behind their last message; one that stays for longer waits until it has been read."""
 AT_ONCE: Final = 8
 """How many connections are attacked side by side."""
 ODD_VALUES: Final[tuple[Any, ...]] = (
@@ -141,13 +149,23 @@ async def undisturbed(caplog: pytest.LogCaptureFixture, **limits: Any) -> AsyncI
 
 
 async def attack_websocket(
-    server: Running, paths: Sequence[str], conversations: Sequence[Conversation], number: int, seed: int
-) -> None:
-    """Send `number` changed messages, in conversations that are otherwise right.
+    port: int,
+    paths: Sequence[str],
+    conversations: Sequence[Conversation],
+    number: int,
+    seed: int,
+    *,
+    at_once: int = AT_ONCE,
+    stay_s: float = STAY_S,
+) -> Counter[int | None]:
+    """Send `number` changed messages, in conversations that are otherwise right; returns how they were closed.
 
-    The client leaves politely, or without a word. A message behind one that made the server close does not count.
+    The client stays for `stay_s` and leaves politely, or leaves at once and without a word. A message behind one that
+    made the server close does not count. The codes are those of the server's own closes; None stands for a connection
+    that it let the client close.
     """
     chance = random.Random(seed)
+    codes: Counter[int | None] = Counter()
 
     async def one() -> int:
         conversation = list(chance.choice(conversations))
@@ -155,25 +173,27 @@ async def attack_websocket(
         for at in changed:
             conversation[at] = mutated(conversation[at], chance)
         path, is_polite = chance.choice(paths), chance.random() < 0.5
-        num_sent = await _converse(server, path, conversation, is_polite=is_polite)
+        num_sent, code = await _converse(port, path, conversation, stay_s if is_polite else None)
+        codes[code] += 1
         return sum(at < num_sent for at in changed)
 
     while number > 0:
-        number -= sum(await asyncio.gather(*(one() for _ in range(AT_ONCE))))
+        number -= sum(await asyncio.gather(*(one() for _ in range(at_once))))
+    return codes
 
 
 async def attack_http(
-    server: Running, requests: Sequence[tuple[str, str, str]], number: int, seed: int
+    port: int, requests: Sequence[tuple[str, str, str]], number: int, seed: int, *, at_once: int = AT_ONCE
 ) -> dict[int, int]:
     """Send `number` requests (method, path, body) with changes; returns how often each status came."""
     chance = random.Random(seed)
     statuses: dict[int, int] = {}
-    gate = asyncio.Semaphore(AT_ONCE)
+    gate = asyncio.Semaphore(at_once)
 
     async def one(data: bytes) -> None:
-        async with gate, server.line() as (reader, writer):
+        async with gate, line(port) as (reader, writer):
             writer.write(data)
-            status, _, _ = await read_answer(reader)
+            status, _, _ = await read_answer(reader, timeout_s=ANSWER_TIMEOUT_S)
             statuses[status] = statuses.get(status, 0) + 1
 
     async with asyncio.TaskGroup() as tasks:
@@ -197,22 +217,39 @@ def _with_other_path(path: str, chance: random.Random) -> str:
     return path[:at] + piece + path[at + chance.randrange(3) :]
 
 
-async def _converse(server: Running, path: str, messages: Conversation, *, is_polite: bool) -> int:
+async def _converse(
+    port: int, path: str, messages: Conversation, stay_s: float | None
+) -> tuple[int, int | None]:
+    """Return how many messages were sent, and the code with which the server closed the connection, if it did."""
     num_sent = 0
-    address = f"ws://127.0.0.1:{server.server.port}{path}"
     with contextlib.suppress(WebSocketException, ConnectionError):
-        async with connect(address, proxy=None, compression=None, max_size=None) as websocket:
+        async with connect(
+            f"ws://127.0.0.1:{port}{path}",
+            proxy=None,
+            compression=None,
+            max_size=None,
+            open_timeout=ANSWER_TIMEOUT_S,
+        ) as websocket:
             listening = asyncio.create_task(_listen(websocket.recv))
             try:
-                for message in messages:
-                    await websocket.send(message)
-                    num_sent += 1
-                await asyncio.sleep(0.01)
+                with contextlib.suppress(ConnectionClosed):
+                    for message in messages:
+                        await websocket.send(message)
+                        num_sent += 1
+                    if stay_s is not None and stay_s > STAY_S:
+                        await (await websocket.ping())  # a busy server has read so far
+                await asyncio.wait([listening], timeout=stay_s or STAY_S)
             finally:
                 listening.cancel()
-                if not is_polite:
+                is_cut_off = websocket.state is State.CLOSED and websocket.close_code == CUT_OFF
+                if stay_s is None:
                     websocket.transport.abort()
-    return num_sent
+        closed = websocket.protocol
+        if is_cut_off:
+            return num_sent, CUT_OFF
+        if closed.close_rcvd is not None and closed.close_rcvd_then_sent:
+            return num_sent, int(closed.close_rcvd.code)
+    return num_sent, None
 
 
 async def _listen(receive: Callable[[], Any]) -> None:

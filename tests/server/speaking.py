@@ -7,6 +7,7 @@ import contextlib
 import json
 import struct
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -114,25 +115,32 @@ class Running:
     async def get(self, path: str) -> tuple[int, bytes, bytes]:
         return await self.http(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
 
-    @contextlib.asynccontextmanager
-    async def line(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    def line(self) -> AbstractAsyncContextManager[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         """A bare connection to the server."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.server.port)
-        try:
-            yield reader, writer
-        finally:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+        return line(self.server.port)
 
 
-async def read_answer(reader: asyncio.StreamReader, *, has_body: bool = True) -> tuple[int, bytes, bytes]:
+@contextlib.asynccontextmanager
+async def line(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A bare connection to a port of this machine."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def read_answer(
+    reader: asyncio.StreamReader, *, has_body: bool = True, timeout_s: float = 30.0
+) -> tuple[int, bytes, bytes]:
     """Read one HTTP answer, by RFC 9112 alone, and return status, head and body; status 0 if there was none.
 
     The trailers of a chunked body are the last fields of the head. Raises `asyncio.IncompleteReadError` if the body
     ends too early.
     """
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(timeout_s):
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.IncompleteReadError as error:

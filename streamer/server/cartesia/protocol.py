@@ -44,8 +44,9 @@ NORMAL, INTERNAL_ERROR = 1000, 1011
 class Context:
     """A context that takes text. `flushes_each`: whether each message is spoken at once (`max_buffer_delay_ms: 0`)."""
 
-    def __init__(self, utterance: Utterance, *, flushes_each: bool) -> None:
+    def __init__(self, utterance: Utterance, wire: CartesiaWire, *, flushes_each: bool) -> None:
         self.utterance = utterance
+        self.wire = wire
         self.is_complete = False
         self._flushes_each = flushes_each
         self._last_message = ""
@@ -80,7 +81,9 @@ class CartesiaProtocol:
         self._version = version
         self._session_id = ""
         self._contexts: dict[str, Context] = {}
-        self._opening: tuple[str, GenerationRequest] | None = None  # which the session is asked to open
+        self._opening: tuple[str, CartesiaWire, GenerationRequest] | None = (
+            None  # what the session is asked for
+        )
 
     @property
     def idle_timeout_s(self) -> float:
@@ -109,15 +112,15 @@ class CartesiaProtocol:
 
     def opened(self, utterance: Utterance) -> list[Action]:
         assert self._opening is not None
-        context_id, request = self._opening
+        context_id, wire, request = self._opening
         self._opening = None
-        context = Context(utterance, flushes_each=request.max_buffer_delay_ms == 0)
+        context = Context(utterance, wire, flushes_each=request.max_buffer_delay_ms == 0)
         self._contexts[context_id] = context
         return [*context.write(request), *self._wait_for_text(context)]
 
     def refused(self, error: StreamerError) -> list[Action]:
         assert self._opening is not None
-        context_id, _ = self._opening
+        context_id, _, _ = self._opening
         self._opening = None
         return [self._report(error, context_id)]
 
@@ -171,7 +174,7 @@ class CartesiaProtocol:
             self._version,
             has_words=bool(request.add_timestamps),
         )
-        self._opening = context_id, request
+        self._opening = context_id, wire, request
         lead_ms = self._service.config.speech.lead_ms
         return [Open(context_id, options.settings, options.audio_format, lead_ms, wire)]
 
@@ -204,7 +207,10 @@ class CartesiaProtocol:
     def _end(self, context_id: str) -> list[Action]:
         """Cancel a context, if it is open: nothing more of it is sent."""
         context = self._contexts.pop(context_id, None)
-        return [] if context is None else [SetTimer(context_id), Cancel(context.utterance)]
+        if context is None:
+            return []
+        context.wire.is_over = True
+        return [SetTimer(context_id), Cancel(context.utterance)]
 
     def _report(self, error: StreamerError, context_id: str) -> Send:
         """Report an error, which ends the context. Clients want an id in each message, be it empty."""

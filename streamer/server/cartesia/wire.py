@@ -10,6 +10,7 @@ from streamer.audio.packets import Packet
 from streamer.server.cartesia.errors import error_message
 from streamer.server.cartesia.messages import chunk, done, flush_done, timestamps
 from streamer.server.cartesia.version import ApiVersion
+from streamer.server.ending import StoppedError
 from streamer.server.sent_words import SentWords
 from streamer.server.utterance import Utterance
 from streamer.server.wire import Frame, Outcome
@@ -19,10 +20,11 @@ from streamer.speech.events import Flushed, SpeechEvent
 class CartesiaWire:
     """Implements `server.wire.Wire`. `has_words`: whether the client wants the times of words.
 
-    `request_id` names the context in the log.
+    `request_id` names the context in the log. `is_over` may be set once the client knows that nothing follows.
     """
 
     def __init__(self, request_id: str, version: ApiVersion, *, has_words: bool) -> None:
+        self.is_over = False
         self._request_id = request_id
         self._version = version
         self._words = SentWords() if has_words else None
@@ -45,11 +47,12 @@ class CartesiaWire:
         return (*self._timestamps(utterance, packet), sound)
 
     def done(self, utterance: Utterance, outcome: Outcome) -> Sequence[Frame]:
-        if outcome.reason == "cancelled":  # nothing follows a cancel, nor the error that ended the context
+        if self.is_over:
             return ()
-        if outcome.error is not None:
+        error = StoppedError() if outcome.reason == "cancelled" else outcome.error
+        if error is not None:
             report = error_message(
-                outcome.error,
+                error,
                 self._request_id,
                 is_structured=self._version.has_structured_errors,
                 context_id=utterance.id,

@@ -178,10 +178,12 @@ class DeepgramProtocol:
 
     def _clear(self) -> list[Action]:
         cancels = [Cancel(turn.utterance) for turn in self._turns if turn.utterance is not None]
+        for turn in self._turns:
+            turn.wire.is_cleared = True
         self._turns.clear()
-        if (turn := self._opening) is not None:  # which has an utterance soon, with nothing to say
-            turn.pieces.clear()
-            turn.is_flushed, turn.wire.num_flushes = True, 0
+        if self._opening is not None:  # which has an utterance soon, with nothing to say
+            self._opening.pieces.clear()
+            self._opening.is_flushed = True
         return [*cancels, Send(messages.cleared(next(self._sequence_ids)))]
 
     def _open_next(self) -> list[Action]:

@@ -6,12 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from streamer.errors import OverloadedError
 from streamer.server.elevenlabs.context_text import ContextText
 from streamer.server.elevenlabs.messages import ClientMessage
 from streamer.server.elevenlabs.wire import ElevenLabsWire
 from streamer.server.utterance import Utterance
 
+MAX_CONTEXTS: Final = 5
+"""How many contexts of a connection may accept text at once. Those that are draining do not count here: clients that
+were interrupted leave some behind."""
 _MAX_DROPPED: Final = 64
+
+
+class TooManyContextsError(OverloadedError):
+    """The connection has as many contexts as it may."""
+
+    code = "max_active_conversations"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,13 @@ from streamer.errors import (
     InvalidParameterError,
     StreamerError,
 )
+from streamer.server.ending import StoppedError
 from streamer.server.http import Answer, Request, json_answer
 from streamer.server.json_messages import decoded
 
 POLICY: Final = 1008
 """The close code, and the code in errors, for what a client does wrong and for what it may not have."""
+GOING_AWAY: Final = 1001
 SERVER_FAILED: Final = 1011
 _ERROR_NAMES: Final[dict[type[StreamerError], str]] = {
     InvalidMessageError: "invalid_input_message",
@@ -180,6 +182,8 @@ def error_frame(
 
 def close_code(error: StreamerError) -> int:
     """Return the code with which a connection ends because of an error."""
+    if isinstance(error, StoppedError):
+        return GOING_AWAY
     return SERVER_FAILED if isinstance(error, EngineError | InternalError) else POLICY
 
 

@@ -9,13 +9,12 @@ from streamer.errors import (
     AuthenticationError,
     IdleTimeoutError,
     InvalidMessageError,
-    OverloadedError,
     StreamerError,
     TextTooLongError,
 )
 from streamer.server.client_protocol import Action, Authenticate, Cancel, Close, Open, Send, SetTimer, Write
 from streamer.server.elevenlabs.context_text import ContextText
-from streamer.server.elevenlabs.contexts import Context, Contexts, Opening
+from streamer.server.elevenlabs.contexts import MAX_CONTEXTS, Context, Contexts, Opening, TooManyContextsError
 from streamer.server.elevenlabs.messages import (
     ClientMessage,
     FinalFrame,
@@ -34,17 +33,8 @@ from streamer.server.utterance import Utterance
 from streamer.server.wire import Frame
 from streamer.speech.text_feed import TextEnd
 
-MAX_CONTEXTS: Final = 5
-"""How many contexts of a connection may accept text at once. Those that are draining do not count here: clients that
-were interrupted leave some behind."""
 DEFAULT_CONTEXT: Final = "default"
 """The context of text that names none."""
-
-
-class TooManyContextsError(OverloadedError):
-    """The connection has as many contexts as it may."""
-
-    code = "max_active_conversations"
 
 
 def one_context(upgrade: Upgrade, service: Service) -> ElevenLabsProtocol:
@@ -73,7 +63,7 @@ class ElevenLabsProtocol:
         self._first: ClientMessage | None = None  # with the key that the session is asked about
         self._opening: Opening | None = None
         self._is_closing = False  # the client has said all that it will say
-        self._has_ended = False  # the only context has
+        self._has_ended = False  # the only context has, or the connection with an error
         self._fault: StreamerError | None = None
         self._asked = upgrade.parameters["voice"]
         try:
@@ -250,11 +240,11 @@ class ElevenLabsProtocol:
         self.contexts.forget(context_id)
         context = self.contexts.accepting.get(context_id)
         if context is None:
-            return [Cancel(draining.utterance) for draining in self.contexts.draining(context_id)]
+            return [_stop(draining) for draining in self.contexts.draining(context_id)]
         if not context.text.has_unflushed:
             return self._finish(context)
         self.contexts.drain(context)
-        return [SetTimer(context.id), Cancel(context.utterance)]
+        return [SetTimer(context.id), _stop(context)]
 
     def _close_all(self) -> Sequence[Action]:
         """Have everything spoken, and then close the connection."""
@@ -263,8 +253,8 @@ class ElevenLabsProtocol:
         for context in tuple(self.contexts.accepting.values()):
             actions += self._finish(context)
         if not self.contexts.open:
-            final: list[Action] = [] if self._is_multi else [Send(encode(FinalFrame()))]
-            return [*final, Close(1000, "")]
+            is_told, self._has_ended = self._is_multi or self._has_ended, True
+            return [*([] if is_told else [Send(encode(FinalFrame()))]), Close(1000, "")]
         return actions
 
     def _finish(self, context: Context) -> Sequence[Action]:
@@ -294,7 +284,14 @@ class ElevenLabsProtocol:
         for context in self.contexts.open:
             if not self._is_multi:
                 context.wire.error = error  # its end reports it
-            actions.append(Cancel(context.utterance))
-        if self._is_multi or not (self.contexts.open or self._has_ended):
+            actions.append(_stop(context))
+        if not self._has_ended and (self._is_multi or not self.contexts.open):
             actions.append(Send(encode(error_frame(error)), error))
+            self._has_ended = True
         return [*actions, Close(close_code(error), error.message)]
+
+
+def _stop(context: Context) -> Cancel:
+    """Have nothing more of a context sent; its client knows why."""
+    context.wire.is_closed = True
+    return Cancel(context.utterance)

@@ -17,6 +17,7 @@ from streamer.server.elevenlabs.messages import (
     encode,
     error_frame,
 )
+from streamer.server.ending import StoppedError
 from streamer.server.utterance import Utterance
 from streamer.server.wire import Frame, Outcome
 from streamer.speech.events import SentenceStarted, SpeechEvent
@@ -27,11 +28,13 @@ class ElevenLabsWire:
 
     `context_id`: None if there is only one context in the connection. `uses_context_clock`: whether times count from
     the beginning of the sound; otherwise they count from where the alignment before has ended, so that a client adds up
-    their spans. `error` may be set to what ends the context instead of its last sound.
+    their spans. `error` may be set to what ends the context instead of its last sound, and `is_closed` if the client
+    has asked for its end.
     """
 
     def __init__(self, context_id: str | None, *, uses_context_clock: bool) -> None:
         self.error: StreamerError | None = None
+        self.is_closed = False
         self._context_id = UNSET if context_id is None else context_id
         self._aligner = WordAligner()
         self._uses_context_clock = uses_context_clock
@@ -50,7 +53,8 @@ class ElevenLabsWire:
         return (self._audio(packet.payload, self._aligner.told(packet)),)
 
     def done(self, utterance: Utterance, outcome: Outcome) -> Sequence[Frame]:  # noqa: ARG002
-        if (error := outcome.error or self.error) is not None:
+        was_stopped = outcome.reason == "cancelled" and not self.is_closed
+        if (error := outcome.error or self.error or (StoppedError() if was_stopped else None)) is not None:
             self.error = error
             return (encode(error_frame(error, self._context_id)),)
         is_only_one = self._context_id is UNSET

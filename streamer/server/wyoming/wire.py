@@ -9,7 +9,7 @@ from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.tts import SynthesizeStopped
 
 from streamer.audio.packets import TIMESTAMP_HZ, Packet
-from streamer.errors import StreamerError
+from streamer.server.ending import StoppedError
 from streamer.server.utterance import Utterance
 from streamer.server.wire import Frame, Outcome
 from streamer.server.wyoming.messages import encode, error_event
@@ -18,13 +18,6 @@ from streamer.speech.events import SpeechEvent
 _WIDTH: Final = 2
 _SILENCE_S: Final = 0.1
 """The sound of a text without a word: clients take an answer without sound for a failure."""
-
-
-class CancelledError(StreamerError):
-    """The server stopped before the utterance had ended."""
-
-    code = "cancelled"
-    retryable = True
 
 
 class WyomingWire:
@@ -47,7 +40,7 @@ class WyomingWire:
     def done(self, utterance: Utterance, outcome: Outcome) -> Sequence[Frame]:
         error = outcome.error
         if outcome.reason == "cancelled":
-            error = CancelledError("the server stops; ask again", retry_after_s=1.0)
+            error = StoppedError()  # there is no other way: Wyoming's clients cannot cancel
         if error is not None:
             self.has_failed = True
             return (error_event(error),)

@@ -35,6 +35,12 @@ INTERRUPTED = [
     BASIS | {"transcript": "Once more.", "output_format": BASIS["output_format"] | {"encoding": "pcm_f32le"}},
     {"context_id": "b", "cancel": True},
 ]
+CONVERSATIONS = tuple([json.dumps(message) for message in messages] for messages in (CONTINUED, INTERRUPTED))
+BODY = json.dumps(BASIS | {"transcript": "Hello there. How are you?"})
+REQUESTS = (
+    *(("POST", path, BODY) for path in ("/tts/bytes", "/tts/sse", "/tts/sse?cartesia_version=2025-04-16")),
+    *(("GET", path, "") for path in ("/voices", "/voices?limit=2&starting_after=tone", "/voices/tone")),
+)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -42,21 +48,13 @@ async def test_messages_that_are_nearly_right_harm_nobody(
     seed: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each is answered, ignored, or ends its own context."""
-    conversations = [[json.dumps(message) for message in messages] for messages in (CONTINUED, INTERRUPTED)]
     async with undisturbed(caplog) as server:
-        await attack_websocket(server, PATHS, conversations, 800, seed)
+        await attack_websocket(server.server.port, PATHS, CONVERSATIONS, 800, seed)
 
 
 async def test_requests_that_are_nearly_right_harm_nobody(caplog: pytest.LogCaptureFixture) -> None:
     """Each has an answer, and none of them is the server's own failure."""
-    body = json.dumps(BASIS | {"transcript": "Hello there. How are you?"})
-    requests = [
-        ("POST", path, body) for path in ("/tts/bytes", "/tts/sse", "/tts/sse?cartesia_version=2025-04-16")
-    ]
-    requests += [
-        ("GET", path, "") for path in ("/voices", "/voices?limit=2&starting_after=tone", "/voices/tone")
-    ]
     async with undisturbed(caplog) as server:
-        statuses = await attack_http(server, requests, 400, seed=3)
+        statuses = await attack_http(server.server.port, REQUESTS, 400, seed=3)
     assert sum(statuses.values()) == 400 and 0 not in statuses and all(status < 500 for status in statuses)
     assert statuses[200] > 50 and statuses[400] > 50

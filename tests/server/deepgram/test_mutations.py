@@ -30,6 +30,16 @@ INTERRUPTED = [
     {"type": "Speak", "text": "The end."},
     {"type": "Close"},
 ]
+CONVERSATIONS = tuple([json.dumps(message) for message in messages] for messages in (TURNS, INTERRUPTED))
+REQUESTS = tuple(
+    ("POST", "/v1/speak" + query, json.dumps({"text": "Hello there. How are you?"}))
+    for query in (
+        "",
+        "?encoding=linear16&container=none",
+        "?encoding=alaw&model=tone",
+        "?encoding=opus&bit_rate=12000",
+    )
+)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -37,22 +47,13 @@ async def test_messages_that_are_nearly_right_harm_nobody(
     seed: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each is answered, ignored, or ends its own connection."""
-    conversations = [[json.dumps(message) for message in messages] for messages in (TURNS, INTERRUPTED)]
     async with undisturbed(caplog) as server:
-        await attack_websocket(server, PATHS, conversations, 800, seed)
+        await attack_websocket(server.server.port, PATHS, CONVERSATIONS, 800, seed)
 
 
 async def test_requests_that_are_nearly_right_harm_nobody(caplog: pytest.LogCaptureFixture) -> None:
     """Each has an answer, and none of them is the server's own failure."""
-    queries = (
-        "",
-        "?encoding=linear16&container=none",
-        "?encoding=alaw&model=tone",
-        "?encoding=opus&bit_rate=12000",
-    )
-    body = json.dumps({"text": "Hello there. How are you?"})
-    requests = [("POST", "/v1/speak" + query, body) for query in queries]
     async with undisturbed(caplog) as server:
-        statuses = await attack_http(server, requests, 400, seed=3)
+        statuses = await attack_http(server.server.port, REQUESTS, 400, seed=3)
     assert sum(statuses.values()) == 400 and 0 not in statuses and all(status < 500 for status in statuses)
     assert statuses[200] > 50 and statuses[400] > 50

@@ -40,6 +40,13 @@ BODY = {
     "apply_text_normalization": "auto",
     "language_code": "en",
 }
+PATHS = tuple(PATH + ending + QUERY for ending in ("/stream-input", "/multi-stream-input"))
+CONVERSATIONS = tuple([json.dumps(message) for message in messages] for messages in (OF_ONE, OF_MANY))
+ENDINGS = ("", "/stream", "/with-timestamps", "/stream/with-timestamps")
+REQUESTS = (
+    *(("POST", PATH + ending + QUERY, json.dumps(BODY)) for ending in ENDINGS),
+    *(("GET", path, "") for path in ("/v1/voices/tone", "/v2/voices?search=t", "/v1/user")),
+)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -47,20 +54,13 @@ async def test_messages_that_are_nearly_right_harm_nobody(
     seed: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each is answered, ignored, or ends its own connection."""
-    conversations = [[json.dumps(message) for message in messages] for messages in (OF_ONE, OF_MANY)]
-    paths = [PATH + ending + QUERY for ending in ("/stream-input", "/multi-stream-input")]
     async with undisturbed(caplog) as server:
-        await attack_websocket(server, paths, conversations, 800, seed)
+        await attack_websocket(server.server.port, PATHS, CONVERSATIONS, 800, seed)
 
 
 async def test_requests_that_are_nearly_right_harm_nobody(caplog: pytest.LogCaptureFixture) -> None:
     """Each has an answer, and none of them is the server's own failure."""
-    requests = [
-        ("POST", PATH + ending + QUERY, json.dumps(BODY))
-        for ending in ("", "/stream", "/with-timestamps", "/stream/with-timestamps")
-    ]
-    requests += [("GET", path, "") for path in ("/v1/voices/tone", "/v2/voices?search=t", "/v1/user")]
     async with undisturbed(caplog) as server:
-        statuses = await attack_http(server, requests, 400, seed=3)
+        statuses = await attack_http(server.server.port, REQUESTS, 400, seed=3)
     assert sum(statuses.values()) == 400 and 0 not in statuses and all(status < 500 for status in statuses)
     assert statuses[200] > 50 and statuses[400] > 50

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from streamer.errors import EngineError
+from streamer.server.client_protocol import Close
 from streamer.server.ending import CloseRequest
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.server.elevenlabs.conversing import PCM, conversing, create_for, sound, words
@@ -481,3 +482,14 @@ async def test_words_have_their_times_by_both_clocks(clock: str, speed: float | 
     for word, expected in zip(("second", "third"), share, strict=True):
         begin = next(begin for found_word, begin in found if found_word == word)
         assert begin / length_s == pytest.approx(expected, abs=0.08)
+
+
+@pytest.mark.parametrize(
+    "last", [{"text": ""}, {"close_socket": True}, {"close_context": True}, "{", b"\x00"]
+)
+async def test_nothing_follows_the_end_of_a_text(last: Message | str | bytes) -> None:
+    """Whatever was its end, and also if the engine fails before the connection is closed."""
+    async with session(create_for(is_multi=False)) as (_, _, protocol):
+        protocol.receive(last if isinstance(last, str | bytes) else json.dumps(last))
+        again = protocol.failed(EngineError("dead"))
+    assert [type(action) for action in again] == [Close]

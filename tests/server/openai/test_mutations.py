@@ -33,6 +33,10 @@ SPEECHES = [
     },
 ]
 PATHS = ("/v1/audio/speech", "/v1//audio/speech/")
+REQUESTS = (
+    *(("POST", path, json.dumps(speech)) for path in PATHS for speech in SPEECHES),
+    *(("GET", path, "") for path in ("/v1/models", "/v1/audio/models", "/v1/audio/voices")),
+)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -40,9 +44,7 @@ async def test_requests_that_are_nearly_right_harm_nobody(
     seed: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each has an answer, and none of them is the server's own failure."""
-    requests = [("POST", path, json.dumps(speech)) for path in PATHS for speech in SPEECHES]
-    requests += [("GET", path, "") for path in ("/v1/models", "/v1/audio/models", "/v1/audio/voices")]
     async with undisturbed(caplog) as server:
-        statuses = await attack_http(server, requests, 1000, seed)
+        statuses = await attack_http(server.server.port, REQUESTS, 1000, seed)
     assert sum(statuses.values()) == 1000 and 0 not in statuses and all(status < 500 for status in statuses)
     assert statuses[200] > 100 and statuses[400] > 100

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import pytest
 
-from tests.server.mutations import attack_websocket, undisturbed
+from tests.server.mutations import Conversation, attack_websocket, undisturbed
 from tests.server.realtime.speaking import REALTIME, TEXT_BUFFER, message
 
 OUTPUT = {"format": {"type": "audio/pcm", "rate": 24_000}, "voice": "other", "speed": 1.0}
@@ -35,23 +36,25 @@ TEXT_BUFFERS = [
     {"type": "input_text_buffer.append", "text": "Fine."},
     {"type": "input_text_buffer.commit"},
 ]
+OPENAI_PATHS = (REALTIME, "/v1/realtime", "/v1/realtime?model=nothing&" + "a=1&" * 40)
+TEXT_BUFFER_PATHS = (
+    TEXT_BUFFER,
+    TEXT_BUFFER + "&voice=other&language=en",
+    TEXT_BUFFER + "&voice=%ff&language=%00",
+)
+OPENAI_CONVERSATIONS = ([json.dumps(event) for event in OPENAIS],)
+TEXT_BUFFER_CONVERSATIONS = ([json.dumps(event) for event in TEXT_BUFFERS],)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize(
-    ("paths", "events"),
-    [
-        ([REALTIME, "/v1/realtime", "/v1/realtime?model=nothing&" + "a=1&" * 40], OPENAIS),
-        (
-            [TEXT_BUFFER, TEXT_BUFFER + "&voice=other&language=en", TEXT_BUFFER + "&voice=%ff&language=%00"],
-            TEXT_BUFFERS,
-        ),
-    ],
+    ("paths", "conversations"),
+    [(OPENAI_PATHS, OPENAI_CONVERSATIONS), (TEXT_BUFFER_PATHS, TEXT_BUFFER_CONVERSATIONS)],
     ids=["openai", "text_buffer"],
 )
 async def test_events_that_are_nearly_right_harm_nobody(
-    paths: list[str], events: list[dict[str, object]], seed: int, caplog: pytest.LogCaptureFixture
+    paths: Sequence[str], conversations: Sequence[Conversation], seed: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each is answered, or ends its own connection."""
     async with undisturbed(caplog) as server:
-        await attack_websocket(server, paths, [[json.dumps(event) for event in events]], 500, seed)
+        await attack_websocket(server.server.port, paths, conversations, 500, seed)

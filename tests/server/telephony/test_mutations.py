@@ -41,28 +41,23 @@ FROM_PROGRAMS = [
         {"event": "text", "text": "Fine."},
     ]
 ]
+OF_TELEPHONES = tuple([json.dumps(message) for message in messages] for messages in FROM_TELEPHONES)
+OF_PROGRAMS = tuple([json.dumps(message) for message in messages] for messages in FROM_PROGRAMS)
+PROGRAM_PATHS = tuple(f"/v1/telephony/calls/{sid}" for sid in ("MZ1", "CA1", "nobody", "%ff"))
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_messages_of_telephones_harm_nobody(seed: int, caplog: pytest.LogCaptureFixture) -> None:
     """Each is answered, ignored, or ends its own call."""
-    conversations = [[json.dumps(message) for message in messages] for messages in FROM_TELEPHONES]
     async with undisturbed(caplog) as server:
-        await attack_websocket(server, ["/v1/telephony"], conversations, 600, seed)
+        await attack_websocket(server.server.port, ["/v1/telephony"], OF_TELEPHONES, 600, seed)
 
 
 @pytest.mark.parametrize("seed", [3, 4])
 async def test_messages_of_programs_harm_nobody(seed: int, caplog: pytest.LogCaptureFixture) -> None:
     """A call is driven by all of them, and by none too many; it survives them, and others are not heard in it."""
-    conversations = [[json.dumps(message) for message in messages] for messages in FROM_PROGRAMS]
-    paths = [
-        "/v1/telephony/calls/MZ1",
-        "/v1/telephony/calls/CA1",
-        "/v1/telephony/calls/nobody",
-        "/v1/telephony/calls/%ff",
-    ]
     async with undisturbed(caplog) as server, calling(server) as phone:
-        await attack_websocket(server, paths, conversations, 400, seed)
+        await attack_websocket(server.server.port, PROGRAM_PATHS, OF_PROGRAMS, 400, seed)
         await phone.say("clear")
         await phone.say("mark", mark={"name": "still here"})
         await phone.until_mark("still here")

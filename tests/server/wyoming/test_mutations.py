@@ -12,7 +12,6 @@ from wyoming.event import Event
 
 from streamer.server.wyoming.messages import encode
 from tests.server.mutations import AT_ONCE, mutated, undisturbed
-from tests.server.speaking import Running
 
 IN_LINES = [
     {"type": "describe"},
@@ -34,9 +33,9 @@ BEHIND_LINES = [
 ]
 
 
-async def converse(server: Running, data: bytes, *, is_polite: bool) -> None:
+async def converse(port: int, data: bytes, *, is_polite: bool) -> None:
     """Send what was changed, in one piece; the client leaves politely, or without a word."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.server.tcp_ports[0])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(data)
         with contextlib.suppress(TimeoutError):
@@ -52,21 +51,34 @@ async def converse(server: Running, data: bytes, *, is_polite: bool) -> None:
             writer.transport.abort()
 
 
+async def attack(port: int, number: int, seed: int, *, at_once: int = AT_ONCE) -> None:
+    """Send `number` changed events, among others that are right."""
+    chance, gate = random.Random(seed), asyncio.Semaphore(at_once)
+    lines = [json.dumps(event) for event in IN_LINES]
+    pieces = [encode(event) for event in BEHIND_LINES]
+    num_changed = 0
+
+    def changed(message: str | bytes) -> bytes:
+        nonlocal num_changed
+        if chance.random() < 0.5:
+            num_changed += 1
+            message = mutated(message, chance)
+        return message.encode(errors="surrogatepass") + b"\n" if isinstance(message, str) else message
+
+    async def one(data: bytes, *, is_polite: bool) -> None:
+        async with gate:
+            await converse(port, data, is_polite=is_polite)
+
+    async with asyncio.TaskGroup() as tasks:
+        while num_changed < number:
+            data = b"".join(map(changed, lines if chance.random() < 0.6 else pieces))
+            tasks.create_task(one(data, is_polite=chance.random() < 0.5))
+            await gate.acquire()  # no more are made than are sent
+            gate.release()
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_events_that_are_nearly_right_harm_nobody(seed: int, caplog: pytest.LogCaptureFixture) -> None:
     """Each is answered, ignored, or ends its own connection."""
-    chance, gate = random.Random(seed), asyncio.Semaphore(AT_ONCE)
-    lines = [json.dumps(event) for event in IN_LINES]
-    pieces = [encode(event) for event in BEHIND_LINES]
-
-    def changed(message: str | bytes) -> bytes:
-        message = mutated(message, chance) if chance.random() < 0.5 else message
-        return message.encode(errors="surrogatepass") + b"\n" if isinstance(message, str) else message
-
-    async def one(server: Running) -> None:
-        data = b"".join(map(changed, lines if chance.random() < 0.6 else pieces))
-        async with gate:
-            await converse(server, data, is_polite=chance.random() < 0.5)
-
     async with undisturbed(caplog, server={"wyoming_port": 0}) as server:
-        await asyncio.gather(*(one(server) for _ in range(280)))  # of four changed events each
+        await attack(server.server.tcp_ports[0], 1000, seed)
