@@ -30,7 +30,10 @@ _OUTCOME_LABELS: Final = {
 
 
 class Speaker:
-    """Runs one utterance. Every way out of `run` sends exactly one `done`, unless the connection is gone."""
+    """Runs one utterance. Every way out of `run` sends exactly one `done`, unless the connection is gone.
+
+    Each is run once, or else abandoned.
+    """
 
     def __init__(
         self,
@@ -43,7 +46,7 @@ class Speaker:
         session_id: str,
     ) -> None:
         self.utterance = utterance
-        self.permit = permit
+        self._permit = permit
         self._wire = wire
         self._encoder = encoder
         self._service = service
@@ -86,9 +89,16 @@ class Speaker:
                 logger.warning("utterance failed", extra=self._log_fields | fields)
             await self._send(self._wire.done(self.utterance, outcome))
         finally:
-            self.permit.release()
-            num_chars = self.utterance.num_begun_chars
-            self._metrics.utterance_ended(label, audio_ms=self._audio_ms, num_chars=num_chars)
+            self._leave(label)
+
+    def abandon(self) -> None:
+        """Give up what never came to run, because its client was gone at once."""
+        self._leave("client_gone")
+
+    def _leave(self, label: str) -> None:
+        self._permit.release()
+        num_chars = self.utterance.num_begun_chars
+        self._metrics.utterance_ended(label, audio_ms=self._audio_ms, num_chars=num_chars)
 
     async def _speak_or_fail(self, tasks: asyncio.TaskGroup) -> None:
         try:
@@ -101,8 +111,8 @@ class Speaker:
 
     async def _speak(self, tell_place: Callable[[int], object]) -> None:
         utterance = self.utterance
-        await self.permit.wait()
-        synthesizer = self.permit.queued(self._service.synthesizer, tell_place)
+        await self._permit.wait()
+        synthesizer = self._permit.queued(self._service.synthesizer, tell_place)
         events = self._service.speak(
             utterance.feed, utterance.settings, self._encoder, utterance.trace_id, synthesizer
         )

@@ -19,13 +19,13 @@ import numpy as np
 from streamer.audio.formats import ENCODINGS, AudioFormat
 from streamer.audio.packets import INPUT_HZ, TIMESTAMP_HZ, Packet, PacketEncoder, create_encoder
 from streamer.errors import InternalError, InvalidParameterError, StreamerError
+from streamer.server.admission import Permit
 from streamer.server.connection import ClientGoneError
 from streamer.server.http import Exchange, Fields
 from streamer.server.service import Service
 from streamer.speech.events import SentenceStarted, SpeechEnded, SpeechEvent
 from streamer.speech.settings import SpeechSettings
 from streamer.speech.text_feed import TextFeed
-from streamer.synthesis import Synthesizer
 
 CONTENT_TYPES: Final = {
     "ogg_opus": "audio/ogg; codecs=opus",
@@ -105,13 +105,11 @@ async def speak_into(
         *headers,
     )
     request = exchange.request
+    speech = _Speech(exchange, service, fields, body, create_encoder(audio_format))
     permit = service.admission.admit(request.key_name or request.address)
     try:
         with service.metrics.requests_running.track_inprogress():
-            await permit.wait()
-            speech = _Speech(exchange, service, fields, body, create_encoder(audio_format))
-            synthesizer = permit.queued(service.synthesizer)
-            await speech.run(TextFeed(text), synthesizer, settings, utterance_id)
+            await speech.run(permit, TextFeed(text), settings, utterance_id)
     finally:
         permit.release()
 
@@ -134,13 +132,15 @@ class _Speech:
         self._audio_ms = 0
         self._sent_ms = 0
 
-    async def run(
-        self, feed: TextFeed, synthesizer: Synthesizer, settings: SpeechSettings, utterance_id: str
-    ) -> None:
+    async def run(self, permit: Permit, feed: TextFeed, settings: SpeechSettings, utterance_id: str) -> None:
+        """Speak once it is this client's turn, and count how that ended."""
         label = "error"
-        events = self._service.speak(feed, settings, self._encoder, utterance_id, synthesizer)
         try:
-            label = await self._send(events)
+            await permit.wait()
+            synthesizer = permit.queued(self._service.synthesizer)
+            label = await self._send(
+                self._service.speak(feed, settings, self._encoder, utterance_id, synthesizer)
+            )
             if not self._has_packets:  # the text has no word
                 silence = np.zeros(round(self._body.min_sound_s * INPUT_HZ), np.float32)
                 await self._write_all(self._encoder.encode(silence))
