@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import random
 import socket
 import struct
@@ -45,17 +46,21 @@ class Link:
         """How many bytes came before those that are being carried."""
         self._reader = reader
         self._writer = writer
+        self._has_ended = False
 
     async def send(self, data: bytes) -> None:
         """Pass bytes on, once the far end takes them; never, if the line is dead."""
         if self.line.is_dead:
             await asyncio.sleep(_FOREVER_S)
-        self._writer.write(data)
-        await self._writer.drain()
+        if data:
+            self._writer.write(data)
+            await self._writer.drain()
 
-    def end(self) -> None:
-        """Send a FIN."""
-        if not self._writer.is_closing():
+    async def end(self) -> None:
+        """Send a FIN, unless one was sent."""
+        await self.send(b"")
+        if not self._has_ended and not self._writer.is_closing():
+            self._has_ended = True
             self._writer.write_eof()
 
     async def carry_all(self, fault: Fault) -> None:
@@ -64,8 +69,7 @@ class Link:
             while data := await self._reader.read(READ_BYTES):
                 await fault.carry(self, data)
                 self.num_taken += len(data)
-            await self.send(b"")
-            self.end()
+            await self.end()
         except OSError:
             if not self.line.is_dead:
                 self.line.reset()
@@ -175,10 +179,9 @@ class HalfClose:
 
     async def carry(self, link: Link, data: bytes) -> None:
         before, is_there = _until(link, data, self.after_bytes)
-        if before:
-            await link.send(before)
+        await link.send(before)
         if is_there:
-            link.end()
+            await link.end()
 
 
 def _until(link: Link, data: bytes, position: int) -> tuple[bytes, bool]:
@@ -193,7 +196,7 @@ class ChaosProxy:
     def __init__(self, server_port: int, to_server: Fault, to_client: Fault, seed: int) -> None:
         self.port = 0
         self.num_connections = 0
-        """The connections so far."""
+        """The connections so far, both ends of each of which are there."""
         self._server_port = server_port
         self._faults = to_server, to_client
         self._seed = seed
@@ -215,17 +218,22 @@ class ChaosProxy:
             await asyncio.wait(self._tasks)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._connect(reader, writer, self.num_connections))
-        self.num_connections += 1
+        task = asyncio.create_task(self._connect(reader, writer))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(functools.partial(self._ended, writer))
 
-    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+    def _ended(self, writer: asyncio.StreamWriter, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            writer.transport.abort()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, READ_BYTES)
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self._server_port))
         far_reader, far_writer = await asyncio.open_connection(sock=sock, limit=READ_BYTES)
+        number, self.num_connections = self.num_connections, self.num_connections + 1
         line = Line((writer, far_writer))
         for end in (writer, far_writer):
             end.transport.set_write_buffer_limits(0)
@@ -237,9 +245,11 @@ class ChaosProxy:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(to_server.carry_all(self._faults[0]))
                 tasks.create_task(to_client.carry_all(self._faults[1]))
-        finally:
-            for end in (writer, far_writer):
-                end.close()
+        except asyncio.CancelledError:
+            far_writer.transport.abort()
+            raise
+        for end in (writer, far_writer):
+            end.close()
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,99 @@
+"""What a bad line does to a client, by every protocol: nothing, or it ends them, and nobody else notices."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+
+import pytest
+
+from streamer.server import connection, http_connection, websocket
+from tests.fakes.synthesizer import FakeSynthesizer
+from tests.faults.chaos_proxy import (
+    FAITHFUL,
+    Blackhole,
+    Delay,
+    Drop,
+    Fault,
+    HalfClose,
+    Reset,
+    Slice,
+    Throttle,
+    proxied,
+)
+from tests.faults.conversations import CONVERSATIONS, Converse, at, for_all, native, port_of, told
+from tests.server.speaking import Running, eventually, running
+
+LINES_AT_ONCE = 8
+"""How many connections are spoiled side by side, each at another place."""
+every_protocol = pytest.mark.parametrize("converse", CONVERSATIONS, ids=lambda converse: converse.__name__)
+
+
+async def _through(
+    server: Running,
+    converse: Converse,
+    to_server: Fault = FAITHFUL,
+    to_client: Fault = FAITHFUL,
+    *,
+    seed: int = 0,
+    timeout_s: float = 5.0,
+) -> bytes | Exception:
+    port = port_of(server, converse)
+    async with proxied(port, to_server=to_server, to_client=to_client, seed=seed) as proxy:
+        return await told(converse, at(proxy.port), timeout_s)
+
+
+@every_protocol
+async def test_a_line_that_is_slow_or_parts_what_is_sent_changes_nothing(converse: Converse) -> None:
+    """The sound is what it is over a good line, whether bytes come late, in shreds, or at 30 kB/s."""
+    faults = (Delay(0.0, 0.005), Slice(40), Slice(3000), Throttle(300_000.0))
+    async with running(for_all()) as server:
+        expected = await converse(server)
+        got = await asyncio.gather(
+            *(_through(server, converse, fault, fault, seed=seed) for seed, fault in enumerate(faults))
+        )
+        for fault, sound in zip(faults, got, strict=True):
+            assert sound == expected, fault
+
+
+@pytest.mark.parametrize("spoil", [Reset, HalfClose, Drop], ids=lambda spoil: spoil.__name__)
+@every_protocol
+async def test_a_line_that_breaks_ends_one_client_alone(converse: Converse, spoil: type[Fault]) -> None:
+    """Wherever it breaks, nothing of that client's is left, and a neighbour hears the same bytes as alone."""
+    chance = random.Random(f"{converse.__name__} {spoil.__name__}")
+    async with running(for_all(auth_timeout_s=0.5), FakeSynthesizer(speed=20.0)) as server:
+        expected = await native(server)
+        lines = []
+        for number in range(LINES_AT_ONCE):
+            fault = spoil(int(chance.expovariate(1 / 300)))
+            faults = (fault, FAITHFUL) if number % 2 else (FAITHFUL, fault)
+            lines.append(_through(server, converse, *faults, timeout_s=0.5))
+        neighbour, *_ = await asyncio.gather(native(server), *lines)
+        assert neighbour == expected
+
+
+@every_protocol
+async def test_a_peer_that_only_seems_to_be_there_is_given_up(
+    converse: Converse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that is dead without a word holds a connection no longer than the time that is set for it."""
+    monkeypatch.setattr(websocket, "PING_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(websocket, "CLOSE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(websocket, "MESSAGE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(connection, "LINGER_S", 0.1)
+    monkeypatch.setattr(http_connection, "KEEP_ALIVE_S", 0.1)
+    limits = {"ping_interval_s": 0.1, "auth_timeout_s": 0.3, "idle_timeout_s": 0.3, "write_timeout_s": 0.3}
+    async with (
+        running(for_all(**limits)) as server,
+        asyncio.TaskGroup() as clients,
+        contextlib.AsyncExitStack() as lines,
+    ):
+        for number, position in enumerate((0, 1, 20, 60, 400, 2000, 9000)):
+            black_hole = Blackhole(position)
+            faults = (black_hole, FAITHFUL) if number < 4 else (FAITHFUL, black_hole)
+            line = proxied(port_of(server, converse), to_server=faults[0], to_client=faults[1])
+            proxy = await lines.enter_async_context(line)
+            clients.create_task(told(converse, at(proxy.port), 60.0))
+            await eventually(lambda proxy=proxy: proxy.num_connections == 1)
+        await eventually(lambda: server.server.num_connections == 0)
