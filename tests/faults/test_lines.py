@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from pathlib import Path
 
 import pytest
 
+from streamer import server
 from streamer.server import connection, http_connection, websocket
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.faults.chaos_proxy import (
@@ -51,6 +53,12 @@ async def _through(
     port = port_of(server, converse)
     async with proxied(port, to_server=to_server, to_client=to_client, seed=seed) as proxy:
         return await told(converse, at(proxy.port), timeout_s)
+
+
+def test_every_protocol_has_a_conversation() -> None:
+    """A protocol that is added is put under these faults, too."""
+    folders = {path.parent.name for path in Path(server.__file__).parent.glob("*/endpoints.py")}
+    assert folders <= {converse.__name__ for converse in CONVERSATIONS}
 
 
 @every_protocol
