@@ -28,13 +28,15 @@ from tests.faults.conversations import (
     CONVERSATIONS,
     Converse,
     at,
+    deepgram,
     for_all,
     native,
+    native_http,
     port_of,
     told,
     wyoming,
 )
-from tests.server.speaking import Running, eventually, running
+from tests.server.speaking import Running, eventually, figure, running
 
 LINES_AT_ONCE = 8
 """How many connections are spoiled side by side, each at another place."""
@@ -116,3 +118,19 @@ async def test_a_peer_that_only_seems_to_be_there_is_given_up(
             clients.create_task(told(converse, at(proxy.port), 60.0))
             await eventually(lambda proxy=proxy: proxy.num_connections == 1)
         await eventually(lambda: server.server.num_connections == 0)
+
+
+@pytest.mark.parametrize("converse", [native, native_http, deepgram, wyoming], ids=lambda one: one.__name__)
+async def test_a_client_that_takes_a_byte_now_and_then_is_cut(
+    converse: Converse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That something is taken still gives it no more time, and what was made for it is given up."""
+    monkeypatch.setattr(connection, "SEND_BUFFER_BYTES", 4096)
+    config = for_all(write_timeout_s=0.2, speech={"lead_ms": None})
+    synthesizer = FakeSynthesizer(ms_per_char=2000.0, chunk_ms=2000)
+    async with running(config, synthesizer) as server, asyncio.TaskGroup() as clients:
+        line = proxied(port_of(server, converse), to_client=Throttle(500.0))
+        async with line as proxy:
+            clients.create_task(told(converse, at(proxy.port), 60.0))
+            await eventually(lambda: figure(server.server, "tts_slow_client_closed_total") == 1)
+            await eventually(lambda: synthesizer.num_open == 0)
