@@ -24,6 +24,8 @@ from tests.server.speaking import Client, Running, eventually, figure
 
 TEXT = "Bad bead."
 OTHER = "A deaf ham."
+AT_ONCE = 3
+"""How many conversations a slow machine can have within the time that their clients have patience."""
 STAGES = ("semantic", "coarse", "fine", "codec")
 
 
@@ -49,9 +51,12 @@ async def spoken(client: Client, name: str, text: str = TEXT, seed: int = 1) -> 
     return done, b"".join(frame.payload for frame in client.frames(started["stream"]))
 
 
-async def status_of(server: Running) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads((await server.get("/v1/status"))[2])
-    return told
+async def is_step_slow(server: Running) -> bool:
+    """Whether `/v1/status` complains of a step that takes long."""
+    told = json.loads((await server.get("/v1/status"))[2])
+    is_told = any("a step of the engine has taken" in reason for reason in told["why"])
+    assert told["state"] == "degraded" or not is_told
+    return is_told
 
 
 class Gate:
@@ -164,7 +169,7 @@ async def test_memory_that_runs_out_fails_one_batch_alone(
         )
         assert "out of memory" in done["error"]["message"]
         assert (await spoken(client, "again"))[1] == expected[1]
-        assert (await status_of(server))["state"] == "ready" and (await server.get("/readyz"))[0] == 200
+        assert server.server.status.failure is None and (await server.get("/readyz"))[0] == 200
 
 
 async def test_an_engine_that_hangs_is_given_up(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,9 +184,8 @@ async def test_an_engine_that_hangs_is_given_up(engines: Engines, monkeypatch: p
             for name in ("running", "beside"):
                 await client.say("speak", id=name, text=TEXT)
             await eventually(gate.is_reached.is_set)
-            while (told := await status_of(server))["state"] == "ready":
+            while not await is_step_slow(server):
                 pass
-            assert told["state"] == "degraded" and "a step of the engine has taken" in told["why"][0]
             assert (await server.get("/livez"))[0] == (await server.get("/readyz"))[0] == 200
             assert await _closed(client) == 1011
             assert [done["error"]["code"] for done in client.messages("done")] == ["engine_failed"] * 2
@@ -200,12 +204,13 @@ async def test_a_step_that_is_slow_changes_nothing(engines: Engines, monkeypatch
         engines.stages["coarse"].strike = gate
         speaking = asyncio.create_task(spoken(client, "slow"))
         await eventually(gate.is_reached.is_set)
-        while (await status_of(server))["state"] == "ready":
+        while not await is_step_slow(server):
             pass
         gate.is_open.set()
         engines.stages["coarse"].strike = lambda _works: time.sleep(0.002)
         assert (await speaking)[1] == expected[1]
-        assert (await status_of(server))["state"] == "ready"
+        while await is_step_slow(server):  # of what the engine has still to do for nobody
+            pass
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -250,7 +255,9 @@ def _poison(engines: Engines, stage: str, monkeypatch: pytest.MonkeyPatch) -> No
 async def test_a_model_that_never_ends_a_sentence_ends_all_the_same(engines: Engines) -> None:
     """This one does not: its two sentences are cut at 0.4 s each, and every client has its end."""
     async with engines.running() as server:
-        sounds = await asyncio.gather(*(converse(server) for converse in CONVERSATIONS))
+        sounds = []
+        for first in range(0, len(CONVERSATIONS), AT_ONCE):
+            sounds += await asyncio.gather(*(talk(server) for talk in CONVERSATIONS[first : first + AT_ONCE]))
         for converse, sound in zip(CONVERSATIONS, sounds, strict=True):
             length_s = len(sound) / (8_000 if converse.__name__ == "telephony" else 48_000)
             assert 0.5 < length_s < 1.5, converse.__name__
