@@ -191,11 +191,13 @@ async def serving(
     failures: list[EngineError] | None = None,
     *,
     may_log_failures: bool = False,
+    may_have_clients: bool = False,
 ) -> AsyncIterator[Server]:
     """A server over any synthesizer that listens; afterwards the invariants of every test are checked.
 
     What the engine fails of is appended to `failures`; without that list it is the test's failure. `may_log_failures`
-    says that the test provokes what is logged with a traceback.
+    says that the test provokes what is logged with a traceback, and `may_have_clients` that clients are there still at
+    the end of the block.
     """
     server = Server(config or configured(), synthesizer)
 
@@ -207,7 +209,8 @@ async def serving(
                 raise
             failures.append(error)
 
-    async with watched(server, may_log_failures=may_log_failures) as invariants:
+    options = {"may_log_failures": may_log_failures, "may_have_clients": may_have_clients}
+    async with watched(server, **options) as invariants:
         await server.start()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(serve())
