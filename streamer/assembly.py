@@ -9,14 +9,19 @@ import torch
 
 from streamer.backends.loading import LoadingSynthesizer
 from streamer.backends.local import LocalSynthesizer, OnRecorded
-from streamer.config import Config, EngineConfig, default_models_directory, default_voices_directory
+from streamer.config import Config, EngineConfig
 from streamer.errors import ConfigError
 from streamer.models.config import ModelConfig
 from streamer.models.files.checkpoint import read_model_config
+from streamer.process_environment import default_models_directory, default_voices_directory, variables
 from streamer.server.access import check_allowed_origins
 from streamer.server.app import Server
+from streamer.server.service import package_version
+from streamer.server.supervisor import Supervisor
 from streamer.store.installed import find_model
 from streamer.synthesis import Synthesizer
+from streamer.telemetry.trace_settings import create_tracer
+from streamer.telemetry.traces import NO_TRACER, Tracer
 from streamer.voices.library import VoiceLibrary, voice_directories
 
 DEVICE_TYPES = ("cpu", "cuda", "mps")
@@ -24,7 +29,9 @@ DEVICE_TYPES = ("cpu", "cuda", "mps")
 BUILTIN_MODEL = Path(__file__).parent / "voices" / "builtin"
 
 
-def build_synthesizer(config: EngineConfig, on_recorded: OnRecorded = lambda _num, _of: None) -> Synthesizer:
+def build_synthesizer(
+    config: EngineConfig, on_recorded: OnRecorded = lambda _num, _of: None, tracer: Tracer = NO_TRACER
+) -> Synthesizer:
     """Load the model that the settings name, or the built-in voice; it is not warm yet.
 
     `on_recorded` is called with the progress of recording CUDA graphs. Raises `CheckpointError` for the model's files
@@ -36,6 +43,7 @@ def build_synthesizer(config: EngineConfig, on_recorded: OnRecorded = lambda _nu
         replace(config, device=device, dtype=choose_dtype(config.dtype, device)),
         shared_voices=_shared_voices(config),
         on_recorded=on_recorded,
+        tracer=tracer,
     )
 
 
@@ -50,8 +58,9 @@ def build_server(config: Config, on_recorded: OnRecorded = lambda _num, _of: Non
         model_directory(config.engine)
     elif config.speech.voice not in (names := read_voices(config.engine, read_config(config.engine)).names):
         raise ConfigError(f"voice {config.speech.voice!r}: the model has {', '.join(names)}", param="voice")
-    synthesizer = LoadingSynthesizer(lambda: build_synthesizer(config.engine, on_recorded))
-    server = Server(config, synthesizer)
+    tracer = create_tracer(config.traces, package_version())
+    synthesizer = LoadingSynthesizer(lambda: build_synthesizer(config.engine, on_recorded, tracer))
+    server = Server(config, synthesizer, tracer, Supervisor(variables()))
     server.reloadables.add("voices", synthesizer.reload_voices)
     return server
 

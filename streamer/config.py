@@ -2,13 +2,12 @@
 
 Every option is declared once, as a field below, with its help text and range; the command line, the
 environment names and `check-config` are derived from these fields. A later source wins:
-TOML < environment (`STREAMER_PORT`) < flags (`--port`). This module alone reads `os.environ`.
+TOML < environment (`STREAMER_PORT`) < flags (`--port`).
 """
 
 # ruff: noqa: RUF009  (option() is dataclasses.field() with the help text and the range)
 from __future__ import annotations
 
-import os
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -18,6 +17,7 @@ from typing import Any
 from streamer.config_sources import read_environment, read_toml
 from streamer.errors import ConfigError
 from streamer.options import Option, convert, declared, option, suggestion
+from streamer.process_environment import variables
 
 CONFIG_FILE_VARIABLE = "STREAMER_CONFIG"
 CHUNK_SCHEDULES = ("growing", "whole")
@@ -90,8 +90,17 @@ class ServerConfig:
     )
     port: int = option(8765, "TCP port; 0 picks a free one", minimum=0, maximum=65535)
     api_keys_file: Path | None = option(
-        None, "file with one API key per line; none: every client that can connect may speak"
+        None,
+        "file with API keys, named ones in TOML (*.toml), or plain ones, one a line; none: every client that can "
+        "connect may speak",
     )
+    admin_port: int | None = option(
+        None,
+        "TCP port for the operator: metrics, status, reload, drain; none: metrics and status are on `port`",
+        minimum=0,
+        maximum=65535,
+    )
+    admin_host: str = option("127.0.0.1", "address of that port; any but this machine's own needs named keys")
     tls_cert: Path | None = option(
         None, "PEM file with the server's certificate and those that lead to its root; none: no TLS"
     )
@@ -184,6 +193,27 @@ class LogConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TracesConfig:
+    """Which traces are recorded, and where they are sent."""
+
+    trace_endpoint: str | None = option(
+        None, "OTLP/HTTP address of a collector, http://HOST:4318/v1/traces; none: there are no traces"
+    )
+    trace_ratio: float = option(
+        1.0,
+        "part of the traces that are recorded, of those that do not continue a client's",
+        minimum=0,
+        maximum=1,
+    )
+    trace_step_ratio: float = option(
+        0.0,
+        "part of the engine's steps that have a span of their own; each stage of a sentence always has one",
+        minimum=0,
+        maximum=1,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All settings; each section is a table of the TOML file."""
 
@@ -192,6 +222,7 @@ class Config:
     speech: SpeechConfig = field(default_factory=SpeechConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     log: LogConfig = field(default_factory=LogConfig)
+    traces: TracesConfig = field(default_factory=TracesConfig)
 
 
 SECTIONS: dict[str, type[Any]] = {
@@ -200,6 +231,7 @@ SECTIONS: dict[str, type[Any]] = {
     "speech": SpeechConfig,
     "limits": LimitsConfig,
     "log": LogConfig,
+    "traces": TracesConfig,
 }
 
 
@@ -219,7 +251,7 @@ def load_config(
     environment of the process. `flags`: option name -> text or value; None means not given.
     Raises `ConfigError` listing every mistake at once, one a line.
     """
-    environ = os.environ if environ is None else environ
+    environ = variables() if environ is None else environ
     if toml_path is None and environ.get(CONFIG_FILE_VARIABLE):
         toml_path = Path(environ[CONFIG_FILE_VARIABLE])
     errors: list[str] = []
@@ -251,29 +283,6 @@ def load_config(
         for section, kind in SECTIONS.items()
     }
     return Config(**sections)
-
-
-def default_models_directory(environ: Mapping[str, str] | None = None) -> Path | None:
-    """Return the directory of this user's models, like `default_voices_directory`; `models_directory` overrides it."""
-    return _user_directory("models", environ)
-
-
-def default_voices_directory(environ: Mapping[str, str] | None = None) -> Path | None:
-    """Return the directory of this user's voices, None for a user without a home; `voices_directory` overrides it.
-
-    It follows the XDG base directory specification and need not exist. `environ`: None for the environment of the
-    process.
-    """
-    return _user_directory("voices", environ)
-
-
-def _user_directory(name: str, environ: Mapping[str, str] | None) -> Path | None:
-    data = Path((os.environ if environ is None else environ).get("XDG_DATA_HOME", ""))
-    try:
-        data = data if data.is_absolute() else Path("~/.local/share").expanduser()
-    except RuntimeError:
-        return None
-    return data / "streamer" / name
 
 
 def _names(section: type[Any]) -> list[str]:

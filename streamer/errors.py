@@ -86,6 +86,10 @@ class AuthenticationError(StreamerError):
     code = "unauthorized"
 
 
+class ScopeError(AuthenticationError):
+    """The client's key is valid, but not for what it asks."""
+
+
 class EngineError(StreamerError):
     """The engine failed while it generated this sentence."""
 

@@ -41,6 +41,8 @@ class SentenceRequest:
     """Whether the last chunk is to bring what the sentence was spoken as."""
     is_preferred: bool = False
     """Whether the sentence goes before those of clients that have more of the synthesizer than its own."""
+    traceparent: str = ""
+    """The span that the sentence is made in, as in W3C's Trace Context; empty if nothing is recorded of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,24 @@
-"""The device and the number format that are chosen by default."""
+"""What the settings become: the device and the number format, and a server."""
+
+import socket
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from streamer import assembly
 from streamer.assembly import choose_device, choose_dtype
+from streamer.config import EngineConfig, TracesConfig
 from streamer.errors import ConfigError
+from streamer.telemetry.traces import Tracer
+from tests.fakes.synthesizer import FakeSynthesizer
+from tests.server.speaking import configured
 
 
 def test_a_device_that_is_not_there_is_named_with_the_remedy() -> None:
     """The message is ours, whatever torch says."""
-    with pytest.raises(ConfigError, match=r"device 'abacus' is none of auto, cpu"):
+    with pytest.raises(ConfigError, match=r"device 'abacus' is unknown: use auto or cpu"):
         choose_device("abacus")
 
 
@@ -46,3 +55,28 @@ def test_the_number_format_follows_the_device(device: str, dtype: str) -> None:
     """It does so unless a format was named."""
     assert choose_dtype("auto", device) == dtype
     assert choose_dtype("float32", device) == "float32"
+
+
+async def test_a_server_is_made_with_what_the_operator_and_the_supervisor_ask_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tracer is the server's and its synthesizer's, and systemd is told by the socket in the environment."""
+    made: list[Tracer] = []
+
+    def build(_config: EngineConfig, _on_recorded: object, tracer: Tracer) -> FakeSynthesizer:
+        made.append(tracer)
+        return FakeSynthesizer()
+
+    monkeypatch.setattr(assembly, "build_synthesizer", build)
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    traces = TracesConfig(trace_endpoint="http://127.0.0.1:9/v1/traces", trace_step_ratio=0.5)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiving:
+        receiving.bind(str(tmp_path / "notify"))
+        server = assembly.build_server(replace(configured(), traces=traces))
+        await server.start()
+        assert [tracer.step_ratio for tracer in made] == [0.5]
+        lines = []
+        while "READY=1" not in lines:
+            lines.append(receiving.recv(4096).decode())
+        server.stop()
+        await server.run_until_stopped()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streamer.config import SECTIONS, Config, default_voices_directory, load_config, options
+from streamer.config import SECTIONS, Config, load_config, options
 from streamer.errors import ConfigError
 
 
@@ -107,16 +107,3 @@ def test_every_option_is_declared_once_with_help() -> None:
             assert option.minimum is not None and option.maximum is not None
         if option.default is not None and not option.is_list:
             load_config(None, {option.environment_variable: str(option.default)})
-
-
-@pytest.mark.parametrize(
-    ("environ", "expected"),
-    [
-        ({"XDG_DATA_HOME": "/data"}, Path("/data/streamer/voices")),
-        ({"XDG_DATA_HOME": "not/absolute"}, Path("~/.local/share/streamer/voices").expanduser()),
-        ({}, Path("~/.local/share/streamer/voices").expanduser()),
-    ],
-)
-def test_installed_voices_are_among_the_users_data(environ: dict[str, str], expected: Path) -> None:
-    """They are in the directories of the XDG base directory specification; relative paths do not count."""
-    assert default_voices_directory(environ) == expected

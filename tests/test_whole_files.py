@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -14,25 +15,26 @@ import pytest
 from streamer.whole_files import write_whole
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def _small_files() -> Iterator[None]:
-    """No file may have more than 4096 bytes, as on a full disk."""
+    """Allow no file more than 4096 bytes, as on a full disk; the file that takes pytest's own report is one, too."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-@pytest.mark.usefixtures("_small_files")
 @pytest.mark.parametrize("before", [None, b"", b"what was there"])
 def test_a_full_disk_leaves_what_was_there(tmp_path: Path, before: bytes | None) -> None:
     """The error names the file, and nothing half is left beside it."""
     path = tmp_path / "sound.wav"
     if before is not None:
         path.write_bytes(before)
-    with pytest.raises(OSError, match=r"sound\.wav"):
+    with _small_files(), pytest.raises(OSError, match=r"sound\.wav"):
         write_whole(path, b"x" * 10_000)
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == (
         [] if before is None else [("sound.wav", before)]

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from streamer.backends.model_info import model_info
+from streamer.backends.step_spans import StepSpans
 from streamer.backends.text_words import TextWords
 from streamer.backends.warm_up import log_speed, warm_up
 from streamer.config import EngineConfig
@@ -29,6 +30,7 @@ from streamer.stages.chain import build_stages, semantic_cap
 from streamer.stages.memory import MemoryPlan, free_memory, plan_memory
 from streamer.stages.sentence import SentenceWork
 from streamer.synthesis import Health, ModelInfo, PcmChunk, SentenceRequest
+from streamer.telemetry.traces import NO_SPAN, NO_TRACER, Tracer
 from streamer.text.phones import without_phones
 from streamer.text.tokens.tokenizer import Tokenizer, load_model_tokenizer
 from streamer.voices.library import VoiceLibrary, voice_directories
@@ -54,6 +56,7 @@ class LocalSynthesizer:
         config: EngineConfig,
         *,
         on_recorded: OnRecorded = lambda _num_recorded, _num_steps: None,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         device = next(model.semantic.parameters()).device
         free_bytes, total_bytes = free_memory(device)
@@ -75,6 +78,7 @@ class LocalSynthesizer:
         self._voices = voices
         self._hang_limit_s = config.hang_limit_s
         self._on_recorded = on_recorded
+        self._tracer = tracer
         self._watchdog: Watchdog | None = None
         self._is_ready = False
         self._info = model_info(model.config, voices, tokenizer.phones)
@@ -87,6 +91,7 @@ class LocalSynthesizer:
         *,
         shared_voices: Path | None = None,
         on_recorded: OnRecorded = lambda _num_recorded, _num_steps: None,
+        tracer: Tracer = NO_TRACER,
     ) -> LocalSynthesizer:
         """Read a model directory with its tokenizer and voices.
 
@@ -103,7 +108,7 @@ class LocalSynthesizer:
             model = replace(model, config=replace(model.config, fine=fine))
         tokenizer = load_model_tokenizer(model.config, model.directory)
         voices = VoiceLibrary(directories, model.config, shared=shared_voices)
-        return cls(model, tokenizer, voices, config, on_recorded=on_recorded)
+        return cls(model, tokenizer, voices, config, on_recorded=on_recorded, tracer=tracer)
 
     @property
     def info(self) -> ModelInfo:
@@ -139,6 +144,9 @@ class LocalSynthesizer:
             request.request_id, work, outlet, request.utterance_id, request.sentence_index, request.speed
         )
         engine_request.is_preferred = request.is_preferred
+        spans = self._step_spans(request)
+        if spans is not None:
+            engine_request.on_step = spans.add
         self._engine.submit(engine_request)
         try:
             while True:
@@ -153,6 +161,8 @@ class LocalSynthesizer:
                     return
         finally:
             self._engine.cancel(engine_request)
+            if spans is not None:
+                spans.record()
 
     def health(self) -> Health:
         """Not alive once the engine has failed or was found to hang."""
@@ -218,6 +228,10 @@ class LocalSynthesizer:
 
         for stage in recording:
             stage.record(count)
+
+    def _step_spans(self, request: SentenceRequest) -> StepSpans | None:
+        sentence = self._tracer.continued(request.traceparent) if request.traceparent else NO_SPAN
+        return StepSpans(sentence, self._tracer.step_ratio) if sentence.is_recorded else None
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(" ".join(text.split()))

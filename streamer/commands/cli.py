@@ -22,6 +22,7 @@ from streamer.commands.flags import (
     read_settings,
     read_speech_options,
 )
+from streamer.commands.keys import add_keys_commands
 from streamer.commands.mcp.command import add_mcp_command
 from streamer.commands.models import add_models_commands
 from streamer.commands.process import (
@@ -117,6 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     add_voices_commands(commands)
 
     add_models_commands(commands)
+
+    add_keys_commands(commands)
 
     add_bench_command(commands)
 

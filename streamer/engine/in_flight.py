@@ -53,6 +53,9 @@ class InFlight(Generic[WorkT]):
             has_finished = True
             # The device runs one step after another: this one began when it was launched or when the last one ended.
             began_s, self._finished_s = max(launched_s, self._finished_s), clock()
+            for request in batch.requests:
+                if request.on_step is not None:
+                    request.on_step(batch.stage.name, began_s, self._finished_s, len(batch.requests))
             yield batch, self._finished_s - began_s
 
     def clear(self) -> None:

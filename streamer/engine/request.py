@@ -18,6 +18,9 @@ Outlet = Callable[[PcmChunk | StreamerError], None]
 """Receives a request's audio, up to the chunk with `is_last` or an error. It is called on the engine's thread, so it
 must neither block nor raise."""
 
+OnStep = Callable[[str, float, float, int], object]
+"""Called with a step's stage, when it began and ended by the engine's clock, and how many rows it had."""
+
 
 @dataclass(slots=True, eq=False)
 class Request(Generic[WorkT]):
@@ -38,6 +41,8 @@ class Request(Generic[WorkT]):
     is_preferred: bool = False
     """Whether the sentence is made as if its playback underran earlier, by `PREFERRED_BY_S`."""
     is_cancelled: bool = False
+    on_step: OnStep | None = None
+    """Told of every step that was taken for the request, on the engine's thread; it must neither block nor raise."""
 
     @property
     def utterance_key(self) -> Hashable:

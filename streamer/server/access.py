@@ -1,4 +1,4 @@
-"""The checks of a request before its route sees it: host, web origin and key. How many may come `admission` decides."""
+"""The checks of a request before its route sees it: host, web origin, key, and whether there is a place for it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from urllib.parse import parse_qsl
 
 from websockets.datastructures import Headers
 
-from streamer.errors import ConfigError
-from streamer.server.admission import ApiKeys
-from streamer.server.http import RefusedError, Request, refusal
+from streamer.errors import AuthenticationError, ConfigError, ScopeError
+from streamer.server.admission import Place
+from streamer.server.http import RefusedError, Request, error_answer, refusal
+from streamer.server.key_files import Scope
+from streamer.server.keys import ApiKeys
 from streamer.server.tickets import PREFIX, Tickets, web_origin
 
 Credentials = Callable[[Request], str | None]
@@ -25,6 +27,8 @@ _KEY_PARAMETERS: Final = frozenset(
 )
 """Names of query parameters that can only be meant for a key, without `-` and `_`."""
 _USUAL_PORTS: Final = (":80", ":443")
+RETRY_AFTER_S: Final = 5.0
+"""When a client that found the server full is to come back."""
 SUBPROTOCOL: Final = "streamer."
 """What stands before a ticket among the subprotocols that a page offers."""
 
@@ -80,35 +84,52 @@ def _ticket(request: Request) -> str | None:
     )
 
 
+def authenticate(
+    given: str, scope: Scope, origin: str | None, keys: ApiKeys, tickets: Tickets | None = None
+) -> str:
+    """Return the name of a key that a client gave, or of the one that its ticket stands for, which may only speak.
+
+    `origin`: of the page that brings the ticket. Raises `AuthenticationError`, as `ApiKeys.check` does.
+    """
+    if tickets is None or scope != "speak" or not given.startswith(PREFIX):
+        return keys.check(given, scope)
+    name = tickets.redeem(given, origin, keys)
+    if name is None:
+        raise AuthenticationError(
+            "this ticket is not valid here: it has expired, was used, or is another origin's; ask for another"
+        )
+    return name
+
+
 def check_key(
     request: Request,
     keys: ApiKeys,
     credentials: Credentials,
     *,
     is_needed: bool,
+    scope: Scope = "speak",
     tickets: Tickets | None = None,
 ) -> str | None:
     """Return the name of the request's key, or of the key that its ticket stands for; None without one.
 
-    Raises `RefusedError` for a wrong one and, if a key `is_needed`, for a missing one.
+    Raises `RefusedError` for one that is wrong, or lacks the scope, and, if a key `is_needed`, for a missing one.
     """
     given = credentials(request)
-    name = keys.find(given) if given is not None else None
-    if given is not None and name is None and tickets is not None and keys.are_required:
-        name = tickets.redeem(given, origin_of(request.headers), keys)
-    if not keys.are_required or name is not None or (given is None and not is_needed):
-        return name
-    message = "this key is not valid here"
-    if given is not None and given.startswith(PREFIX):
-        message = (
-            "this ticket is not valid here: it has expired, was used, or is another origin's; ask for another"
-        )
-    if given is None:
-        message = "a key is needed: send it as `Authorization: Bearer KEY`"
-    answer = refusal(
-        HTTPStatus.UNAUTHORIZED, "unauthorized", message, headers=(("WWW-Authenticate", "Bearer"),)
-    )
-    raise RefusedError(answer, "key")
+    if not keys.are_required or (given is None and not is_needed):
+        return None
+    try:
+        if given is None:
+            raise AuthenticationError("a key is needed: send it as `Authorization: Bearer KEY`")
+        return authenticate(given, scope, origin_of(request.headers), keys, tickets)
+    except ScopeError as error:
+        challenge = (
+            "WWW-Authenticate",
+            f'Bearer error="insufficient_scope", scope="{scope}"',
+        )  # RFC 6750, 3.1
+        answer = refusal(HTTPStatus.FORBIDDEN, "forbidden", error.message, headers=(challenge,))
+        raise RefusedError(answer, "scope") from None
+    except AuthenticationError as error:
+        raise RefusedError(error_answer(error), "key") from None
 
 
 def check_origin(request: Request, allowed: Iterable[str]) -> str | None:
@@ -163,6 +184,18 @@ def check_host(request: Request, host: str, allowed: Collection[str]) -> None:
         f"the page that is meant in `allowed_origins`"
     )
     raise RefusedError(refusal(HTTPStatus.MISDIRECTED_REQUEST, "host", message), "host")
+
+
+def check_place(place: Place) -> None:
+    """Raise `RefusedError` if there is no place for anything but probes on this connection."""
+    reason = place.claim()
+    if reason is None:
+        return
+    status, code, message = HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "the server is full"
+    if reason == "address_full":
+        status, code = HTTPStatus.TOO_MANY_REQUESTS, "rate_limited"
+        message = "too many connections from this address"
+    raise RefusedError(refusal(status, code, message, retry_after_s=RETRY_AFTER_S), reason)
 
 
 def is_local(host: str) -> bool:

@@ -23,5 +23,6 @@ def add_adapters(routes: Routes, service: Service) -> None:
     for module in sorted(pkgutil.iter_modules(server.__path__), key=lambda module: module.name):
         name = f"{server.__name__}.{module.name}.endpoints"
         if module.ispkg and importlib.util.find_spec(name) is not None:
+            routes.protocol = module.name
             add_routes: AddRoutes = importlib.import_module(name).add_routes
             add_routes(routes, service)

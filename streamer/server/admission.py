@@ -1,4 +1,4 @@
-"""Who may connect and start: API keys, the caps on connections, and how much each client may have spoken at once.
+"""Who may connect and start: the caps on connections, and how much each client may have spoken at once.
 
 A refusal is immediate and says when to come back. An utterance first waits until its client's rate lets it start, which
 `asyncio_throttle` times, and then in the `start_queue` until the synthesizer has room. Connections and open utterances
@@ -7,20 +7,18 @@ are counted here, and what is read has a budget of its own in `flow_control`.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final, Literal, Protocol
 
 from asyncio_throttle.throttler import Throttler
 
 from streamer.config import LimitsConfig
-from streamer.errors import ConfigError, OverloadedError, RateLimitedError
+from streamer.errors import OverloadedError, RateLimitedError
 from streamer.server.start_queue import ClientShare, QueuedSynthesizer, StartQueue, Tell
 from streamer.synthesis import Room, Synthesizer
+from streamer.telemetry.traces import NO_SPAN, Span
 
 RESERVE: Final = 32
 """Connections beyond the caps on which probes are still answered."""
@@ -30,43 +28,6 @@ _POLL_S: Final = 0.02
 _MAX_QUOTAS: Final = 10_000
 Full = Literal["server_full", "address_full"]
 """Why there is no place for a connection."""
-
-
-class ApiKeys:
-    """The keys that open the server, kept as digests. Without any, every client may speak."""
-
-    def __init__(self, keys: tuple[str, ...] = (), path: Path | None = None) -> None:
-        self._digests = tuple(_digest(key) for key in keys)
-        self._path = path
-
-    @classmethod
-    def read(cls, path: Path | None) -> ApiKeys:
-        """Read one key per line, where `#` begins a comment.
-
-        Raises `ConfigError` for a file without any, and for a key that no client could send.
-        """
-        return cls() if path is None else cls(_read_keys(path), path)
-
-    def reload(self) -> None:
-        """Read the file again. Raises `ConfigError`, and then the old keys stay."""
-        if self._path is not None:
-            self._digests = tuple(_digest(key) for key in _read_keys(self._path))
-
-    @property
-    def are_required(self) -> bool:
-        """Whether a client needs a key."""
-        return bool(self._digests)
-
-    def knows(self, name: str) -> bool:
-        """Whether a key has this name, as `find` gives it."""
-        return any(digest.hex()[:16] == name for digest in self._digests)
-
-    def find(self, key: str) -> str | None:
-        """Return a name for the key that is safe to keep (part of its digest), or None if it is not valid here."""
-        digest = _digest(key)
-        # Every key is compared, in constant time, so that the time taken tells nothing.
-        matches = [hmac.compare_digest(digest, known) for known in self._digests]
-        return digest.hex()[:16] if any(matches) else None
 
 
 class Permit:
@@ -88,13 +49,16 @@ class Permit:
         self._max_wait_s -= time.monotonic() - began_s
         self._stop_waiting()
 
-    def queued(self, synthesizer: Synthesizer, tell: Tell = lambda _place: None) -> Synthesizer:
+    def queued(
+        self, synthesizer: Synthesizer, tell: Tell = lambda _place: None, span: Span = NO_SPAN
+    ) -> Synthesizer:
         """Return the synthesizer for this utterance, whose sentences wait until there is room for them.
 
-        `tell` is called with the utterance's place in the queue. A wait that takes too long raises `OverloadedError`.
+        `tell` is called with the utterance's place in the queue; `span` is its own. A wait that takes too long raises
+        `OverloadedError`.
         """
         return QueuedSynthesizer(
-            synthesizer, self._queue, self._quota.share, max(0.0, self._max_wait_s), tell
+            synthesizer, self._queue, self._quota.share, max(0.0, self._max_wait_s), tell, span
         )
 
     def release(self) -> None:
@@ -186,13 +150,15 @@ class Admission:
             return None
         return place
 
-    def admit(self, client_key: str) -> Permit:
+    def admit(self, client_key: str, weight: float = 1.0) -> Permit:
         """Return the permit for one more utterance of a client, named by its key or its address.
 
-        Raises `OverloadedError` where too many of its utterances are open, `RateLimitedError` if too many of them
-        wait for their start already; both say when to come back.
+        `weight`: how much the client may have, relative to others. Raises `OverloadedError` where too many of its
+        utterances are open, `RateLimitedError` if too many of them wait for their start already; both say when to come
+        back.
         """
         quota, limits = self._quota(client_key), self._limits
+        quota.share.weight = weight
         if quota.num_open >= limits.max_utterances_per_key:
             raise OverloadedError(
                 f"{quota.num_open} utterances are open, no more are allowed",
@@ -214,30 +180,3 @@ class Admission:
                 self._quotas = {name: kept for name, kept in self._quotas.items() if kept.num_open}
             quota = self._quotas[client_key] = ClientQuota(self._limits.max_starts_per_s)
         return quota
-
-
-def _read_keys(path: Path) -> tuple[str, ...]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise ConfigError(f"api_keys_file {path}: {error.strerror}", param="api_keys_file") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"api_keys_file {path} is not UTF-8: {error.reason}", param="api_keys_file"
-        ) from None
-    keys: list[str] = []
-    for number, line in enumerate(lines, 1):
-        key = line.partition("#")[0].strip()
-        if not all("!" <= character <= "~" for character in key):
-            message = (
-                f"api_keys_file {path}, line {number}: a key has visible ASCII characters only, as headers do"
-            )
-            raise ConfigError(message, param="api_keys_file")
-        keys += [key] if key else []
-    if not keys:
-        raise ConfigError(f"api_keys_file {path} holds no key", param="api_keys_file")
-    return tuple(keys)
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

@@ -139,8 +139,8 @@ class ClientProtocol(Protocol):
         """The client has sent a frame."""
         ...
 
-    def authenticated(self, *, is_valid: bool) -> Sequence[Action]:
-        """The answer to `Authenticate`."""
+    def authenticated(self, error: StreamerError | None) -> Sequence[Action]:
+        """The answer to `Authenticate`: None if the key is right, otherwise what the session is to end with."""
         ...
 
     def opened(self, utterance: Utterance) -> Sequence[Action]:

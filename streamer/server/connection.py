@@ -25,7 +25,7 @@ LINGER_S: Final = 2.0
 _WRITE_LIMIT_BYTES: Final = 16_384
 
 
-class ClientGoneError(Exception):
+class ClientGoneError(ConnectionError):
     """The client has closed the connection, or takes nothing from it any more."""
 
 

@@ -46,7 +46,8 @@ _STATUSES: Final[tuple[tuple[type[StreamerError], HTTPStatus], ...]] = (
 class Request:
     """A request as it was sent. `path` is neither decoded nor followed by the query.
 
-    `key_name`: the name of the API key that came with it; `parameters`: what the route's path pattern matched, decoded.
+    `key_name`: the name of the API key that came with it; `parameters`: what the route's path pattern matched, decoded;
+    `protocol`: the folder of the adapter whose route it is.
     """
 
     method: str
@@ -57,6 +58,7 @@ class Request:
     body: bytes = b""
     key_name: str | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
+    protocol: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,8 @@ class Exchange:
         self.request = request
         self.trailers: Fields = ()
         """Fields that follow a chunked body, for what is known only then; other bodies have no place for them."""
+        self.is_recorded = False
+        """Whether a failure of the answer is in the log already."""
         self.ends_on_failure = False
         """Whether the body ends properly if the answer fails after its status: for clients that would otherwise ask
         for all of it again."""

@@ -19,7 +19,7 @@ from websockets.datastructures import Headers
 from streamer.errors import InternalError, StreamerError
 from streamer.server import websocket
 from streamer.server.accepting import State
-from streamer.server.access import Credentials, check_host, check_key, check_origin, is_local
+from streamer.server.access import Credentials, check_host, check_key, check_origin, check_place
 from streamer.server.admission import Place
 from streamer.server.client_protocol import ClientProtocol
 from streamer.server.connection import ClientGoneError, Connection
@@ -37,8 +37,6 @@ KEEP_ALIVE_S: Final = 75.0
 """How long a connection may stay without a request after an answer: longer than proxies keep theirs."""
 MESSAGE_EXCESS: Final = 4
 """A WebSocket message up to this many times too large is still read, so that the answer can name its utterance."""
-RETRY_AFTER_S: Final = 5.0
-"""When a client that found the server full is to come back."""
 _ALLOWED_HEADERS: Final = "Authorization, Content-Type, X-API-Key"
 _PREFLIGHT_MAX_AGE_S: Final = "600"
 _FINAL: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
@@ -47,8 +45,13 @@ _FINAL: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What a connection needs of the server."""
+    """What a connection needs of the server.
 
+    `name`: what the port listens on. `is_private`: whether only programs of this machine reach the port, without a key.
+    """
+
+    name: str
+    is_private: bool
     service: Service
     routes: Routes
     is_ready: Callable[[], bool]
@@ -65,7 +68,6 @@ class HttpConnection:
         self._place = place
         self._host = host
         self._limits = host.service.config.limits
-        self._is_private = is_local(host.service.config.server.host) and not host.service.keys.are_required
         self._reader = RequestReader(connection, self._limits)
         self._http = self._reader.http
         self._fields: Fields = ()  # of every answer to the request that is being read
@@ -92,9 +94,8 @@ class HttpConnection:
             if request is None:
                 return False
             self.state = "exchange"
-            if self._is_private:
-                server = self._host.service.config.server
-                check_host(request, server.host, server.allowed_origins)
+            if self._host.is_private:
+                check_host(request, self._host.name, self._host.service.config.server.allowed_origins)
             if _is_handshake(request) and (found := self._host.routes.find_websocket(request.path)):
                 await self._upgrade(replace(request, parameters=found[1]), found[0])
                 return False
@@ -125,14 +126,23 @@ class HttpConnection:
 
     async def _admit(self, request: Request, route: HttpRoute) -> Request:
         """Return the whole request, with the name of its key. Raises `RefusedError`."""
-        if route.access == "key":
-            key_name = self._check(request, route.credentials, is_key_needed=True)
-            request = replace(request, key_name=key_name)
-        elif route.access == "public":
-            with contextlib.suppress(RefusedError):  # a program is answered, and only the page cannot read it
+        key_name = None
+        match route.access:
+            case "key":
+                key_name = self._check(request, route.credentials, is_key_needed=True)
+            case "public":
+                with contextlib.suppress(
+                    RefusedError
+                ):  # a program is answered, and only the page cannot read it
+                    self._check_origin(request)
+                check_place(self._place)
+            case "metrics" | "admin" as scope:
                 self._check_origin(request)
-            self._claim_place()
-        return replace(request, body=await self._reader.read_body(request))
+                keys = self._host.service.keys
+                if keys.have_scopes:
+                    key_name = check_key(request, keys, route.credentials, is_needed=True, scope=scope)
+        body = await self._reader.read_body(request)
+        return replace(request, body=body, key_name=key_name, protocol=route.protocol)
 
     async def _run(self, route: HttpRoute, exchange: Exchange) -> None:
         """Have the route answer. A failure after the status was sent cuts the connection, before the body's end, unless
@@ -150,7 +160,8 @@ class HttpConnection:
             error = InternalError("the request failed; the server's log says why")
         self._host.service.metrics.errors.labels(error.code).inc()
         answer = route.shape_error(exchange.request, error_answer(error))
-        if exchange.is_started or answer.status is HTTPStatus.INTERNAL_SERVER_ERROR:
+        is_news = exchange.is_started or answer.status is HTTPStatus.INTERNAL_SERVER_ERROR
+        if is_news and not exchange.is_recorded:
             about = {"path": exchange.request.path, "code": error.code, "reason": error.message}
             logger.warning("an answer failed", extra=about)
         if exchange.is_started and not exchange.ends_on_failure:
@@ -171,7 +182,7 @@ class HttpConnection:
         """Answer OPTIONS: what a browser asks before a page of another origin may send a request with a key."""
         allowed = self._host.routes.allowed(request.path)
         origin = self._check_origin(request)
-        self._claim_place()
+        check_place(self._place)
         await self._reader.read_body(request)
         asked = request.headers.get_all(
             "Access-Control-Request-Headers"
@@ -217,7 +228,13 @@ class HttpConnection:
         """Check a client and make its protocol. Raises `RefusedError`."""
         key_name = self._check(request, route.credentials, is_key_needed=not route.key_may_follow)
         upgrade = Upgrade(
-            request.path, request.query, request.headers, request.address, key_name, request.parameters
+            request.path,
+            request.query,
+            request.headers,
+            request.address,
+            key_name,
+            request.parameters,
+            route.protocol,
         )
         try:
             return upgrade, route.create_protocol(upgrade, self._host.service)
@@ -236,7 +253,7 @@ class HttpConnection:
         key_name = check_key(
             request, service.keys, credentials, is_needed=is_key_needed, tickets=service.tickets
         )
-        self._claim_place()
+        check_place(self._place)
         return key_name
 
     def _check_origin(self, request: Request) -> str | None:
@@ -248,17 +265,6 @@ class HttpConnection:
                 ("Vary", "Origin"),
             )
         return origin
-
-    def _claim_place(self) -> None:
-        reason = self._place.claim()
-        if reason == "server_full":
-            status, code, message = HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "the server is full"
-        elif reason == "address_full":
-            status, code = HTTPStatus.TOO_MANY_REQUESTS, "rate_limited"
-            message = "too many connections from this address"
-        else:
-            return
-        raise RefusedError(refusal(status, code, message, retry_after_s=RETRY_AFTER_S), reason)
 
     async def _refuse(self, request: Request | None, refused: RefusedError) -> None:
         """Answer a request that is not served, or None for what was none; without its end, the connection ends."""

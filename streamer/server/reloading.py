@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from streamer.errors import StreamerError
 
@@ -18,6 +18,8 @@ Reload = Callable[[], None]
 
 Raises `StreamerError`, and then keeps what was there.
 """
+Results = Mapping[str, str | None]
+"""Why each of the things that were to be read again was not; None for one that was."""
 
 
 class Reloadables:
@@ -31,15 +33,20 @@ class Reloadables:
         """Have `reload` called whenever files are to be read again; `name` says in the log what it is."""
         self._reloads[name] = reload
 
-    async def reload(self) -> None:
-        """Read all files again; the log says what became of each."""
+    async def reload(self) -> Results:
+        """Read all files again, and return what became of each; the log says so, too."""
+        results: dict[str, str | None] = {}
         async with self._is_reloading:
             for name, reload in self._reloads.items():
                 try:
                     await asyncio.to_thread(reload)
                 except (StreamerError, OSError) as error:
+                    results[name] = str(error)
                     logger.error("%s: not reloaded, the old one stays", name, extra={"reason": str(error)})
                 except Exception:
+                    results[name] = "an unexpected error, which the log tells"
                     logger.exception("%s: not reloaded, the old one stays", name)
                 else:
+                    results[name] = None
                     logger.info("%s: reloaded", name)
+        return results

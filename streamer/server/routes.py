@@ -1,4 +1,4 @@
-"""What the server answers over plain HTTP beside speech: the player, probes, figures, and lists of what there is."""
+"""What the server answers over plain HTTP beside speech: the player, probes, and lists of what there is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from streamer.server.http import TEXT, Answer, Exchange, Fields, json_answer
 from streamer.server.routing import Access, Routes
 from streamer.server.service import Service
 from streamer.server.status import Status
-from streamer.telemetry.metrics import CONTENT_TYPE
 from streamer.voices.presets import language_of
 
 _CONTENT_TYPES: Final = {
@@ -59,7 +58,7 @@ def _page_headers(scripts: list[bytes]) -> Fields:
 
 
 def add_probes(routes: Routes, service: Service, status: Status) -> None:
-    """Add `/livez`, `/readyz`, `/v1/status` and `/metrics`, which a full server answers too."""
+    """Add `/livez` and `/readyz`, which a full server answers too."""
 
     def probe(is_well: bool) -> Answer:
         status = HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE
@@ -68,9 +67,6 @@ def add_probes(routes: Routes, service: Service, status: Status) -> None:
 
     _add(routes, "/livez", lambda: probe(service.synthesizer.health().alive), "probe")
     _add(routes, "/readyz", lambda: probe(status.is_ready), "probe")
-    _add(routes, "/v1/status", lambda: json_answer(HTTPStatus.OK, status.describe()), "probe")
-    metrics = service.metrics
-    _add(routes, "/metrics", lambda: Answer(HTTPStatus.OK, metrics.render(), CONTENT_TYPE), "probe")
 
 
 def add_lists(routes: Routes, service: Service) -> None:

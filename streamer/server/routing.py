@@ -24,8 +24,12 @@ Handle = Callable[[Exchange], Awaitable[None]]
 ShapeError = Callable[[Request, Answer], Answer]
 """Makes the answer that refuses a request, as `http.refusal` writes it, one that the clients of another protocol
 understand."""
-Access = Literal["key", "public", "probe"]
-"""Which requests are answered: those with a key (if keys are needed), all, or all even when the server is full."""
+Access = Literal["key", "public", "probe", "metrics", "admin"]
+"""Which requests are answered.
+
+`key`: those with a key that may speak, if keys are needed. `public`: all. `probe`: all, even when the server is full.
+`metrics` and `admin`: the same, and where keys have scopes only those whose key has the scope of this name.
+"""
 _NO_HEADERS: Final = Headers()
 _SLASHES: Final = re.compile("/{2,}")
 _PARAMETER: Final = re.compile(r"\{(\w+)(:path)?\}")
@@ -33,23 +37,26 @@ _PARAMETER: Final = re.compile(r"\{(\w+)(:path)?\}")
 
 @dataclass(frozen=True, slots=True)
 class HttpRoute:
-    """What answers a plain HTTP request."""
+    """What answers a plain HTTP request. `protocol`: the folder of its adapter."""
 
     handle: Handle
     credentials: Credentials
     access: Access
     shape_error: ShapeError
+    protocol: str
 
 
 @dataclass(frozen=True, slots=True)
 class WebSocketRoute:
-    """What is spoken over a WebSocket. `key_may_follow`: the protocol has a message for the key."""
+    """What is spoken over a WebSocket. `key_may_follow`: the protocol has a message for the key; `protocol`: the folder
+    of its adapter."""
 
     create_protocol: CreateProtocol
     credentials: Credentials
     shape_error: ShapeError
     subprotocols: tuple[str, ...]
     key_may_follow: bool
+    protocol: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,11 @@ class TcpRoute:
     create_connection: Callable[[Connection, LimitsConfig], ClientConnection]
     create_protocol: CreateProtocol
     announce: Callable[[int], AbstractAsyncContextManager[None]]
+
+    @property
+    def protocol(self) -> str:
+        """The folder of its adapter, after which the options are named."""
+        return self.option_prefix.rstrip("_")
 
 
 def unshaped(_request: Request, answer: Answer) -> Answer:
@@ -101,6 +113,8 @@ class Routes:
     def __init__(self) -> None:
         self.are_complete = True
         """Whether all routes were added; until then an address that is not known may yet become one."""
+        self.protocol = ""
+        """The folder of the adapter that is adding its routes."""
         self.tcp: list[TcpRoute] = []
         """What is spoken on ports of their own."""
         self._places: dict[str, _Place] = {}
@@ -121,7 +135,7 @@ class Routes:
         With a `header` it answers only requests with this field, by which a protocol's clients are known, and leaves
         the others to what else is at the address.
         """
-        route = HttpRoute(handle, credentials, access, shape_error)
+        route = HttpRoute(handle, credentials, access, shape_error, self.protocol)
         place = self._place(path_pattern)
         for name in (method, "HEAD") if method == "GET" else (method,):
             if header is None:
@@ -141,7 +155,7 @@ class Routes:
     ) -> None:
         """Have WebSockets speak the protocol that `create_protocol` makes."""
         self._place(path_pattern).websocket = WebSocketRoute(
-            create_protocol, credentials, shape_error, subprotocols, key_may_follow
+            create_protocol, credentials, shape_error, subprotocols, key_may_follow, self.protocol
         )
 
     def find_websocket(self, path: str) -> tuple[WebSocketRoute, Mapping[str, str]] | None:

@@ -9,8 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 from streamer.audio.packets import PacketEncoder
 from streamer.config import Config
+from streamer.errors import ConfigError
 from streamer.sampling import draw_seed, sampling_params
-from streamer.server.admission import Admission, ApiKeys
+from streamer.server.admission import Admission, Permit
+from streamer.server.keys import ApiKeys
 from streamer.server.reloading import Reloadables
 from streamer.server.tickets import Tickets
 from streamer.speech.events import SpeechEvent
@@ -19,6 +21,8 @@ from streamer.speech.settings import SpeechSettings
 from streamer.speech.text_feed import TextFeed
 from streamer.synthesis import Synthesizer
 from streamer.telemetry.metrics import Metrics
+from streamer.telemetry.traces import NO_TRACER, Tracer
+from streamer.telemetry.utterances import UtteranceRecord
 from streamer.text.lexicon import Lexicon
 from streamer.text.reading import AS_IT_IS, TextOptions
 
@@ -36,11 +40,20 @@ class Service:
     """How the operator wants words said, whatever the protocol."""
     tickets: Tickets = field(default_factory=Tickets)
     reloadables: Reloadables = field(default_factory=Reloadables)
+    tracer: Tracer = NO_TRACER
 
     @property
     def default_voice(self) -> str:
         """The voice of a client that asks for none."""
         return self.config.speech.voice or self.synthesizer.info.default_voice
+
+    def check_model(self) -> None:
+        """Raise `ConfigError` if the model lacks the default voice, or phones that the lexicon has."""
+        voice, info = self.config.speech.voice, self.synthesizer.info
+        if voice is not None and voice not in info.voices:
+            raise ConfigError(f"voice {voice!r}: the model has {', '.join(info.voices)}", param="voice")
+        if self.lexicon is not None:
+            self.lexicon.check_phones(info.phones)
 
     def settings(
         self, voice: str, *, speed: float = 1.0, reading: TextOptions = AS_IT_IS, seed: int | None = None
@@ -58,6 +71,21 @@ class Service:
             max_buffer_ms=self.config.speech.max_buffer_ms,
             max_audio_s=self.config.limits.max_audio_s,
             speed=speed,
+        )
+
+    def admit(self, key_name: str | None, address: str) -> Permit:
+        """Return the permit for one more utterance of a key's owner, or of an address. Raises as `Admission.admit`."""
+        return self.admission.admit(key_name or address, self.keys.share(key_name))
+
+    def record(self, key_name: str | None, protocol: str, voice: str, ids: dict[str, str]) -> UtteranceRecord:
+        """Return the record of an utterance that begins now; see `UtteranceRecord`."""
+        return UtteranceRecord(
+            self.metrics,
+            ids,
+            owner=self.keys.owner(key_name),
+            protocol=protocol,
+            model=self.synthesizer.info.name,
+            voice=voice,
         )
 
     def speak(

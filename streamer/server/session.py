@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 
 from streamer.audio.packets import create_encoder
 from streamer.errors import AuthenticationError, OverloadedError, StreamerError
-from streamer.server.access import origin_of
+from streamer.server.access import authenticate, origin_of
 from streamer.server.client_connection import ClientConnection
 from streamer.server.client_protocol import (
     Action,
@@ -47,6 +47,7 @@ from streamer.server.speaker import Speaker
 from streamer.server.timers import Timers
 from streamer.server.upgrade import Upgrade
 from streamer.server.utterance import Utterance
+from streamer.telemetry.metrics import exemplar
 
 logger = logging.getLogger(__name__)
 GOING_AWAY_BEFORE_S: Final = 60.0
@@ -64,13 +65,17 @@ class Session:
         self, connection: ClientConnection, service: Service, upgrade: Upgrade, protocol: ClientProtocol
     ) -> None:
         self.id = secrets.token_hex(8)
+        self._span = service.tracer.begin(
+            "session", upgrade.headers, session_id=self.id, **{"url.path": upgrade.path}
+        )
         self._connection = connection
         self._service = service
         self._protocol = protocol
         self._key_name = (
             None if upgrade.key_name == upgrade.address else upgrade.key_name
         )  # `tcp` has no keys
-        self._client_key = upgrade.key_name or upgrade.address
+        self._address = upgrade.address
+        self._protocol_name = upgrade.protocol
         self._origin = origin_of(upgrade.headers)
         self._is_authenticated = upgrade.key_name is not None or not service.keys.are_required
         self._limits = limits = service.config.limits
@@ -100,10 +105,14 @@ class Session:
 
     def has_lost_key(self) -> bool:
         """Whether a key let the client in that is not valid any more."""
-        return self._key_name is not None and not self._service.keys.knows(self._key_name)
+        return self._key_name is not None and not self._service.keys.may(self._key_name, "speak")
 
     async def run(self) -> None:
         """Serve the client until either side ends the session."""
+        with self._span:
+            await self._serve()
+
+    async def _serve(self) -> None:
         started_s = time.monotonic()
         closed = SessionClosed(1000, "")
         try:
@@ -128,7 +137,10 @@ class Session:
             for speaker in self._speakers.values():  # whose tasks were cancelled before they began
                 speaker.abandon()
         await self._connection.close(closed.code, closed.reason)
-        self._service.metrics.session_seconds.observe(time.monotonic() - started_s)
+        self._service.metrics.session_seconds.observe(
+            time.monotonic() - started_s, exemplar(self._span.trace_id or self.id)
+        )
+        self._span.set(close_code=self._connection.close_code or 0)
         logger.info("session over", extra={"session_id": self.id, "close_code": self._connection.close_code})
 
     async def _read(self) -> None:
@@ -151,7 +163,7 @@ class Session:
                         self._service.metrics.errors.labels(error.code).inc()
                     await self._outbox.put(frame)
                 case Authenticate(key):
-                    await self._carry_out(self._protocol.authenticated(is_valid=self._authenticate(key)))
+                    await self._carry_out(self._protocol.authenticated(self._authenticate(key)))
                 case Open():
                     await self._open(action)
                 case Write(utterance, piece):
@@ -177,14 +189,15 @@ class Session:
         while True:
             await self._carry_out(action.told(await action.mailbox.get()))
 
-    def _authenticate(self, key: str) -> bool:
-        keys = self._service.keys
-        key_name = keys.find(key) or self._service.tickets.redeem(key, self._origin, keys)
-        if key_name is None:
-            return False
-        self._client_key = self._key_name = key_name
+    def _authenticate(self, given: str) -> AuthenticationError | None:
+        """Let the client speak if its key or ticket is right; returns what is wrong with it."""
+        keys, tickets = self._service.keys, self._service.tickets
+        try:
+            self._key_name = authenticate(given, "speak", self._origin, keys, tickets)
+        except AuthenticationError as error:
+            return AuthenticationError(error.message)  # protocols have one error for keys
         self._is_authenticated = True
-        return True
+        return None
 
     async def _open(self, action: Open) -> None:
         """Open an utterance and have it spoken, or tell the protocol why not."""
@@ -204,7 +217,7 @@ class Session:
         if not self._is_authenticated:
             raise AuthenticationError("a valid key has to come first")
         encoder = create_encoder(action.audio_format)
-        permit = self._service.admission.admit(self._client_key)
+        permit = self._service.admit(self._key_name, self._address)
         self._num_utterances += 1
         utterance = Utterance(
             action.id,
@@ -215,8 +228,11 @@ class Session:
             pre_skip=encoder.pre_skip,
             starts_safely=action.starts_safely,
             after=action.after,
+            span=self._span.child("utterance"),
         )
-        return Speaker(utterance, action.wire, encoder, permit, self._service, self._outbox, self.id)
+        ids = {"session_id": self.id, "utterance_id": action.id, "trace_id": utterance.trace_id}
+        record = self._service.record(self._key_name, self._protocol_name, action.settings.voice, ids)
+        return Speaker(utterance, action.wire, encoder, permit, self._service, self._outbox, record)
 
     async def _speak(self, speaker: Speaker) -> None:
         utterance = speaker.utterance

@@ -14,19 +14,15 @@ from streamer.errors import InternalError, StreamerError
 from streamer.server.admission import Permit
 from streamer.server.flow_control import Outbox
 from streamer.server.service import Service
+from streamer.server.speech_spans import SpeechSpans
 from streamer.server.utterance import Utterance
 from streamer.server.wire import Frame, Outcome, Reason, Wire
 from streamer.speech.events import Queued, SentenceStarted, SpeechEnded, SpeechEvent
 from streamer.speech.safe_start import start_safely
+from streamer.telemetry.utterances import OUTCOMES_OF, EndReason, UtteranceRecord
 
 logger = logging.getLogger(__name__)
 _SAMPLES_PER_MS: Final = 48
-_OUTCOME_LABELS: Final = {
-    "completed": "ok",
-    "truncated": "truncated",
-    "cancelled": "cancelled",
-    "failed": "error",
-}
 
 
 class Speaker:
@@ -43,28 +39,25 @@ class Speaker:
         permit: Permit,
         service: Service,
         outbox: Outbox,
-        session_id: str,
+        record: UtteranceRecord,
     ) -> None:
         self.utterance = utterance
         self._permit = permit
         self._wire = wire
-        self._encoder = encoder
+        self._spans = SpeechSpans(utterance.span, encoder, utterance.trace_id)
         self._service = service
         self._metrics = service.metrics
         self._outbox = outbox
-        self._log_fields = {
-            "session_id": session_id,
-            "utterance_id": utterance.id,
-            "trace_id": utterance.trace_id,
-        }
+        self._record = record
+        record.exemplar = self._spans.exemplar
         self._speaking: asyncio.Task[None] | None = None
         self._error: StreamerError | None = None
         self._ended: SpeechEnded | None = None
         self._num_sentences = 0
         self._num_packets = 0
         self._audio_ms = 0
-        self._first_audio_ms: int | None = None
         self._text_ready_s = 0.0  # of the sentence that is being sent
+        self._underrun_s = 0.0
 
     def stop(self, error: StreamerError | None = None) -> None:
         """End the utterance now: `failed` if there is an error, otherwise `cancelled`. Idempotent."""
@@ -76,29 +69,32 @@ class Speaker:
 
     async def run(self) -> None:
         """Speak to the end, or until stopped."""
-        label = "client_gone"
+        reason: EndReason = "client_gone"
         try:
             if not self.utterance.was_stopped:
                 async with asyncio.TaskGroup() as tasks:
                     self._speaking = tasks.create_task(self._speak_or_fail(tasks))
             outcome = self._outcome()
-            label = _OUTCOME_LABELS[outcome.reason]
+            reason = outcome.reason
             if (error := outcome.error) is not None:
                 self._metrics.errors.labels(error.code).inc()
-                fields = {"code": error.code, "reason": error.message}
-                logger.warning("utterance failed", extra=self._log_fields | fields)
+                self.utterance.span.fail(error.code, error.message)
             await self._send(self._wire.done(self.utterance, outcome))
         finally:
-            self._leave(label)
+            self._leave(reason)
 
     def abandon(self) -> None:
         """Give up what never came to run, because its client was gone at once."""
         self._leave("client_gone")
 
-    def _leave(self, label: str) -> None:
+    def _leave(self, reason: EndReason) -> None:
         self._permit.release()
         num_chars = self.utterance.num_begun_chars
-        self._metrics.utterance_ended(label, audio_ms=self._audio_ms, num_chars=num_chars)
+        self._record.close(reason, audio_ms=self._audio_ms, num_chars=num_chars, error=self._error)
+        if self.utterance.clock.is_paced and self._num_packets:
+            self._metrics.playback_ended(self._underrun_s)
+        self._spans.end(OUTCOMES_OF[reason], self._audio_ms)
+        self.utterance.span.end()
 
     async def _speak_or_fail(self, tasks: asyncio.TaskGroup) -> None:
         try:
@@ -106,15 +102,17 @@ class Speaker:
         except StreamerError as error:
             self._error = error
         except Exception:
-            logger.exception("an unexpected error", extra=self._log_fields)
+            logger.exception("an unexpected error", extra=self._record.ids)
             self._error = InternalError("the utterance failed; the server's log says why")
 
     async def _speak(self, tell_place: Callable[[int], object]) -> None:
         utterance = self.utterance
-        await self._permit.wait()
-        synthesizer = self._permit.queued(self._service.synthesizer, tell_place)
+        with utterance.span.child("rate wait"):
+            await self._permit.wait()
+        synthesizer = self._permit.queued(self._service.synthesizer, tell_place, utterance.span)
+        encoder = self._spans.encoder
         events = self._service.speak(
-            utterance.feed, utterance.settings, self._encoder, utterance.trace_id, synthesizer
+            utterance.feed, utterance.settings, encoder, utterance.trace_id, synthesizer
         )
         if utterance.starts_safely:
             expected_speed = self._service.synthesizer.health().expected_speed
@@ -124,6 +122,7 @@ class Speaker:
         async with contextlib.aclosing(events):
             async for event in events:
                 await utterance.wait_for_turn()
+                self._spans.follow(event)
                 if isinstance(event, Packet):
                     await self._send_packet(event)
                 elif isinstance(event, SpeechEnded):
@@ -148,11 +147,14 @@ class Speaker:
         # A client that waits for its writer's next words hears a pause of the writer, not one of ours.
         is_ours = clock.is_paced and not was_in_time and self._text_ready_s <= time.monotonic() - underrun_s
         if underrun_s > 0 and is_ours:
-            self._metrics.count_underrun(underrun_s)
-        if self._first_audio_ms is None:
-            first_audio_s = time.monotonic() - (self.utterance.first_text_s or time.monotonic())
-            self._first_audio_ms = round(first_audio_s * 1000)
-            self._metrics.first_audio.observe(first_audio_s)
+            self._underrun_s += underrun_s
+            self._metrics.count_underrun(underrun_s, self._spans.exemplar)
+            self.utterance.span.event("underrun", seconds=underrun_s)
+        if clock.is_paced:
+            self._metrics.paced_audio_seconds.inc((end_ms - start_ms) / 1000)
+        if self._num_packets == 1:
+            self._record.note_first_audio(self.utterance.first_text_s)
+            self.utterance.span.event("first audio")
 
     async def _tell(self, event: SpeechEvent) -> None:
         if isinstance(event, SentenceStarted):
@@ -167,17 +169,14 @@ class Speaker:
 
     def _outcome(self) -> Outcome:
         ended, reason = self._ended, self._reason()
-        factor = None
-        if ended is not None and ended.audio_ms:
-            factor = round(ended.generation_s * 1000 / ended.audio_ms, 3)
-            self._metrics.real_time_factor.observe(factor)
+        factor = None if ended is None else self._record.note_generation(ended.generation_s, ended.audio_ms)
         return Outcome(
             reason=reason,
             audio_ms=self._audio_ms,
             num_packets=self._num_packets,
             num_sentences=self._num_sentences,
             error=self._error,
-            first_audio_ms=self._first_audio_ms,
+            first_audio_ms=self._record.first_audio_ms,
             real_time_factor=factor,
             heard_chars=self.utterance.heard_chars() if reason == "cancelled" else None,
         )

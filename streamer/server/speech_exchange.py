@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import time
 from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -17,15 +16,17 @@ from typing import Final
 import numpy as np
 
 from streamer.audio.formats import ENCODINGS, AudioFormat
-from streamer.audio.packets import INPUT_HZ, TIMESTAMP_HZ, Packet, PacketEncoder, create_encoder
+from streamer.audio.packets import INPUT_HZ, TIMESTAMP_HZ, Packet, create_encoder
 from streamer.errors import InternalError, InvalidParameterError, StreamerError
 from streamer.server.admission import Permit
 from streamer.server.connection import ClientGoneError
 from streamer.server.http import Exchange, Fields
 from streamer.server.service import Service
+from streamer.server.speech_spans import SpeechSpans
 from streamer.speech.events import SentenceStarted, SpeechEnded, SpeechEvent
 from streamer.speech.settings import SpeechSettings
 from streamer.speech.text_feed import TextFeed
+from streamer.telemetry.utterances import OUTCOMES_OF, EndReason, UtteranceRecord
 
 CONTENT_TYPES: Final = {
     "ogg_opus": "audio/ogg; codecs=opus",
@@ -97,6 +98,7 @@ async def speak_into(
     content_type = body.content_type or CONTENT_TYPES[audio_format.encoding].format(
         rate=audio_format.sample_rate_hz
     )
+    exchange.is_recorded = True
     utterance_id = secrets.token_hex(8)
     fields = (
         ("Content-Type", content_type),
@@ -105,77 +107,98 @@ async def speak_into(
         *headers,
     )
     request = exchange.request
-    speech = _Speech(exchange, service, fields, body, create_encoder(audio_format))
-    permit = service.admission.admit(request.key_name or request.address)
-    try:
-        with service.metrics.requests_running.track_inprogress():
-            await speech.run(permit, TextFeed(text), settings, utterance_id)
-    finally:
-        permit.release()
+    about = {"http.request.method": request.method, "url.path": request.path}
+    with (
+        service.tracer.begin("request", request.headers, **about) as span,
+        span.child("utterance") as utterance,
+    ):
+        spans = SpeechSpans(utterance, create_encoder(audio_format), utterance_id)
+        permit = service.admit(request.key_name, request.address)
+        ids = {"utterance_id": utterance_id, "trace_id": utterance_id}
+        record = service.record(request.key_name, request.protocol, settings.voice, ids)
+        record.exemplar = spans.exemplar
+        try:
+            with service.metrics.requests_running.track_inprogress():
+                speech = _Speech(exchange, service, fields, body, spans, record)
+                await speech.run(TextFeed(text), permit, settings)
+        finally:
+            permit.release()
 
 
 class _Speech:
-    """One utterance on its way into a body, and what is counted of it."""
+    """One utterance on its way into a body."""
 
     def __init__(
-        self, exchange: Exchange, service: Service, fields: Fields, body: Body, encoder: PacketEncoder
+        self,
+        exchange: Exchange,
+        service: Service,
+        fields: Fields,
+        body: Body,
+        spans: SpeechSpans,
+        record: UtteranceRecord,
     ) -> None:
         self._exchange = exchange
         self._service = service
         self._fields = fields
         self._body = body
-        self._encoder = encoder
-        self._begun_s = time.monotonic()
+        self._spans = spans
+        self._encoder = spans.encoder
+        self._record = record
         self._has_packets = False
         self._is_complete = False  # no packet is left in the encoder
         self._num_chars = 0
         self._audio_ms = 0
         self._sent_ms = 0
 
-    async def run(self, permit: Permit, feed: TextFeed, settings: SpeechSettings, utterance_id: str) -> None:
-        """Speak once it is this client's turn, and count how that ended."""
-        label = "error"
+    async def run(self, feed: TextFeed, permit: Permit, settings: SpeechSettings) -> None:
+        reason: EndReason = "failed"
+        error: StreamerError | None = None
         try:
-            await permit.wait()
-            synthesizer = permit.queued(self._service.synthesizer)
-            label = await self._send(
-                self._service.speak(feed, settings, self._encoder, utterance_id, synthesizer)
+            with self._spans.utterance.child("rate wait"):
+                await permit.wait()
+            synthesizer = permit.queued(self._service.synthesizer, span=self._spans.utterance)
+            trace_id = self._record.ids["trace_id"]
+            reason = await self._send(
+                self._service.speak(feed, settings, self._encoder, trace_id, synthesizer)
             )
             if not self._has_packets:  # the text has no word
                 silence = np.zeros(round(self._body.min_sound_s * INPUT_HZ), np.float32)
                 await self._write_all(self._encoder.encode(silence))
-            await self._end("completed" if label == "ok" else label)
+            await self._end(reason)
         except (ClientGoneError, asyncio.CancelledError):
-            label = "client_gone"
+            reason = "client_gone"
             raise
-        except Exception as error:
+        except Exception as failure:
+            reason = "failed"
+            error = failure if isinstance(failure, StreamerError) else InternalError("the speech failed")
             if self._exchange.is_started and self._exchange.ends_on_failure:
-                known = error if isinstance(error, StreamerError) else InternalError("the speech failed")
-                await self._end("failed", known)
+                await self._end(reason, error)
             raise
         finally:
-            self._service.metrics.utterance_ended(label, audio_ms=self._audio_ms, num_chars=self._num_chars)
+            self._record.close(reason, audio_ms=self._audio_ms, num_chars=self._num_chars, error=error)
+            self._spans.end(OUTCOMES_OF[reason], self._audio_ms)
 
-    async def _send(self, events: AsyncGenerator[SpeechEvent, None]) -> str:
-        """Send the packets; returns how the speech ended, as a label of the metric."""
-        metrics, label = self._service.metrics, "ok"
+    async def _send(self, events: AsyncGenerator[SpeechEvent, None]) -> EndReason:
+        """Send the packets; returns how the speech ended."""
+        reason: EndReason = "completed"
         async with contextlib.aclosing(events):
             async for event in events:
+                self._spans.follow(event)
                 await self._write(self._body.tell(event))
                 if isinstance(event, Packet):
                     if not self._has_packets:
                         self._has_packets = True
-                        metrics.first_audio.observe(time.monotonic() - self._begun_s)
+                        self._record.note_first_audio()
+                        self._spans.utterance.event("first audio")
                     self._is_complete = event.is_last
                     await self._write_all([event])
                 elif isinstance(event, SentenceStarted):
                     self._num_chars = max(self._num_chars, event.char_end)
                 elif isinstance(event, SpeechEnded):
                     self._audio_ms = event.audio_ms
-                    label = "truncated" if event.truncated else "ok"
-                    if event.audio_ms:
-                        metrics.real_time_factor.observe(event.generation_s * 1000 / event.audio_ms)
-        return label
+                    reason = "truncated" if event.truncated else "completed"
+                    self._record.note_generation(event.generation_s, event.audio_ms)
+        return reason
 
     async def _end(self, outcome: str, error: StreamerError | None = None) -> None:
         """Send what makes the body whole, and have the trailer tell the outcome."""

@@ -18,6 +18,7 @@ from typing import Final
 
 from streamer.errors import OverloadedError
 from streamer.synthesis import Health, ModelInfo, PcmChunk, Room, SentenceRequest, Synthesizer
+from streamer.telemetry.traces import NO_SPAN, Span
 
 POLL_S: Final = 0.02
 """How often the synthesizer is asked for room while an utterance waits for it."""
@@ -227,16 +228,23 @@ class StartQueue:
 
 
 class QueuedSynthesizer:
-    """The synthesizer as one utterance sees it: whenever it has no unfinished sentence, the next one queues."""
+    """The synthesizer as an utterance with this span sees it: if it has no unfinished sentence, the next one queues."""
 
     def __init__(
-        self, synthesizer: Synthesizer, queue: StartQueue, share: ClientShare, timeout_s: float, tell: Tell
+        self,
+        synthesizer: Synthesizer,
+        queue: StartQueue,
+        share: ClientShare,
+        timeout_s: float,
+        tell: Tell,
+        span: Span = NO_SPAN,
     ) -> None:
         self._synthesizer = synthesizer
         self._queue = queue
         self._share = share
         self._timeout_s = timeout_s
         self._tell = tell
+        self._span = span
         self._entering = asyncio.Lock()
         self._num_unfinished = 0
         self._has_begun = False
@@ -262,17 +270,28 @@ class QueuedSynthesizer:
         """Yield the sentence's sound once there is room; raises also what `StartQueue.enter` does."""
         async with self._entering:
             if not self._num_unfinished:
-                await self._queue.enter(self._share, self._timeout_s, self._tell, has_begun=self._has_begun)
+                with self._span.child("queue wait"):
+                    await self._queue.enter(
+                        self._share, self._timeout_s, self._tell, has_begun=self._has_begun
+                    )
             self._num_unfinished += 1
+        span = self._span.child(
+            "sentence", sentence_index=request.sentence_index, request_id=request.request_id
+        )
+        is_preferred = self._queue.is_preferred(self._share)
+        request = replace(request, is_preferred=is_preferred, traceparent=span.traceparent)
         try:
-            request = replace(request, is_preferred=self._queue.is_preferred(self._share))
-            async with contextlib.aclosing(self._synthesizer.synthesize(request)) as chunks:
-                async for chunk in chunks:
-                    self._has_begun = True
-                    sound_s = len(chunk.samples) / self._synthesizer.info.sample_rate_hz
-                    self._sound_s += sound_s
-                    self._share.sound_s += sound_s
-                    yield chunk
+            with span:
+                async with contextlib.aclosing(self._synthesizer.synthesize(request)) as chunks:
+                    async for chunk in chunks:
+                        self._has_begun = True
+                        sound_s = len(chunk.samples) / self._synthesizer.info.sample_rate_hz
+                        self._sound_s += sound_s
+                        self._share.sound_s += sound_s
+                        if chunk.is_last:  # its reader closes the iterator behind it
+                            span.set(truncated=chunk.truncated)
+                            span.end()
+                        yield chunk
         finally:
             self._num_unfinished -= 1
             if not self._num_unfinished:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
-from streamer.errors import EngineError
+from streamer.errors import StreamerError
 from streamer.server.service import Service
 
 State = Literal["starting", "loading", "warming", "ready", "degraded", "draining", "failed"]
 """The states in the order in which a server goes through them; `degraded` is served like `ready`, but not well."""
+STATES: Final[tuple[State, ...]] = get_args(State)
 SLOW_STEP_S: Final = 2.0
 """How long a step of the engine may take before it is remarked upon."""
 BLOCKED_LOOP_S: Final = 0.1
 """How late the event loop may be before the log says so."""
+LONG_BLOCK_S: Final = 1.0
+"""How late it may be before the server is degraded."""
 REMEMBERED_S: Final = 60.0
 """How long a blocked event loop counts, and how often the log may speak of it."""
 
@@ -27,10 +30,11 @@ class Status:
         self.is_listening = False
         self.is_warm = False
         self.stop_requested = asyncio.Event()
-        self.failure: EngineError | None = None
+        self.failure: StreamerError | None = None
         self._began_s = time.monotonic()
         self._longest_lag_s = 0.0
         self._lagged_s = -REMEMBERED_S
+        self._long_lag_s, self._long_lagged_s = 0.0, -REMEMBERED_S
 
     @property
     def is_ready(self) -> bool:
@@ -41,6 +45,8 @@ class Status:
     def note_lag(self, lag_s: float) -> bool:
         """Note how late the event loop was; returns whether that is news."""
         now_s = time.monotonic()
+        if lag_s > LONG_BLOCK_S:
+            self._long_lag_s, self._long_lagged_s = lag_s, now_s
         is_forgotten = now_s >= self._lagged_s + REMEMBERED_S
         if lag_s < BLOCKED_LOOP_S or (not is_forgotten and lag_s <= self._longest_lag_s):
             return False
@@ -83,6 +89,6 @@ class Status:
             reasons.append(f"{num_waiting} utterances wait for room")
         if health.step_age_s > SLOW_STEP_S:
             reasons.append(f"a step of the engine has taken {health.step_age_s:.1f} s so far")
-        if self._longest_lag_s > 1 and time.monotonic() < self._lagged_s + REMEMBERED_S:
-            reasons.append(f"the event loop was blocked for {self._longest_lag_s:.1f} s")
+        if time.monotonic() < self._long_lagged_s + REMEMBERED_S:
+            reasons.append(f"the event loop was blocked for {self._long_lag_s:.1f} s")
         return reasons

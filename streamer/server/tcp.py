@@ -44,7 +44,7 @@ class TcpConversation:
     async def serve(self) -> None:
         self.state = "session"
         address = self._connection.address
-        upgrade = Upgrade("", "", Headers(), address, key_name=address)
+        upgrade = Upgrade("", "", Headers(), address, key_name=address, protocol=self._route.protocol)
         try:
             connection = self._route.create_connection(self._connection, self._service.config.limits)
             protocol = self._route.create_protocol(upgrade, self._service)

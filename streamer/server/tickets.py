@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from streamer.errors import ConfigError, InvalidParameterError
-from streamer.server.admission import ApiKeys
+from streamer.server.keys import ApiKeys
 
 LIFETIME_S: Final = 60
 PREFIX: Final = "ticket."
@@ -29,7 +29,7 @@ MAX_USED: Final = 65_536
 """The most used tickets that are remembered, each until it expires. When there are more, none is accepted."""
 MIN_SECRET_BYTES: Final = 32
 _MAX_SECRET_BYTES: Final = 65_536
-_HEAD: Final = struct.Struct("!Q16s16s")
+_HEAD: Final = struct.Struct("!Q16s32s")
 """When it expires (Unix time in s), a nonce, and the name of the key; the origin stands behind."""
 _USUAL_PORTS: Final = {"http": ":80", "https": ":443"}
 
@@ -63,7 +63,7 @@ class Tickets:
     def issue(self, key_name: str | None, origin: str) -> str:
         """Return a ticket for pages of `origin`, such as `https://app.example.com`.
 
-        `key_name` is as `ApiKeys.find` names a key. Raises `InvalidParameterError` for what is no web origin.
+        `key_name` is as `ApiKeys.check` names a key. Raises `InvalidParameterError` for what is no web origin.
         """
         place = web_origin(origin)
         if place is None:
@@ -88,7 +88,7 @@ class Tickets:
         if (
             expires_s <= now_s
             or payload[_HEAD.size :].decode() != web_origin(origin)
-            or not keys.knows(key_name)
+            or not keys.may(key_name, "speak")
         ):
             return None
         for used, ended_s in list(self._used.items()):

@@ -10,7 +10,8 @@ from websockets.datastructures import Headers
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """`parameters`: what the path pattern matched; `key_name`: the name of the key, if one came with the handshake."""
+    """`key_name`: the name of the key, if one came with the handshake; `parameters`: what the path pattern matched;
+    `protocol`: the folder of the adapter whose address it is."""
 
     path: str
     query: str
@@ -18,3 +19,4 @@ class Upgrade:
     address: str
     key_name: str | None
     parameters: Mapping[str, str] = field(default_factory=dict)
+    protocol: str = ""

@@ -14,6 +14,7 @@ from streamer.server.heard import HeardWords
 from streamer.speech.events import SentenceStarted, SpeechEvent, WordTimes
 from streamer.speech.settings import SpeechSettings
 from streamer.speech.text_feed import Piece, TextFeed
+from streamer.telemetry.traces import NO_SPAN, Span
 
 
 class Utterance:
@@ -35,6 +36,7 @@ class Utterance:
         pre_skip: int = 0,
         starts_safely: bool = False,
         after: Utterance | None = None,
+        span: Span = NO_SPAN,
     ) -> None:
         self.id = utterance_id
         self.trace_id = trace_id
@@ -43,6 +45,7 @@ class Utterance:
         self.clock = clock
         self.pre_skip = pre_skip
         self.starts_safely = starts_safely
+        self.span = span
         self.feed = TextFeed()
         self.first_text_s: float | None = None
         self.num_begun_chars = 0

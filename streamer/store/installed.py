@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 from typing import Final
 
-from streamer.config import EngineConfig, default_models_directory
+from streamer.config import EngineConfig
 from streamer.errors import CheckpointError, StoreError
 from streamer.options import suggestion
+from streamer.process_environment import default_models_directory
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 """`owner/name` as on a hub, or a name alone."""

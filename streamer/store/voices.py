@@ -9,9 +9,10 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from streamer.config import EngineConfig, default_voices_directory
+from streamer.config import EngineConfig
 from streamer.errors import StoreError
 from streamer.models.config import ModelConfig
+from streamer.process_environment import default_voices_directory
 from streamer.voices.library import NO_HISTORY
 from streamer.voices.voice import FILE_SUFFIXES, Voice
 

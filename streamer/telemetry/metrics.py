@@ -1,25 +1,53 @@
-"""The process's figures for Prometheus, all named `tts_…`; the only module that knows the metrics library.
+"""The process's figures for Prometheus, named `tts_…` or `process_…`; it and `collectors` alone know the library.
 
-Labels come from closed sets only (error codes, outcomes, reasons), so that no client can make new series.
+Labels come from closed sets only (error codes, outcomes, reasons), so that no client can make new series. Exemplars
+lead from a histogram to an utterance; OpenMetrics has them, Prometheus' older text format does not.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS_CONTENT_TYPE
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
+from streamer.errors import StreamerError
 from streamer.synthesis import EngineStats
+from streamer.telemetry.collectors import EngineCollector, LogCollector, StateCollector
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+OTHER_OWNER: Final = "other"
+"""The label of all utterances whose client has no named key."""
+MAX_OWNERS: Final = 200
+"""The most owners with series of their own; those beyond are counted as `OTHER_OWNER`."""
+OPENMETRICS: Final = "application/openmetrics-text"
+"""The media type of OpenMetrics in a request's `Accept`."""
+_OPENMETRICS_VERSIONS: Final = ("1.0.0", "0.0.1")
+CONTINUOUS_UNDERRUN_S: Final = 0.1
+"""The silence in a playback, all underruns together, that still counts as continuous; vllm-omni's benchmark has the
+same threshold (its pull request 3618)."""
+OUTCOMES: Final = ("ok", "truncated", "cancelled", "client_gone", "error")
+"""How an utterance may end."""
+PLAYBACKS: Final = ("continuous", "interrupted")
+"""How its playback may have been."""
 _LAGS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 _FIRST_AUDIO_S = (0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1, 2, 5)
 _REAL_TIME_FACTORS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 4)
 _SECONDS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
+
+
+Exemplar = dict[str, str]
+"""The labels of an exemplar."""
 
 
 class Metrics:
@@ -72,6 +100,8 @@ class Metrics:
             buckets=_FIRST_AUDIO_S,
             registry=registry,
         )
+        self._owners = {OTHER_OWNER}
+        ProcessCollector(registry=registry)
         self._build = Info("tts_build", "Version and model.", registry=registry)
         self._add_counters(registry)
 
@@ -87,73 +117,129 @@ class Metrics:
             "Times that a client's playback underran although the text was known.",
             registry=registry,
         )
+        self.paced_audio_seconds = Counter(
+            "tts_paced_audio_seconds",
+            "Sound that was sent at the pace of its playback, of which underruns are counted.",
+            registry=registry,
+        )
+        self.audio_continuity = Counter(
+            "tts_audio_continuity",
+            "Utterances that were sent so: continuous, or interrupted for more than 0.1 s.",
+            ["playback"],
+            registry=registry,
+        )
         self.bytes_sent = Counter("tts_bytes_sent", "Bytes of messages and sound.", registry=registry)
         self.slow_clients_closed = Counter(
             "tts_slow_client_closed", "Connections cut because nothing was read.", registry=registry
         )
 
+        self.usage_characters = Counter(
+            "tts_usage_characters", "Code points spoken for the owner of a key.", ["owner"], registry=registry
+        )
+        self.usage_audio_seconds = Counter(
+            "tts_usage_audio_seconds", "Sound sent to the owner of a key.", ["owner"], registry=registry
+        )
+        self.usage_requests = Counter(
+            "tts_usage_requests",
+            "Ended utterances of a key's owner.",
+            ["owner", "outcome"],
+            registry=registry,
+        )
+        # A series that appears with its first count would hide that count from `rate` and `increase`.
+        for counter, values in (
+            (self.requests, OUTCOMES),
+            (self.audio_continuity, PLAYBACKS),
+            (self.errors, sorted(_error_codes(StreamerError))),
+        ):
+            for value in values:
+                counter.labels(value)
+
     def describe_build(self, *, version: str, model: str) -> None:
         self._build.info({"version": version, "model": model})
 
-    def utterance_ended(self, outcome: str, *, audio_ms: int, num_chars: int) -> None:
-        """`outcome`: ok, truncated, cancelled, client_gone or error."""
+    def utterance_ended(
+        self,
+        outcome: str,
+        exemplar: Exemplar | None = None,
+        *,
+        audio_ms: int,
+        num_chars: int,
+        owner: str = OTHER_OWNER,
+    ) -> None:
+        """Count an utterance that ended with this one of the `OUTCOMES`. `owner`: a name that the operator chose."""
         self.requests.labels(outcome).inc()
-        self.audio_seconds.observe(audio_ms / 1000)
+        self.audio_seconds.observe(audio_ms / 1000, exemplar)
         self.text_chars.inc(num_chars)
+        if len(self._owners) < MAX_OWNERS:
+            self._owners.add(owner)
+        owner = owner if owner in self._owners else OTHER_OWNER
+        self.usage_requests.labels(owner, outcome).inc()
+        self.usage_audio_seconds.labels(owner).inc(audio_ms / 1000)
+        self.usage_characters.labels(owner).inc(num_chars)
 
-    def count_underrun(self, seconds: float) -> None:
+    def playback_ended(self, underrun_s: float) -> None:
+        """Count an utterance that was sent at the pace of its playback, and underran for so long in all."""
+        is_continuous = underrun_s <= CONTINUOUS_UNDERRUN_S
+        self.audio_continuity.labels(PLAYBACKS[0] if is_continuous else PLAYBACKS[1]).inc()
+
+    def count_underrun(self, seconds: float, exemplar: Exemplar | None = None) -> None:
         self.underruns.inc()
-        self.underrun_seconds.observe(seconds)
+        self.underrun_seconds.observe(seconds, exemplar)
 
     def read_engine(self, figures: Callable[[], EngineStats | None]) -> None:
         """Have the engine's figures read whenever the others are asked for."""
-        self.registry.register(_EngineCollector(figures))
+        self.registry.register(EngineCollector(figures))
+
+    def read_state(self, state: Callable[[], str], states: Sequence[str]) -> None:
+        """Have the server's state, one of `states`, read whenever the figures are asked for."""
+        self.registry.register(StateCollector(state, states))
 
     def read_log(self, num_dropped: Callable[[], int]) -> None:
         """Have the number of dropped log records read whenever the others are asked for."""
-        self.registry.register(_LogCollector(num_dropped))
+        self.registry.register(LogCollector(num_dropped))
 
     def render(self) -> bytes:
-        """The text exposition format of all figures."""
+        """All figures in Prometheus' text format, version 0.0.4."""
         return generate_latest(self.registry)
 
-
-class _LogCollector(Collector):
-    """Counts the log records that were dropped, when that is asked for."""
-
-    def __init__(self, num_dropped: Callable[[], int]) -> None:
-        self._num_dropped = num_dropped
-
-    def collect(self) -> Iterable[Metric]:
-        yield CounterMetricFamily(
-            "tts_log_records_dropped", "Log records that nobody read in time.", self._num_dropped()
-        )
+    def negotiated(self, accept: str) -> tuple[bytes, str]:
+        """Return all figures in the format that an `Accept` header prefers, OpenMetrics or the other, and its type."""
+        if prefers_openmetrics(accept):
+            return bytes(generate_openmetrics(self.registry)), OPENMETRICS_CONTENT_TYPE  # type: ignore[no-untyped-call]
+        return self.render(), CONTENT_TYPE
 
 
-class _EngineCollector(Collector):
-    """Turns the engine's own counts into metrics at the moment they are asked for."""
+def _error_codes(kind: type[StreamerError]) -> set[str]:
+    """Return the code of a kind of error, and those of the kinds below it."""
+    return {kind.code}.union(*(_error_codes(below) for below in kind.__subclasses__()))
 
-    def __init__(self, figures: Callable[[], EngineStats | None]) -> None:
-        self._figures = figures
 
-    def collect(self) -> Iterable[Metric]:
-        figures = self._figures()
-        if figures is None:
-            return
-        steps = HistogramMetricFamily("tts_engine_step_seconds", "Duration of a step.", labels=["stage"])
-        rows = CounterMetricFamily("tts_engine_rows", "Rows of all steps.", labels=["stage"])
-        for name, stage in figures.stages.items():
-            borders = [*map(str, stage.step_borders_s), "+Inf"]
-            totals = itertools.accumulate(stage.step_counts)
-            steps.add_metric([name], list(zip(borders, totals, strict=True)), stage.step_seconds)
-            rows.add_metric([name], stage.num_rows)
-        yield steps
-        yield rows
-        yield GaugeMetricFamily("tts_slots", "Sentences that can be generated at once.", figures.num_slots)
-        yield GaugeMetricFamily("tts_slots_used", "Sentences being generated.", figures.num_running)
-        yield GaugeMetricFamily("tts_sentences_waiting", "Sentences without a slot.", figures.num_waiting)
-        yield GaugeMetricFamily("tts_listeners", "Listeners being served.", figures.num_listeners)
-        if figures.load is not None:
-            yield GaugeMetricFamily("tts_engine_load", "Part of its time they take.", figures.load)
-        if figures.max_listeners is not None:
-            yield GaugeMetricFamily("tts_listeners_limit", "Beyond it new ones wait.", figures.max_listeners)
+def exemplar(trace_id: str) -> Exemplar:
+    """Return the labels of an exemplar: what leads from a figure to the trace, or to the lines of the log."""
+    return {"trace_id": trace_id}
+
+
+def prefers_openmetrics(accept: str) -> bool:
+    """Whether an `Accept` header (RFC 9110, 12.5.1) names OpenMetrics, and ranks it no lower than plain text.
+
+    The library's own choice fails for versions that are no numbers, and does not look at ranks.
+    """
+    ranks = {OPENMETRICS: 0.0, "text/plain": 0.0}
+    for media_range in accept.lower().split(","):
+        name, *parameters = (part.strip() for part in media_range.split(";"))
+        values = dict(parameter.partition("=")[::2] for parameter in parameters)
+        if (
+            name == OPENMETRICS
+            and values.get("version", _OPENMETRICS_VERSIONS[0]) not in _OPENMETRICS_VERSIONS
+        ):
+            continue
+        if name in ranks:
+            ranks[name] = max(ranks[name], _rank(values.get("q", "1")))
+    return 0 < ranks[OPENMETRICS] >= ranks["text/plain"]
+
+
+def _rank(quality: str) -> float:
+    try:
+        return float(quality)
+    except ValueError:
+        return 0.0

@@ -9,6 +9,7 @@ import numpy as np
 
 from streamer.backends.local import LocalSynthesizer
 from streamer.config import EngineConfig
+from streamer.telemetry.traces import NO_TRACER, Tracer
 from streamer.voices.library import VoiceLibrary
 from tests.fakes.tiny_bark import TINY, tiny_model, tiny_voice
 
@@ -35,7 +36,9 @@ class Fault:
         self.strike: Callable[[], object] = lambda: None
 
 
-def tiny_synthesizer(directory: Path, *, fault: Fault | None = None, **options) -> LocalSynthesizer:
+def tiny_synthesizer(
+    directory: Path, *, fault: Fault | None = None, tracer: Tracer = NO_TRACER, **options
+) -> LocalSynthesizer:
     """A back end with two voices, saved to and read from `directory`; `options` are those of `EngineConfig`."""
     save_voices(directory)
     model = tiny_model()
@@ -48,7 +51,7 @@ def tiny_synthesizer(directory: Path, *, fault: Fault | None = None, **options) 
 
         model.coarse.prefill = faulty
     config = EngineConfig(**{"num_slots": 3, "max_load": None, **options})
-    return LocalSynthesizer(model, LettersTokenizer(), VoiceLibrary([directory], TINY), config)
+    return LocalSynthesizer(model, LettersTokenizer(), VoiceLibrary([directory], TINY), config, tracer=tracer)
 
 
 def save_voices(directory: Path) -> None:

@@ -19,8 +19,10 @@ sys.path.insert(0, ".")
 from tests.fakes.synthesizer import FakeSynthesizer
 from streamer import api
 from streamer.commands import cli
-api.build_synthesizer = lambda *_: FakeSynthesizer(speed=0.05)
-print("begun", file=sys.stderr, flush=True)
+def build_synthesizer(*_):
+    print("begun", file=sys.stderr, flush=True)
+    return FakeSynthesizer(speed=0.05)
+api.build_synthesizer = build_synthesizer
 cli.main(["say", "This is said very slowly, so that there is time.", "-o", sys.argv[1]])
 """
 

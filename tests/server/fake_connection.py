@@ -10,8 +10,10 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosedOK
 
 from streamer.config import Config
-from streamer.server.admission import Admission, ApiKeys
+from streamer.server.admission import Admission
 from streamer.server.client_protocol import ClientProtocol, CreateProtocol
+from streamer.server.key_files import plain_key
+from streamer.server.keys import ApiKeys
 from streamer.server.service import Service
 from streamer.server.session import Session
 from streamer.server.upgrade import Upgrade
@@ -44,14 +46,14 @@ class FakeConnection:
 
     async def until_sent(self, frame: str | bytes) -> None:
         """Return when the server has sent this frame; the connection must not close before."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while frame not in self.sent:
                 self._has_sent.clear()
                 await self._has_sent.wait()
 
     async def until_closed(self) -> None:
         """Return when the server has closed the connection."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await self._is_closed.wait()
 
     async def recv(self) -> str | bytes:
@@ -84,7 +86,9 @@ async def session(
 ) -> AsyncIterator[tuple[Session, FakeConnection, ClientProtocol]]:
     """Run a session until the end of the block, at which the client hangs up; then nothing of its may be held."""
     config, synthesizer = config or Config(), synthesizer or FakeSynthesizer()
-    service = Service(config, synthesizer, Admission(config.limits), ApiKeys(keys), Metrics())
+    service = Service(
+        config, synthesizer, Admission(config.limits), ApiKeys([plain_key(key) for key in keys]), Metrics()
+    )
     upgrade = Upgrade("/v1/stream", query, Headers(), "test", None)
     protocol = create_protocol(upgrade, service)
     connection = FakeConnection()

@@ -79,9 +79,9 @@ class Invariants:
         self._tasks_before = asyncio.all_tasks()
         self.failures = _Failures()
 
-    def admit(self, client_key: str) -> Permit:
+    def admit(self, client_key: str, weight: float = 1.0) -> Permit:
         """Stands in for `Admission.admit`, and counts what was begun."""
-        permit = Admission.admit(self._admission, client_key)
+        permit = Admission.admit(self._admission, client_key, weight)
         self._num_admitted += 1
         return permit
 

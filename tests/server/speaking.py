@@ -16,6 +16,7 @@ from streamer.config import Config, LimitsConfig, ServerConfig, SpeechConfig
 from streamer.errors import EngineError
 from streamer.server.app import Server
 from streamer.synthesis import Synthesizer
+from streamer.telemetry.traces import NO_TRACER, Tracer
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.server.invariants import watched
 
@@ -132,7 +133,7 @@ async def read_answer(reader: asyncio.StreamReader, *, has_body: bool = True) ->
     The trailers of a chunked body are the last fields of the head. Raises `asyncio.IncompleteReadError` if the body
     ends too early.
     """
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.IncompleteReadError as error:
@@ -173,12 +174,14 @@ async def running(
     config: Config | None = None,
     synthesizer: FakeSynthesizer | None = None,
     *,
+    tracer: Tracer = NO_TRACER,
     may_log_failures: bool = False,
 ) -> AsyncIterator[Running]:
     """A server over a fake synthesizer, in which nothing may be left open afterwards; see `serving`."""
     synthesizer = synthesizer or FakeSynthesizer()
     failures: list[EngineError] = []
-    async with serving(synthesizer, config, failures, may_log_failures=may_log_failures) as server:
+    options = {"tracer": tracer, "may_log_failures": may_log_failures}
+    async with serving(synthesizer, config, failures, **options) as server:
         yield Running(server, synthesizer, failures)
     assert synthesizer.num_open == 0
     assert synthesizer.is_closed
@@ -190,6 +193,7 @@ async def serving(
     config: Config | None = None,
     failures: list[EngineError] | None = None,
     *,
+    tracer: Tracer = NO_TRACER,
     may_log_failures: bool = False,
     may_have_clients: bool = False,
 ) -> AsyncIterator[Server]:
@@ -199,7 +203,7 @@ async def serving(
     says that the test provokes what is logged with a traceback, and `may_have_clients` that clients are there still at
     the end of the block.
     """
-    server = Server(config or configured(), synthesizer)
+    server = Server(config or configured(), synthesizer, tracer)
 
     async def serve() -> None:
         try:
@@ -237,6 +241,6 @@ def figure(server: Server, name: str, **labels: str) -> float | None:
 
 async def eventually(condition: Any) -> None:
     """Wait until the condition holds; fails after some seconds."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)

@@ -17,8 +17,9 @@ from streamer.server.access import (
     is_local,
     read_bearer,
 )
-from streamer.server.admission import ApiKeys
 from streamer.server.http import RefusedError, Request
+from streamer.server.key_files import plain_key
+from streamer.server.keys import ApiKeys
 from tests.server.speaking import configured, running
 
 ALLOWED = ("https://good.example", "https://other.example:443/", "http://port.example:8080")
@@ -184,12 +185,14 @@ def test_a_key_in_the_query_is_refused(name: str) -> None:
 
 def test_an_adapter_may_look_elsewhere_for_keys() -> None:
     """If keys are needed, a wrong one is refused, and so is a missing one unless it may follow."""
-    keys = ApiKeys(("one",))
+    keys = ApiKeys([plain_key("one")])
 
     def read_query(request: Request) -> str | None:
         return request.query.partition("=")[2] or None
 
-    assert check_key(_request(query="key=one"), keys, read_query, is_needed=True) == keys.find("one")
+    assert check_key(_request(query="key=one"), keys, read_query, is_needed=True) == keys.check(
+        "one", "speak"
+    )
     assert check_key(_request(), keys, read_query, is_needed=False) is None
     for query, is_needed in (("key=two", False), ("key=two", True), ("", True)):
         with pytest.raises(RefusedError) as refused:

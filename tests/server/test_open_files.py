@@ -34,7 +34,10 @@ async def _serve_everything(server: Running) -> None:
 
 
 async def test_no_file_is_opened_to_serve() -> None:
-    """Sessions, utterances, mistakes, lists, probes and the page: what they need was read at the start."""
+    """Sessions, utterances, mistakes, lists, probes and the page: what they need was read at the start.
+
+    Linux tells the figures of the process, its memory for instance, in files of its own; they may be missing.
+    """
     global _watched
     async with running(configured()) as server:
         await _serve_everything(server)  # what is imported on first use
@@ -44,4 +47,4 @@ async def test_no_file_is_opened_to_serve() -> None:
             opened, _watched = _watched, None
         finally:
             _watched = None
-    assert opened == []
+    assert set(opened) <= {"/proc/self/stat", "/proc/self/limits"}

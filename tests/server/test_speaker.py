@@ -69,3 +69,25 @@ async def test_a_loop_that_is_late_by_less_than_the_lead_is_not_heard() -> None:
         time.sleep(0.4)  # noqa: ASYNC251
         await client.until("done")
         assert underruns(server) == 0
+
+
+async def test_the_share_of_sound_that_was_continuous_can_be_told() -> None:
+    """Sound that is sent at the pace of its playback is counted, and each utterance of it as unbroken or not."""
+    async with running() as server, server.client() as client:
+        registry = server.server.metrics.registry
+        played = "tts_audio_continuity_total"
+        await client.say("speak", id="a", text="I am going to the shop.")
+        done = await client.until("done")
+        await client.say("speak", id="b", text="I am going to the shop.", lead_ms=None)
+        await client.until("done", id="b")
+        await client.say("speak", id="c", text="...")
+        await client.until("done", id="c")
+        assert registry.get_sample_value(played, {"playback": "continuous"}) == 1.0
+        assert registry.get_sample_value("tts_paced_audio_seconds_total") == pytest.approx(
+            done["audio_ms"] / 1000
+        )
+        server.synthesizer.speed = 0.5
+        await client.say("speak", id="d", text="I am going.")
+        await client.until("done", id="d")
+        assert registry.get_sample_value(played, {"playback": "interrupted"}) == 1.0
+        assert registry.get_sample_value(played, {"playback": "continuous"}) == 1.0

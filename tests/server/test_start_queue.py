@@ -191,6 +191,24 @@ async def test_heavier_clients_have_more() -> None:
         assert order.count("h") == 3 and order[:4].count("h") >= 2
 
 
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [((1, 1), (6, 6)), ((2, 1), (8, 4)), ((3, 1), (9, 3)), ((0.5, 1), (4, 8)), ((5, 1), (10, 2))],
+)
+async def test_places_go_by_weight_while_all_ask_for_more(
+    weights: tuple[float, float], expected: tuple[int, int]
+) -> None:
+    """Of two clients that always have utterances waiting, each has its part of the places."""
+    async with machine(12) as m:
+        m.shares |= {"a": ClientShare(weights[0]), "b": ClientShare(weights[1])}
+        for number in range(40):
+            for client in "ab":
+                await m.ask(f"{client}{number}")
+        for _ in range(24):
+            await m.leave(m.names[0])
+        assert tuple(sum(name[0] == client for name in m.names) for client in "ab") == expected
+
+
 async def test_what_has_begun_waits_for_a_place_only_and_is_never_refused() -> None:
     """The next sentence of an utterance goes before a new utterance of its client, and past the longest wait."""
     async with machine(1) as m:

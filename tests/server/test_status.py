@@ -14,7 +14,7 @@ import pytest
 from streamer.backends.loading import LoadingSynthesizer
 from streamer.errors import CheckpointError
 from streamer.server.app import Server
-from streamer.server.status import BLOCKED_LOOP_S, Status
+from streamer.server.status import BLOCKED_LOOP_S, STATES, Status
 from streamer.synthesis import Room, Synthesizer
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.server.speaking import Running, configured, eventually, running
@@ -78,8 +78,8 @@ async def test_a_model_that_cannot_be_read_ends_the_start() -> None:
         await asyncio.open_connection("127.0.0.1", server.port)
 
 
-async def test_ready_degraded_draining_and_failed() -> None:
-    """Ready needs no reason; the others say what waits, what is slow, what ends, or what is dead."""
+async def test_ready_degraded_and_draining() -> None:
+    """Ready needs no reason; the others say what waits, what is slow, or what ends."""
     fake = FakeSynthesizer()
     fake.room = ROOM
     async with running(configured(drain_timeout_s=5.0, max_start_wait_s=5.0), fake) as server:
@@ -101,14 +101,66 @@ async def test_ready_degraded_draining_and_failed() -> None:
             assert (await _status(server))["why"] == ["the event loop was blocked for 2.5 s"]
             await client.say("start", id="b")
             await client.until("started")
-            async with server.line() as (_reader, _writer):
-                server.server.stop()
-                assert server.server.status.state()[0] == "draining"
+            server.server.stop()
+            told = await _status(server)
+            assert (told["state"], told["why"]) == (
+                "draining",
+                ["the server stops: what is open may finish"],
+            )
+            assert (await server.get("/readyz"))[0] == 503 and (await server.get("/livez"))[0] == 200
             await client.say("cancel")
+
+
+async def test_a_dead_engine_is_a_failed_server() -> None:
+    """Until the process ends, a client that asks is told the reason."""
+    async with running() as server:
+        server.synthesizer.die("a step hangs")
+        told = await _status(server)
+        assert (told["state"], told["why"]) == ("failed", ["a step hangs"])
+        await eventually(lambda: server.failures)
+        assert server.server.status.state() == ("failed", ["a step hangs"])
+
+
+async def test_a_start_that_fails_is_a_failed_server() -> None:
+    """No client can ask it any more, but a supervisor is told."""
+
+    def load() -> Synthesizer:
+        raise CheckpointError("broken")
+
+    server = Server(configured(), LoadingSynthesizer(load))
+    with pytest.raises(CheckpointError):
+        await server.start()
+    assert server.status.state() == ("failed", ["broken"])
+
+
+def test_every_state_has_its_metric() -> None:
+    """The figures have the same words as `/v1/status`."""
+    text = Server(configured(), FakeSynthesizer()).metrics.render().decode()
+    for state in STATES:
+        assert f'tts_state{{tts_state="{state}"}} {float(state == "starting")}' in text
+
+
+def test_a_block_counts_for_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each long one does, also if a longer one came shortly before."""
+    now_s = 1000.0
+    monkeypatch.setattr("streamer.server.status.time.monotonic", lambda: now_s)
     fake = FakeSynthesizer()
+    fake.is_started = True
     status = Status(Server(configured(), fake)._service)
-    fake.die("a step hangs")
-    assert status.state() == ("failed", ["a step hangs"])
+    status.is_listening = status.is_warm = True
+    shown = []
+    for wait_s, lag_s in ((0, 0.9), (0, 2.5), (50, 1.5), (59, 0.2), (2, 0.2)):
+        now_s += wait_s
+        status.note_lag(lag_s)
+        shown.append(status.state())
+    blocked = "the event loop was blocked for"
+    assert shown == [
+        ("ready", []),
+        ("degraded", [f"{blocked} 2.5 s"]),
+        ("degraded", [f"{blocked} 1.5 s"]),
+        ("degraded", [f"{blocked} 1.5 s"]),
+        ("ready", []),
+    ]
 
 
 def test_a_blocked_loop_is_news_once_a_minute_unless_it_is_worse(monkeypatch: pytest.MonkeyPatch) -> None:

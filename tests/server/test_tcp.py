@@ -124,7 +124,7 @@ async def test_keys_that_are_read_again_end_no_such_session(tmp_path: Path) -> N
     ):
         await reader.readline()
         keys.write_text("other")
-        await speaking.server._reload()
+        await speaking.server.reload_files()
         writer.write(b"One two.\nbye\n")
         lines = (await reader.read()).decode().splitlines()
         assert [line for line in lines if line != "sound"] == ["1 says One|two.", "1 completed"]

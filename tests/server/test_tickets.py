@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from streamer.errors import ConfigError, InvalidParameterError
-from streamer.server.admission import ApiKeys
+from streamer.server.key_files import named_key, plain_key
+from streamer.server.keys import ApiKeys
 from streamer.server.tickets import LIFETIME_S, MAX_TICKET_CHARS, MAX_USED, PREFIX, Tickets
 
-KEYS = ApiKeys(("secret", "other"))
-NAME = KEYS.find("secret")
+KEYS = ApiKeys([plain_key("secret"), plain_key("other")])
+NAME = KEYS.check("secret", "speak")
 ORIGIN = "https://app.example.com"
+PAST = "2020-01-01T00:00:00Z"
 
 
 class Time:
@@ -32,6 +34,17 @@ def test_a_ticket_stands_for_its_key_once() -> None:
     assert tickets.redeem(first, ORIGIN, KEYS) == NAME
     assert tickets.redeem(first, ORIGIN, KEYS) is None
     assert tickets.redeem(second, ORIGIN, KEYS) == NAME
+
+
+@pytest.mark.parametrize("name", ["a", "alice", "a-b_C9", "x" * 32])
+def test_a_ticket_carries_its_owner(name: str) -> None:
+    """The longest name fits; a key that may not speak, or not any more, has no tickets."""
+    now_s = 1_000_000.0
+    keys = ApiKeys([named_key(name, "secret")])
+    tickets = Tickets(now_s=lambda: now_s)
+    assert tickets.redeem(tickets.issue(keys.check("secret", "speak"), ORIGIN), ORIGIN, keys) == name
+    for key in (named_key(name, "secret", ("admin", "metrics")), named_key(name, "secret", expires=PAST)):
+        assert tickets.redeem(tickets.issue(name, ORIGIN), ORIGIN, ApiKeys([key])) is None
 
 
 @pytest.mark.parametrize(
@@ -120,7 +133,7 @@ def test_what_is_no_ticket_is_none(ticket: str) -> None:
 def test_a_key_that_is_gone_has_no_tickets() -> None:
     """A ticket of a key that the operator took away is refused, and so is one without a key."""
     tickets = Tickets()
-    assert tickets.redeem(tickets.issue(NAME, ORIGIN), ORIGIN, ApiKeys(("other",))) is None
+    assert tickets.redeem(tickets.issue(NAME, ORIGIN), ORIGIN, ApiKeys([plain_key("other")])) is None
     assert tickets.redeem(tickets.issue(None, ORIGIN), ORIGIN, KEYS) is None
 
 

@@ -76,8 +76,8 @@ class ToyProtocol:
         name = str(self._num_texts)
         return [Open(name, self._settings, SOUND, None, ToyWire(), after=before)]
 
-    def authenticated(self, *, is_valid: bool) -> Sequence[Action]:
-        return [Send("come in")] if is_valid else [Close(4000, "wrong key")]
+    def authenticated(self, error: StreamerError | None) -> Sequence[Action]:
+        return [Send("come in")] if error is None else [Close(4000, "wrong key")]
 
     def opened(self, utterance: Utterance) -> Sequence[Action]:
         self._open.append(utterance)

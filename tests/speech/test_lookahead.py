@@ -201,7 +201,7 @@ async def test_a_second_cancellation_in_the_closing_leaves_nothing_open(num_turn
                 pass
 
     listening = asyncio.create_task(listen())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while synthesizer.num_open < 2:  # noqa: ASYNC110
             await asyncio.sleep(0)
     for _ in range(2):

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import pytest
+from prometheus_client.core import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamer.synthesis import EngineStats, StageStats
-from streamer.telemetry.metrics import Metrics
+from streamer.telemetry.metrics import CONTENT_TYPE, OUTCOMES, Metrics, exemplar, prefers_openmetrics
 
 
 def test_figures_can_be_scraped_and_are_ours() -> None:
-    """Everything rendered parses, and carries the prefix."""
+    """Everything rendered parses, and carries our prefix or that of the process."""
     metrics = Metrics()
     metrics.utterance_ended("ok", audio_ms=1500, num_chars=12)
     metrics.count_underrun(0.2)
     metrics.describe_build(version="1", model="m")
     families = {family.name: family for family in text_string_to_metric_families(metrics.render().decode())}
-    assert families and all(name.startswith("tts_") for name in families)
-    (sample,) = [s for s in families["tts_requests"].samples if s.name == "tts_requests_total"]
-    assert (sample.labels, sample.value) == ({"outcome": "ok"}, 1.0)
+    assert {name.partition("_")[0] for name in families} == {"tts", "process"}
+    ended = [s for s in families["tts_requests"].samples if s.name == "tts_requests_total"]
+    assert {sample.labels["outcome"]: sample.value for sample in ended} == {
+        outcome: float(outcome == "ok") for outcome in OUTCOMES
+    }
+
+
+def test_a_count_is_there_before_it_is_counted() -> None:
+    """`rate` and `increase` see the first failure too, because its series was at 0 before."""
+    text = Metrics().render().decode()
+    for series in (
+        'tts_requests_total{outcome="error"}',
+        'tts_errors_total{code="engine_failed"}',
+        'tts_errors_total{code="internal_error"}',
+        'tts_errors_total{code="model_numeric"}',
+        'tts_audio_continuity_total{playback="interrupted"}',
+    ):
+        assert f"{series} 0.0" in text
 
 
 def test_two_servers_keep_their_own_figures() -> None:
@@ -59,3 +79,110 @@ def test_the_engines_figures_are_read_when_asked_for() -> None:
         "tts_listeners_limit 4.0",
     ):
         assert line in text
+
+
+OPENMETRICS = "application/openmetrics-text"
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_preferred"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", False),
+        ("text/plain; version=0.0.4", False),
+        (OPENMETRICS, True),
+        (f"{OPENMETRICS}; version=1.0.0; charset=utf-8", True),
+        ("Application/OpenMetrics-Text;VERSION=1.0.0", True),
+        # Prometheus 2 and 3
+        (
+            f"{OPENMETRICS};version=1.0.0,{OPENMETRICS};version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5",
+            True,
+        ),
+        (
+            f"{OPENMETRICS};version=1.0.0;escaping=allow-utf-8;q=0.6,{OPENMETRICS};version=0.0.1;q=0.5,"
+            "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+            True,
+        ),
+        (f"text/plain;q=0.9, {OPENMETRICS};q=0.1", False),
+        (f"{OPENMETRICS};q=0, text/plain", False),
+        (f"{OPENMETRICS};q=0", False),
+        (f"{OPENMETRICS};q=much", False),
+        (f"{OPENMETRICS};q=nan", False),
+        (f"{OPENMETRICS};version=x", False),
+        (f"{OPENMETRICS};version=2.0.0", False),
+        (";;;=,,", False),
+    ],
+)
+def test_openmetrics_is_given_to_those_who_ask_for_it(accept: str, is_preferred: bool) -> None:
+    """All others, and what is no such header, get Prometheus' text as ever."""
+    assert prefers_openmetrics(accept) is is_preferred
+    body, content_type = Metrics().negotiated(accept)
+    assert content_type.startswith("application/openmetrics-text; version=1.0.0") is is_preferred
+    assert body.endswith(b"# EOF\n") is is_preferred and (content_type == CONTENT_TYPE) is not is_preferred
+
+
+def test_exemplars_lead_from_histograms_to_utterances() -> None:
+    """Each bucket names the last utterance in it, in OpenMetrics alone."""
+    metrics, trace = Metrics(), exemplar("4bf92f3577b34da6a3ce929d0e0e4736")
+    metrics.first_audio.observe(0.07, trace)
+    metrics.real_time_factor.observe(0.25, trace)
+    metrics.session_seconds.observe(3, trace)
+    metrics.count_underrun(0.3, trace)
+    metrics.utterance_ended("ok", trace, audio_ms=1500, num_chars=12)
+    body, _ = metrics.negotiated(OPENMETRICS)
+    found = {
+        (family.name, sample.labels["le"]): sample.exemplar
+        for family in openmetrics_families(body.decode())
+        for sample in family.samples
+        if sample.exemplar
+    }
+    assert {place: (shown.labels, shown.value) for place, shown in found.items()} == {
+        ("tts_time_to_first_audio_seconds", "0.08"): (trace, 0.07),
+        ("tts_realtime_factor", "0.3"): (trace, 0.25),
+        ("tts_session_seconds", "5.0"): (trace, 3.0),
+        ("tts_playback_underrun_seconds", "0.3"): (trace, 0.3),
+        ("tts_audio_seconds", "2.0"): (trace, 1.5),
+    }
+    assert b"4bf92f" not in metrics.render()
+
+
+def test_both_formats_tell_the_same() -> None:
+    """Who asks for the one does not learn less than from the other."""
+    metrics = Metrics()
+    metrics.describe_build(version="1", model="m")
+    metrics.read_state(lambda: "ready", ("loading", "ready"))
+    metrics.errors.labels("overloaded").inc()
+
+    def series(families: Iterable[Metric]) -> set[tuple[str, str]]:
+        samples = [sample for family in families for sample in family.samples]
+        return {
+            (sample.name, str(sorted(sample.labels.items())))
+            for sample in samples
+            if not sample.name.endswith("_created")
+        }
+
+    body, _ = metrics.negotiated(OPENMETRICS)
+    assert series(openmetrics_families(body.decode())) == series(
+        text_string_to_metric_families(metrics.render().decode())
+    )
+
+
+def test_a_playback_is_continuous_if_its_underruns_were_short() -> None:
+    """A tenth of a second in all still counts; more is an interruption, in one piece or in many."""
+    metrics = Metrics()
+    for underrun_s in (0.0, 0.05, 0.1, 0.11, 3.0):
+        metrics.playback_ended(underrun_s)
+    text = metrics.render().decode()
+    assert 'tts_audio_continuity_total{playback="continuous"} 3.0' in text
+    assert 'tts_audio_continuity_total{playback="interrupted"} 2.0' in text
+
+
+def test_one_state_is_set() -> None:
+    """It is read whenever the figures are."""
+    states, metrics = ["loading"], Metrics()
+    metrics.read_state(lambda: states[-1], ("loading", "ready"))
+    assert 'tts_state{tts_state="loading"} 1.0' in metrics.render().decode()
+    states.append("ready")
+    text = metrics.render().decode()
+    assert 'tts_state{tts_state="loading"} 0.0' in text and 'tts_state{tts_state="ready"} 1.0' in text

@@ -17,17 +17,21 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from streamer.models.attention import attend
 from streamer.models.cpu.forward_kernels import (
     add_scaled,
-    divide,
-    exponentiate,
     quantize_bfloat16,
     quantize_gelu,
     quantize_norms,
     to_bfloat16,
 )
+from streamer.models.cpu.head_attention import (
+    QUERIES_AT_ONCE,
+    HeadAttention,
+    attend_in_bfloat16,
+    attend_in_int8,
+)
 from streamer.models.cpu.quantization import quantize
+from streamer.models.cpu.scratch import scratch
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import Block, CausalGpt, LayerNorm, blocks_of, set_dtype
 
@@ -35,10 +39,8 @@ MIN_WIDTH = 256
 """The width from which int8 is faster than plain bfloat16."""
 PARALLEL_WIDTH = 512
 """The width from which sharing work between threads gains more than joining them costs."""
-POSITIONS_AT_ONCE = 256
-"""The most positions that go through a layer's products together; their sums fit into the processor's cache."""
-QUERIES_AT_ONCE = 512
-"""The most queries of a head that attend together."""
+POSITIONS_AT_ONCE = 512
+"""The most positions that go through a layer's products together: each product arranges the weights anew."""
 SCORES_AT_ONCE = 1 << 18
 """The most attention scores of one product: heads of short passes attend together up to this number."""
 
@@ -55,6 +57,11 @@ def fastest_forward_dtype() -> torch.dtype:
     return torch.bfloat16 if has_bfloat16 else torch.float32
 
 
+def fastest_attention() -> HeadAttention:
+    """Return the way to attend that is fastest on this CPU, if it has fast int8."""
+    return attend_in_bfloat16 if torch.cpu._is_amx_tile_supported() else attend_in_int8
+
+
 def use_fastest_forward(network: CausalGpt | FineGpt, forward_dtype: torch.dtype) -> None:
     """Convert `network`, in float32, to forward passes in int8 if that is faster here, else in `forward_dtype`.
 
@@ -63,7 +70,9 @@ def use_fastest_forward(network: CausalGpt | FineGpt, forward_dtype: torch.dtype
     width = network.config.width
     if width >= MIN_WIDTH and has_fast_int8():
         num_threads = torch.get_num_threads() if width >= PARALLEL_WIDTH else 1
-        layers = [Int8Block(block, forward_dtype, num_threads) for block in blocks_of(network.transformer.h)]
+        layers = [
+            Int8Block(block, fastest_attention(), num_threads) for block in blocks_of(network.transformer.h)
+        ]
         network.blocks, network.transformer.h = layers, nn.ModuleList(layers)
         network.register_state_dict_pre_hook(_refuse_to_save)  # type: ignore[no-untyped-call]
     set_dtype(network, forward_dtype)
@@ -89,7 +98,10 @@ def on_one_thread(call: Callable[[], Tensor]) -> Tensor:
 
 
 class _Int8Linear(nn.Module):
-    """A linear layer without a bias. Its result is to be multiplied with `scale`, float32 [outputs]."""
+    """A linear layer without a bias. Its result is to be multiplied with `scale`, float32 [outputs].
+
+    It lies in the thread's scratch, where the next product overwrites it.
+    """
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -99,18 +111,18 @@ class _Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map int8 [positions, inputs] to int32 [positions, outputs]."""
-        return torch._int_mm(x, self.weight.T)
+        return torch._int_mm(x, self.weight.T, out=scratch("sums", torch.int32, len(x), len(self.weight)))
 
 
 class Int8Block(nn.Module):
     """A `Layer` in int8, made from a `Block` in float32. Its queries, keys and values are bfloat16.
 
-    Attention is computed in `forward_dtype`: a few heads at a time in bfloat16, else as `Block` does.
+    `attention` takes a few heads at a time.
     """
 
-    def __init__(self, block: Block, forward_dtype: torch.dtype, num_threads: int) -> None:
+    def __init__(self, block: Block, attention: HeadAttention, num_threads: int) -> None:
         super().__init__()
-        self._forward_dtype = forward_dtype
+        self._attention = attention
         self._num_heads = block.attn.num_heads
         self._num_threads = num_threads
         self._norms = [_norm(block.ln_1), _norm(block.ln_2)]
@@ -144,9 +156,6 @@ class Int8Block(nn.Module):
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool) -> Tensor:
         """As `Layer.attend`, each head by itself."""
-        if self._forward_dtype != torch.bfloat16:
-            heads = [part.to(self._forward_dtype) for part in (query, key, value)]
-            return attend(*heads, is_causal=is_causal)
         rows, num_heads, length, head_dim = query.shape
         out = torch.empty(rows, length, num_heads, head_dim, dtype=torch.bfloat16)
         scores_per_head = min(length, QUERIES_AT_ONCE) * key.shape[2]
@@ -157,7 +166,7 @@ class Int8Block(nn.Module):
             for row, first in places[part]:
                 heads = slice(first, first + at_once)
                 some = query[row, heads], key[row, heads], value[row, heads]
-                _attend(*some, out[row].flatten(1), first * head_dim, is_causal=is_causal)
+                self._attention(*some, out[row].flatten(1), first * head_dim, is_causal=is_causal)
 
         _share(attend_some, len(places), 1, self._num_threads)
         return out.transpose(1, 2)
@@ -182,23 +191,6 @@ class Int8Block(nn.Module):
         quantized, factors = _quantized_like(x)
         quantize_norms(x.numpy(), *self._norms[norm], quantized.numpy(), factors.numpy())
         return linear(quantized), factors
-
-
-def _attend(query: Tensor, key: Tensor, value: Tensor, out: Tensor, column: int, *, is_causal: bool) -> None:
-    """Attend with some heads, [heads, length, head_dim] each, into `out` [length, width] from `column` on.
-
-    Some queries are taken at a time, so that their scores stay in the processor's cache.
-    """
-    num_heads, length, head_dim = query.shape
-    for first in range(0, length, QUERIES_AT_ONCE):
-        end = min(first + QUERIES_AT_ONCE, length)
-        num_keys = end if is_causal else key.shape[1]
-        scores = torch.bmm(query[:, first:end], key[:, :num_keys].transpose(1, 2))
-        totals = torch.empty(num_heads, end - first)
-        exponentiate(scores.view(torch.uint16).numpy(), head_dim**-0.5, first, is_causal, totals.numpy())
-        summed = torch.bmm(scores, value[:, :num_keys])
-        into = out[first:end].view(torch.uint16).numpy()
-        divide(summed.view(torch.uint16).numpy(), totals.numpy(), into, column)
 
 
 def _quantized_like(x: Tensor) -> tuple[Tensor, Tensor]:

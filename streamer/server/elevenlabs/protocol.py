@@ -121,15 +121,15 @@ class ElevenLabsProtocol:
         except StreamerError as error:
             return self._end_with_error(context_id, error)
 
-    def authenticated(self, *, is_valid: bool) -> Sequence[Action]:
+    def authenticated(self, error: StreamerError | None) -> Sequence[Action]:
         assert self._first is not None
-        if not is_valid:
-            return self._fail(AuthenticationError("this key is not valid here"))
+        if error is not None:
+            return self._fail(error)
         self._needs_key = False
         try:
             return self._react(self._first)
-        except StreamerError as error:
-            return self._end_with_error(self._first.context_id or DEFAULT_CONTEXT, error)
+        except StreamerError as failure:
+            return self._end_with_error(self._first.context_id or DEFAULT_CONTEXT, failure)
 
     def opened(self, utterance: Utterance) -> Sequence[Action]:
         assert self._opening is not None

@@ -128,14 +128,10 @@ class NativeProtocol:
             is_start = fields.get("type") in ("start", "speak")
             return self._reject(error, fields.get("id"), fields.get("ref"), is_start=is_start)
 
-    def authenticated(self, *, is_valid: bool) -> list[Action]:
+    def authenticated(self, error: StreamerError | None) -> list[Action]:
         assert self._auth is not None
-        self._needs_key = not is_valid
-        return (
-            []
-            if is_valid
-            else self._fail(AuthenticationError("this key is not valid here"), ref=self._auth.ref)
-        )
+        self._needs_key = error is not None
+        return [] if error is None else self._fail(error, ref=self._auth.ref)
 
     def opened(self, utterance: Utterance) -> list[Action]:
         assert self._start is not None

@@ -58,7 +58,7 @@ class ControlProtocol:
             return [Send(error_message(error), error)]
         return [Deliver(self._running.mailbox, Asked(message, self._driver))]
 
-    def authenticated(self, *, is_valid: bool) -> Sequence[Action]:  # noqa: ARG002
+    def authenticated(self, error: StreamerError | None) -> Sequence[Action]:  # noqa: ARG002
         return ()
 
     def opened(self, utterance: Utterance) -> Sequence[Action]:  # noqa: ARG002

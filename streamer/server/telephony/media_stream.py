@@ -53,10 +53,10 @@ class MediaStreamProtocol:
         except StreamerError as error:
             return [Send(error_message(error), error)]
 
-    def authenticated(self, *, is_valid: bool) -> Sequence[Action]:
+    def authenticated(self, error: StreamerError | None) -> Sequence[Action]:
         assert self._starting is not None
-        if not is_valid:
-            return self.failed(AuthenticationError("this key is not valid here"))
+        if error is not None:
+            return self.failed(error)
         self._needs_key = False
         return self._begin(self._starting)
 

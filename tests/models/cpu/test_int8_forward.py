@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from streamer.models.config import TransformerConfig
-from streamer.models.cpu import forward_kernels, int8_forward
+from streamer.models.cpu import attention_kernels, forward_kernels, int8_forward
+from streamer.models.cpu.head_attention import HeadAttention, attend_in_bfloat16, attend_in_int8
 from streamer.models.cpu.int8_forward import Int8Block, fastest_forward_dtype, use_fastest_forward
 from streamer.models.cpu.int8_gpt import use_int8
 from streamer.models.fine_gpt import FineGpt
@@ -37,26 +38,32 @@ def block(request: pytest.FixtureRequest) -> Block:
     return block
 
 
+@pytest.fixture(params=[attend_in_bfloat16, attend_in_int8])
+def attention(request: pytest.FixtureRequest) -> HeadAttention:
+    """Both ways to attend; any CPU can take either."""
+    chosen: HeadAttention = request.param
+    return chosen
+
+
 @pytest.fixture
 def x() -> Tensor:
     torch.manual_seed(1)
     return torch.randn(1, LENGTH, CONFIG.width)
 
 
-@pytest.mark.parametrize("forward_dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_a_layer_is_near_the_float_layer(
-    block: Block, x: Tensor, is_causal: bool, forward_dtype: torch.dtype
+    block: Block, x: Tensor, is_causal: bool, attention: HeadAttention
 ) -> None:
     """What an int8 layer adds to the residual differs from the float layer's by the rounding to 127 steps alone."""
     expected = run_layer(block, x, is_causal=is_causal) - x
-    made = run_layer(Int8Block(block, forward_dtype, 2), x, is_causal=is_causal) - x
+    made = run_layer(Int8Block(block, attention, 2), x, is_causal=is_causal) - x
     assert (made - expected).std() < 0.03 * expected.std()
 
 
-def test_the_past_does_not_see_the_future(block: Block, x: Tensor) -> None:
+def test_the_past_does_not_see_the_future(block: Block, x: Tensor, attention: HeadAttention) -> None:
     """In a causal layer a position's result does not depend on what follows it."""
-    layer = Int8Block(block, torch.bfloat16, 1)
+    layer = Int8Block(block, attention, 1)
     changed = x.clone()
     changed[:, 300:] *= -3
     before, after = (run_layer(layer, each, is_causal=True) for each in (x, changed))
@@ -65,36 +72,42 @@ def test_the_past_does_not_see_the_future(block: Block, x: Tensor) -> None:
 
 
 @pytest.mark.parametrize("num_rows", [2, 3])
-def test_a_row_is_the_same_alone_and_beside_loud_rows(block: Block, x: Tensor, num_rows: int) -> None:
+def test_a_row_is_the_same_alone_and_beside_loud_rows(
+    block: Block, x: Tensor, num_rows: int, attention: HeadAttention
+) -> None:
     """A row's result is equal to the last bit: positions have scales of their own, and sums of integers are exact."""
-    layer = Int8Block(block, torch.bfloat16, 2)
+    layer = Int8Block(block, attention, 2)
     rows = torch.cat([torch.randn(num_rows - 1, LENGTH, CONFIG.width) * 1000, x])
     alone = run_layer(layer, x, is_causal=True)
     assert torch.equal(run_layer(layer, rows, is_causal=True)[-1:], alone)
 
 
 @pytest.mark.parametrize("num_threads", [2, 3, 16])
-def test_threads_do_not_change_the_result(block: Block, x: Tensor, num_threads: int) -> None:
+def test_threads_do_not_change_the_result(
+    block: Block, x: Tensor, num_threads: int, attention: HeadAttention
+) -> None:
     """A layer's result does not depend on the number of threads, and torch's own number of threads stays the same."""
     usual = torch.get_num_threads()
     made, alone = (
-        run_layer(Int8Block(block, torch.bfloat16, number), x, is_causal=False) for number in (num_threads, 1)
+        run_layer(Int8Block(block, attention, number), x, is_causal=False) for number in (num_threads, 1)
     )
     assert torch.equal(made, alone)
     assert torch.get_num_threads() == usual
 
 
-def test_only_what_is_asked_for_is_computed(block: Block, x: Tensor) -> None:
+def test_only_what_is_asked_for_is_computed(block: Block, x: Tensor, attention: HeadAttention) -> None:
     """The results from `first` on are those of the whole layer."""
-    layer = Int8Block(block, torch.bfloat16, 2)
+    layer = Int8Block(block, attention, 2)
     whole, part = (run_layer(layer, x, is_causal=False, first=first) for first in (0, 250))
     assert part.shape == (1, LENGTH - 250, CONFIG.width)
     assert (part - whole[:, 250:]).abs().max() < 0.01 * whole.abs().max()
 
 
-def test_what_is_not_a_number_stays_so_and_stays_in_its_row(block: Block, x: Tensor) -> None:
+def test_what_is_not_a_number_stays_so_and_stays_in_its_row(
+    block: Block, x: Tensor, attention: HeadAttention
+) -> None:
     """NaN in a position reaches every position that attends to it, and no other row."""
-    layer = Int8Block(block, torch.bfloat16, 2)
+    layer = Int8Block(block, attention, 2)
     rows = torch.cat([x, x])
     rows[0, 3] = torch.nan
     made = run_layer(layer, rows, is_causal=True)
@@ -118,18 +131,16 @@ def test_a_prefill_by_rows_equals_each_alone() -> None:
         assert torch.equal(together, alone)
 
 
-def test_conversion_compiles_all_that_passes_call() -> None:
+def test_conversion_compiles_all_that_passes_call(
+    attention: HeadAttention, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No later pass of a converted network, causal or not, waits for a compiler."""
+    monkeypatch.setattr(int8_forward, "fastest_attention", lambda: attention)
     torch.manual_seed(4)
     gpt = CausalGpt(CONFIG).eval()
     use_int8(gpt, torch.bfloat16)
-    kernels = [
-        forward_kernels.exponentiate,
-        forward_kernels.divide,
-        forward_kernels.quantize_norms,
-        forward_kernels.add_scaled,
-    ]
-    kernels += [forward_kernels.quantize_gelu, forward_kernels.quantize_bfloat16, forward_kernels.to_bfloat16]
+    modules = vars(forward_kernels), vars(attention_kernels)
+    kernels = [each for module in modules for each in module.values() if hasattr(each, "signatures")]
     compiled = [list(kernel.signatures) for kernel in kernels]
     gpt.prefill(
         gpt.embed(torch.zeros(2, LENGTH, dtype=torch.long)), KvCache(CONFIG, 2, gpt.cache_dtype), SLOTS

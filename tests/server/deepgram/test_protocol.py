@@ -14,9 +14,10 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from streamer.errors import EngineError, OverloadedError
-from streamer.server.admission import Admission, ApiKeys
+from streamer.server.admission import Admission
 from streamer.server.client_protocol import Action, Open, Send, Write
 from streamer.server.deepgram.protocol import create_protocol
+from streamer.server.keys import ApiKeys
 from streamer.server.service import Service
 from streamer.server.upgrade import Upgrade
 from streamer.server.utterance import Utterance
@@ -338,7 +339,7 @@ async def test_sound_is_paced() -> None:
     async with running(configured(speech={"lead_ms": 200})) as server, connected(server) as client:
         await client.speak("Word after word after word. " * 10)
         await client.say("Flush")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(client.sound()) < 48 * 150:
                 await client.next()
         await client.say("Clear")

@@ -37,10 +37,10 @@ async def test_the_operator_learns_of_a_failure(caplog: pytest.LogCaptureFixture
         await client.until("done", reason="failed")
         assert b'tts_errors_total{code="engine_failed"} 1.0' in server.server.metrics.render()
         session_id = client.messages("session")[0]["session_id"]
-    (record,) = [record for record in caplog.records if record.msg == "utterance failed"]
+    (record,) = [record for record in caplog.records if record.msg == "utterance"]
     said = vars(record)
     assert (said["session_id"], said["utterance_id"]) == (session_id, "a")
-    assert (said["code"], said["reason"]) == ("engine_failed", "this one failed")
+    assert (said["reason"], said["code"], said["error"]) == ("failed", "engine_failed", "this one failed")
     assert "Boom" not in str(said)
 
 
@@ -55,7 +55,9 @@ async def test_one_id_leads_from_the_client_to_the_engine(caplog: pytest.LogCapt
             await client.until("done", id=name)
     ids = [request.request_id for request in synthesizer.requests]
     assert ids == [f"{session_id}.1.0", f"{session_id}.2.0", f"{session_id}.2.1"]
-    (record,) = [record for record in caplog.records if record.msg == "utterance failed"]
+    (record,) = [
+        record for record in caplog.records if record.msg == "utterance" and record.levelname == "WARNING"
+    ]
     assert vars(record)["trace_id"] == f"{session_id}.2" and vars(record)["utterance_id"] == "b"
 
 

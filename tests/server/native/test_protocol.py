@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamer.config import Config, SpeechConfig
-from streamer.errors import EngineError, OverloadedError, StreamerError
+from streamer.errors import AuthenticationError, EngineError, OverloadedError, StreamerError
 from streamer.server.client_protocol import (
     Action,
     Authenticate,
@@ -111,10 +111,10 @@ def test_a_key_is_checked_by_the_session() -> None:
     error, close = conversation.say("start", id="a", ref="r")
     assert told([error])[0]["code"] == "unauthorized" and close == Close(4401, told([error])[0]["message"])
     assert conversation.say("auth", token="secret", ref="k") == [Authenticate("secret")]
-    error, close = conversation.protocol.authenticated(is_valid=False)
+    error, close = conversation.protocol.authenticated(AuthenticationError("this key is not valid here"))
     assert told([error])[0]["ref"] == "k" and isinstance(close, Close) and close.code == 4401
     conversation.say("auth", token="secret")
-    assert conversation.protocol.authenticated(is_valid=True) == []
+    assert conversation.protocol.authenticated(None) == []
     assert conversation.say("auth", token="another") == []
     assert told(conversation.say("start", id="a"))[0]["type"] == "started"
 

@@ -1,0 +1,134 @@
+"""Records `traces` by OpenTelemetry; the only module that knows its packages, imported if traces are asked for."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Final
+
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.trace import Span as LibrarySpan
+from opentelemetry.trace import (
+    SpanKind,
+    StatusCode,
+    format_span_id,
+    format_trace_id,
+    set_span_in_context,
+)
+from opentelemetry.trace import Tracer as LibraryTracer
+from opentelemetry.trace.propagation import get_current_span
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from streamer.telemetry.traces import NO_SPAN, Headers, Span, Tracer, Value
+
+SERVICE_NAME: Final = "streamer"
+"""The `service.name` of the traces, unless OTEL_SERVICE_NAME says otherwise."""
+MAX_ATTRIBUTE_CHARS: Final = 256
+"""Code points of an attribute beyond which it is cut: some quote what a client names, such as a path."""
+_PROPAGATOR: Final = TraceContextTextMapPropagator()
+logging.getLogger("opentelemetry.trace").setLevel(logging.ERROR)  # its warnings quote the headers of clients
+_SAMPLED: Final = 0x01
+
+
+def create_processor(endpoint: str) -> SpanProcessor:
+    """Return what sends spans to an OTLP/HTTP address, in batches and from a thread of its own.
+
+    At most 2,048 spans wait; further ones are dropped, and the log says so. The library reads further settings, such as
+    headers and certificates, from the variables `OTEL_EXPORTER_OTLP_…` and `OTEL_BSP_…`.
+    """
+    return BatchSpanProcessor(OTLPSpanExporter(endpoint))
+
+
+class OpenTelemetryTracer(Tracer):
+    """Begins traces that are recorded.
+
+    `ratio`: the part of the traces that are recorded, of those that begin here; if a client's trace continues here,
+    its own flag decides.
+    """
+
+    def __init__(
+        self, processor: SpanProcessor, *, version: str = "", ratio: float = 1.0, step_ratio: float = 0.0
+    ) -> None:
+        self.step_ratio = step_ratio
+        ours = Resource({"service.name": SERVICE_NAME, "service.version": version})
+        self._provider = TracerProvider(
+            sampler=ParentBased(TraceIdRatioBased(ratio)),
+            resource=Resource.create().merge(ours).merge(OTELResourceDetector().detect()),
+            span_limits=SpanLimits(max_attribute_length=MAX_ATTRIBUTE_CHARS),
+            shutdown_on_exit=False,  # it would wait for half a minute if nothing answers
+        )
+        self._provider.add_span_processor(processor)
+        self._tracer = self._provider.get_tracer(SERVICE_NAME, version)
+
+    def begin(self, name: str, headers: Headers, **attributes: Value) -> Span:
+        """Begin the span of a request; a `traceparent` that is not valid, or one of several, does not count."""
+        parents = headers.get_all("traceparent")
+        carrier: dict[str, str | list[str]] = {"tracestate": headers.get_all("tracestate")}
+        if len(parents) == 1:
+            carrier["traceparent"] = parents[0]
+        context = _PROPAGATOR.extract(carrier, Context())
+        span = self._tracer.start_span(name, context, SpanKind.SERVER, _named(attributes))
+        return _RecordedSpan(self._tracer, span) if span.is_recording() else NO_SPAN
+
+    def continued(self, traceparent: str) -> Span:
+        """Return a span of another thread or process, to begin others within it."""
+        found = get_current_span(_PROPAGATOR.extract({"traceparent": traceparent}, Context()))
+        is_sampled = found.get_span_context().trace_flags & _SAMPLED
+        return _RecordedSpan(self._tracer, found) if is_sampled else NO_SPAN
+
+    def close(self, timeout_s: float) -> None:
+        """Send what is left, for so long at most: the library itself waits half a minute for what does not answer."""
+        closing = threading.Thread(target=self._provider.shutdown, name="traces", daemon=True)
+        closing.start()
+        closing.join(timeout_s)
+
+
+class _RecordedSpan(Span):
+    """A span of the library, which warns of what is noted after its end; that is left out."""
+
+    def __init__(self, tracer: LibraryTracer, span: LibrarySpan) -> None:
+        context = span.get_span_context()
+        self.trace_id = format_trace_id(context.trace_id)
+        span_id = format_span_id(context.span_id)
+        self.traceparent = f"00-{self.trace_id}-{span_id}-{context.trace_flags:02x}"
+        self._tracer = tracer
+        self._span = span
+
+    def child(self, name: str, began_s: float | None = None, **attributes: Value) -> Span:
+        context = set_span_in_context(self._span, Context())
+        start_time = None if began_s is None else _nanoseconds(began_s)
+        span = self._tracer.start_span(name, context, attributes=_named(attributes), start_time=start_time)
+        return _RecordedSpan(self._tracer, span)
+
+    def set(self, **attributes: Value) -> None:
+        if self._span.is_recording():
+            self._span.set_attributes(_named(attributes))
+
+    def event(self, name: str, **attributes: Value) -> None:
+        if self._span.is_recording():
+            self._span.add_event(name, _named(attributes))
+
+    def fail(self, kind: str, message: str = "") -> None:
+        if self._span.is_recording():
+            self._span.set_status(StatusCode.ERROR, message or kind)
+            self._span.set_attribute("error.type", kind)
+
+    def end(self, ended_s: float | None = None) -> None:
+        if self._span.is_recording():
+            self._span.end(None if ended_s is None else _nanoseconds(ended_s))
+
+
+def _named(attributes: dict[str, Value]) -> dict[str, Value]:
+    """Return the attributes under the names that they have in a trace."""
+    return {name if "." in name else f"streamer.{name}": value for name, value in attributes.items()}
+
+
+def _nanoseconds(at_s: float) -> int:
+    """Return a time of `time.monotonic` in the library's unit, nanoseconds since 1970."""
+    return time.time_ns() - round((time.monotonic() - at_s) * 1e9)

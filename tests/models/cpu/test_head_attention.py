@@ -1,0 +1,87 @@
+"""Attention on a CPU is near exact attention where weights are spread, alike or far apart."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from streamer.models.cpu.head_attention import HeadAttention, attend_in_bfloat16, attend_in_int8
+from streamer.models.cpu.scratch import scratch
+
+LENGTH, SIZE = 700, 32
+BOTH = pytest.mark.parametrize("attention", [attend_in_bfloat16, attend_in_int8])
+
+
+def _attended(attention: HeadAttention, heads: list[Tensor], *, is_causal: bool) -> Tensor:
+    """What `attention` makes of query, key and value [heads, length, size]: float32 of the same shape."""
+    query, key, value = (each.to(torch.bfloat16) for each in heads)
+    num_heads, length, size = query.shape
+    out = torch.empty(length, num_heads * size, dtype=torch.bfloat16)
+    attention(query, key, value, out, 0, is_causal=is_causal)
+    return out.view(length, num_heads, size).transpose(0, 1).float()
+
+
+@BOTH
+@pytest.mark.parametrize("size_of_scores", [0.0, 0.3, 1.0, 3.0])
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_it_is_near_exact_attention(attention: HeadAttention, size_of_scores: float, is_causal: bool) -> None:
+    """The error is that of numbers with eight bits, from equal weights to a few that outweigh all."""
+    torch.manual_seed(0)
+    heads = list(torch.randn(3, 2, LENGTH, SIZE).unbind())
+    heads[0] *= size_of_scores
+    exact = torch.nn.functional.scaled_dot_product_attention(*heads, is_causal=is_causal)
+    made = _attended(attention, heads, is_causal=is_causal)
+    assert (made - exact).std() < 0.03 * exact.std()
+
+
+@BOTH
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.9])
+def test_many_small_weights_beside_a_large_one_count(attention: HeadAttention, share: float) -> None:
+    """A first key that draws `share` of all attention leaves the rest its part, of which each has little."""
+    query, key, value = torch.zeros(3, 1, LENGTH, SIZE).unbind()
+    query[..., 0] = SIZE**0.5
+    key[0, 0, 0] = torch.tensor(share / (1 - share) * (LENGTH - 1)).log()
+    value[0, 1:] = 1
+    made = _attended(attention, [query, key, value], is_causal=False)
+    assert (made - (1 - share)).abs().max() < 0.02
+
+
+@BOTH
+def test_loud_values_do_not_drown_quiet_ones(attention: HeadAttention) -> None:
+    """A value that nothing attends to hardly coarsens the others, a hundred times as large as it is."""
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 1, LENGTH, SIZE).unbind()
+    query[..., 0], key[..., 0] = 1, 0
+    key[0, 5, 0] = -300
+    value[0, 5] = 100
+    exact = torch.nn.functional.scaled_dot_product_attention(query, key, value)
+    made = _attended(attention, [query, key, value], is_causal=False)
+    assert (made - exact).std() < 0.03 * exact.std()
+
+
+@BOTH
+def test_values_that_are_all_zero_make_zero(attention: HeadAttention) -> None:
+    """Nothing is divided by zero."""
+    query, key = torch.randn(2, 1, LENGTH, SIZE).unbind()
+    made = _attended(attention, [query, key, torch.zeros_like(key)], is_causal=True)
+    assert torch.equal(made, torch.zeros_like(made))
+
+
+@BOTH
+def test_heads_are_read_where_they_lie(attention: HeadAttention) -> None:
+    """Heads that lie between others, as a projection leaves them, are read as copies of them would be."""
+    torch.manual_seed(0)
+    fused = torch.randn(LENGTH, 3, 2, SIZE).to(torch.bfloat16)
+    views = list(fused.permute(1, 2, 0, 3).unbind())
+    copies = [each.contiguous() for each in views]
+    made = [_attended(attention, each, is_causal=True) for each in (views, copies)]
+    assert torch.equal(*made)
+
+
+def test_scratch_is_kept_by_its_name() -> None:
+    """A smaller or an equal request gets the same memory, a larger one new memory, and another name its own."""
+    first = scratch("test", torch.int32, 4, 5)
+    assert scratch("test", torch.int32, 20).data_ptr() == first.data_ptr()
+    assert scratch("other", torch.int32, 20).data_ptr() != first.data_ptr()
+    assert scratch("test", torch.int32, 50).shape == (50,)

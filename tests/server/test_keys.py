@@ -1,0 +1,137 @@
+"""Keys are compared without telling anything by time, and each is good for its scopes until it expires."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from pathlib import Path
+
+import pytest
+
+from streamer.errors import AuthenticationError, ConfigError, ScopeError
+from streamer.server.key_files import SCOPES, Scope, named_key, plain_key
+from streamer.server.keys import ApiKeys
+from tests.server.named_keys import key_of, write_keys
+
+YEAR_2027_S = 1_798_761_600.0
+
+
+class Time:
+    def __init__(self, now_s: float) -> None:
+        self.now_s = now_s
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_every_key_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look-up compares digests of one length with every known key, found or not, plain or named."""
+    lengths: list[tuple[int, int]] = []
+    compare = hmac.compare_digest
+
+    def spy(a: bytes, b: bytes) -> bool:
+        lengths.append((len(a), len(b)))
+        return compare(a, b)
+
+    monkeypatch.setattr("streamer.server.keys.hmac.compare_digest", spy)
+    keys = ApiKeys([plain_key("one"), named_key("alice", "two")])
+    assert keys.check("one", "speak") and keys.check("two", "speak") == "alice"
+    for wrong in ("x" * 1000, "\ud800", ""):
+        with pytest.raises(AuthenticationError, match="not valid here"):
+            keys.check(wrong, "speak")
+    assert lengths == [(32, 32)] * 10
+
+
+def test_without_a_file_no_key_is_needed() -> None:
+    """Then every client may speak, and there are no scopes."""
+    keys = ApiKeys.read(None)
+    assert not keys.are_required and not keys.have_scopes and not keys.may("alice", "speak")
+    assert keys.owner("alice") == "other" and keys.share("alice") == keys.share(None) == 1.0
+
+
+@pytest.mark.parametrize("scopes", [SCOPES, *[(scope,) for scope in SCOPES], ("speak", "admin")])
+def test_a_key_is_good_for_its_scopes_alone(scopes: tuple[Scope, ...]) -> None:
+    """Another scope is an error that names the key's owner and what is lacking."""
+    keys = ApiKeys([named_key("alice", "secret", scopes)])
+    assert keys.have_scopes
+    for scope in SCOPES:
+        assert keys.may("alice", scope) == (scope in scopes)
+        if scope in scopes:
+            assert keys.check("secret", scope) == "alice"
+        else:
+            with pytest.raises(ScopeError, match=f"'alice'.*{scope!r}"):
+                keys.check("secret", scope)
+
+
+def test_a_plain_key_may_speak_and_no_more() -> None:
+    """Its owner has no name in the log, not even a part of its digest."""
+    keys = ApiKeys([plain_key("secret")])
+    name = keys.check("secret", "speak")
+    assert keys.are_required and not keys.have_scopes and "secret" not in name
+    assert keys.owner(name) == "other" and keys.share(name) == 1.0
+    for scope in ("metrics", "admin"):
+        with pytest.raises(ScopeError) as caught:
+            keys.check("secret", scope)
+        assert name not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "expires",
+    [
+        "2027-01-01T00:00:00Z",
+        "2027-01-01T05:30:00+05:30",
+        "2026-12-31T16:00:00-08:00",
+        "2027-01-01t00:00:00z",
+    ],
+)
+def test_an_expired_key_is_refused_with_a_clear_line(expires: str) -> None:
+    """It is good until its time, and then its holder is told since when it is not."""
+    clock = Time(YEAR_2027_S - 0.01)
+    keys = ApiKeys([named_key("alice", "secret", ("speak", "admin"), expires)], now_s=clock)
+    assert keys.check("secret", "speak") == "alice" and keys.may("alice", "speak")
+    clock.now_s = YEAR_2027_S
+    for scope in SCOPES:  # also for what it was never good for
+        with pytest.raises(AuthenticationError, match=r"'alice' expired at 202.*ask") as caught:
+            keys.check("secret", scope)
+        assert not isinstance(caught.value, ScopeError)
+    assert not keys.may("alice", "speak")
+    assert keys.are_required  # a server whose keys have all expired is not open to all
+
+
+def test_the_operator_is_told_of_expired_keys(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """When the file is read, by name."""
+    path = write_keys(
+        tmp_path / "keys.toml",
+        {"old": ["speak"], "older": ["speak"], "new": ["speak"]},
+        {"old": "2020-01-01T00:00:00Z", "older": "2019-01-01T00:00:00Z", "new": "2999-01-01T00:00:00Z"},
+    )
+    with caplog.at_level(logging.WARNING):
+        ApiKeys.read(path)
+    (record,) = caplog.records
+    assert record.message == "keys have expired" and vars(record)["keys"] == "old, older"
+
+
+def test_a_name_may_have_two_keys_while_one_replaces_the_other(tmp_path: Path) -> None:
+    """Both are the same owner's."""
+    path = write_keys(tmp_path / "keys.toml", {"alice": ["speak"]})
+    new_hash = f"sha256:{named_key('alice', 'new').digests[0].hex()}"
+    path.write_text(
+        path.read_text().replace('hash = "', f'hash = ["{new_hash}", "').replace('"\nsc', '"]\nsc')
+    )
+    keys = ApiKeys.read(path)
+    assert keys.check("new", "speak") == keys.check(key_of("alice"), "speak") == "alice"
+
+
+def test_what_is_read_again_counts_and_what_is_wrong_does_not(tmp_path: Path) -> None:
+    """Scopes, shares and owners change with the file; a wrong file changes nothing."""
+    path = write_keys(tmp_path / "keys.toml", {"alice": ["speak"], "bob": ["speak"]}, alice=2.0)
+    keys = ApiKeys.read(path)
+    assert keys.share("alice") == 2.0 and keys.owner("bob") == "bob"
+    write_keys(path, {"alice": ["admin"], "carol": ["speak"]}, alice=3.0)
+    keys.reload()
+    assert keys.share("alice") == 3.0 and keys.owner("bob") == "other" and keys.owner("carol") == "carol"
+    assert not keys.may("alice", "speak") and keys.may("alice", "admin") and not keys.may("bob", "speak")
+    path.write_text("[alice]\nshare = 0\n")
+    with pytest.raises(ConfigError):
+        keys.reload()
+    assert keys.share("alice") == 3.0 and keys.may("carol", "speak")

@@ -1,0 +1,162 @@
+"""Spans as OpenTelemetry records them: whose trace they belong to, what they tell, and what they keep to themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.trace import StatusCode, format_span_id, format_trace_id
+from websockets.datastructures import Headers
+
+from streamer.errors import OverloadedError
+from streamer.telemetry.open_telemetry import MAX_ATTRIBUTE_CHARS, OpenTelemetryTracer
+from streamer.telemetry.traces import NO_SPAN
+from tests.telemetry.recorded import Recorded
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+def begun(recorded: Recorded, *fields: tuple[str, str]) -> tuple[str, str | None]:
+    """Begin and end a span with these header fields; returns its trace and its parent."""
+    recorded.tracer.begin("request", Headers(fields)).end()
+    span = recorded.spans[-1]
+    assert span.context is not None
+    return format_trace_id(span.context.trace_id), span.parent and format_span_id(span.parent.span_id)
+
+
+@pytest.mark.parametrize("flags", ["01", "03", "ff"])
+def test_a_request_continues_the_trace_of_its_client(flags: str) -> None:
+    """The trace and the parent are those of the header `traceparent`, and `tracestate` comes along."""
+    recorded = Recorded(ratio=0.0)
+    fields = ("Traceparent", f"00-{TRACE}-{PARENT}-{flags}"), ("tracestate", "a=1"), ("tracestate", "b=2")
+    assert begun(recorded, *fields) == (TRACE, PARENT)
+    context = recorded.spans[0].context
+    assert context is not None and context.trace_state.to_header() == "a=1,b=2"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [],
+        [""],
+        ["nonsense"],
+        [f"00-{TRACE}-{PARENT}"],
+        [f"00-{TRACE.upper()}-{PARENT}-01"],
+        [f"ff-{TRACE}-{PARENT}-01"],
+        [f"00-{'0' * 32}-{PARENT}-01"],
+        [f"00-{TRACE}-{'0' * 16}-01"],
+        [f"00-{TRACE}-{PARENT}-01-more"],
+        [f"00-{TRACE}-{PARENT}-01{'0' * 9000}"],
+        [f"00-{TRACE}-{PARENT}-01", f"00-{TRACE}-{PARENT}-01"],
+        ["\u00e9" * 55],
+    ],
+)
+def test_what_is_no_traceparent_begins_a_trace(values: list[str]) -> None:
+    """A header that is broken, or that comes twice, is as none (W3C Trace Context, 3.2.2)."""
+    trace, parent = begun(Recorded(), *(("traceparent", value) for value in values))
+    assert trace not in (TRACE, "0" * 32) and parent is None
+
+
+@pytest.mark.parametrize("state", ["", "=", "a" * 9000, "a=1," * 40, "\u00e9=\u00e9"])
+def test_a_broken_tracestate_harms_nothing(state: str) -> None:
+    """The parent counts all the same."""
+    fields = ("traceparent", f"00-{TRACE}-{PARENT}-01"), ("tracestate", state)
+    assert begun(Recorded(), *fields) == (TRACE, PARENT)
+
+
+def test_what_is_not_sampled_is_not_recorded() -> None:
+    """A client's decision against it, and the operator's ratio, hold for all that begins within the span."""
+    recorded = Recorded(ratio=1.0)
+    unsampled = recorded.tracer.begin("request", Headers(traceparent=f"00-{TRACE}-{PARENT}-00"))
+    assert unsampled is NO_SPAN and unsampled.child("utterance") is NO_SPAN and not unsampled.traceparent
+    assert recorded.tracer.continued(f"00-{TRACE}-{PARENT}-00") is NO_SPAN
+    assert Recorded(ratio=0.0).tracer.begin("request", Headers()) is NO_SPAN
+    assert recorded.spans == ()
+
+
+def test_a_trace_is_continued_by_what_a_span_hands_on() -> None:
+    """Another thread or process begins spans within it by its `traceparent` alone."""
+    recorded = Recorded()
+    with recorded.tracer.begin("request", Headers()) as request:
+        recorded.tracer.continued(request.traceparent).child("semantic").end()
+    assert recorded.tree() == ["request", "request > semantic"]
+    assert request.traceparent.split("-")[1] == request.trace_id
+
+
+def test_a_span_tells_how_its_block_was_left() -> None:
+    """Our errors with code and message, others by their type alone; a cancel or a lost connection is no failure."""
+    recorded = Recorded()
+    for error in (
+        OverloadedError("try later"),
+        ValueError("secret text"),
+        asyncio.CancelledError(),
+        GeneratorExit(),
+        ConnectionResetError(),
+    ):
+        with pytest.raises(type(error)), recorded.tracer.begin("request", Headers()):
+            raise error
+    statuses = [(span.status.status_code, span.status.description) for span in recorded.spans]
+    assert statuses == [
+        (StatusCode.ERROR, "try later"),
+        (StatusCode.ERROR, "ValueError"),
+        *[(StatusCode.UNSET, None)] * 3,
+    ]
+    attributes = [dict(span.attributes or {}) for span in recorded.spans]
+    assert attributes == [
+        {"error.type": "overloaded"},
+        {"error.type": "ValueError"},
+        *[{"streamer.cancelled": True}] * 3,
+    ]
+    assert "secret" not in recorded.everything()
+
+
+def test_a_span_may_be_told_of_afterwards() -> None:
+    """Its times are those of the monotonic clock, in the nanoseconds of the day."""
+    recorded, now_s = Recorded(), time.monotonic()
+    span = recorded.tracer.begin("request", Headers(), **{"url.path": "/" + "x" * 9000, "number": 3})
+    span.child("semantic", now_s - 2.0).end(now_s - 0.5)
+    span.event("underrun", seconds=0.25)
+    span.end()
+    with span:
+        span.event("late")
+        span.set(late=True)
+        span.fail("late")
+    semantic, request = recorded.spans
+    assert semantic.start_time and semantic.end_time
+    assert round((semantic.end_time - semantic.start_time) / 1e9, 2) == 1.5
+    assert abs(semantic.end_time / 1e9 - (time.time() - 0.5)) < 60
+    assert request.attributes is not None and request.attributes["streamer.number"] == 3
+    assert len(str(request.attributes["url.path"])) == MAX_ATTRIBUTE_CHARS
+    assert "late" not in recorded.everything()
+    assert [(event.name, dict(event.attributes or {})) for event in request.events] == [
+        ("underrun", {"streamer.seconds": 0.25})
+    ]
+
+
+def test_traces_name_the_service_as_the_operator_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is called streamer unless the variables of OpenTelemetry say otherwise."""
+    names = []
+    for variable, value in (("A", "a"), ("OTEL_SERVICE_NAME", "voice"), ("OTEL_RESOURCE_ATTRIBUTES", "a=b")):
+        with monkeypatch.context() as context:
+            context.setenv(variable, value)
+            recorded = Recorded()
+        begun(recorded)
+        attributes = recorded.spans[0].resource.attributes
+        names.append((attributes["service.name"], attributes["service.version"], attributes.get("a")))
+    assert names == [("streamer", "1", None), ("voice", "1", None), ("streamer", "1", "b")]
+
+
+def test_a_collector_that_does_not_answer_holds_up_no_end() -> None:
+    """Closing returns although what is left cannot be sent."""
+
+    is_over = threading.Event()
+
+    class Stuck(SpanProcessor):
+        def shutdown(self) -> None:
+            is_over.wait()
+
+    OpenTelemetryTracer(Stuck()).close(0.01)  # would not return otherwise
+    is_over.set()
