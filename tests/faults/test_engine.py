@@ -133,7 +133,9 @@ async def test_no_protocol_leaves_a_client_without_an_answer_when_the_engine_fai
         heard = {name: isinstance(answer, Exception) for name, answer in got.items()}
         assert heard == dict.fromkeys(talks, True)
         assert not [name for name, answer in got.items() if isinstance(answer, TimeoutError)]
-        assert figure(server.server, "tts_requests_total", outcome="error") == len(CONVERSATIONS)
+        await eventually(
+            lambda: figure(server.server, "tts_requests_total", outcome="error") == len(CONVERSATIONS)
+        )
 
 
 @pytest.mark.parametrize(
@@ -261,4 +263,6 @@ async def test_a_model_that_never_ends_a_sentence_ends_all_the_same(engines: Eng
         for converse, sound in zip(CONVERSATIONS, sounds, strict=True):
             length_s = len(sound) / (8_000 if converse.__name__ == "telephony" else 48_000)
             assert 0.5 < length_s < 1.5, converse.__name__
-        assert figure(server.server, "tts_requests_total", outcome="truncated") == len(CONVERSATIONS)
+        await eventually(
+            lambda: figure(server.server, "tts_requests_total", outcome="truncated") == len(CONVERSATIONS)
+        )
