@@ -173,7 +173,9 @@ class LimitsConfig:
     auth_timeout_s: float = option(
         5.0, "time for the handshake or a request, and for `auth`", minimum=0.1, maximum=60
     )
-    idle_timeout_s: float = option(600.0, "silence after which a session ends", minimum=1, maximum=86_400)
+    idle_timeout_s: float = option(
+        600.0, "silence that ends a session, or a text not ended", minimum=1, maximum=86_400
+    )
     session_timeout_s: float = option(3600.0, "longest session", minimum=1, maximum=604_800)
     write_timeout_s: float = option(
         10.0, "time after which a client that takes nothing is dropped", minimum=0.1, maximum=300

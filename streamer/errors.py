@@ -116,7 +116,7 @@ class UnknownMessageTypeError(InvalidMessageError):
 
 
 class IdleTimeoutError(StreamerError):
-    """The session was silent for too long."""
+    """The client was silent for too long, in its session or in an utterance that it has not ended."""
 
     code = "idle_timeout"
     retryable = True

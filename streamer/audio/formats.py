@@ -25,9 +25,6 @@ FRAMES_MS: Final[tuple[int, ...]] = get_args(FrameLength)
 MIN_BITRATE: Final = 6_000
 MAX_BITRATE: Final = 256_000
 """What libopus accepts for one channel, in bits per second."""
-MIN_TEMPO: Final = 0.25
-MAX_TEMPO: Final = 4.0
-"""How slow and how fast sound is made, as OpenAI has it; `tempo` does it."""
 MAX_GAIN: Final = 4.0
 DEFAULT_RATE_HZ: Final = 24_000
 _TELEPHONE_RATE_HZ: Final = 8_000

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 import opuslib_next
+from opuslib_next.api import decoder
 
 from streamer.audio.samples import Samples
 from streamer.errors import AudioEncodeError
@@ -49,3 +50,9 @@ class OpusFrames:
             return bytes(self._encoder.encode_float(frame.tobytes(), len(frame)))
         except opuslib_next.OpusError as error:
             raise AudioEncodeError(f"libopus could not encode a frame: {error}") from error
+
+
+def packet_duration(packet: bytes, rate_hz: int) -> int:
+    """Return how many samples a packet lasts at this rate, as its first bytes say (RFC 6716, section 3.1)."""
+    num_frames = int(decoder.packet_get_nb_frames(packet))
+    return num_frames * int(decoder.packet_get_samples_per_frame(packet, rate_hz))

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Literal, Protocol
 
 from streamer.config import LimitsConfig
@@ -26,7 +26,7 @@ class Conversation(Protocol):
     @property
     def state(self) -> State: ...
 
-    async def serve(self) -> None:
+    def serve(self) -> Coroutine[None, None, None]:
         """Speak until either side has had enough, and leave the connection closed."""
         ...
 
@@ -43,7 +43,7 @@ class Connections:
         self._limits = limits
         self._metrics = metrics
         self._listeners: list[asyncio.Server] = []
-        self._open: dict[asyncio.Task[None], tuple[Connection, Conversation]] = {}
+        self._open: dict[asyncio.Task[None], tuple[Connection | None, Conversation]] = {}
 
     def __len__(self) -> int:
         return len(self._open)
@@ -60,6 +60,10 @@ class Connections:
         accept = functools.partial(self._accept, converse, certificate)
         for listening in sockets:
             self._listeners.append(await asyncio.start_server(accept, sock=listening, limit=READ_BYTES))
+
+    def add(self, conversation: Conversation, place: Place) -> None:
+        """Serve a conversation that is held without a connection that was accepted here."""
+        self._begin(None, conversation, place, conversation.serve())
 
     def cut_exchanges(self) -> None:
         """Cut the requests that are being answered."""
@@ -86,6 +90,8 @@ class Connections:
         """Cut connections whose unsent bytes pile up: pongs do so outside of every queue."""
         num_bytes = 0
         for connection, _ in self._open.values():
+            if connection is None:
+                continue
             num_bytes += connection.num_unsent_bytes
             if connection.num_unsent_bytes > MAX_UNSENT_BYTES:
                 self._metrics.slow_clients_closed.inc()
@@ -114,7 +120,16 @@ class Connections:
         if certificate is not None:
             connection.transport.pause_reading()  # what comes is TLS's
         conversation = converse(connection, place)
-        task = asyncio.get_running_loop().create_task(self._serve(connection, conversation, certificate))
+        self._begin(connection, conversation, place, self._serve(connection, conversation, certificate))
+
+    def _begin(
+        self,
+        connection: Connection | None,
+        conversation: Conversation,
+        place: Place,
+        serving: Coroutine[None, None, None],
+    ) -> None:
+        task = asyncio.get_running_loop().create_task(serving)
         self._open[task] = connection, conversation
         task.add_done_callback(functools.partial(self._ended, place))
 

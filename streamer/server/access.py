@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from websockets.datastructures import Headers
 
 from streamer.errors import AuthenticationError, ConfigError, ScopeError
-from streamer.server.admission import Place
+from streamer.server.admission import FULL_MESSAGES, Place
 from streamer.server.http import RefusedError, Request, error_answer, refusal
 from streamer.server.key_files import Scope
 from streamer.server.keys import ApiKeys
@@ -191,11 +191,10 @@ def check_place(place: Place) -> None:
     reason = place.claim()
     if reason is None:
         return
-    status, code, message = HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "the server is full"
+    status, code = HTTPStatus.SERVICE_UNAVAILABLE, "overloaded"
     if reason == "address_full":
         status, code = HTTPStatus.TOO_MANY_REQUESTS, "rate_limited"
-        message = "too many connections from this address"
-    raise RefusedError(refusal(status, code, message, retry_after_s=RETRY_AFTER_S), reason)
+    raise RefusedError(refusal(status, code, FULL_MESSAGES[reason], retry_after_s=RETRY_AFTER_S), reason)
 
 
 def is_local(host: str) -> bool:

@@ -16,7 +16,8 @@ from asyncio_throttle.throttler import Throttler
 
 from streamer.config import LimitsConfig
 from streamer.errors import OverloadedError, RateLimitedError
-from streamer.server.start_queue import ClientShare, QueuedSynthesizer, StartQueue, Tell
+from streamer.server.queued_synthesizer import QueuedSynthesizer
+from streamer.server.start_queue import ClientShare, StartQueue, Tell
 from streamer.synthesis import Room, Synthesizer
 from streamer.telemetry.traces import NO_SPAN, Span
 
@@ -28,6 +29,11 @@ _POLL_S: Final = 0.02
 _MAX_QUOTAS: Final = 10_000
 Full = Literal["server_full", "address_full"]
 """Why there is no place for a connection."""
+FULL_MESSAGES: Final[dict[Full, str]] = {
+    "server_full": "the server is full",
+    "address_full": "too many connections from this address",
+}
+"""The same for its client."""
 
 
 class Permit:
@@ -51,7 +57,7 @@ class Permit:
 
     def queued(
         self, synthesizer: Synthesizer, tell: Tell = lambda _place: None, span: Span = NO_SPAN
-    ) -> Synthesizer:
+    ) -> QueuedSynthesizer:
         """Return the synthesizer for this utterance, whose sentences wait until there is room for them.
 
         `tell` is called with the utterance's place in the queue; `span` is its own. A wait that takes too long raises

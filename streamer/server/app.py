@@ -18,12 +18,11 @@ from streamer.config import Config
 from streamer.errors import EngineError, StreamerError
 from streamer.server.accepting import Connections, Conversation, Converse
 from streamer.server.access import is_local
-from streamer.server.adapters import add_adapters
-from streamer.server.admission import Admission
+from streamer.server.adapters import add_adapters, add_ports
 from streamer.server.descriptors import ExhaustionReporter, allow_descriptors
+from streamer.server.detached import begin_session
 from streamer.server.ending import CloseRequest
 from streamer.server.http_connection import Host, HttpConnection
-from streamer.server.keys import ApiKeys
 from streamer.server.operator_routes import add_actions, add_views, check_admin_host
 from streamer.server.ports import Ports
 from streamer.server.reloading import Reloadables, Results
@@ -34,7 +33,6 @@ from streamer.server.sessions import Sessions
 from streamer.server.status import STATES, Status
 from streamer.server.supervisor import Supervisor
 from streamer.server.tcp import TcpConversation
-from streamer.server.tickets import Tickets
 from streamer.server.tls import Certificate
 from streamer.server.watch import watch
 from streamer.speech.pipeline import prepare
@@ -42,7 +40,6 @@ from streamer.synthesis import Synthesizer
 from streamer.telemetry.logs import num_dropped
 from streamer.telemetry.metrics import Metrics
 from streamer.telemetry.traces import NO_TRACER, Tracer
-from streamer.text.lexicon import Lexicon
 
 logger = logging.getLogger(__name__)
 LAST_WORDS_S: Final = 3.0
@@ -64,7 +61,7 @@ class Server:
         self.metrics.read_log(num_dropped)
         self._config = config
         self._synthesizer = synthesizer
-        self._service = _service(config, synthesizer, self.metrics, tracer)
+        self._service = Service.of(config, synthesizer, self.metrics, tracer)
         self._supervisor = supervisor or Supervisor({})
         self._sessions = Sessions(self._service)
         self._open = Connections(self._service.admission, config.limits, self.metrics)
@@ -73,6 +70,9 @@ class Server:
         check_admin_host(config.server, self._service.keys)
         self.routes, self._admin_routes = Routes(), Routes()
         self.routes.are_complete = False
+        self.routes.begin_session = functools.partial(
+            begin_session, self._open, self._service, self._sessions.serve
+        )
         add_player(self.routes)
         for routes in (self.routes, self._admin_routes):
             add_probes(routes, self._service, self.status)
@@ -156,7 +156,8 @@ class Server:
         return self.status.is_ready
 
     async def start(self) -> None:
-        """Open the ports, load the synthesizer and warm it up; the ports that protocols have for themselves open then.
+        """Open the ports, load the synthesizer and warm it up; the ports that protocols have for themselves open then,
+        and what is wrong with them is told before.
 
         Raises `ConfigError` for hosts and ports, for a default voice that is not there, and for a lexicon's phones that
         the model does not have; `EngineError`.
@@ -179,6 +180,8 @@ class Server:
             await self._ports.open_public(functools.partial(HttpConnection, host=self._host))
             await self._ports.open_admin(functools.partial(HttpConnection, host=self._admin_host))
             self.status.is_listening = True
+            add_ports(self.routes, self._config.server)
+            await asyncio.to_thread(self._ports.check_tcp, self.routes.tcp)
             await self._synthesizer.start()
             self._add_routes()
             self._service.check_model()
@@ -282,17 +285,3 @@ class Server:
         add_lists(self.routes, self._service)
         add_adapters(self.routes, self._service)
         self.routes.are_complete = True
-
-
-def _service(config: Config, synthesizer: Synthesizer, metrics: Metrics, tracer: Tracer) -> Service:
-    """Read what the configuration names. Raises `ConfigError`."""
-    return Service(
-        config,
-        synthesizer,
-        Admission(config.limits, lambda: synthesizer.health().room),
-        ApiKeys.read(config.server.api_keys_file),
-        metrics,
-        Lexicon.read(config.speech.lexicon) if config.speech.lexicon else None,
-        Tickets.read(config.server.ticket_secret_file),
-        tracer=tracer,
-    )

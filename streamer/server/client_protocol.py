@@ -139,8 +139,8 @@ class ClientProtocol(Protocol):
         """The client has sent a frame."""
         ...
 
-    def authenticated(self, error: StreamerError | None) -> Sequence[Action]:
-        """The answer to `Authenticate`: None if the key is right, otherwise what the session is to end with."""
+    def authenticated(self, key: str | StreamerError) -> Sequence[Action]:
+        """The answer to `Authenticate`: the name of the key, or what is wrong with it."""
         ...
 
     def opened(self, utterance: Utterance) -> Sequence[Action]:

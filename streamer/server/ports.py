@@ -42,6 +42,12 @@ class Ports:
             logger.info("a further port is open", extra={"admin_port": self.admin})
             await self._connections.listen(self._admin, converse, self._certificate)
 
+    def check_tcp(self, routes: Sequence[TcpRoute]) -> None:
+        """Raise `ConfigError` for a port that cannot be opened, before a model is read in vain."""
+        for route in routes:
+            for opened in open_sockets(route.host, route.port, route.option_prefix):
+                opened.close()
+
     async def open_tcp(self, routes: Sequence[TcpRoute], converse: Callable[[TcpRoute], Converse]) -> None:
         """Open the ports of protocols that know neither HTTP nor TLS. Raises `ConfigError`."""
         for route in routes:

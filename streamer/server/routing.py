@@ -16,9 +16,10 @@ from streamer.config import LimitsConfig
 from streamer.errors import OverloadedError
 from streamer.server.access import Credentials, read_bearer
 from streamer.server.client_connection import ClientConnection
-from streamer.server.client_protocol import CreateProtocol
+from streamer.server.client_protocol import ClientProtocol, CreateProtocol
 from streamer.server.connection import Connection
 from streamer.server.http import Answer, Exchange, RefusedError, Request, error_answer, refusal
+from streamer.server.upgrade import Upgrade
 
 Handle = Callable[[Exchange], Awaitable[None]]
 ShapeError = Callable[[Request, Answer], Answer]
@@ -30,6 +31,8 @@ Access = Literal["key", "public", "probe", "metrics", "admin"]
 `key`: those with a key that may speak, if keys are needed. `public`: all. `probe`: all, even when the server is full.
 `metrics` and `admin`: the same, and where keys have scopes only those whose key has the scope of this name.
 """
+BeginSession = Callable[[ClientConnection, Upgrade, ClientProtocol, Callable[[], object]], None]
+"""Begins a session, and calls the last of its arguments when it is over. Raises `OverloadedError`."""
 _NO_HEADERS: Final = Headers()
 _SLASHES: Final = re.compile("/{2,}")
 _PARAMETER: Final = re.compile(r"\{(\w+)(:path)?\}")
@@ -115,6 +118,8 @@ class Routes:
         """Whether all routes were added; until then an address that is not known may yet become one."""
         self.protocol = ""
         """The folder of the adapter that is adding its routes."""
+        self.begin_session: BeginSession
+        """Begins a session for a client that is connected in a way of its own; the server sets it."""
         self.tcp: list[TcpRoute] = []
         """What is spoken on ports of their own."""
         self._places: dict[str, _Place] = {}

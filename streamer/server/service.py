@@ -42,6 +42,20 @@ class Service:
     reloadables: Reloadables = field(default_factory=Reloadables)
     tracer: Tracer = NO_TRACER
 
+    @classmethod
+    def of(cls, config: Config, synthesizer: Synthesizer, metrics: Metrics, tracer: Tracer) -> Service:
+        """Read what the configuration names. Raises `ConfigError`."""
+        return cls(
+            config,
+            synthesizer,
+            Admission(config.limits, lambda: synthesizer.health().room),
+            ApiKeys.read(config.server.api_keys_file),
+            metrics,
+            Lexicon.read(config.speech.lexicon) if config.speech.lexicon else None,
+            Tickets.read(config.server.ticket_secret_file),
+            tracer=tracer,
+        )
+
     @property
     def default_voice(self) -> str:
         """The voice of a client that asks for none."""

@@ -189,15 +189,15 @@ class Session:
         while True:
             await self._carry_out(action.told(await action.mailbox.get()))
 
-    def _authenticate(self, given: str) -> AuthenticationError | None:
-        """Let the client speak if its key or ticket is right; returns what is wrong with it."""
+    def _authenticate(self, given: str) -> str | AuthenticationError:
+        """Let the client speak if its key or ticket is right; returns the key's name, or what is wrong with it."""
         keys, tickets = self._service.keys, self._service.tickets
         try:
             self._key_name = authenticate(given, "speak", self._origin, keys, tickets)
         except AuthenticationError as error:
             return AuthenticationError(error.message)  # protocols have one error for keys
         self._is_authenticated = True
-        return None
+        return self._key_name
 
     async def _open(self, action: Open) -> None:
         """Open an utterance and have it spoken, or tell the protocol why not."""

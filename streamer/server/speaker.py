@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from streamer.audio.packets import Packet, PacketEncoder
-from streamer.errors import InternalError, StreamerError
+from streamer.errors import IdleTimeoutError, InternalError, StreamerError
 from streamer.server.admission import Permit
 from streamer.server.flow_control import Outbox
+from streamer.server.queued_synthesizer import QueuedSynthesizer
 from streamer.server.service import Service
 from streamer.server.speech_spans import SpeechSpans
 from streamer.server.utterance import Utterance
@@ -22,6 +23,8 @@ from streamer.speech.safe_start import start_safely
 from streamer.telemetry.utterances import OUTCOMES_OF, EndReason, UtteranceRecord
 
 logger = logging.getLogger(__name__)
+MIN_CHECK_S: Final = 0.05
+"""How soon it is looked again at the earliest whether an utterance's writer is silent."""
 _SAMPLES_PER_MS: Final = 48
 
 
@@ -50,6 +53,8 @@ class Speaker:
         self._outbox = outbox
         self._record = record
         record.exemplar = self._spans.exemplar
+        self._synthesizer: QueuedSynthesizer | None = None  # once the client's rate lets the utterance begin
+        self._writer_timer: asyncio.TimerHandle
         self._speaking: asyncio.Task[None] | None = None
         self._error: StreamerError | None = None
         self._ended: SpeechEnded | None = None
@@ -70,6 +75,7 @@ class Speaker:
     async def run(self) -> None:
         """Speak to the end, or until stopped."""
         reason: EndReason = "client_gone"
+        self._expect_text()
         try:
             if not self.utterance.was_stopped:
                 async with asyncio.TaskGroup() as tasks:
@@ -81,6 +87,7 @@ class Speaker:
                 self.utterance.span.fail(error.code, error.message)
             await self._send(self._wire.done(self.utterance, outcome))
         finally:
+            self._writer_timer.cancel()
             self._leave(reason)
 
     def abandon(self) -> None:
@@ -96,6 +103,17 @@ class Speaker:
         self._spans.end(OUTCOMES_OF[reason], self._audio_ms)
         self.utterance.span.end()
 
+    def _expect_text(self) -> None:
+        """Fail the utterance whose client has forgotten to end its text; look again when that may be so."""
+        timeout_s = self._service.config.limits.idle_timeout_s
+        is_idle = self._synthesizer is not None and self._synthesizer.is_idle
+        silent_s = self.utterance.silent_s if is_idle else 0.0
+        if silent_s >= timeout_s:
+            message = f"no text has come for {timeout_s:g} s, and it was not ended"
+            self.stop(IdleTimeoutError(message))
+        loop = asyncio.get_running_loop()
+        self._writer_timer = loop.call_later(max(timeout_s - silent_s, MIN_CHECK_S), self._expect_text)
+
     async def _speak_or_fail(self, tasks: asyncio.TaskGroup) -> None:
         try:
             await self._speak(lambda place: tasks.create_task(self._tell(Queued(place))))
@@ -109,10 +127,10 @@ class Speaker:
         utterance = self.utterance
         with utterance.span.child("rate wait"):
             await self._permit.wait()
-        synthesizer = self._permit.queued(self._service.synthesizer, tell_place, utterance.span)
+        self._synthesizer = self._permit.queued(self._service.synthesizer, tell_place, utterance.span)
         encoder = self._spans.encoder
         events = self._service.speak(
-            utterance.feed, utterance.settings, encoder, utterance.trace_id, synthesizer
+            utterance.feed, utterance.settings, encoder, utterance.trace_id, self._synthesizer
         )
         if utterance.starts_safely:
             expected_speed = self._service.synthesizer.health().expected_speed
@@ -164,6 +182,7 @@ class Speaker:
         await self._send(self._wire.event(self.utterance, event))
 
     async def _send(self, frames: Sequence[Frame]) -> None:
+        self.utterance.touch()
         for frame in frames:
             await self._outbox.put(frame)
 

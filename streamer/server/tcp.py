@@ -8,7 +8,7 @@ from websockets.datastructures import Headers
 
 from streamer.errors import OverloadedError, StreamerError
 from streamer.server.accepting import State
-from streamer.server.admission import Place
+from streamer.server.admission import FULL_MESSAGES, Place
 from streamer.server.client_connection import ClientConnection
 from streamer.server.client_protocol import ClientProtocol
 from streamer.server.connection import Connection
@@ -55,13 +55,9 @@ class TcpConversation:
 
     def _refusal(self) -> StreamerError | None:
         """Return why the client may not come in now, None if they may."""
-        reason = "not_ready" if not self._is_ready() else self._place.claim()
+        reason = self._place.claim() if self._is_ready() else "not_ready"
         if reason is None:
             return None
         self._service.metrics.connections_rejected.labels(reason).inc()
-        message = {
-            "not_ready": "the server is not ready",
-            "server_full": "the server is full",
-            "address_full": "too many connections from this address",
-        }[reason]
+        message = "the server is not ready" if reason == "not_ready" else FULL_MESSAGES[reason]
         return OverloadedError(message, retry_after_s=1.0)

@@ -53,6 +53,7 @@ class Utterance:
         self.was_stopped = False
         self.is_over = asyncio.Event()
         self._after = after
+        self._active_s = time.monotonic()
         self._words = HeardWords()
         self._played_ms: float | None = None
 
@@ -61,8 +62,21 @@ class Utterance:
         """Characters that were written and have not begun to be sent."""
         return self.feed.num_chars - self.num_begun_chars
 
+    @property
+    def silent_s(self) -> float:
+        """For how long nothing was written or sent, while its text was awaited and its turn had come."""
+        is_waiting_for_turn = self._after is not None and not self._after.is_over.is_set()
+        if is_waiting_for_turn or not self.feed.is_awaited:
+            return 0.0
+        return time.monotonic() - self._active_s
+
+    def touch(self) -> None:
+        """Note that something was written or sent."""
+        self._active_s = time.monotonic()
+
     def write(self, piece: Piece) -> None:
         """Append text, a flush or the end."""
+        self.touch()
         if self.first_text_s is None and piece and isinstance(piece, str):
             self.first_text_s = time.monotonic()
         self.feed.put(piece)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from streamer.audio.formats import MAX_TEMPO, MIN_TEMPO
 from streamer.audio.packets import TIMESTAMP_HZ, Packet, PacketEncoder
 from streamer.audio.pcm import SentenceJoiner
 from streamer.audio.samples import Samples
 from streamer.errors import AudioEncodeError
 from streamer.speech.events import SentenceEnded, SentenceStarted, SpeechEvent, WordTimes
 from streamer.speech.sentence_stream import SentenceStream
+from streamer.speech.settings import MAX_TEMPO, MIN_TEMPO
 from streamer.speech.speech_warnings import sentence_retried, speed_unavailable
 from streamer.speech.word_times import SpokenWords
 from streamer.synthesis import PcmChunk

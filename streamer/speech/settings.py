@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from streamer.audio.formats import MAX_TEMPO, MIN_TEMPO
 from streamer.errors import InvalidParameterError
 from streamer.sampling import SamplingParams
 from streamer.text.reading import AS_IT_IS, TextOptions
 
+MIN_TEMPO: Final = 0.25
+MAX_TEMPO: Final = 4.0
+"""How slow and how fast sound is made, as OpenAI has it. `audio/tempo` makes it; its module loads FFmpeg, which servers
+whose clients ask for no speed do without."""
 MIN_SPEED: Final = 0.5
 MAX_SPEED: Final = 2.0
 """The speeds at which speech stays easy to follow: our own clients are offered these."""

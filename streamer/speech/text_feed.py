@@ -37,6 +37,8 @@ class TextFeed:
         self._num_held_chars = 0
         self._pieces: deque[Piece] = deque()
         self._arrived = asyncio.Event()
+        self.is_awaited = False
+        """Whether the reader can do nothing more until the writer continues."""
         if text is not None:
             self.append(text)
             self.end()
@@ -98,11 +100,13 @@ class TextFeed:
             async with asyncio.timeout(timeout_s):
                 while not self._pieces:
                     self._arrived.clear()
+                    self.is_awaited = timeout_s is None
                     await self._arrived.wait()
         except TimeoutError:
             return None
         finally:
             self._num_held_chars = 0
+            self.is_awaited = False
         return self._pieces.popleft()
 
     def _put_text(self, text: str) -> None:

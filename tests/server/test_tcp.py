@@ -11,11 +11,10 @@ import pytest
 from websockets.exceptions import ConnectionClosedOK
 
 from streamer import server
-from streamer.config import LimitsConfig
+from streamer.config import LimitsConfig, ServerConfig
 from streamer.server.app import Server
 from streamer.server.connection import Connection
 from streamer.server.routing import Routes, TcpRoute
-from streamer.server.service import Service
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.server.speaking import Running, configured, eventually, figure, running
 from tests.server.toy_protocol import ToyProtocol
@@ -70,10 +69,10 @@ async def announce(port: int) -> AsyncIterator[None]:
 def toy_port(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every server of this file has a port for the toy protocol."""
 
-    def add_adapters(routes: Routes, _service: Service) -> None:
+    def add_ports(routes: Routes, _config: ServerConfig) -> None:
         routes.tcp.append(TcpRoute("127.0.0.1", 0, "toy_", Lines, ToyProtocol, announce))
 
-    monkeypatch.setattr(server.app, "add_adapters", add_adapters)
+    monkeypatch.setattr(server.app, "add_ports", add_ports)
     yield
     assert not announced
 

@@ -76,8 +76,8 @@ class ToyProtocol:
         name = str(self._num_texts)
         return [Open(name, self._settings, SOUND, None, ToyWire(), after=before)]
 
-    def authenticated(self, error: StreamerError | None) -> Sequence[Action]:
-        return [Send("come in")] if error is None else [Close(4000, "wrong key")]
+    def authenticated(self, key: str | StreamerError) -> Sequence[Action]:
+        return [Close(4000, "wrong key")] if isinstance(key, StreamerError) else [Send("come in")]
 
     def opened(self, utterance: Utterance) -> Sequence[Action]:
         self._open.append(utterance)

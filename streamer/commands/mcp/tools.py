@@ -18,6 +18,7 @@ from pydantic import Field
 from streamer.audio.recording import Audio, FileFormat
 from streamer.commands.mcp.destinations import MIME_TYPES, Folder, Player
 from streamer.commands.mcp.speech import SAMPLE_RATE_HZ, Report, Request, Speech
+from streamer.commands.mcp.tool_server import ToolServer
 from streamer.errors import InvalidParameterError, StreamerError
 from streamer.speech.settings import MAX_SPEED, MIN_SPEED
 
@@ -51,7 +52,7 @@ class Destinations:
         return f"{', '.join(words)}; {self.default} if it is left out"
 
 
-def create_server(speech: Speech, destinations: Destinations, version: str) -> MCPServer[Any]:
+def create_server(speech: Speech, destinations: Destinations, version: str) -> ToolServer:
     """Return a server with its tools; `run` serves standard input and output."""
 
     @contextlib.asynccontextmanager
@@ -63,7 +64,7 @@ def create_server(speech: Speech, destinations: Destinations, version: str) -> M
         finally:
             loading.cancel()
 
-    server: MCPServer[Any] = MCPServer(
+    server = ToolServer(
         "streamer", instructions=INSTRUCTIONS, version=version, log_level="WARNING", lifespan=warm
     )
 
@@ -88,6 +89,8 @@ def create_server(speech: Speech, destinations: Destinations, version: str) -> M
         try:
             return await _speak(speech, destinations, request, to, file_name, file_format)
         except StreamerError as error:
+            if error.param == "voice":
+                raise ToolError(f"no voice is named {voice!r}: list_voices tells the names") from None
             raise ToolError(error.message) from None
 
     async def list_voices() -> list[dict[str, Any]]:

@@ -11,10 +11,11 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct, field
 
-from streamer.audio.formats import MAX_GAIN, MAX_TEMPO, MIN_TEMPO
+from streamer.audio.formats import MAX_GAIN
 from streamer.errors import InvalidMessageError
 from streamer.server.json_messages import check_size, decoded
 from streamer.speech.events import WordTime
+from streamer.speech.settings import MAX_TEMPO, MIN_TEMPO
 
 MAX_DELAY_MS: Final = 5000
 """The longest `max_buffer_delay_ms`."""

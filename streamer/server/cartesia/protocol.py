@@ -104,7 +104,7 @@ class CartesiaProtocol:
             context_id = context_id or messages.context_of(frame)
             return [*self._end(context_id), self._report(error, context_id)]
 
-    def authenticated(self, error: StreamerError | None) -> list[Action]:  # noqa: ARG002
+    def authenticated(self, key: str | StreamerError) -> list[Action]:  # noqa: ARG002
         return []  # the key comes with the handshake
 
     def opened(self, utterance: Utterance) -> list[Action]:

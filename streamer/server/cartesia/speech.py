@@ -12,9 +12,10 @@ from streamer.server.cartesia.errors import error_message
 from streamer.server.cartesia.messages import GenerationRequest, read_request
 from streamer.server.cartesia.options import read_options
 from streamer.server.cartesia.version import read_version
-from streamer.server.cartesia.wire import SpokenWords, Steps
+from streamer.server.cartesia.wire import Steps
 from streamer.server.http import Exchange, Fields
 from streamer.server.routing import Handle
+from streamer.server.sent_words import SentWords
 from streamer.server.service import Service
 from streamer.server.speech_exchange import MIN_SOUND_S, WARNING_FIELD, Body, speak_into
 from streamer.speech.events import SpeechEvent
@@ -68,7 +69,7 @@ class _Events:
 
     def __init__(self, request: GenerationRequest, *, is_structured: bool) -> None:
         self._names = {} if request.context_id is None else {"context_id": request.context_id}
-        self._words = SpokenWords() if request.add_timestamps else None
+        self._words = SentWords() if request.add_timestamps else None
         self._is_structured = is_structured
         self._steps = Steps()
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
-from streamer.audio.packets import TIMESTAMP_HZ, Packet
+from streamer.audio.packets import Packet
 from streamer.server.cartesia.errors import error_message
 from streamer.server.cartesia.messages import chunk, done, flush_done, timestamps
 from streamer.server.cartesia.version import ApiVersion
+from streamer.server.sent_words import SentWords
 from streamer.server.utterance import Utterance
 from streamer.server.wire import Frame, Outcome
-from streamer.speech.events import Flushed, SentenceStarted, SpeechEvent, WordTime, WordTimes
+from streamer.speech.events import Flushed, SpeechEvent
 
 
 class CartesiaWire:
@@ -25,7 +25,7 @@ class CartesiaWire:
     def __init__(self, request_id: str, version: ApiVersion, *, has_words: bool) -> None:
         self._request_id = request_id
         self._version = version
-        self._words = SpokenWords() if has_words else None
+        self._words = SentWords() if has_words else None
         self._flush_id = version.first_flush_id
         self._steps = Steps()
 
@@ -74,36 +74,3 @@ class Steps:
         """Begin a step; return how long the last one took, in ms."""
         before_s, self._before_s = self._before_s, time.monotonic()
         return round((self._before_s - before_s) * 1000, 3)
-
-
-class SpokenWords:
-    """Gives out the words of an utterance once, in order, each when the sound in which it begins is sent.
-
-    A word's times are an estimate, which becomes better as more of the sentence is known. What was given out stays, and
-    no word begins before the one before it.
-    """
-
-    def __init__(self) -> None:
-        self._expected: Callable[[], Sequence[WordTime]] = tuple
-        self._num_given = 0  # of the sentence's words
-        self._start_ms = 0  # of the last word that was given out
-
-    def told(self, event: SpeechEvent) -> Sequence[WordTime]:
-        """Return the words whose turn it is with this event."""
-        if isinstance(event, SentenceStarted):
-            self._expected, self._num_given = event.expected_words, 0
-        elif isinstance(event, Packet):
-            end_ms = (event.timestamp + event.duration) * 1000 / TIMESTAMP_HZ
-            following = self._expected()[self._num_given :]
-            return self._given([word for word in following if word.start_ms < end_ms])
-        elif isinstance(event, WordTimes):
-            return self._given(event.words[self._num_given :])
-        return ()
-
-    def _given(self, words: Sequence[WordTime]) -> Sequence[WordTime]:
-        given = []
-        for word in words:
-            self._start_ms = max(self._start_ms, word.start_ms)
-            given.append(replace(word, start_ms=self._start_ms, end_ms=max(self._start_ms, word.end_ms)))
-        self._num_given += len(given)
-        return given

@@ -105,7 +105,7 @@ class DeepgramProtocol:
         except StreamerError as error:
             return [_report(error)]
 
-    def authenticated(self, error: StreamerError | None) -> list[Action]:  # noqa: ARG002
+    def authenticated(self, key: str | StreamerError) -> list[Action]:  # noqa: ARG002
         return []  # the key comes with the handshake
 
     def opened(self, utterance: Utterance) -> list[Action]:

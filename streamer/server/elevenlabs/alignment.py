@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
-from streamer.speech.events import SentenceStarted, WordTime
-
-REFRESH_MS: Final = 250.0
-"""How much sound may pass until the times of the words to come are estimated again."""
+from streamer.server.sent_words import SentWords
+from streamer.speech.events import SentenceStarted, SpeechEvent, WordTime
 
 
 @dataclass(slots=True)
@@ -36,69 +33,38 @@ class AlignedChars:
 
 
 class WordAligner:
-    """Gives out the words of an utterance once, in order, each when its beginning is sent.
+    """Gives out the characters of an utterance once, in order, each word's when its beginning is sent.
 
-    A word's times are an estimate, which improves as more of the sound is known; what was given out stays. The space
-    behind a word lasts until the next one, and one stands behind each sentence, because clients find words by them.
+    The space behind a word lasts until the next one, and one stands behind each sentence, because clients find words
+    by them.
     """
 
     def __init__(self) -> None:
-        self._expected: Callable[[], Sequence[WordTime]] = tuple
-        self._words: Sequence[WordTime] = ()
-        self._spaces: list[str] = []
-        self._num_given = 0  # of the sentence's words
-        self._refreshed_ms = 0.0
+        self._words = SentWords()
+        self._spaces: list[str] = []  # behind the words of the sentence that were not given out
         self._end_ms = 0  # of what was given out
 
     def begin(self, sentence: SentenceStarted, following: str) -> None:
         """A sentence begins. `following`: the character behind it in the text, if it is known."""
-        self._expected, self._num_given = sentence.expected_words, 0
-        self._refresh(sentence.start_ms)
-        self._spaces = _spaces(sentence.text, self._words)
-        if self._words and not following.isalnum():
+        self._words.told(sentence)
+        self._spaces = _spaces(sentence.text, self._words.upcoming)
+        if self._words.upcoming and not following.isalnum():
             self._spaces[-1] = " "
 
-    def until(self, sent_ms: float) -> AlignedChars:
-        """Return the words that begin before this moment of the sound and were not given out yet."""
+    def told(self, event: SpeechEvent) -> AlignedChars:
+        """Return the characters of the words that begin in a packet, or that are the rest of a sentence."""
         chars = AlignedChars()
-        if self._num_given == len(self._words):
-            return chars
-        if self._starts_before(sent_ms) or sent_ms - self._refreshed_ms >= REFRESH_MS:
-            self._refresh(sent_ms)
-        while self._num_given < len(self._words) and self._starts_before(sent_ms):
-            self._give(chars)
+        words = self._words.told(event)
+        next_starts_ms = [word.start_ms for word in (*words[1:], *self._words.upcoming[:1])]
+        for index, word in enumerate(words):
+            start_ms = max(self._end_ms, word.start_ms)
+            self._end_ms = max(start_ms, word.end_ms)
+            chars.add(word.text, start_ms, self._end_ms)
+            if space := self._spaces.pop(0):
+                next_ms = max([self._end_ms, *next_starts_ms[index : index + 1]])
+                chars.add(space, self._end_ms, next_ms)
+                self._end_ms = next_ms
         return chars
-
-    def end(self, words: Sequence[WordTime]) -> AlignedChars:
-        """The sentence ends with these words; return those that were not given out yet."""
-        chars = AlignedChars()
-        self._words = words
-        while self._num_given < len(words):
-            self._give(chars)
-        return chars
-
-    def _refresh(self, sent_ms: float) -> None:
-        self._words = self._expected()
-        self._refreshed_ms = sent_ms
-
-    def _starts_before(self, sent_ms: float) -> bool:
-        return self._words[self._num_given].start_ms < sent_ms
-
-    def _give(self, chars: AlignedChars) -> None:
-        """Add the next word, and the space behind it."""
-        word = self._words[self._num_given]
-        space = self._spaces[self._num_given]
-        self._num_given += 1
-        start_ms = max(self._end_ms, word.start_ms)
-        end_ms = max(start_ms, word.end_ms)
-        chars.add(word.text, start_ms, end_ms)
-        if space:
-            next_ms = end_ms
-            if self._num_given < len(self._words):
-                next_ms = max(end_ms, self._words[self._num_given].start_ms)
-            chars.add(space, end_ms, next_ms)
-            end_ms = next_ms
-        self._end_ms = end_ms
 
 
 def _spaces(text: str, words: Sequence[WordTime]) -> list[str]:

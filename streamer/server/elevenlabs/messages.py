@@ -152,12 +152,8 @@ def read_message(text: str) -> ClientMessage:
 
 
 def read_context_id(text: str) -> str | None:
-    """Return the context that a frame names, even if something else is wrong with it."""
-    try:
-        ids = _ids_decoder.decode(text)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return None
-    return ids.context_id
+    """Return the context that a frame names, even if something else is wrong with it. Raises as `read_message` does."""
+    return decoded(_ids_decoder, text).context_id
 
 
 def read_request(body: bytes) -> SpeechRequest:

@@ -102,7 +102,7 @@ class ElevenLabsProtocol:
     def receive(self, frame: Frame) -> Sequence[Action]:
         if self._is_closing:
             return []
-        context_id = DEFAULT_CONTEXT
+        context_id = None
         try:
             if isinstance(frame, bytes):
                 raise InvalidMessageError("a binary frame; this protocol's messages are JSON text")
@@ -119,12 +119,14 @@ class ElevenLabsProtocol:
         except (AuthenticationError, InvalidMessageError) as error:
             return self._fail(error)
         except StreamerError as error:
-            return self._end_with_error(context_id, error)
+            if context_id is None and self._is_multi:  # nobody knows which is meant: none ends
+                return [Send(encode(error_frame(error)), error)]
+            return self._end_with_error(context_id or DEFAULT_CONTEXT, error)
 
-    def authenticated(self, error: StreamerError | None) -> Sequence[Action]:
+    def authenticated(self, key: str | StreamerError) -> Sequence[Action]:
         assert self._first is not None
-        if error is not None:
-            return self._fail(error)
+        if isinstance(key, StreamerError):
+            return self._fail(key)
         self._needs_key = False
         try:
             return self._react(self._first)

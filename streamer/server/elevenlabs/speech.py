@@ -7,7 +7,6 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
-from streamer.audio.packets import TIMESTAMP_HZ, Packet
 from streamer.errors import StreamerError, TextTooLongError
 from streamer.server.elevenlabs.alignment import AlignedChars, WordAligner
 from streamer.server.elevenlabs.messages import read_request
@@ -22,7 +21,7 @@ from streamer.server.http import JSON, Exchange, Fields
 from streamer.server.routing import Handle
 from streamer.server.service import Service
 from streamer.server.speech_exchange import MIN_SOUND_S, WARNING_FIELD, Body, speak_into
-from streamer.speech.events import SentenceStarted, SpeechEvent, WordTimes
+from streamer.speech.events import SentenceStarted, SpeechEvent
 
 Timestamps = Literal["none", "stream", "whole"]
 """Which times of characters an answer has: none, or a line of JSON for each piece of the sound, or one JSON for all."""
@@ -98,14 +97,10 @@ class _TimedBody:
 
     def hear(self, event: SpeechEvent) -> bytes:
         """Note which characters are heard; a packet is told before it is wrapped."""
-        match event:
-            case Packet():
-                sent_ms = (event.timestamp + event.duration) * 1000 / TIMESTAMP_HZ
-                self._chars.extend(self._aligner.until(sent_ms))
-            case SentenceStarted():
-                self._aligner.begin(event, self._text[event.char_end : event.char_end + 1])
-            case WordTimes():
-                self._chars.extend(self._aligner.end(event.words))
+        if isinstance(event, SentenceStarted):
+            self._aligner.begin(event, self._text[event.char_end : event.char_end + 1])
+        else:
+            self._chars.extend(self._aligner.told(event))
         return b""
 
     def line(self, payload: bytes) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import UNSET
 
-from streamer.audio.packets import TIMESTAMP_HZ, Packet
+from streamer.audio.packets import Packet
 from streamer.errors import StreamerError
 from streamer.server.elevenlabs.alignment import AlignedChars, WordAligner
 from streamer.server.elevenlabs.messages import (
@@ -19,7 +19,7 @@ from streamer.server.elevenlabs.messages import (
 )
 from streamer.server.utterance import Utterance
 from streamer.server.wire import Frame, Outcome
-from streamer.speech.events import SentenceStarted, SpeechEvent, WordTimes
+from streamer.speech.events import SentenceStarted, SpeechEvent
 
 
 class ElevenLabsWire:
@@ -38,20 +38,16 @@ class ElevenLabsWire:
         self._zero_ms = 0  # of the next alignment
 
     def event(self, utterance: Utterance, event: SpeechEvent) -> Sequence[Frame]:
-        match event:
-            case SentenceStarted():
-                following = utterance.feed.text[event.char_end : event.char_end + 1]
-                self._aligner.begin(event, following)
-            case WordTimes():
-                rest = self._aligner.end(event.words)
-                return (self._audio(b"", rest),) if rest.chars else ()
-        return ()
+        if isinstance(event, SentenceStarted):
+            self._aligner.begin(event, utterance.feed.text[event.char_end : event.char_end + 1])
+            return ()
+        rest = self._aligner.told(event)
+        return (self._audio(b"", rest),) if rest.chars else ()
 
     def packet(self, utterance: Utterance, packet: Packet) -> Sequence[Frame]:  # noqa: ARG002
         if not packet.payload:
             return ()
-        sent_ms = (packet.timestamp + packet.duration) * 1000 / TIMESTAMP_HZ
-        return (self._audio(packet.payload, self._aligner.until(sent_ms)),)
+        return (self._audio(packet.payload, self._aligner.told(packet)),)
 
     def done(self, utterance: Utterance, outcome: Outcome) -> Sequence[Frame]:  # noqa: ARG002
         if (error := outcome.error or self.error) is not None:

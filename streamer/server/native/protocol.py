@@ -24,14 +24,12 @@ from streamer.errors import (
 from streamer.sampling import draw_seed
 from streamer.server.client_protocol import Action, Authenticate, Cancel, Close, Open, Played, Send, Write
 from streamer.server.native import messages
-from streamer.server.native.decoding import check_size, parse_object, read_message, read_query
+from streamer.server.native.decoding import check_size, parse_object, read_message
 from streamer.server.native.defaults import StreamDefaults
 from streamer.server.native.replies import echoed, error_message, greeting, started, unknown_field
 from streamer.server.native.transitions import Event, Reaction
 from streamer.server.native.utterance_ids import OpenUtterance, UtteranceIds
 from streamer.server.native.wire import NativeWire, heard
-from streamer.server.service import Service
-from streamer.server.upgrade import Upgrade
 from streamer.server.utterance import Utterance
 from streamer.server.wire import Frame
 from streamer.speech.text_feed import TextEnd, TextFlush
@@ -50,27 +48,6 @@ _EVENTS: Final[Mapping[type[messages.ClientMessage], Event]] = {
     messages.Cancel: Event.CANCEL,
     messages.Played: Event.PLAYED,
 }
-
-
-def create_protocol(upgrade: Upgrade, service: Service) -> NativeProtocol:
-    """The protocol of a client that was let in. A mistake in its query is reported after the greeting."""
-    defaults = StreamDefaults.of_server(service.synthesizer.info, service.config.speech)
-    remarks: list[Send] = []
-    is_framed = True
-    try:
-        settings, framing, unknown = read_query(upgrade.query)
-        defaults = defaults.merged(settings)
-        is_framed = framing == "framed"
-        remarks = [_send(unknown_field(name)) for name in unknown]
-    except StreamerError as error:
-        remarks = [_send(error_message(error, "message"), error)]
-    return NativeProtocol(
-        defaults,
-        service.config,
-        needs_key=service.keys.are_required and upgrade.key_name is None,
-        is_framed=is_framed,
-        remarks=remarks,
-    )
 
 
 class NativeProtocol:
@@ -128,10 +105,10 @@ class NativeProtocol:
             is_start = fields.get("type") in ("start", "speak")
             return self._reject(error, fields.get("id"), fields.get("ref"), is_start=is_start)
 
-    def authenticated(self, error: StreamerError | None) -> list[Action]:
+    def authenticated(self, key: str | StreamerError) -> list[Action]:
         assert self._auth is not None
-        self._needs_key = error is not None
-        return [] if error is None else self._fail(error, ref=self._auth.ref)
+        self._needs_key = isinstance(key, StreamerError)
+        return self._fail(key, ref=self._auth.ref) if isinstance(key, StreamerError) else []
 
     def opened(self, utterance: Utterance) -> list[Action]:
         assert self._start is not None

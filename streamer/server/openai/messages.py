@@ -10,11 +10,11 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from streamer.audio.formats import MAX_TEMPO, MIN_TEMPO
 from streamer.errors import InvalidParameterError, TextTooLongError
 from streamer.server.http import Answer, Request, json_answer
 from streamer.server.json_messages import decoded
 from streamer.server.openai_names import ModelNotFoundError
+from streamer.speech.settings import MAX_TEMPO, MIN_TEMPO
 
 MAX_INPUT_CHARS: Final = 4096
 """The longest `input`, as OpenAI has it."""

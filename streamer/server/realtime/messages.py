@@ -8,7 +8,6 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Meta, Struct, field
 
-from streamer.audio.formats import MAX_TEMPO, MIN_TEMPO
 from streamer.errors import (
     InternalError,
     InvalidMessageError,
@@ -17,6 +16,7 @@ from streamer.errors import (
     UnknownMessageTypeError,
 )
 from streamer.server.json_messages import check_size, decoded
+from streamer.speech.settings import MAX_TEMPO, MIN_TEMPO
 
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 Modalities = Annotated[list[Literal["audio", "text"]], Meta(max_length=2)]

@@ -104,7 +104,7 @@ class RealtimeProtocol:
         except StreamerError as error:
             return [self._error(error)]
 
-    def authenticated(self, error: StreamerError | None) -> Sequence[Action]:  # noqa: ARG002
+    def authenticated(self, key: str | StreamerError) -> Sequence[Action]:  # noqa: ARG002
         return ()
 
     def opened(self, utterance: Utterance) -> Sequence[Action]:

@@ -97,7 +97,7 @@ class TextBufferProtocol:
         except StreamerError as error:
             return [self._failure(error)]
 
-    def authenticated(self, error: StreamerError | None) -> Sequence[Action]:  # noqa: ARG002
+    def authenticated(self, key: str | StreamerError) -> Sequence[Action]:  # noqa: ARG002
         return ()
 
     def opened(self, utterance: Utterance) -> Sequence[Action]:

@@ -39,9 +39,10 @@ class Asked:
 
 @dataclass(eq=False, slots=True)
 class RunningCall:
-    """A call from its `start` to its end."""
+    """A call from its `start` to its end. `owner`: the name of the key that it came with; None without keys."""
 
     call: Call
+    owner: str | None = None
     mailbox: Mailbox[Asked] = field(default_factory=Mailbox)
     drivers: list[Driver] = field(default_factory=list)
 
@@ -51,33 +52,40 @@ class RunningCall:
         return tuple({sid: None for sid in (self.call.stream_sid, self.call.call_sid) if sid is not None})
 
 
+_Name = tuple[str | None, str]
+"""A call's owner, and one of its names."""
+
+
 class Calls:
-    """The calls of a server. A program may come before its call, and waits for it under one of its names."""
+    """The calls of a server, each owner's by themselves: a key finds no call of another.
+
+    A program may come before its call, and waits for it under one of its names.
+    """
 
     def __init__(self) -> None:
-        self._running: dict[str, RunningCall] = {}
-        self._waiting: dict[str, list[Driver]] = {}
+        self._running: dict[_Name, RunningCall] = {}
+        self._waiting: dict[_Name, list[Driver]] = {}
 
     def begin(self, running: RunningCall) -> list[Driver]:
         """Add a call; returns the programs that wait for it. A later call takes the name of an earlier one."""
         waiting: list[Driver] = []
         for sid in running.sids:
-            self._running[sid] = running
-            waiting += self._waiting.pop(sid, [])
+            self._running[running.owner, sid] = running
+            waiting += self._waiting.pop((running.owner, sid), [])
         return waiting
 
     def end(self, running: RunningCall) -> None:
         """Forget a call, and tell the programs that drive it."""
         for sid in running.sids:
-            if self._running.get(sid) is running:
-                del self._running[sid]
+            if self._running.get((running.owner, sid)) is running:
+                del self._running[running.owner, sid]
         for driver in running.drivers:
             driver.put_last(CallOver())
         running.drivers.clear()
 
-    def find(self, sid: str) -> RunningCall | None:
-        """Return the call of this name."""
-        return self._running.get(sid)
+    def find(self, owner: str | None, sid: str) -> RunningCall | None:
+        """Return the owner's call of this name."""
+        return self._running.get((owner, sid))
 
     def join(self, running: RunningCall, driver: Driver) -> None:
         """Let a program drive a call. Raises `OverloadedError` if too many do."""
@@ -85,14 +93,14 @@ class Calls:
             raise OverloadedError(f"{MAX_DRIVERS} programs drive this call, no more may")
         running.drivers.append(driver)
 
-    def wait_for(self, sid: str, driver: Driver) -> None:
-        """Let a program wait for the call of this name."""
-        self._waiting.setdefault(sid, []).append(driver)
+    def wait_for(self, owner: str | None, sid: str, driver: Driver) -> None:
+        """Let a program wait for the owner's call of this name."""
+        self._waiting.setdefault((owner, sid), []).append(driver)
 
-    def leave(self, sid: str, running: RunningCall | None, driver: Driver) -> None:
+    def leave(self, owner: str | None, sid: str, running: RunningCall | None, driver: Driver) -> None:
         """Forget a program, whether it waits for its call or drives it."""
-        waiting = [other for other in self._waiting.pop(sid, []) if other is not driver]
+        waiting = [other for other in self._waiting.pop((owner, sid), []) if other is not driver]
         if waiting:
-            self._waiting[sid] = waiting
+            self._waiting[owner, sid] = waiting
         if running is not None and driver in running.drivers:
             running.drivers.remove(driver)

@@ -28,6 +28,7 @@ class ControlProtocol:
     """Implements `server.client_protocol.ClientProtocol`. It speaks nothing itself: the call's session does."""
 
     def __init__(self, upgrade: Upgrade, service: Service, calls: Calls) -> None:
+        self._owner = upgrade.key_name
         self._sid = upgrade.parameters["sid"]
         self._limits = service.config.limits
         self._calls = calls
@@ -40,9 +41,9 @@ class ControlProtocol:
 
     def greeting(self, session_id: str) -> Sequence[Action]:  # noqa: ARG002
         collect = Collect(self._driver, self._told, self._left)
-        if (running := self._calls.find(self._sid)) is not None:
+        if (running := self._calls.find(self._owner, self._sid)) is not None:
             return [collect, *self._join(running)]
-        self._calls.wait_for(self._sid, self._driver)
+        self._calls.wait_for(self._owner, self._sid, self._driver)
         return [collect, SetTimer("call", WAIT_S, self._waited_in_vain)]
 
     def receive(self, frame: Frame) -> Sequence[Action]:
@@ -58,7 +59,7 @@ class ControlProtocol:
             return [Send(error_message(error), error)]
         return [Deliver(self._running.mailbox, Asked(message, self._driver))]
 
-    def authenticated(self, error: StreamerError | None) -> Sequence[Action]:  # noqa: ARG002
+    def authenticated(self, key: str | StreamerError) -> Sequence[Action]:  # noqa: ARG002
         return ()
 
     def opened(self, utterance: Utterance) -> Sequence[Action]:  # noqa: ARG002
@@ -102,4 +103,4 @@ class ControlProtocol:
         return [Send(error_message(error), error), Close(NO_CALL, error.message)]
 
     def _left(self) -> None:
-        self._calls.leave(self._sid, self._running, self._driver)
+        self._calls.leave(self._owner, self._sid, self._running, self._driver)

@@ -34,6 +34,7 @@ class MediaStreamProtocol:
         self._service = service
         self._limits = service.config.limits
         self._calls = calls
+        self._owner = upgrade.key_name
         self._needs_key = upgrade.key_name is None and service.keys.are_required
         self._starting: Call | None = None  # whose key the session is asked about
         self._running: RunningCall | None = None
@@ -53,11 +54,11 @@ class MediaStreamProtocol:
         except StreamerError as error:
             return [Send(error_message(error), error)]
 
-    def authenticated(self, error: StreamerError | None) -> Sequence[Action]:
+    def authenticated(self, key: str | StreamerError) -> Sequence[Action]:
         assert self._starting is not None
-        if error is not None:
-            return self.failed(error)
-        self._needs_key = False
+        if isinstance(key, StreamerError):
+            return self.failed(key)
+        self._needs_key, self._owner = False, key
         return self._begin(self._starting)
 
     def opened(self, utterance: Utterance) -> Sequence[Action]:
@@ -132,7 +133,7 @@ class MediaStreamProtocol:
         return [Authenticate(token)]
 
     def _begin(self, call: Call) -> Sequence[Action]:
-        self._running = running = RunningCall(call)
+        self._running = running = RunningCall(call, self._owner)
         self._talk = talk = Talk(call, self._service)
         waiting = self._calls.begin(running)
         actions: list[Action] = [Collect(running.mailbox, self._told, lambda: self._calls.end(running))]

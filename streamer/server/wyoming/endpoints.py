@@ -7,16 +7,16 @@ import functools
 import importlib.util
 import logging
 
+from streamer.config import ServerConfig
 from streamer.errors import ConfigError
 from streamer.server.routing import Routes, TcpRoute
-from streamer.server.service import Service
 
 logger = logging.getLogger(__name__)
 
 
-def add_routes(routes: Routes, service: Service) -> None:
+def add_ports(routes: Routes, config: ServerConfig) -> None:
     """Add the port. Raises `ConfigError` if the packages that it needs are not installed."""
-    host, port = service.config.server.wyoming_host, service.config.server.wyoming_port
+    host, port = config.wyoming_host, config.wyoming_port
     if port is None:
         return
     if missing := [name for name in ("wyoming", "zeroconf") if importlib.util.find_spec(name) is None]:

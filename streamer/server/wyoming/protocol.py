@@ -76,7 +76,7 @@ class WyomingProtocol:
         except StreamerError as error:
             return self._report(error)
 
-    def authenticated(self, error: StreamerError | None) -> Sequence[Action]:  # noqa: ARG002
+    def authenticated(self, key: str | StreamerError) -> Sequence[Action]:  # noqa: ARG002
         return ()
 
     def opened(self, utterance: Utterance) -> Sequence[Action]:

@@ -277,6 +277,36 @@ async def test_a_mistake_ends_the_only_context(frame: str | bytes, name: str, to
 
 
 @pytest.mark.parametrize(
+    "frame",
+    [
+        '{"text": "Hi. ", "context_id": 5}',
+        '{"text": "Hi. ", "contextId": 5}',
+        '{"text": "Hi. ", "context_id": true}',
+        '{"text": "Hi. ", "context_id": ["c1"]}',
+        '{"text": "Hi. ", "context_id": {"id": "c1"}, "contextId": "c1"}',
+        '{"context_id": 1.5, "close_context": true}',
+        '{"context_id": 0, "flush": true}',
+        '{"text": "Hi. ", "context_id": "' + "x" * 129 + '"}',
+        "[1]",
+        "null",
+    ],
+)
+async def test_a_name_that_is_none_is_an_error_and_ends_no_context(frame: str) -> None:
+    """Nobody knows which context was meant, so that neither `default` nor another one ends or gets the text."""
+    async with conversing(synthesizer=FakeSynthesizer(speed=20)) as client:
+        client.say({"text": "One two. "}, {"text": "Three four. ", "context_id": "c1"})
+        client.connection.say(frame)
+        client.say({"flush": True}, {"close_context": True, "context_id": "default"})
+        client.say({"context_id": "c1", "flush": True}, {"context_id": "c1", "close_context": True})
+        await client.until_ended(3)
+    (error,) = [end for end in client.ends if "message" in end]
+    assert error["error"] == "invalid_parameter" and not {"contextId", "isFinal"} & error.keys()
+    finals = [end["contextId"] for end in client.ends if end.get("isFinal")]
+    assert sorted(finals) == ["c1", "default"]
+    assert sorted(client.spoken) == ["One two.", "Three four."]
+
+
+@pytest.mark.parametrize(
     ("mistake", "name"),
     [
         ({"text": 5}, "invalid_parameter"),

@@ -114,7 +114,7 @@ def test_a_key_is_checked_by_the_session() -> None:
     error, close = conversation.protocol.authenticated(AuthenticationError("this key is not valid here"))
     assert told([error])[0]["ref"] == "k" and isinstance(close, Close) and close.code == 4401
     conversation.say("auth", token="secret")
-    assert conversation.protocol.authenticated(None) == []
+    assert conversation.protocol.authenticated("key") == []
     assert conversation.say("auth", token="another") == []
     assert told(conversation.say("start", id="a"))[0]["type"] == "started"
 

@@ -80,3 +80,10 @@ def message(text: str, role: str = "user", **fields: Any) -> dict[str, Any]:
     """An item of a conversation."""
     kind = "input_text" if role != "assistant" else "output_text"
     return {"type": "message", "role": role, "content": [{"type": kind, "text": text}], **fields}
+
+
+async def speak(client: Client, text: str, **fields: Any) -> dict[str, Any]:
+    """Have a text spoken as Open WebUI does; returns the response at its end."""
+    await client.say("response.create", response={"conversation": "none", "input": [message(text)], **fields})
+    response: dict[str, Any] = (await client.until("response.done"))["response"]
+    return response

@@ -105,9 +105,11 @@ async def ringing(speaking: Running, **options: Any) -> AsyncIterator[Phone]:
 
 
 @contextlib.asynccontextmanager
-async def calling(speaking: Running, start: dict[str, Any] | None = None) -> AsyncIterator[Phone]:
+async def calling(
+    speaking: Running, start: dict[str, Any] | None = None, **options: Any
+) -> AsyncIterator[Phone]:
     """A media stream that has started."""
-    async with ringing(speaking) as phone:
+    async with ringing(speaking, **options) as phone:
         await phone.say("start", **(start or twilio_start()))
         yield phone
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,43 @@ async def test_a_program_needs_a_key(tmp_path: Path) -> None:
             headers = {"Authorization": "Bearer secret"}
             async with driving(speaking, additional_headers=headers) as program:
                 assert (await program.until("start"))["start"]["customParameters"] == {}
+
+
+@pytest.mark.parametrize("is_early", [False, True])
+@pytest.mark.parametrize("sid", ["MZ1", "CA1"])
+@pytest.mark.parametrize("keys_in_headers", [False, True])
+async def test_a_key_drives_its_own_calls_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sid: str, keys_in_headers: bool, is_early: bool
+) -> None:
+    """To another key's program the call never comes, by neither name, and two keys' calls may have one name."""
+    monkeypatch.setattr(control, "WAIT_S", 0.3)
+    keys = tmp_path / "keys"
+    keys.write_text("mine\ntheirs\n")
+    bearer = {key: {"Authorization": f"Bearer {key}"} for key in ("mine", "theirs")}
+    start = twilio_start() if keys_in_headers else twilio_start(token="mine")
+    headers = bearer["mine"] if keys_in_headers else {}
+    async with running(configured(server={"api_keys_file": keys})) as speaking, AsyncExitStack() as stack:
+        if not is_early:
+            phone = await stack.enter_async_context(calling(speaking, start, additional_headers=headers))
+        stranger = await stack.enter_async_context(
+            driving(speaking, sid, additional_headers=bearer["theirs"])
+        )
+        program = await stack.enter_async_context(driving(speaking, sid, additional_headers=bearer["mine"]))
+        if is_early:
+            phone = await stack.enter_async_context(calling(speaking, start, additional_headers=headers))
+        await program.until("start")
+        await stranger.say("text", text="Give me your money.", last=True)
+        early, late = await stranger.rest()
+        assert early["error"]["code"] == late["error"]["code"] == "utterance_state"
+        assert stranger.connection.close_code == 4404
+        await program.say("text", text="Hello.", last=True)
+        await phone.until_mark("streamer-1")
+        other = await stack.enter_async_context(calling(speaking, twilio_start(token="theirs")))
+        owner = await stack.enter_async_context(driving(speaking, sid, additional_headers=bearer["theirs"]))
+        await owner.until("start")
+        await owner.say("text", text="Goodbye.", last=True)
+        await other.until_mark("streamer-1")
+        assert [request.text for request in speaking.synthesizer.requests] == ["Hello.", "Goodbye."]
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,10 @@ def test_without_the_option_its_packages_are_not_imported() -> None:
         "import sys\n"
         "from tests.server.speaking import configured\n"
         "from tests.fakes.synthesizer import FakeSynthesizer\n"
-        "from streamer.server.adapters import add_adapters\n"
+        "from streamer.server.adapters import add_adapters, add_ports\n"
         "from streamer.server.app import Server\n"
         "server = Server(configured(), FakeSynthesizer())\n"
+        "add_ports(server.routes, server._service.config.server)\n"
         "add_adapters(server.routes, server._service)\n"
         "ours = {name for name in sys.modules if name.startswith('streamer.server.wyoming.')}\n"
         "assert ours == {'streamer.server.wyoming.endpoints'}, ours\n"
@@ -43,15 +44,33 @@ async def test_a_missing_package_is_named_with_its_remedy(
 ) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else found(name))
+    synthesizer = FakeSynthesizer()
     with pytest.raises(ConfigError, match=rf"{missing}.*pip install 'bark-streamer\[wyoming\]'") as raised:
-        await Server(with_wyoming(), FakeSynthesizer()).start()
+        await Server(with_wyoming(), synthesizer).start()
     assert raised.value.param == "wyoming_port"
+    assert not synthesizer.is_started
 
 
-async def test_a_port_that_is_taken_is_named() -> None:
-    """The error names the option that has to change."""
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("wyoming_port", None),  # taken
+        ("wyoming_host", "192.0.2.77"),
+        ("wyoming_host", "no.such.host.invalid"),
+        ("wyoming_host", "host with spaces"),
+        ("wyoming_host", "[::1"),
+    ],
+)
+async def test_a_port_that_cannot_be_opened_is_told_before_the_model_is_read(
+    option: str, value: str | None
+) -> None:
+    """The error names the option that has to change, and nothing is left open."""
     async with running(with_wyoming()) as speaking:
-        config = configured(server={"wyoming_port": speaking.server.tcp_ports[0]})
-        with pytest.raises(ConfigError, match="wyoming_port") as raised:
-            await Server(config, FakeSynthesizer()).start()
-        assert raised.value.param == "wyoming_port"
+        options = {"wyoming_port": speaking.server.tcp_ports[0]} | ({option: value} if value else {})
+        synthesizer = FakeSynthesizer()
+        server = Server(configured(server=options), synthesizer)
+        with pytest.raises(ConfigError, match=option) as raised:
+            await server.start()
+        assert raised.value.param == option
+        assert not synthesizer.is_started
+        assert not server.num_connections
