@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -24,6 +24,8 @@ from streamer.speech.events import SpeechEvent
 
 SETTLE_S = 5.0
 """How long a server may take to notice that all of its clients are gone."""
+LAST_TASKS_S = 2.0
+"""How long the tasks of libraries that were closed may take to end."""
 
 
 LATE = "something behind the end"
@@ -94,10 +96,7 @@ class Invariants:
         """All clients have left, unless some may stay, and the server, which runs still, holds nothing of theirs."""
         if self._may_have_clients:
             return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SETTLE_S):
-                while self._held():  # noqa: ASYNC110
-                    await asyncio.sleep(0.002)
+        await _until(lambda: not self._held(), SETTLE_S)
         assert not self._held(), f"held for clients that are gone: {self._held()}"
 
     async def check_over(self, *, may_log_failures: bool) -> None:
@@ -111,11 +110,8 @@ class Invariants:
         assert num_untold <= outcomes.get("client_gone", 0), f"{num_untold} have no end: {outcomes}"
         for name in ("tts_requests_running", "tts_connections", "tts_utterances_queued"):
             assert self._server.metrics.registry.get_sample_value(name) == 0, name
-        for _ in range(10):
-            if not (left := self._tasks_left()):
-                break
-            await asyncio.sleep(0)
-        assert not left, f"tasks are left: {left}"
+        await _until(lambda: not self._tasks_left(), LAST_TASKS_S)
+        assert not (left := self._tasks_left()), f"tasks are left: {left}"
         gc.collect(1)  # a failed task that nobody asked for its result tells so when it is freed
         told = self.failures.told
         assert may_log_failures or not told, told[0]
@@ -151,6 +147,14 @@ class Invariants:
     def _tasks_left(self) -> set[asyncio.Task[Any]]:
         left = asyncio.all_tasks() - self._tasks_before - {asyncio.current_task()}
         return {task for task in left if not self._may_have_clients or _is_ours(task)}
+
+
+async def _until(condition: Callable[[], bool], timeout_s: float) -> None:
+    """Return when the condition holds, or the time is up."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            while not condition():  # noqa: ASYNC110
+                await asyncio.sleep(0.002)
 
 
 def _is_ours(task: asyncio.Task[Any]) -> bool:

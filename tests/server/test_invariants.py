@@ -80,8 +80,9 @@ async def test_a_figure_that_does_not_add_up_is_noticed(number: int, monkeypatch
             pass
 
 
-async def test_a_task_that_is_left_is_noticed() -> None:
+async def test_a_task_that_is_left_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever began it."""
+    monkeypatch.setattr(invariants, "LAST_TASKS_S", 0.05)
     with pytest.raises(AssertionError, match="tasks are left"):
         async with _one_utterance():
             forgotten = asyncio.create_task(asyncio.sleep(60))
