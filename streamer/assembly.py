@@ -1,28 +1,39 @@
-"""The composition root: turns settings into models, stages, engine, back end and server, which meet only here."""
+"""The composition root: turns settings into models, stages, engine, back end and server, which meet only here.
+
+What reads models is imported where it is needed, because a front end over workers does without torch.
+"""
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from streamer.backends.loading import LoadingSynthesizer
-from streamer.backends.local import LocalSynthesizer, OnRecorded
 from streamer.config import Config, EngineConfig
 from streamer.errors import ConfigError
-from streamer.models.config import ModelConfig
-from streamer.models.files.checkpoint import read_model_config
 from streamer.process_environment import default_models_directory, default_voices_directory, variables
 from streamer.server.access import check_allowed_origins
 from streamer.server.app import Server
+from streamer.server.listening import open_sockets
+from streamer.server.openai_names import check_mapping, read_mapping
 from streamer.server.service import package_version
 from streamer.server.supervisor import Supervisor
+from streamer.server.tls import Certificate
+from streamer.server.voice_choice import check_default_voice
+from streamer.server.voice_reloading import ReloadableVoices
 from streamer.store.installed import find_model
 from streamer.synthesis import Synthesizer
 from streamer.telemetry.trace_settings import create_tracer
 from streamer.telemetry.traces import NO_TRACER, Tracer
 from streamer.voices.library import VoiceLibrary, voice_directories
+from streamer.worker_config import WorkersConfig, read_token, read_worker_addresses
+
+if TYPE_CHECKING:
+    from streamer.backends.local import LocalSynthesizer, OnRecorded
+    from streamer.backends.workers.worker_server import WorkerServer
+    from streamer.models.config import ModelConfig
 
 DEVICE_TYPES = ("cpu", "cuda", "mps")
 """The kinds of devices that the models run on."""
@@ -31,12 +42,14 @@ BUILTIN_MODEL = Path(__file__).parent / "voices" / "builtin"
 
 def build_synthesizer(
     config: EngineConfig, on_recorded: OnRecorded = lambda _num, _of: None, tracer: Tracer = NO_TRACER
-) -> Synthesizer:
+) -> LocalSynthesizer:
     """Load the model that the settings name, or the built-in voice; it is not warm yet.
 
     `on_recorded` is called with the progress of recording CUDA graphs. Raises `CheckpointError` for the model's files
     and `ConfigError` for a device that is not there.
     """
+    from streamer.backends.local import LocalSynthesizer
+
     device = choose_device(config.device)
     return LocalSynthesizer.load(
         model_directory(config),
@@ -52,21 +65,66 @@ def build_server(config: Config, on_recorded: OnRecorded = lambda _num, _of: Non
 
     Raises `CheckpointError` if there is no such model, and `ConfigError` for what can be known to be wrong before.
     """
-    choose_device(config.engine.device)
     check_allowed_origins(config.server.allowed_origins)
-    if config.speech.voice is None:
+    tracer, supervisor = create_tracer(config.traces, package_version()), Supervisor(variables())
+    if config.engine.backend == "workers":
+        return Server(config, _build_workers_synthesizer(config.workers), tracer, supervisor)
+    choose_device(config.engine.device)
+    names_voices = config.speech.voice is not None or config.speech.openai_voices
+    if not names_voices:
         model_directory(config.engine)
-    elif config.speech.voice not in (names := read_voices(config.engine, read_config(config.engine)).names):
-        raise ConfigError(f"voice {config.speech.voice!r}: the model has {', '.join(names)}", param="voice")
-    tracer = create_tracer(config.traces, package_version())
+    else:
+        voices = read_voices(config.engine, read_config(config.engine)).names
+        check_default_voice(config.speech, voices)
+        check_mapping(read_mapping(config.speech.openai_voices), voices)
     synthesizer = LoadingSynthesizer(lambda: build_synthesizer(config.engine, on_recorded, tracer))
-    server = Server(config, synthesizer, tracer, Supervisor(variables()))
-    server.reloadables.add("voices", synthesizer.reload_voices)
+    server = Server(config, synthesizer, tracer, supervisor)
+    reloadable = ReloadableVoices(synthesizer, config.speech)
+    server.reloadables.add("voices", reloadable.reload, reloadable.refresh)
     return server
+
+
+def _build_workers_synthesizer(config: WorkersConfig) -> Synthesizer:
+    from streamer.backends.workers.synthesizer import WorkersSynthesizer
+
+    addresses, token = read_worker_addresses(config), read_token(config)
+    return WorkersSynthesizer(addresses, version=package_version(), token=token)
+
+
+def build_worker(config: Config, on_recorded: OnRecorded = lambda _num, _of: None) -> WorkerServer:
+    """Return the server of a worker; it reads its model when it is started.
+
+    Raises `CheckpointError` and `ConfigError` as `build_server` does.
+    """
+    from streamer.backends.workers.served_model import describe
+    from streamer.backends.workers.worker import Worker
+    from streamer.backends.workers.worker_server import WorkerServer
+
+    choose_device(config.engine.device)
+    model_directory(config.engine)
+    loaded: list[LocalSynthesizer] = []
+    tracer = create_tracer(config.traces, package_version())
+
+    def load() -> Synthesizer:
+        loaded.append(build_synthesizer(config.engine, on_recorded, tracer))
+        return loaded[0]
+
+    workers, certificate, version = config.workers, Certificate.of(config.server), package_version()
+    token = read_token(workers)
+    return WorkerServer(
+        Worker(LoadingSynthesizer(load), lambda: describe(loaded[0], version), version=version, token=token),
+        functools.partial(open_sockets, workers.worker_host, workers.worker_port, "worker_"),
+        has_token=token != "",
+        tls=None if certificate is None else certificate.context,
+        drain_timeout_s=config.limits.drain_timeout_s,
+        tracer=tracer,
+    )
 
 
 def read_config(config: EngineConfig) -> ModelConfig:
     """Read the config of the model that the settings name, without loading it. Raises `CheckpointError`."""
+    from streamer.models.files.checkpoint import read_model_config
+
     return read_model_config(model_directory(config))
 
 
@@ -89,6 +147,8 @@ def _shared_voices(config: EngineConfig) -> Path | None:
 
 def choose_device(name: str) -> str:
     """Return the device; `auto` is a GPU if there is one. Raises `ConfigError` for a device that this machine lacks."""
+    import torch
+
     if name == "auto":
         has_apple_gpu = torch.backends.mps.is_available()
         return "cuda" if torch.cuda.is_available() else "mps" if has_apple_gpu else "cpu"

@@ -18,6 +18,8 @@ from streamer.config_sources import read_environment, read_toml
 from streamer.errors import ConfigError
 from streamer.options import Option, convert, declared, option, suggestion
 from streamer.process_environment import variables
+from streamer.trace_config import TracesConfig
+from streamer.worker_config import WorkersConfig
 
 CONFIG_FILE_VARIABLE = "STREAMER_CONFIG"
 CHUNK_SCHEDULES = ("growing", "whole")
@@ -28,6 +30,9 @@ CHUNK_SCHEDULES = ("growing", "whole")
 class EngineConfig:
     """Which model speaks, and on what."""
 
+    backend: str = option(
+        "local", "where sentences are made: in this process, or by workers", choices=("local", "workers")
+    )
     model: Path | None = option(
         None, "an installed model's name, or a model directory; none: the built-in voice"
     )
@@ -195,27 +200,6 @@ class LogConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class TracesConfig:
-    """Which traces are recorded, and where they are sent."""
-
-    trace_endpoint: str | None = option(
-        None, "OTLP/HTTP address of a collector, http://HOST:4318/v1/traces; none: there are no traces"
-    )
-    trace_ratio: float = option(
-        1.0,
-        "part of the traces that are recorded, of those that do not continue a client's",
-        minimum=0,
-        maximum=1,
-    )
-    trace_step_ratio: float = option(
-        0.0,
-        "part of the engine's steps that have a span of their own; each stage of a sentence always has one",
-        minimum=0,
-        maximum=1,
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class Config:
     """All settings; each section is a table of the TOML file."""
 
@@ -223,6 +207,7 @@ class Config:
     server: ServerConfig = field(default_factory=ServerConfig)
     speech: SpeechConfig = field(default_factory=SpeechConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    workers: WorkersConfig = field(default_factory=WorkersConfig)
     log: LogConfig = field(default_factory=LogConfig)
     traces: TracesConfig = field(default_factory=TracesConfig)
 
@@ -232,6 +217,7 @@ SECTIONS: dict[str, type[Any]] = {
     "server": ServerConfig,
     "speech": SpeechConfig,
     "limits": LimitsConfig,
+    "workers": WorkersConfig,
     "log": LogConfig,
     "traces": TracesConfig,
 }

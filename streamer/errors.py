@@ -97,6 +97,10 @@ class EngineError(StreamerError):
     retryable = True
 
 
+class WorkerLostError(EngineError):
+    """The worker that made a sentence is gone before the sentence's end; another one makes the same sound of it."""
+
+
 class ModelNumericError(EngineError):
     """The model produced a value that is not a number for this sentence; its neighbours are unharmed."""
 

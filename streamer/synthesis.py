@@ -154,12 +154,21 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerCounts:
+    """Of the workers that a front end was given, how many answer, and how many of these take new sentences."""
+
+    num_all: int
+    num_answering: int
+    num_ready: int
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """`alive`: steps are made whenever there is something to do. `ready`: warm, and accepting sentences.
 
     `expected_speed`: seconds of sound made per second if there were one listener more; None if that is not known.
     `room`: None if listeners are not limited. `is_loaded`: whether the model has been read. `step_age_s`: how long the
-    step in progress has taken so far.
+    step in progress has taken so far. `workers`: None if the engine is in this process.
     """
 
     alive: bool
@@ -170,6 +179,7 @@ class Health:
     room: Room | None = None
     is_loaded: bool = True
     step_age_s: float = 0.0
+    workers: WorkerCounts | None = None
 
 
 class Synthesizer(Protocol):
@@ -177,7 +187,7 @@ class Synthesizer(Protocol):
 
     @property
     def info(self) -> ModelInfo:
-        """The loaded model; valid after `start`."""
+        """The loaded model; valid after `start`. Its voices may change, and then this is another object."""
         ...
 
     def count_tokens(self, text: str) -> int:
@@ -186,6 +196,8 @@ class Synthesizer(Protocol):
 
     def synthesize(self, request: SentenceRequest) -> AsyncGenerator[PcmChunk, None]:
         """Yield the sentence's sound as it is made; the last chunk has `is_last`.
+
+        An utterance keeps the voices that were there at its first sentence, also if they change.
 
         `aclose` cancels the sentence, and returns when everything that it held is free.
         Raises `VoiceNotFoundError` for an unknown voice, `EngineError` if the engine failed.

@@ -38,6 +38,8 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
         "websockets",
     ),
     "engine/scheduler": TORCH,
+    "backends/workers/synthesizer": (*TORCH, "streamer.engine", "streamer.stages", "streamer.backends.local"),
+    "backends/workers/worker": (*TORCH, "streamer.engine", "streamer.stages", "websockets"),
     "models": ("streamer.stages", "streamer.engine", "streamer.server", "streamer.text", "asyncio"),
     "stages": ("streamer.server", "streamer.speech", "websockets"),
     "store": ("streamer.assembly", "streamer.commands", "streamer.server", "streamer.speech"),

@@ -9,9 +9,10 @@ import torch
 
 from streamer import assembly
 from streamer.assembly import choose_device, choose_dtype
-from streamer.config import EngineConfig, TracesConfig
+from streamer.config import EngineConfig
 from streamer.errors import ConfigError
 from streamer.telemetry.traces import Tracer
+from streamer.trace_config import TracesConfig
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.server.speaking import configured
 

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from typing import Protocol, runtime_checkable
 
 from streamer.errors import OverloadedError
 from streamer.synthesis import Health, ModelInfo, PcmChunk, SentenceRequest, Synthesizer
+
+
+@runtime_checkable
+class HasVoices(Protocol):
+    """A synthesizer whose voices are files, which it can read again; it is called on a thread of its own."""
+
+    def reload_voices(self) -> None:
+        """Read again what has changed or could not be read."""
+        ...
+
+    def refresh_voices(self) -> bool:
+        """Read again what has changed, and return whether anything has. Raises `OSError`."""
+        ...
 
 
 class LoadingSynthesizer:
@@ -43,10 +57,13 @@ class LoadingSynthesizer:
             await self._loaded.close()
 
     def reload_voices(self) -> None:
-        """Have the voices read again by a synthesizer that can. Raises what it raises."""
-        reload = getattr(self._loaded, "reload_voices", None)
-        if reload is not None:
-            reload()
+        """Have the voices read again by a synthesizer that can."""
+        if isinstance(self._loaded, HasVoices):
+            self._loaded.reload_voices()
+
+    def refresh_voices(self) -> bool:
+        """Have the voices read again if they have changed, by a synthesizer that can. Raises `OSError`."""
+        return isinstance(self._loaded, HasVoices) and self._loaded.refresh_voices()
 
     @property
     def _synthesizer(self) -> Synthesizer:

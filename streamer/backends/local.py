@@ -72,10 +72,12 @@ class LocalSynthesizer:
             num_slots=plan.num_slots,
             sample_rate_hz=model.config.codec.sample_rate_hz,
         )
+        self.dtype = config.dtype
+        self.model_directory = model.directory
+        self.model_config = model.config
+        self.voices = voices
         self._plan = plan
-        self._model_config = model.config
         self._tokenizer = tokenizer
-        self._voices = voices
         self._hang_limit_s = config.hang_limit_s
         self._on_recorded = on_recorded
         self._tracer = tracer
@@ -115,9 +117,16 @@ class LocalSynthesizer:
         return self._info
 
     def reload_voices(self) -> None:
-        """Read the directories of voices again. Raises `CheckpointError`, and then the old voices stay."""
-        self._voices.reload()
-        self._info = replace(self._info, voices=self._voices.names, default_voice=self._voices.default)
+        """Read the directories of voices again; see `VoiceLibrary.reload`."""
+        self.voices.reload()
+        self._info = model_info(self.model_config, self.voices, self._tokenizer.phones)
+
+    def refresh_voices(self) -> bool:
+        """Read the directories of voices again if they have changed; see `VoiceLibrary.refresh`."""
+        has_changed = self.voices.refresh()
+        if has_changed:
+            self._info = model_info(self.model_config, self.voices, self._tokenizer.phones)
+        return has_changed
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of `text` for the semantic model."""
@@ -242,14 +251,13 @@ class LocalSynthesizer:
         Raises an error for whatever would make the engine fail, and with it every other request.
         """
         check_windows(request.params, self._info.coarse_limits)
-        if request.history is not None and (problem := request.history.format_problem(self._model_config)):
+        if request.history is not None and (problem := request.history.format_problem(self.model_config)):
             raise InvalidParameterError(f"the history does not fit this model: {problem}")
-        voice = request.history or self._voices.get(request.voice)
+        voice = request.history or self.voices.get(request.voice, request.utterance_id)
         if request.history is not None and request.keeps_voice:
             max_history = request.params.max_coarse_history
-            voice = self._voices.get(request.voice).followed_by(
-                request.history, self._model_config, max_history
-            )
+            preset = self.voices.get(request.voice, request.utterance_id)
+            voice = preset.followed_by(request.history, self.model_config, max_history)
         tokens = self._encode(request.text)
         if not tokens:
             return None
@@ -258,9 +266,9 @@ class LocalSynthesizer:
                 f"a sentence of {len(tokens)} tokens exceeds {self._info.max_text_tokens}", param="text"
             )
         words = without_phones(request.text)
-        cap = semantic_cap(words, self._model_config, request.params.max_gen_duration_s)
+        cap = semantic_cap(words, self.model_config, request.params.max_gen_duration_s)
         return SentenceWork(
-            self._model_config,
+            self.model_config,
             tokens,
             voice,
             request.params,

@@ -40,7 +40,7 @@ class StepSpans:
         stage.busy_s += ended_s - began_s
         stage.num_steps += 1
         stage.num_rows += num_rows
-        if random.random() < self._step_ratio:
+        if random.random() < self._step_ratio:  # nosec B311
             stage.sampled.append((began_s, ended_s, num_rows))
 
     def record(self) -> None:

@@ -27,6 +27,7 @@ from streamer.commands.mcp.command import add_mcp_command
 from streamer.commands.models import add_models_commands
 from streamer.commands.process import (
     EXIT_INTERRUPTED,
+    SWITCH_INTERVAL_S,
     complain,
     ending_at_once,
     leave,
@@ -34,6 +35,7 @@ from streamer.commands.process import (
     tell,
 )
 from streamer.commands.voices import add_voices_commands
+from streamer.commands.worker import add_worker_command
 from streamer.config import options
 from streamer.errors import EngineError, InvalidParameterError, StreamerError
 
@@ -43,11 +45,6 @@ if TYPE_CHECKING:
 EXIT_MISTAKE = 2
 EXIT_ENGINE_DIED = 70
 """EX_SOFTWARE of sysexits.h, which tells a supervisor to start the server again."""
-SWITCH_INTERVAL_S = 0.0005
-"""How long the event loop may keep the engine's thread waiting for the interpreter, in seconds; Python's own is 0.005.
-
-The engine needs the interpreter after every step: with four clients that start at once on two cores, underruns are a
-quarter shorter."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -106,6 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="run the server")
     add_options(serve, every_option)
     serve.set_defaults(run=_serve)
+
+    add_worker_command(commands)
 
     say = commands.add_parser("say", help="write a spoken text to a file")
     say.add_argument("text", help="what to say; - reads standard input")

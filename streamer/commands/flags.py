@@ -73,6 +73,7 @@ def add_options(parser: argparse.ArgumentParser, names: tuple[str, ...]) -> None
             parser.add_argument(
                 option.flag,
                 dest=f"option_{option.name}",
+                action="append" if option.is_list else "store",
                 metavar=option.name.upper(),
                 help=f"{option.help}{choices}{default}".replace("%", "%%"),
             )
@@ -81,7 +82,7 @@ def add_options(parser: argparse.ArgumentParser, names: tuple[str, ...]) -> None
 def read_settings(parsed: argparse.Namespace) -> Config:
     """Return the settings, with the flags of `add_options`. Raises `ConfigError`."""
     flags = {
-        name.removeprefix("option_"): value
+        name.removeprefix("option_"): ",".join(value) if isinstance(value, list) else value
         for name, value in vars(parsed).items()
         if name.startswith("option_")
     }

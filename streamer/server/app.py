@@ -224,10 +224,12 @@ class Server:
                             self._fail,
                         )
                     )
+                    refreshing = tasks.create_task(self.reloadables.watch())
                     await self.status.stop_requested.wait()
                     self._supervisor.stopping()
                     await self._drain()
                     watching.cancel()
+                    refreshing.cancel()
             finally:
                 await self._close()
         if self.status.failure is not None:

@@ -44,33 +44,45 @@ class ModelNotFoundError(InvalidParameterError):
     code = "model_not_found"
 
 
-def read_mapping(pairs: Iterable[str], voices: Collection[str]) -> Mapping[str, str]:
-    """Read the operator's mapping, `alloy=v2/en_speaker_6`, to some of the model's voices. Raises `ConfigError`."""
+def read_mapping(pairs: Iterable[str]) -> Mapping[str, str]:
+    """Read the operator's mapping, `alloy=v2/en_speaker_6`. Raises `ConfigError`."""
     mapping = {}
     for pair in pairs:
         name, equals, voice = (part.strip() for part in pair.partition("="))
         if not equals or not voice or name not in NAMES:
             message = f"openai_voices: {pair!r} is not NAME=VOICE with a name of {', '.join(NAMES)}"
             raise ConfigError(message, param="openai_voices")
+        mapping[name] = voice
+    return mapping
+
+
+def check_mapping(mapping: Mapping[str, str], voices: Collection[str]) -> None:
+    """Raise `ConfigError` if a name is mapped to a voice that the model does not have."""
+    for voice in mapping.values():
         if voice not in voices:
             message = f"openai_voices: no voice is named {voice!r}; the model has {', '.join(voices)}"
             raise ConfigError(message, param="openai_voices")
-        mapping[name] = voice
-    return mapping
 
 
 def find_voice(asked: str | None, mapping: Mapping[str, str], info: ModelInfo, default: str) -> str:
     """Return the model's voice for what the client asked for; `default` if they asked for none.
 
-    A voice of the model comes before OpenAI's of the same name. Raises `VoiceNotFoundError`.
+    A voice of the model comes before OpenAI's of the same name. A name whose mapped voice has been removed is spread
+    like those that are not mapped. Raises `VoiceNotFoundError`.
     """
     voice = default if asked is None else asked
     if voice not in info.voices and asked in NAMES:
-        voice = mapping.get(asked) or _spread(info, default)[asked]
+        mapped = mapping.get(asked)
+        voice = mapped if mapped is not None and mapped in info.voices else _spread(info, default)[asked]
     if voice not in info.voices:
         message = f"no voice is named {voice!r}; /v1/audio/voices lists them"
         raise VoiceNotFoundError(message, param="voice")
     return voice
+
+
+def describe_model(name: str, created_s: int) -> dict[str, object]:
+    """Return a model as OpenAI's library reads it; `created_s` counts from 1970."""
+    return {"id": name, "object": "model", "created": created_s, "owned_by": "streamer"}
 
 
 def check_model(name: str | None, installed: str, aliases: Sequence[str] = MODEL_ALIASES) -> None:

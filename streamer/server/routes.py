@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import time
 from collections.abc import Callable
 from http import HTTPStatus
 from importlib import resources
@@ -14,6 +13,7 @@ from typing import Final
 
 from streamer.config import ServerConfig
 from streamer.server.http import TEXT, Answer, Exchange, Fields, json_answer
+from streamer.server.openai_names import describe_model
 from streamer.server.routing import Access, Routes
 from streamer.server.service import Service
 from streamer.server.status import Status
@@ -62,8 +62,11 @@ def add_probes(routes: Routes, service: Service, status: Status) -> None:
 
     def probe(is_well: bool) -> Answer:
         status = HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE
-        reason = service.synthesizer.health().reason
-        return Answer(status, b"ok\n" if is_well else f"{reason or 'not ready'}\n".encode())
+        health = service.synthesizer.health()
+        told = "ok" if is_well else health.reason or "not ready"
+        if is_well and (workers := health.workers) is not None:
+            told = f"ok: of {workers.num_all} workers {workers.num_answering} answer"
+        return Answer(status, f"{told}\n".encode())
 
     _add(routes, "/livez", lambda: probe(service.synthesizer.health().alive), "probe")
     _add(routes, "/readyz", lambda: probe(status.is_ready), "probe")
@@ -72,10 +75,8 @@ def add_probes(routes: Routes, service: Service, status: Status) -> None:
 def add_lists(routes: Routes, service: Service) -> None:
     """Add `/v1/voices` and `/v1/models`; the model must have been read."""
     access = list_access(service.config.server)
-    started_s = int(time.time())
-
     _add(routes, "/v1/voices", lambda: _voices(service), access)
-    _add(routes, "/v1/models", lambda: _models(service, started_s), access)
+    _add(routes, "/v1/models", lambda: _models(service), access)
 
 
 def list_access(config: ServerConfig) -> Access:
@@ -85,7 +86,7 @@ def list_access(config: ServerConfig) -> Access:
 
 def _voices(service: Service) -> Answer:
     info = service.synthesizer.info
-    default = service.config.speech.voice or info.default_voice
+    default = service.default_voice
     voices = [
         {"name": name, "default": name == default, "language": language_of(name, info.languages)}
         for name in info.voices
@@ -93,10 +94,10 @@ def _voices(service: Service) -> Answer:
     return json_answer(HTTPStatus.OK, {"voices": voices, "default": default})
 
 
-def _models(service: Service, started_s: int) -> Answer:
-    """Return the list of our clients and, as `data`, that of OpenAI's; `created` is when the server was started."""
+def _models(service: Service) -> Answer:
+    """Return the list of our clients and, as `data`, that of OpenAI's."""
     info = service.synthesizer.info
-    as_openai = {"id": info.name, "object": "model", "created": started_s, "owned_by": "streamer"}
+    as_openai = describe_model(info.name, service.created_s)
     model = {
         "id": info.name,
         "sample_rate": info.sample_rate_hz,

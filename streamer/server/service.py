@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -9,12 +10,12 @@ from importlib.metadata import PackageNotFoundError, version
 
 from streamer.audio.packets import PacketEncoder
 from streamer.config import Config
-from streamer.errors import ConfigError
 from streamer.sampling import draw_seed, sampling_params
 from streamer.server.admission import Admission, Permit
 from streamer.server.keys import ApiKeys
 from streamer.server.reloading import Reloadables
 from streamer.server.tickets import Tickets
+from streamer.server.voice_choice import check_default_voice, default_voice
 from streamer.speech.events import SpeechEvent
 from streamer.speech.pipeline import speak
 from streamer.speech.settings import SpeechSettings
@@ -41,6 +42,8 @@ class Service:
     tickets: Tickets = field(default_factory=Tickets)
     reloadables: Reloadables = field(default_factory=Reloadables)
     tracer: Tracer = NO_TRACER
+    created_s: int = field(default_factory=lambda: int(time.time()))
+    """When the server was made, in seconds since 1970: for protocols that ask when a model was."""
 
     @classmethod
     def of(cls, config: Config, synthesizer: Synthesizer, metrics: Metrics, tracer: Tracer) -> Service:
@@ -59,13 +62,12 @@ class Service:
     @property
     def default_voice(self) -> str:
         """The voice of a client that asks for none."""
-        return self.config.speech.voice or self.synthesizer.info.default_voice
+        return default_voice(self.synthesizer.info, self.config.speech)
 
     def check_model(self) -> None:
         """Raise `ConfigError` if the model lacks the default voice, or phones that the lexicon has."""
-        voice, info = self.config.speech.voice, self.synthesizer.info
-        if voice is not None and voice not in info.voices:
-            raise ConfigError(f"voice {voice!r}: the model has {', '.join(info.voices)}", param="voice")
+        info = self.synthesizer.info
+        check_default_voice(self.config.speech, info.voices)
         if self.lexicon is not None:
             self.lexicon.check_phones(info.phones)
 

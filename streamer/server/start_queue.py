@@ -63,7 +63,7 @@ class ClientShare:
         now_s, (shortest_s, longest_s) = time.monotonic(), RETRY_RANGE_S
         self._returns_at_s = max(now_s + wait_s, self._returns_at_s + interval_s)
         self._returns_at_s = min(now_s + longest_s, self._returns_at_s)
-        retry_s = (self._returns_at_s - now_s) * random.uniform(1 - JITTER, 1 + JITTER)
+        retry_s = (self._returns_at_s - now_s) * random.uniform(1 - JITTER, 1 + JITTER)  # nosec B311
         return round(max(shortest_s, retry_s), 2)
 
 

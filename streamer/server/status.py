@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import asdict
 from typing import Final, Literal, get_args
 
 from streamer.errors import StreamerError
@@ -63,9 +64,9 @@ class Status:
         if not self.is_listening:
             return "starting", ["the port is being opened"]
         if not health.is_loaded:
-            return "loading", ["the model is being read"]
+            return "loading", [health.reason or "the model is being read"]
         if not self.is_ready:
-            return "warming", ["the model makes its first sound"]
+            return "warming", [health.reason or "the model makes its first sound"]
         reasons = self._complaints()
         return ("degraded" if reasons else "ready"), reasons
 
@@ -81,6 +82,7 @@ class Status:
             "max_listeners": None if health.room is None else health.room.max_listeners,
             "utterances_queued": self._service.admission.queue.num_waiting,
             "step_age_s": round(health.step_age_s, 1),
+            "workers": None if health.workers is None else asdict(health.workers),
         }
 
     def _complaints(self) -> list[str]:
@@ -89,6 +91,8 @@ class Status:
             reasons.append(f"{num_waiting} utterances wait for room")
         if health.step_age_s > SLOW_STEP_S:
             reasons.append(f"a step of the engine has taken {health.step_age_s:.1f} s so far")
+        if (workers := health.workers) is not None and workers.num_ready < workers.num_all:
+            reasons.append(f"of {workers.num_all} workers {workers.num_ready} can be used")
         if time.monotonic() < self._long_lagged_s + REMEMBERED_S:
             reasons.append(f"the event loop was blocked for {self._long_lag_s:.1f} s")
         return reasons

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from streamer.config import SpeechConfig
-from streamer.errors import VoiceNotFoundError
+from streamer.errors import ConfigError, VoiceNotFoundError
 from streamer.synthesis import ModelInfo
 from streamer.voices.presets import language_of
+
+
+def default_voice(info: ModelInfo, speech: SpeechConfig) -> str:
+    """Return the voice of a client that asks for none: the model's own, unless the settings name one that is there."""
+    return speech.voice if speech.voice is not None and speech.voice in info.voices else info.default_voice
+
+
+def check_default_voice(speech: SpeechConfig, voices: Collection[str]) -> None:
+    """Raise `ConfigError` if the settings name a voice that the model does not have."""
+    if speech.voice is not None and speech.voice not in voices:
+        message = f"voice {speech.voice!r}: the model has {', '.join(voices)}"
+        raise ConfigError(message, param="voice")
 
 
 def find_voice(asked: str | None, info: ModelInfo, speech: SpeechConfig, param: str = "voice") -> str:
@@ -15,7 +29,7 @@ def find_voice(asked: str | None, info: ModelInfo, speech: SpeechConfig, param: 
     Raises `VoiceNotFoundError`, in which `param` is the name of the field.
     """
     if asked is None:
-        return speech.voice or info.default_voice
+        return default_voice(info, speech)
     if asked in info.voices:
         return asked
     for voice in info.voices:
@@ -29,7 +43,7 @@ def stand_in(info: ModelInfo, speech: SpeechConfig, language: str | None) -> str
 
     That is the default voice, unless another one speaks the `language` and the default one does not.
     """
-    default = speech.voice or info.default_voice
+    default = default_voice(info, speech)
     if language in (None, language_of(default, info.languages)):
         return default
     return next((name for name in info.voices if language_of(name, info.languages) == language), default)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from streamer.audio.packets import TIMESTAMP_HZ, Packet, PacketEncoder
-from streamer.audio.pcm import SentenceJoiner
+from streamer.audio.pcm import SentenceJoiner, faded_out
 from streamer.audio.samples import Samples
 from streamer.errors import AudioEncodeError
 from streamer.speech.events import SentenceEnded, SentenceStarted, SpeechEvent, WordTimes
@@ -90,8 +90,9 @@ class AudioAssembler:
         )
 
     def add(self, chunk: PcmChunk) -> Iterator[Packet]:
-        """Take the next piece of the sentence's sound."""
-        joined = self._joiner.push(chunk.samples)
+        """Take the next piece of the sentence's sound; one that was cut is faded out."""
+        samples = faded_out(chunk.samples, self._input_hz) if chunk.truncated else chunk.samples
+        joined = self._joiner.push(samples)
         if self._words is not None:
             self._words.add(joined)
             if chunk.words is not None:

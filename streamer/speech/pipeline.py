@@ -10,21 +10,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 
 from streamer.audio.packets import INPUT_HZ, PacketEncoder
-from streamer.audio.pcm import faded_out
-from streamer.errors import ConfigError
+from streamer.errors import ConfigError, WorkerLostError
 from streamer.speech.assembler import AudioAssembler
-from streamer.speech.events import (
-    Flushed,
-    SpeechEnded,
-    SpeechEvent,
-    SpeechWarning,
-)
+from streamer.speech.events import Flushed, SpeechEnded, SpeechEvent, SpeechWarning
 from streamer.speech.lookahead import SentencesAhead
 from streamer.speech.settings import SpeechSettings
-from streamer.speech.speech_warnings import sentence_cut, sentence_silent
+from streamer.speech.speech_warnings import chunk_warnings, sentence_lost
 from streamer.speech.text_feed import TextFeed, TextFlush
 from streamer.synthesis import Synthesizer
 from streamer.text.reading import AS_IT_IS, create_splitter
@@ -52,17 +45,16 @@ async def speak(
 
     `utterance_id` is the caller's name for it, unique within the process; it is in every log line about its sentences.
     Yields events in the order of the sound, with packets as `encoder` makes them, and `SpeechEnded` last. Close the
-    iterator (`aclosing`) to cancel: sentences in the making are given up. Raises what the synthesizer raises.
+    iterator (`aclosing`) to cancel: sentences in the making are given up. Raises what the synthesizer raises; in place
+    of `SpeechEnded` if a sentence was lost while it was heard, because the others are spoken.
     """
     sound = AudioAssembler(synthesizer.info.sample_rate_hz, encoder, settings.speed)
     truncated = is_cut = False
+    loss: WorkerLostError | None = None
     async with contextlib.aclosing(SentencesAhead(feed, synthesizer, settings, utterance_id)) as sentences:
         while not is_cut and (item := await sentences.next()) is not None:
-            if isinstance(item, TextFlush):
-                yield Flushed(item.ref)
-                continue
-            if isinstance(item, SpeechWarning):
-                yield item
+            if isinstance(item, TextFlush | SpeechWarning):
+                yield Flushed(item.ref) if isinstance(item, TextFlush) else item
                 continue
             if isinstance(item, Pause):
                 for packet in sound.pause(item.duration_s, settings.max_audio_s):
@@ -76,25 +68,25 @@ async def speak(
                 if chunk.samples.size or chunk.is_last:
                     for event in sound.begin_sentence(item):
                         yield event
-                if chunk.truncated:
+                for warning in chunk_warnings(item, chunk):
                     truncated = True
-                    faded = faded_out(chunk.samples, synthesizer.info.sample_rate_hz)
-                    chunk = replace(chunk, samples=faded)
-                    yield sentence_cut(item.index, chunk.unspoken)
-                if chunk.is_last and item.lost_words:
-                    truncated = True
-                    yield sentence_silent(item.index)
+                    yield warning
                 for packet in sound.add(chunk):
                     yield packet
                 if is_cut := sound.is_longer_than(settings.max_audio_s) and not chunk.is_last:
                     break
             for event in sound.begin_sentence(item):
                 yield event
-            is_last = is_cut or sentences.is_exhausted
-            for event in sound.end_sentence(is_last=is_last, is_cut=is_cut, spoken_as=spoken_as):
+            if item.loss is not None:
+                loss = item.loss
+                yield sentence_lost(item.index)
+            is_last, is_lost = is_cut or sentences.is_exhausted, item.loss is not None
+            for event in sound.end_sentence(is_last=is_last, is_cut=is_cut or is_lost, spoken_as=spoken_as):
                 yield event
         for packet in sound.finish():
             yield packet
+    if loss is not None:
+        raise loss
     yield SpeechEnded(
         audio_ms=sound.duration_ms,
         num_sentences=sound.num_sentences,

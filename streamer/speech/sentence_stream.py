@@ -1,6 +1,6 @@
 """One sentence in the making: pulled from the synthesizer and iterated by `pipeline`; begun by `lookahead`.
 
-A sentence that went wrong before any of it was heard is made once more.
+A sentence that went wrong before any of it was heard is made once more, and so is one whose worker was lost.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 
 from streamer.audio.levels import LevelMeter
 from streamer.audio.pcm import SILENCE_PEAK
+from streamer.errors import WorkerLostError
 from streamer.speech.sayable import is_sayable, is_too_short
 from streamer.synthesis import PcmChunk, SentenceRequest, Synthesizer
 from streamer.text.splitting.sentences import Sentence
@@ -27,6 +28,8 @@ CHUNKS_AHEAD: Final = 4
 
 A sentence that waits for its turn is made whole: it is not long, and only its end shows whether it is fit to be heard.
 """
+MAX_REMAKES: Final = 2
+"""How often a sentence is made again, with the same sound, because its worker was lost before it was heard."""
 SEED_BITS: Final = 53
 
 
@@ -38,7 +41,7 @@ class SentenceStream:
 
     A sentence without anything to say has no chunks and is not made. Of the others, `retry_seed` is what the sentence
     was made with the second time; it is known before the first chunk. `lost_words` says, with the last chunk, that the
-    sound is too short for the text.
+    sound is too short for the text. `loss` says, at the end, that the sound breaks off because its worker was lost.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class SentenceStream:
         self.is_sayable = is_sayable(request.text)
         self.retry_seed: int | None = None
         self.lost_words = False
+        self.loss: WorkerLostError | None = None
         self.spoken_as: asyncio.Future[Voice | None] = asyncio.get_running_loop().create_future()
         self._synthesizer = synthesizer
         self._request = request
@@ -101,7 +105,11 @@ class SentenceStream:
                 await self._make(self._retried(request), may_retry=False)
             await self._put(None)
         except Exception as error:
-            await self._put(error)
+            if isinstance(error, WorkerLostError) and self._is_heard:
+                self.loss = error
+                await self._put(None)
+            else:
+                await self._put(error)
         finally:
             if not self.spoken_as.done():
                 self.spoken_as.set_result(None)
@@ -112,6 +120,17 @@ class SentenceStream:
         return replace(request, request_id=f"{request.request_id}.retry", params=params)
 
     async def _make(self, request: SentenceRequest, *, may_retry: bool) -> bool:
+        """`_make_once`, and again if what makes the sentence is lost while nothing of it was heard."""
+        for _ in range(MAX_REMAKES):
+            try:
+                return await self._make_once(request, may_retry=may_retry)
+            except WorkerLostError:
+                if self._is_heard:
+                    raise
+                self._discard_unheard()
+        return await self._make_once(request, may_retry=may_retry)
+
+    async def _make_once(self, request: SentenceRequest, *, may_retry: bool) -> bool:
         """Pull the sentence; False if it went wrong and was thrown away, because nothing of it was heard yet."""
         meter = LevelMeter(self._synthesizer.info.sample_rate_hz)
         is_silent = True
@@ -131,8 +150,7 @@ class SentenceStream:
                     silence.clear()
         self.lost_words = not chunk.truncated and is_too_short(meter, request.text)
         if (chunk.truncated or self.lost_words) and may_retry and not self._is_heard:
-            while not self._queue.empty():
-                self._queue.get_nowait()
+            self._discard_unheard()
             return False
         # It is made, whenever it may be heard: what continues it can begin.
         if request.wants_history:
@@ -142,6 +160,10 @@ class SentenceStream:
         for heard in (*silence, chunk):
             await self._put(heard)
         return True
+
+    def _discard_unheard(self) -> None:
+        while not self._queue.empty():
+            self._queue.get_nowait()
 
     async def _put(self, item: PcmChunk | Exception | None) -> None:
         while self._is_heard and self._queue.qsize() >= CHUNKS_AHEAD:

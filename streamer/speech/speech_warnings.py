@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from streamer.errors import StreamerError
 from streamer.speech.events import SpeechWarning
-from streamer.synthesis import ModelInfo
+from streamer.speech.sentence_stream import SentenceStream
+from streamer.synthesis import ModelInfo, PcmChunk
 from streamer.text.capabilities import find_unsupported
 from streamer.text.splitting.items import IgnoredMarkup
 
@@ -29,9 +30,22 @@ def sentence_cut(index: int, unspoken: str = "") -> SpeechWarning:
     return SpeechWarning("sentence_cut", message, param=unspoken or None, index=index)
 
 
+def sentence_lost(index: int) -> SpeechWarning:
+    message = f"sentence {index} was cut in the middle, because the worker that spoke it is gone"
+    return SpeechWarning("sentence_cut", message, index=index)
+
+
 def sentence_silent(index: int) -> SpeechWarning:
     message = f"sentence {index} has less sound than its text takes: some or all of it was not spoken"
     return SpeechWarning("sentence_silent", message, index=index)
+
+
+def chunk_warnings(stream: SentenceStream, chunk: PcmChunk) -> Iterator[SpeechWarning]:
+    """What of the sentence is not spoken, which its last chunk shows."""
+    if chunk.truncated:
+        yield sentence_cut(stream.index, chunk.unspoken)
+    if chunk.is_last and stream.lost_words:
+        yield sentence_silent(stream.index)
 
 
 def speed_unavailable(error: StreamerError) -> SpeechWarning:

@@ -6,9 +6,9 @@ import importlib.util
 from typing import Final
 from urllib.parse import urlsplit
 
-from streamer.config import TracesConfig
 from streamer.errors import ConfigError
 from streamer.telemetry.traces import NO_TRACER, Tracer
+from streamer.trace_config import TracesConfig
 
 _PACKAGES: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 

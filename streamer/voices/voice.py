@@ -134,10 +134,18 @@ def _read_archive(path: Path) -> dict[str, Codes]:
         return {name: arrays[key] for name, key in _KEYS.items()}
 
 
+def files_of(path: Path) -> list[Path]:
+    """Return the files of the voice that is read from `path`: itself, or in the order of `PROMPT_KEYS` all three."""
+    if path.suffix == ".npz":
+        return [path]
+    stem = path.name.removesuffix(SEMANTIC_FILE)
+    return [path.with_name(f"{stem}_{key}.npy") for key in PROMPT_KEYS]
+
+
 def _read_files(path: Path) -> dict[str, Codes]:
-    stem, arrays = path.name.removesuffix(SEMANTIC_FILE), {}
-    for name, key in _KEYS.items():
-        with path.with_name(f"{stem}_{key}.npy").open("rb") as file:
+    arrays = {}
+    for name, file_path in zip(_KEYS, files_of(path), strict=True):
+        with file_path.open("rb") as file:
             _check_size(os.fstat(file.fileno()).st_size)
             arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
     return arrays

@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from streamer.audio.formats import AudioFormat
+from streamer.audio.packets import Packet, create_encoder
 from streamer.backends import local
 from streamer.backends.local import LocalSynthesizer
 from streamer.config import EngineConfig
@@ -22,6 +24,10 @@ from streamer.errors import (
 )
 from streamer.models.files.checkpoint import save_model
 from streamer.sampling import SamplingParams
+from streamer.speech import pipeline
+from streamer.speech.events import SentenceStarted
+from streamer.speech.settings import SpeechSettings
+from streamer.speech.text_feed import TextFeed
 from streamer.synthesis import SentenceRequest
 from streamer.text.tokens.tokenizer import PhonemeTokenizer
 from streamer.voices.library import VoiceLibrary
@@ -330,3 +336,35 @@ async def test_what_would_fail_the_engine_is_refused(started):
             await speak(synthesizer, replace(request(), params=wide))
         assert await speak(synthesizer, replace(request(), history=last.history))
         assert synthesizer.health().alive
+
+
+async def test_a_voice_that_is_removed_speaks_what_was_begun_with_it(tmp_path, started):
+    """An utterance keeps its voice to its end, and sounds as it does undisturbed; a new one is refused."""
+    settings = SpeechSettings("two", SamplingParams(seed=3, max_gen_duration_s=0.3))
+
+    async def spoken(utterance_id, synthesizer, change=lambda: None):
+        feed, sound = TextFeed(), []
+        feed.append("abc def.")
+        feed.flush()
+        encoder = create_encoder(AudioFormat("pcm_s16le", 24_000))
+        async with aclosing(pipeline.speak(feed, synthesizer, settings, encoder, utterance_id)) as events:
+            async for event in events:
+                if isinstance(event, SentenceStarted) and event.index == 0:
+                    change()
+                    feed.append(" ghi jkl. [voice: one] mno. [voice: two] stu.")
+                    feed.end()
+                if isinstance(event, Packet):
+                    sound.append(event.payload)
+        return b"".join(sound)
+
+    async with started() as synthesizer:
+        expected = await spoken("a", synthesizer)
+
+        def remove():
+            (tmp_path / "two.npz").unlink()
+            assert synthesizer.refresh_voices() is True
+
+        assert await spoken("b", synthesizer, remove) == expected
+        assert synthesizer.info.voices == ("one", "random")
+        with pytest.raises(VoiceNotFoundError):
+            await spoken("c", synthesizer)

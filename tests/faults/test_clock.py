@@ -21,7 +21,7 @@ ON_THE_WALL = {
     "server/keys.py": "keys expire on a day",
     "commands/keys.py": "a list says which keys have expired",
     "telemetry/open_telemetry.py": "the spans of several machines are put in order by it",
-    "server/routes.py": "a list says when its models were made",
+    "server/service.py": "a list says since when its models are served",
     "server/cartesia/voices.py": "a list says when its voices were made",
 }
 """Where the wall clock is read, and why; nothing there measures how long something takes."""

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from streamer.errors import ConfigError, VoiceNotFoundError
-from streamer.server.openai_names import NAMES, find_voice, read_mapping
+from streamer.server.openai_names import NAMES, check_mapping, find_voice, read_mapping
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.server.openai.test_speech import asked
 from tests.server.speaking import configured, running
@@ -41,7 +41,7 @@ def test_the_names_speak_the_default_voices_language() -> None:
 def test_a_voice_of_the_model_and_the_operators_choice_come_first() -> None:
     """In this order; a name that the operator left out is spread as before."""
     info = FakeSynthesizer(voices=("joe", "ann", "echo")).info
-    mapping = read_mapping(("alloy=ann", " nova = ann ", "echo=joe"), info.voices)
+    mapping = read_mapping(("alloy=ann", " nova = ann ", "echo=joe"))
     assert [
         find_voice(name, mapping, info, "joe") for name in ("alloy", "nova", "echo", "ash", "ann", None)
     ] == [
@@ -58,7 +58,18 @@ def test_a_voice_of_the_model_and_the_operators_choice_come_first() -> None:
 def test_a_mapping_that_is_none_stops_the_start(pair: str) -> None:
     """The message names it."""
     with pytest.raises(ConfigError, match="openai_voices"):
-        read_mapping((pair,), ("joe", "alloy"))
+        check_mapping(read_mapping((pair,)), ("joe", "alloy"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_whose_voice_is_gone_falls_back(name: str) -> None:
+    """It is spread like the names that the operator left out, and counts again when the voice is back."""
+    mapping = read_mapping([f"{name}=ann"])
+    with pytest.raises(ConfigError, match="no voice is named 'ann'"):
+        check_mapping(mapping, ("joe", "zoe"))
+    without = FakeSynthesizer(voices=("joe", "zoe")).info
+    assert find_voice(name, mapping, without, "joe") == find_voice(name, {}, without, "joe")
+    assert find_voice(name, mapping, FakeSynthesizer(voices=("joe", "ann")).info, "joe") == "ann"
 
 
 @pytest.mark.parametrize("name", ["Alloy", "nobody", "random"])

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,6 +41,44 @@ async def test_one_that_fails_keeps_no_other_from_being_read(
         await reloadables.reload()
     assert read == ["first", "last"]
     assert caplog.messages == ["first: reloaded", "broken: not reloaded, the old one stays", "last: reloaded"]
+
+
+async def test_what_changes_is_read_off_the_event_loop(caplog: pytest.LogCaptureFixture) -> None:
+    """The log says what was read; what has not changed, and what goes wrong again, is not told."""
+    outcomes: list[bool | Exception] = [
+        False,
+        True,
+        OSError(5, "a"),
+        OSError(5, "a"),
+        OSError(5, "b"),
+        True,
+        True,
+    ]
+    threads: list[threading.Thread] = []
+
+    def refresh() -> bool:
+        threads.append(threading.current_thread())
+        outcome = outcomes.pop(0) if outcomes else False
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    reloadables = Reloadables()
+    reloadables.add("voices", lambda: None, refresh)
+    with caplog.at_level(logging.INFO):
+        watch = asyncio.create_task(reloadables.watch(interval_s=0))
+        await eventually(lambda: len(threads) > 8)
+        watch.cancel()
+    changed, failed = "voices: changed, and reloaded", "voices: not reloaded, the old one stays"
+    assert caplog.messages == [changed, failed, failed, changed, changed]
+    assert threading.current_thread() not in threads
+
+
+async def test_nothing_is_watched_that_is_read_on_demand_only() -> None:
+    """The watch ends by itself."""
+    reloadables = Reloadables()
+    reloadables.add("keys", lambda: None)
+    await asyncio.wait_for(reloadables.watch(interval_s=0), 5)
 
 
 async def _hang_up(caplog: pytest.LogCaptureFixture, result: str) -> None:

@@ -12,15 +12,15 @@ from typing import ClassVar
 import pytest
 from websockets.datastructures import Headers
 
-from streamer.config import TracesConfig
 from streamer.errors import ConfigError
 from streamer.telemetry import trace_settings
 from streamer.telemetry.trace_settings import create_tracer
+from streamer.trace_config import TracesConfig
 
 OFF = """
 import sys
 import streamer.server.app
-from streamer.config import TracesConfig
+from streamer.trace_config import TracesConfig
 from streamer.telemetry.trace_settings import create_tracer
 from streamer.telemetry.traces import NO_TRACER
 assert create_tracer(TracesConfig(), "1") is NO_TRACER

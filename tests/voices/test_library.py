@@ -6,6 +6,7 @@ import pytest
 from streamer.errors import CheckpointError, VoiceNotFoundError
 from streamer.models.config import SMALL
 from streamer.voices.library import VoiceLibrary
+from tests.fakes.voice_files import npz, voice_arrays
 
 
 def arrays(num_tokens=40, **changes):
@@ -220,12 +221,122 @@ def test_directories_are_read_again(tmp_path):
     assert len(library.get("one").semantic) != len(before.semantic)
 
 
-@pytest.mark.parametrize("content", [b"", b"nothing", b"PK\x03\x04"])
-def test_a_broken_file_keeps_the_old_voices(tmp_path, content):
-    """What was read before can still be asked for."""
+@pytest.mark.parametrize(
+    "content", [b"", b"nothing", b"PK\x03\x04", "half", "a token out of range", "random"]
+)
+@pytest.mark.parametrize("read_again", ["reload", "refresh"])
+def test_a_broken_file_changes_nothing_for_its_voice(tmp_path, content, read_again, caplog):
+    """One that was there before stays, one that was not is left out, and all others are read."""
     save(tmp_path / "one.npz")
     library = VoiceLibrary([tmp_path], SMALL)
-    (tmp_path / "two.npz").write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"two\.npz"):
-        library.reload()
-    assert library.names == ("one", "random") and library.get("one")
+    before = library.get("one")
+    whole = (tmp_path / "one.npz").read_bytes()
+    bad = npz(voice_arrays(semantic_prompt=np.full(40, 10_000)))
+    content = {"half": whole[: len(whole) // 2], "a token out of range": bad, "random": bad}.get(
+        content, content
+    )
+    names = ("one", "new", "random") if content == "random" else ("one", "new")
+    for name in names:
+        (tmp_path / f"{name}.npz").write_bytes(content)
+    save(tmp_path / "right.npz")
+    getattr(library, read_again)()
+    assert library.names == ("one", "right", "random") and library.get("one") is before
+    assert caplog.messages == ["a voice cannot be read; nothing changes for it"] * len(names)
+    save(tmp_path / "new.npz")
+    save(tmp_path / "one.npz", num_tokens=60)
+    getattr(library, read_again)()
+    assert library.names == ("new", "one", "right", "random") and len(library.get("one").semantic) == 60
+
+
+def test_only_what_has_changed_is_read(tmp_path, caplog):
+    """A voice that nobody touched is the same object, and a broken file is told once, and again on `reload`."""
+    save(tmp_path / "one.npz")
+    save_files(tmp_path / "v2", "two")
+    library = VoiceLibrary([tmp_path], SMALL)
+    one, two = library.get("one"), library.get("v2/two")
+    assert library.refresh() is False
+    (tmp_path / "bad.npz").write_bytes(b"bad")
+    assert [library.refresh() for _ in range(3)] == [True, False, False]
+    save(tmp_path / "three.npz")
+    assert library.refresh() is True
+    assert library.get("one") is one and library.get("v2/two") is two
+    assert len(caplog.messages) == 1
+    library.reload()
+    assert len(caplog.messages) == 2 and library.get("one") is one
+
+
+@pytest.mark.parametrize("key", ["semantic_prompt", "coarse_prompt", "fine_prompt"])
+def test_each_of_three_files_is_watched(tmp_path, key):
+    """A voice of three files is read again when one of them is replaced, and gone when one is."""
+    save_files(tmp_path, "one")
+    library = VoiceLibrary([tmp_path], SMALL)
+    file = tmp_path / f"one_{key}.npy"
+    changed = {"semantic_prompt": np.arange(40) + 1, "coarse_prompt": np.ones((2, 60), int)}
+    save_files(tmp_path, "one", **{key: changed.get(key, np.ones((8, 60), int))})
+    before = library.get("one")
+    assert library.refresh() is True
+    # The codes no longer agree, unless the semantic tokens alone have changed.
+    assert (library.get("one") is before) == (key != "semantic_prompt")
+    file.unlink()
+    assert library.refresh() is True
+
+
+@pytest.mark.parametrize("place", ["model", "own", "shared"])
+def test_every_directory_is_watched(tmp_path, place):
+    """Also one that is not there yet, and names below another."""
+    directories = [tmp_path / "model", tmp_path / "own"]
+    library = VoiceLibrary(directories, SMALL, shared=tmp_path / "shared")
+    save(tmp_path / place / "v2" / "en_speaker_6.npz")
+    assert library.refresh() is True and library.names == ("v2/en_speaker_6", "random")
+    (tmp_path / place / "v2" / "en_speaker_6.npz").unlink()
+    assert library.refresh() is True and library.names == ("random",)
+    (tmp_path / place / "v2").rmdir()
+    assert library.refresh() is False
+
+
+def test_an_utterance_keeps_the_voices_of_its_beginning(tmp_path, monkeypatch):
+    """Those that are removed or replaced too, also if it asks for them later; there is a bound to how many do."""
+    monkeypatch.setattr("streamer.voices.library.MAX_REMEMBERED", 2)
+    for name in ("one", "two", "three"):
+        save(tmp_path / f"{name}.npz")
+    library = VoiceLibrary([tmp_path], SMALL)
+    one, two = library.get("one", "a"), library.get("two")
+    (tmp_path / "one.npz").unlink()
+    save(tmp_path / "two.npz", num_tokens=60)
+    save(tmp_path / "four.npz")
+    assert library.refresh() is True
+    assert library.get("one", "a") is one and library.get("two", "a") is two and library.get("three", "a")
+    assert library.get("two", "b") is library.get("two") is not two
+    for name, utterance in (("one", ""), ("one", "b"), ("four", "a")):
+        with pytest.raises(VoiceNotFoundError):
+            library.get(name, utterance)
+    library.get("two", "c")  # `a` asked after `b`
+    assert library.get("one", "a") is one
+    library.get("two", "d")
+    library.get("two", "e")
+    with pytest.raises(VoiceNotFoundError):
+        library.get("one", "a")
+
+
+def test_a_mounted_directory_is_followed_through_its_links(tmp_path):
+    """Kubernetes replaces the link `..data` when a mounted map changes; hidden directories have no voices."""
+    for version, num_tokens in (("..1", 40), ("..2", 60)):
+        save(tmp_path / version / "anna.npz", num_tokens=num_tokens)
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "anna.npz").symlink_to("..data/anna.npz")
+    library = VoiceLibrary([tmp_path], SMALL)
+    assert library.names == ("anna", "random") and len(library.get("anna").semantic) == 40
+    (tmp_path / "..new").symlink_to("..2")
+    (tmp_path / "..new").replace(tmp_path / "..data")
+    assert library.refresh() is True
+    assert library.names == ("anna", "random") and len(library.get("anna").semantic) == 60
+
+
+@pytest.mark.parametrize("suffix", [".incomplete", ".npz.incomplete", ".npz.part", ".tmp", ".npz~"])
+def test_a_file_that_is_being_written_beside_is_no_voice(tmp_path, suffix):
+    """Nothing is read before it has been renamed."""
+    library = VoiceLibrary([tmp_path], SMALL)
+    (tmp_path / f"one{suffix}").write_bytes(npz(voice_arrays()))
+    assert library.refresh() is False
+    (tmp_path / f"one{suffix}").replace(tmp_path / "one.npz")
+    assert library.refresh() is True and library.names == ("one", "random")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,9 +30,11 @@ _DEEPGRAM_VOICE: Final = re.compile(r"(?:aura|flux)(?:-\d+)?-[a-z]+-(?P<language
 class SpeakOptions:
     """How a client's texts are spoken.
 
-    `is_wav`: whether the samples are a WAV file. `remarks`: codes and texts about what is not done as it was asked for.
+    `model` is what the client asked for, and `voice` what that meant when they did. `is_wav`:
+    whether the samples are a WAV file. `remarks`: codes and texts about what is not done as it was asked for.
     """
 
+    model: str | None
     voice: str
     audio_format: AudioFormat
     is_wav: bool
@@ -45,8 +48,14 @@ class SpeakOptions:
         return wav_header(audio_format.sample_rate_hz, encoding=audio_format.encoding) if self.is_wav else b""
 
     def settings(self, service: Service) -> SpeechSettings:
-        """Return the settings of one utterance, with a seed of its own."""
-        return service.settings(self.voice, speed=self.speed)
+        """Return the settings of one utterance, with a seed of its own.
+
+        A voice that was removed meanwhile is still named: its utterance ends with the error that says so.
+        """
+        voice = self.voice
+        with contextlib.suppress(VoiceNotFoundError):
+            voice, _ = _voice(self.model, service)
+        return service.settings(voice, speed=self.speed)
 
 
 def read_options(query: str, service: Service, *, has_files: bool) -> SpeakOptions:
@@ -68,6 +77,7 @@ def read_options(query: str, service: Service, *, has_files: bool) -> SpeakOptio
     has_bitrate = encoding in ("mp3", "aac", "opus")
     voice, remarks = _voice(given.get("model"), service)
     return SpeakOptions(
+        given.get("model"),
         voice,
         AudioFormat(
             offered[encoding],

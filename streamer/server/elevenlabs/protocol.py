@@ -25,11 +25,7 @@ from streamer.server.elevenlabs.messages import (
     read_context_id,
     read_message,
 )
-from streamer.server.elevenlabs.requested import (
-    choose_voice,
-    read_requested,
-    read_speed,
-)
+from streamer.server.elevenlabs.requested import choose_voice, read_requested, read_speed
 from streamer.server.elevenlabs.wire import ElevenLabsWire
 from streamer.server.json_messages import check_size
 from streamer.server.service import Service
@@ -70,7 +66,6 @@ class ElevenLabsProtocol:
 
     def __init__(self, upgrade: Upgrade, service: Service, *, is_multi: bool) -> None:
         self._service = service
-        self._info = service.synthesizer.info
         self._limits = service.config.limits
         self._is_multi = is_multi
         self._needs_key = service.keys.are_required and upgrade.key_name is None
@@ -80,11 +75,10 @@ class ElevenLabsProtocol:
         self._is_closing = False  # the client has said all that it will say
         self._has_ended = False  # the only context has
         self._fault: StreamerError | None = None
+        self._asked = upgrade.parameters["voice"]
         try:
-            self._requested = read_requested(upgrade.query, self._info)
-            self._voice, _ = choose_voice(
-                upgrade.parameters["voice"], self._requested.language_code, self._info, service.config.speech
-            )
+            self._requested = read_requested(upgrade.query, service.synthesizer.info)
+            self._voice()
         except StreamerError as error:
             self._fault = error
 
@@ -214,13 +208,20 @@ class ElevenLabsProtocol:
         before = self.contexts.draining(context_id)
         return Open(
             context_id,
-            self._service.settings(self._voice, speed=speed, reading=requested.reading, seed=requested.seed),
+            self._service.settings(
+                self._voice(), speed=speed, reading=requested.reading, seed=requested.seed
+            ),
             requested.audio_format,
             speech.lead_ms,
             wire,
             starts_safely=speech.start == "safe",
             after=before[-1].utterance if before else None,
         )
+
+    def _voice(self) -> str:
+        """Return the voice of a context that begins now, because voices may change. Raises `VoiceNotFoundError`."""
+        info, speech = self._service.synthesizer.info, self._service.config.speech
+        return choose_voice(self._asked, self._requested.language_code, info, speech)[0]
 
     def _check_length(self, message: ClientMessage, num_waiting_chars: int) -> None:
         """Raise `TextTooLongError` for more text than may be sent at once, or may wait."""

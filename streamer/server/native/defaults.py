@@ -13,6 +13,7 @@ from streamer.config import SpeechConfig
 from streamer.errors import VoiceNotFoundError
 from streamer.sampling import sampling_params
 from streamer.server.native.messages import Params, Settings
+from streamer.server.voice_choice import default_voice
 from streamer.speech.settings import Continuity, SpeechSettings
 from streamer.synthesis import ModelInfo
 from streamer.text.reading import AS_IT_IS, TextOptions
@@ -23,11 +24,14 @@ from streamer.text.splitting.dialogue import check_speakers
 class StreamDefaults:
     """The settings of an utterance as far as they are known. `params` holds what a client has set, by Bark's names."""
 
-    info: ModelInfo
-    voice: str
+    read_info: Callable[[], ModelInfo]
+    """Tells of the model, whose voices may change during a session."""
+    speech: SpeechConfig
     lead_ms: int | None
     max_buffer_ms: int | None
     bitrate: int
+    voice: str | None = None
+    """None: the server's default voice, whichever that is when an utterance starts."""
     encoding: str = "opus"
     sample_rate_hz: int | None = None
     frame_ms: int = 20
@@ -39,24 +43,25 @@ class StreamDefaults:
     params: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of_server(cls, info: ModelInfo, speech: SpeechConfig) -> StreamDefaults:
+    def of_server(cls, read_info: Callable[[], ModelInfo], speech: SpeechConfig) -> StreamDefaults:
         """What a client gets that sets nothing."""
         return cls(
-            info=info,
-            voice=speech.voice or info.default_voice,
+            read_info=read_info,
+            speech=speech,
             lead_ms=speech.lead_ms,
             max_buffer_ms=speech.max_buffer_ms,
             bitrate=speech.bitrate,
             start=speech.start,
         )
 
+    @property
+    def info(self) -> ModelInfo:
+        """The model, with the voices that there are now."""
+        return self.read_info()
+
     def merged(self, given: Settings) -> StreamDefaults:
         """New defaults with what the client gave; raises `VoiceNotFoundError` or `InvalidParameterError`."""
-        if given.voice is not None and given.voice not in self.info.voices:
-            raise VoiceNotFoundError(
-                f"no voice is named {given.voice!r}; /v1/voices lists them", param="voice"
-            )
-        check_speakers(given.speakers or {}, self.info.voices)
+        _check_voices(given.voice, given.speakers or {}, self.info)
         reading = TextOptions(
             given.language or self.reading.language,
             self.reading.normalizes if given.normalize is UNSET else given.normalize,
@@ -89,14 +94,17 @@ class StreamDefaults:
     def settings(self, max_audio_s: float, draw_seed: Callable[[], int]) -> SpeechSettings:
         """An utterance's settings; the seed is drawn if none was given.
 
-        Raises `InvalidParameterError` for params that this model cannot follow.
+        Raises `InvalidParameterError` for params that this model cannot follow, and `VoiceNotFoundError` for a voice
+        that was removed after the session had asked for it.
         """
+        info = self.info
+        _check_voices(self.voice, self.speakers, info)
         params = self.params
         if params.get("seed") is None:
             params = params | {"seed": draw_seed()}
         return SpeechSettings(
-            voice=self.voice,
-            params=sampling_params(params, self.info.default_params, self.info.coarse_limits),
+            voice=self.voice or default_voice(info, self.speech),
+            params=sampling_params(params, info.default_params, info.coarse_limits),
             max_buffer_ms=self.max_buffer_ms,
             max_audio_s=max_audio_s,
             reading=self.reading,
@@ -104,6 +112,13 @@ class StreamDefaults:
             speakers=self.speakers,
             speed=self.speed,
         )
+
+
+def _check_voices(voice: str | None, speakers: Mapping[str, str], info: ModelInfo) -> None:
+    """Raise `VoiceNotFoundError` for a voice that is not there, and `InvalidParameterError` for wrong labels."""
+    if voice is not None and voice not in info.voices:
+        raise VoiceNotFoundError(f"no voice is named {voice!r}; /v1/voices lists them", param="voice")
+    check_speakers(speakers, info.voices)
 
 
 def _given_params(params: Params | None) -> dict[str, Any]:

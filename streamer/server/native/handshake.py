@@ -17,7 +17,7 @@ def create_protocol(
     upgrade: Upgrade, service: Service, kind: type[NativeProtocol] = NativeProtocol
 ) -> NativeProtocol:
     """Return the client's protocol. A mistake in its query is reported after the greeting."""
-    defaults = StreamDefaults.of_server(service.synthesizer.info, service.config.speech)
+    defaults = StreamDefaults.of_server(lambda: service.synthesizer.info, service.config.speech)
     remarks: list[Send] = []
     is_framed = True
     try:

@@ -10,6 +10,7 @@ from streamer.errors import StreamerError
 from streamer.server.native import messages
 from streamer.server.service import package_version
 from streamer.server.utterance import Utterance
+from streamer.server.voice_choice import default_voice
 from streamer.synthesis import ModelInfo
 
 ANNOUNCED_LIMITS: Final = (
@@ -37,7 +38,7 @@ def greeting(session_id: str, info: ModelInfo, config: Config) -> messages.Sessi
         session_id=session_id,
         server=f"streamer/{package_version()}",
         model=info.name,
-        default_voice=config.speech.voice or info.default_voice,
+        default_voice=default_voice(info, config.speech),
         capabilities=messages.Capabilities(
             encodings=ENCODINGS,
             sample_rates=SAMPLE_RATES_HZ,

@@ -34,7 +34,8 @@ def speech_handle(service: Service) -> Handle:
                 f"{len(message.text)} characters; one text holds at most {limits.max_text_chars}",
                 param="text",
             )
-        asked = StreamDefaults.of_server(service.synthesizer.info, service.config.speech).merged(message)
+        info, speech = service.synthesizer.info, service.config.speech
+        asked = StreamDefaults.of_server(lambda: info, speech).merged(message)
         settings = asked.settings(limits.max_audio_s, draw_seed)
         headers = ((SEED_FIELD, str(settings.params.seed)),)
         await speak_into(exchange, service, message.text, settings, asked.audio_format(), headers)

@@ -13,7 +13,7 @@ from streamer.server.openai.messages import (
     audio_done,
     read_request,
 )
-from streamer.server.openai_names import check_model, find_voice, read_mapping
+from streamer.server.openai_names import check_mapping, check_model, find_voice, read_mapping
 from streamer.server.routing import Handle
 from streamer.server.service import Service
 from streamer.server.speech_exchange import MIN_SOUND_S, WARNING_FIELD, Body, speak_into
@@ -35,7 +35,8 @@ FILE: Final = Body(min_sound_s=MIN_SOUND_S)
 
 def speech_handle(service: Service) -> Handle:
     """Return what answers the route. Raises `ConfigError` for a mapping of voices that is none."""
-    mapping = read_mapping(service.config.speech.openai_voices, service.synthesizer.info.voices)
+    mapping = read_mapping(service.config.speech.openai_voices)
+    check_mapping(mapping, service.synthesizer.info.voices)
 
     async def handle(exchange: Exchange) -> None:
         exchange.ends_on_failure = True

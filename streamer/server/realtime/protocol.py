@@ -70,7 +70,7 @@ class RealtimeProtocol:
         self._service = service
         self._limits = service.config.limits
         self._model = read_query(upgrade.query).get("model")
-        self._mapping = read_mapping(service.config.speech.openai_voices, service.synthesizer.info.voices)
+        self._mapping = read_mapping(service.config.speech.openai_voices)
         self._spoken_as = SpokenAs()
         self._session_id = ""
         self._num_events = self._num_items = self._num_responses = 0

@@ -6,10 +6,12 @@ The `TokenizerConfig` of a model names one of the two; `load_tokenizer` reads it
 from __future__ import annotations
 
 import gzip
+import io
 import re
 import unicodedata
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -28,6 +30,8 @@ SPECIAL_TOKENS: Final = ("[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]")
 BROKEN_CHARACTER: Final = "\N{REPLACEMENT CHARACTER}"
 MAX_REMEMBERED_WORDS: Final = 4096
 """How many words' phones are remembered: a text is counted again and again while it is cut into sentences."""
+MAX_LEXICON_BYTES: Final = 256 << 20
+"""The longest lexicon that is unpacked, in bytes."""
 _LONE_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _WORD_OR_CHARACTER: Final = re.compile(rf"{ANNOTATED.pattern}|[a-z']+|.", re.DOTALL)
 _INNER_STOP: Final = re.compile(r"[.?!]+(?=.*[^\W\d_])", re.DOTALL)
@@ -55,6 +59,36 @@ class Tokenizer(Protocol):
     def unsupported(self, text: str) -> tuple[str, ...]:
         """The words and characters of the text that these ids cannot express, each once, in order."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerFile:
+    """A tokenizer as a model directory keeps it: what the model's config says of it, and the bytes of its file."""
+
+    config: TokenizerConfig
+    data: bytes
+
+    @classmethod
+    def read(cls, config: TokenizerConfig, directory: Path) -> TokenizerFile:
+        """Read the tokenizer of the model in `directory`. Raises `CheckpointError` if it is missing."""
+        path = directory / config.file
+        try:
+            return cls(config, path.read_bytes())
+        except OSError as error:
+            message = f"{path} is missing or unreadable, the model's tokenizer: {error.strerror}"
+            raise CheckpointError(message) from error
+
+    def load(self, source: str) -> Tokenizer:
+        """Return the tokenizer. Raises `CheckpointError`, which names `source`, if the file is broken."""
+        if self.config.kind == "phonemes":
+            if not self.config.symbols:
+                raise CheckpointError("a tokenizer of kind 'phonemes' needs `symbols` in config.json")
+            return PhonemeTokenizer(self.config.symbols, _parse_lexicon(self.data, source))
+        if self.config.kind == "wordpiece":
+            is_list = Path(self.config.file).suffix == ".txt"
+            parse = _parse_vocabulary if is_list else _parse_word_pieces
+            return WordPieceTokenizer(parse(self.data, source))
+        raise CheckpointError(f"unknown kind of tokenizer {self.config.kind!r}: use wordpiece or phonemes")
 
 
 class PhonemeTokenizer:
@@ -163,16 +197,7 @@ class WordPieceTokenizer:
 
 def load_tokenizer(config: TokenizerConfig, directory: Path) -> Tokenizer:
     """Return the tokenizer of the model in `directory`. Raises `CheckpointError` if it is missing or broken."""
-    path = directory / config.file
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing: the model's tokenizer ({config.kind}) is read from it")
-    if config.kind == "phonemes":
-        if not config.symbols:
-            raise CheckpointError("a tokenizer of kind 'phonemes' needs `symbols` in config.json")
-        return PhonemeTokenizer(config.symbols, read_lexicon(path))
-    if config.kind == "wordpiece":
-        return WordPieceTokenizer(_read_word_pieces(path))
-    raise CheckpointError(f"unknown kind of tokenizer {config.kind!r}: use 'wordpiece' or 'phonemes'")
+    return TokenizerFile.read(config, directory).load(str(directory / config.file))
 
 
 def load_model_tokenizer(config: ModelConfig, directory: Path) -> Tokenizer:
@@ -188,36 +213,41 @@ def load_model_tokenizer(config: ModelConfig, directory: Path) -> Tokenizer:
 
 def read_lexicon(path: Path) -> dict[str, str]:
     """Word to phones of a gzipped file of lines `word TAB PH1 PH2 ...`; a word's first line counts."""
+    return _parse_lexicon(path.read_bytes(), str(path))
+
+
+def _parse_lexicon(data: bytes, source: str) -> dict[str, str]:
     try:
-        text = gzip.decompress(path.read_bytes()).decode("utf-8")
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            unpacked = file.read(MAX_LEXICON_BYTES + 1)
+        if len(unpacked) > MAX_LEXICON_BYTES:
+            raise ValueError(f"it has more than {MAX_LEXICON_BYTES} bytes")
         # Reversed, because the last of equal keys wins.
-        lexicon = dict(line.split("\t", 1) for line in reversed(text.splitlines()) if line)
+        lines = reversed(unpacked.decode("utf-8").splitlines())
+        return dict(line.split("\t", 1) for line in lines if line)
     except (OSError, EOFError, zlib.error, ValueError) as error:
-        message = f"{path} is no gzipped lexicon of `word TAB phones` lines: {error}"
+        message = f"{source} is no gzipped lexicon of `word TAB phones` lines: {error}"
         raise CheckpointError(message) from error
-    return lexicon
 
 
-def _read_word_pieces(path: Path) -> tokenizers.Tokenizer:
-    if path.suffix == ".txt":
-        return _from_vocabulary(path)
+def _parse_word_pieces(data: bytes, source: str) -> tokenizers.Tokenizer:
     try:
-        tokenizer = tokenizers.Tokenizer.from_file(str(path))
+        tokenizer = tokenizers.Tokenizer.from_buffer(data)
     except Exception as error:  # the library raises bare `Exception`s
-        raise CheckpointError(f"{path} is no tokenizer JSON: {error}") from error
+        raise CheckpointError(f"{source} is no tokenizer JSON: {error}") from error
     if not isinstance(tokenizer.model, WordPiece):
-        raise CheckpointError(f"{path} is no word-piece vocabulary, but {type(tokenizer.model).__name__}")
+        raise CheckpointError(f"{source} is no word-piece vocabulary, but {type(tokenizer.model).__name__}")
     return tokenizer
 
 
-def _from_vocabulary(path: Path) -> tokenizers.Tokenizer:
+def _parse_vocabulary(data: bytes, source: str) -> tokenizers.Tokenizer:
     try:
-        pieces = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} is no word-piece vocabulary: {error}") from error
+        pieces = data.decode("utf-8").rstrip("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{source} is no word-piece vocabulary: {error}") from error
     vocabulary = {piece.rstrip("\r"): index for index, piece in enumerate(pieces)}
     if UNKNOWN not in vocabulary:
-        raise CheckpointError(f"{path} is no word-piece vocabulary: it lacks {UNKNOWN}")
+        raise CheckpointError(f"{source} is no word-piece vocabulary: it lacks {UNKNOWN}")
     tokenizer = tokenizers.Tokenizer(WordPiece(vocabulary, unk_token=UNKNOWN, max_input_chars_per_word=100))
     tokenizer.normalizer = BertNormalizer(
         clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=False

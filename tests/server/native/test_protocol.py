@@ -35,7 +35,7 @@ class Conversation:
     """Stands in for a session: opens the utterances that the protocol asks for, and keeps its actions."""
 
     def __init__(self, **options: Any) -> None:
-        defaults = StreamDefaults.of_server(FakeSynthesizer().info, SpeechConfig())
+        defaults = StreamDefaults.of_server(lambda: FakeSynthesizer().info, SpeechConfig())
         self.protocol = NativeProtocol(defaults, Config(), draw_seed=lambda: 7, **options)
         self.refusal: StreamerError | None = None
         self.utterances: dict[str, Utterance] = {}

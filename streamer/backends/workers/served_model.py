@@ -1,0 +1,51 @@
+"""What a worker tells of its model: above all a fingerprint of everything that its sound depends on."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from streamer.backends.local import LocalSynthesizer
+from streamer.backends.workers.worker import ServedModel
+from streamer.text.tokens.tokenizer import TokenizerFile
+
+NUM_SAMPLES: Final = 64
+SAMPLE_BYTES: Final = 4096
+"""Of each large file of a model this many pieces of this length are read, so that gigabytes take no minutes."""
+
+
+def describe(synthesizer: LocalSynthesizer, version: str) -> ServedModel:
+    """Return what front ends need to know of a loaded model. Raises `CheckpointError` and `OSError`.
+
+    The fingerprint covers the program's version, the model's config and number format, its tokenizer, the tokens of
+    its voices, and the weights in samples.
+    """
+    config, directory = synthesizer.model_config, synthesizer.model_directory
+    tokenizer = TokenizerFile.read(config.tokenizer, directory)
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(msgspec.json.encode((version, config, synthesizer.dtype, synthesizer.info)))
+    digest.update(tokenizer.data)
+    for name in synthesizer.voices.names:
+        voice = synthesizer.voices.get(name)
+        digest.update(name.encode())
+        for codes in (voice.semantic, voice.coarse, voice.fine):
+            digest.update(codes.astype("<i8").tobytes())
+    for path in sorted(directory.iterdir()):
+        if path.is_file():
+            _digest_file(digest, path)
+    return ServedModel(synthesizer.info, tokenizer, digest.hexdigest())
+
+
+def _digest_file(digest: hashlib.blake2b, path: Path) -> None:
+    size_bytes = path.stat().st_size
+    digest.update(f"{path.name} {size_bytes}".encode())
+    with path.open("rb") as file:
+        if size_bytes <= NUM_SAMPLES * SAMPLE_BYTES:
+            digest.update(file.read())
+            return
+        for number in range(NUM_SAMPLES):
+            file.seek((size_bytes - SAMPLE_BYTES) * number // (NUM_SAMPLES - 1))
+            digest.update(file.read(SAMPLE_BYTES))

@@ -1,0 +1,177 @@
+"""A synthesizer over workers on other machines: it picks one for every sentence, and another one if that is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import fields
+from typing import Final
+
+from streamer.backends.workers.messages import Model, model_of
+from streamer.backends.workers.remote_worker import RemoteWorker
+from streamer.errors import ConfigError, EngineError, OverloadedError, WorkerLostError
+from streamer.synthesis import Health, ModelInfo, PcmChunk, Room, SentenceRequest, WorkerCounts
+from streamer.text.tokens.tokenizer import Tokenizer
+
+logger = logging.getLogger(__name__)
+MAX_LOSSES: Final = 2
+"""How many workers a sentence may lose before it fails: one that ends its workers must not end all of them."""
+PATIENCE_S: Final = 5.0
+"""How long a sentence waits for a worker that can take it."""
+RETRY_AFTER_S: Final = 1.0
+
+
+class WorkersSynthesizer:
+    """Implements `streamer.synthesis.Synthesizer`. It holds no model, only the tokenizer that its workers send.
+
+    A sentence's sound depends on its request alone, so that it does not matter which worker makes it. A sentence whose
+    worker is lost before its first sound is made by another one, and nobody notices.
+    """
+
+    def __init__(self, addresses: Sequence[str], *, version: str, token: str = "") -> None:
+        """`version` is the program's, which the workers' must equal; `token` is the secret that they know."""
+        self.version = version
+        self.token = token
+        self.fingerprint = ""
+        self.workers = tuple(RemoteWorker(address, self) for address in dict.fromkeys(addresses))
+        self._info: ModelInfo | None = None
+        self._tokenizer: Tokenizer | None = None
+        self._adopting = asyncio.Lock()
+        self._news = asyncio.Event()
+        self._watching: list[asyncio.Task[None]] = []
+
+    @property
+    def info(self) -> ModelInfo:
+        if self._info is None:
+            raise OverloadedError("no worker has answered yet", retry_after_s=RETRY_AFTER_S)
+        return self._info
+
+    def count_tokens(self, text: str) -> int:
+        if self._tokenizer is None:
+            raise OverloadedError("no worker has answered yet", retry_after_s=RETRY_AFTER_S)
+        return len(self._tokenizer.encode(" ".join(text.split())))
+
+    async def synthesize(self, request: SentenceRequest) -> AsyncGenerator[PcmChunk, None]:
+        """Yield the sentence's sound; see the port.
+
+        Raises `WorkerLostError` if the worker is lost after the first sound, or too many are before it, and
+        `OverloadedError` or `EngineError` if no worker can take the sentence.
+        """
+        lost: list[RemoteWorker] = []
+        give_up_s = time.monotonic() + PATIENCE_S
+        while True:
+            worker = await self._next_worker(request, lost, give_up_s)
+            has_sound = False
+            try:
+                async with contextlib.aclosing(worker.speak(request)) as chunks:
+                    async for chunk in chunks:
+                        has_sound = True
+                        yield chunk
+                return
+            except WorkerLostError as error:
+                where = {"request": request.request_id, "worker": worker.address, "reason": error.message}
+                logger.warning("a sentence lost its worker", extra=where)
+                if has_sound or len(lost) == MAX_LOSSES:
+                    raise WorkerLostError("the worker that spoke this sentence is gone") from None
+                lost.append(worker)
+            except OverloadedError as error:
+                worker.note_refusal(error.retry_after_s or RETRY_AFTER_S)
+
+    def health(self) -> Health:
+        """How the workers are, by what they told last; ready if one of them can be asked."""
+        statuses = [worker.status for worker in self.workers if worker.status is not None]
+        ready = [worker for worker in self.workers if worker.is_ready]
+        speeds = [status.expected_speed for status in statuses if status.expected_speed is not None]
+        counts = WorkerCounts(num_all=len(self.workers), num_answering=len(statuses), num_ready=len(ready))
+        return Health(
+            alive=True,
+            ready=bool(ready),
+            reason=None if ready else f"of {len(self.workers)} workers none can be used",
+            expected_speed=max(speeds, default=None),
+            room=_combined([worker.room() for worker in ready]),
+            is_loaded=self._info is not None,
+            step_age_s=max((status.step_age_s for status in statuses), default=0.0),
+            workers=counts,
+        )
+
+    async def start(self) -> None:
+        """Connect, and return once a worker is ready; until then those that fail are in the log."""
+        self._watching = [asyncio.create_task(worker.watch()) for worker in self.workers]
+        while not any(worker.is_ready for worker in self.workers):
+            await self._next_news(None)
+
+    async def close(self) -> None:
+        """Cancel what is open, and close every connection."""
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
+        await asyncio.gather(*(worker.aclose() for worker in self.workers))
+
+    async def adopt(self, fingerprint: str, model: Model) -> None:
+        """Take over the first worker's model. Raises `ConfigError` for a later one that is another."""
+        info, file = model_of(model)
+        async with self._adopting:
+            if self._info is None:
+                self._tokenizer = await asyncio.to_thread(file.load, "the tokenizer that a worker sent")
+                self._info, self.fingerprint = info, fingerprint
+            elif fingerprint != self.fingerprint:
+                raise ConfigError(_difference(info, self._info))
+
+    def heard_news(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def _next_news(self, timeout_s: float | None) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._news.wait()
+
+    async def _next_worker(
+        self, request: SentenceRequest, lost: Sequence[RemoteWorker], give_up_s: float
+    ) -> RemoteWorker:
+        """Return the worker that has the most room, or that speaks the sentence's utterance already.
+
+        Raises `OverloadedError` if every worker refuses it for too long, and `EngineError` if none is ready.
+        """
+        while True:
+            ready = [worker for worker in self.workers if worker.is_ready]
+            usable = [worker for worker in ready if request.sentence_index or not worker.refused_for_s]
+            usable = [worker for worker in usable if worker not in lost] or usable
+            if usable:
+                speaking = [worker for worker in usable if worker.speaks(request.utterance_id)]
+                return min(speaking or usable, key=RemoteWorker.load)
+            wait_s = give_up_s - time.monotonic()
+            if wait_s <= 0 and ready:
+                retry_after_s = round(min(worker.refused_for_s for worker in ready), 2)
+                raise OverloadedError("every worker is full: try later", retry_after_s=retry_after_s)
+            if wait_s <= 0:
+                message = f"of {len(self.workers)} workers none can be used"
+                raise EngineError(message, retry_after_s=RETRY_AFTER_S)
+            await self._next_news(wait_s)
+
+
+def _combined(rooms: Sequence[Room | None]) -> Room | None:
+    """Return the room of several workers together; None if one of them refuses no one."""
+    known = [room for room in rooms if room is not None]
+    if not known or len(known) < len(rooms):
+        return None
+    return Room(
+        num_listeners=sum(room.num_listeners for room in known),
+        max_listeners=sum(room.max_listeners for room in known),
+        num_unheard=sum(room.num_unheard for room in known),
+        num_short=sum(room.num_short for room in known),
+        max_short=sum(room.max_short for room in known),
+        mean_stay_s=sum(room.mean_stay_s for room in known) / len(known),
+    )
+
+
+def _difference(theirs: ModelInfo, ours: ModelInfo) -> str:
+    """Say in what a worker's model differs from that of the others."""
+    for field in fields(ModelInfo):
+        found, expected = getattr(theirs, field.name), getattr(ours, field.name)
+        if found != expected:
+            return f"its {field.name} is {found!r:.100}, and that of the others {expected!r:.100}"
+    return "its weights, voices, tokenizer or number format differ from those of the others"
