@@ -287,7 +287,7 @@ class Engine(Generic[WorkT]):
                     self.check_integrity()
                     with self._changed:  # nothing but a command lets a parked request continue
                         self._changed.wait_for(lambda: self._inbox or self._is_stopping)
-        except Exception as error:
+        except BaseException as error:  # whatever ends this thread, nobody may wait for it
             logger.exception("the engine failed", extra=self.step_fields())
             end = EngineError(f"the engine failed: {type(error).__name__}: {error}")
         self.abort(end)

@@ -48,6 +48,8 @@ class Connection:
         self.transport.set_write_buffer_limits(_WRITE_LIMIT_BYTES)
         with contextlib.suppress(OSError):  # of a connection that is gone already
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            # asyncio does this only for sockets that it made itself: a packet must not wait for the last one's ACK.
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @property
     def transport(self) -> asyncio.Transport:

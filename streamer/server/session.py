@@ -134,8 +134,8 @@ class Session:
             for action in self._collected:
                 action.mailbox.close()
                 action.over()
-            for speaker in self._speakers.values():
-                speaker.permit.release()
+            for speaker in self._speakers.values():  # whose tasks were cancelled before they began
+                speaker.abandon()
         await self._connection.close(closed.code, closed.reason)
         self._service.metrics.session_seconds.observe(
             time.monotonic() - started_s, exemplar(self._span.trace_id or self.id)

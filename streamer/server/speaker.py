@@ -29,7 +29,10 @@ _SAMPLES_PER_MS: Final = 48
 
 
 class Speaker:
-    """Runs one utterance. Every way out of `run` sends exactly one `done`, unless the connection is gone."""
+    """Runs one utterance. Every way out of `run` sends exactly one `done`, unless the connection is gone.
+
+    Each is run once, or else abandoned.
+    """
 
     def __init__(
         self,
@@ -42,7 +45,7 @@ class Speaker:
         record: UtteranceRecord,
     ) -> None:
         self.utterance = utterance
-        self.permit = permit
+        self._permit = permit
         self._wire = wire
         self._spans = SpeechSpans(utterance.span, encoder, utterance.trace_id)
         self._service = service
@@ -85,13 +88,20 @@ class Speaker:
             await self._send(self._wire.done(self.utterance, outcome))
         finally:
             self._writer_timer.cancel()
-            self.permit.release()
-            num_chars = self.utterance.num_begun_chars
-            self._record.close(reason, audio_ms=self._audio_ms, num_chars=num_chars, error=self._error)
-            if self.utterance.clock.is_paced and self._num_packets:
-                self._metrics.playback_ended(self._underrun_s)
-            self._spans.end(OUTCOMES_OF[reason], self._audio_ms)
-            self.utterance.span.end()
+            self._leave(reason)
+
+    def abandon(self) -> None:
+        """Give up what never came to run, because its client was gone at once."""
+        self._leave("client_gone")
+
+    def _leave(self, reason: EndReason) -> None:
+        self._permit.release()
+        num_chars = self.utterance.num_begun_chars
+        self._record.close(reason, audio_ms=self._audio_ms, num_chars=num_chars, error=self._error)
+        if self.utterance.clock.is_paced and self._num_packets:
+            self._metrics.playback_ended(self._underrun_s)
+        self._spans.end(OUTCOMES_OF[reason], self._audio_ms)
+        self.utterance.span.end()
 
     def _expect_text(self) -> None:
         """Fail the utterance whose client has forgotten to end its text; look again when that may be so."""
@@ -116,8 +126,8 @@ class Speaker:
     async def _speak(self, tell_place: Callable[[int], object]) -> None:
         utterance = self.utterance
         with utterance.span.child("rate wait"):
-            await self.permit.wait()
-        self._synthesizer = self.permit.queued(self._service.synthesizer, tell_place, utterance.span)
+            await self._permit.wait()
+        self._synthesizer = self._permit.queued(self._service.synthesizer, tell_place, utterance.span)
         encoder = self._spans.encoder
         events = self._service.speak(
             utterance.feed, utterance.settings, encoder, utterance.trace_id, self._synthesizer

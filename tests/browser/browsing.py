@@ -40,15 +40,17 @@ async def serving(
     *,
     port: int = 0,
     limits: dict[str, Any] | None = None,
+    may_have_clients: bool = False,
     **server_options: Any,
 ) -> AsyncIterator[Server]:
-    """Run a server on a free port of this machine."""
+    """Run a server on a free port of this machine; `may_have_clients`: it may end before its page is closed."""
     config = replace(
         Config(),
         server=ServerConfig(port=port, **server_options),
         limits=LimitsConfig(**{"drain_timeout_s": 0.1} | (limits or {})),
     )
-    async with speaking.serving(synthesizer or FakeSynthesizer(speed=4.0), config) as server:
+    synthesizer = synthesizer or FakeSynthesizer(speed=4.0)
+    async with speaking.serving(synthesizer, config, may_have_clients=may_have_clients) as server:
         yield server
 
 

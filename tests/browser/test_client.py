@@ -70,13 +70,13 @@ async def test_after_a_lost_connection_the_rest_is_spoken(browser: str) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     async with contextlib.AsyncExitStack() as stack:
-        async with serving(FakeSynthesizer(speed=2.0, ms_per_char=40.0), port=port):
+        async with serving(FakeSynthesizer(speed=2.0, ms_per_char=40.0), port=port, may_have_clients=True):
             page = await stack.enter_async_context(browsing(f"http://localhost:{port}/", browser))
             await page.evaluate(CREATE)
             await page.evaluate(f"() => {{ say({' '.join(sentences)!r}); }}")
             await page.wait_for_function("() => heard.length === 2")
         await page.wait_for_function("() => client.state !== 'connected'")
-        await stack.enter_async_context(serving(port=port))
+        await stack.enter_async_context(serving(port=port, may_have_clients=True))
         (outcome,) = await outcomes(page, 1)
         heard = await page.evaluate("() => heard")
     assert outcome["reason"] == "completed"

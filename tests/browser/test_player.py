@@ -188,12 +188,12 @@ async def test_the_connection_comes_back_by_itself() -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     async with contextlib.AsyncExitStack() as stack:
-        async with serving(port=port):
+        async with serving(port=port, may_have_clients=True):
             page = await stack.enter_async_context(browsing(f"http://localhost:{port}/"))
             await until(page, "player.connection === 'connected'")
         await until(page, "player.connection !== 'connected'")
         assert await page.is_disabled("#speak")
-        await stack.enter_async_context(serving(port=port))
+        await stack.enter_async_context(serving(port=port, may_have_clients=True))
         await speak(page, TEXT)
         await until(page, "player.state === 'idle' && player.done.length === 1")
         assert_heard_as_announced(await account(page), "opus")

@@ -84,7 +84,7 @@ async def session(
     query: str = "",
     keys: tuple[str, ...] = (),
 ) -> AsyncIterator[tuple[Session, FakeConnection, ClientProtocol]]:
-    """Run a session until the end of the block, at which the client hangs up."""
+    """Run a session until the end of the block, at which the client hangs up; then nothing of its may be held."""
     config, synthesizer = config or Config(), synthesizer or FakeSynthesizer()
     service = Service(
         config, synthesizer, Admission(config.limits), ApiKeys([plain_key(key) for key in keys]), Metrics()
@@ -98,3 +98,5 @@ async def session(
         yield running, connection, protocol
         connection.hang_up()
     assert synthesizer.num_open == 0
+    assert not service.admission.queue.num_waiting
+    assert not any(quota.num_open or quota.num_waiting for quota in service.admission._quotas.values())

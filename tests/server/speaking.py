@@ -19,6 +19,7 @@ from streamer.server.app import Server
 from streamer.synthesis import Synthesizer
 from streamer.telemetry.traces import NO_TRACER, Tracer
 from tests.fakes.synthesizer import FakeSynthesizer
+from tests.server.invariants import watched
 
 
 @dataclass(frozen=True)
@@ -182,44 +183,56 @@ async def running(
     synthesizer: FakeSynthesizer | None = None,
     *,
     tracer: Tracer = NO_TRACER,
+    may_log_failures: bool = False,
 ) -> AsyncIterator[Running]:
-    """A server that listens; afterwards nothing may be left open in its synthesizer."""
+    """A server over a fake synthesizer, in which nothing may be left open afterwards; see `serving`."""
     synthesizer = synthesizer or FakeSynthesizer()
-    server = Server(config or configured(), synthesizer, tracer)
-    await server.start()
-    state = Running(server, synthesizer, [])
-
-    async def serve() -> None:
-        try:
-            await server.run_until_stopped()
-        except EngineError as error:
-            state.failures.append(error)
-
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(serve())
-        await asyncio.sleep(0)  # a task that was cancelled before it began would not close the server
-        try:
-            yield state
-        finally:
-            server.stop()
-            server.stop()
+    failures: list[EngineError] = []
+    options = {"tracer": tracer, "may_log_failures": may_log_failures}
+    async with serving(synthesizer, config, failures, **options) as server:
+        yield Running(server, synthesizer, failures)
     assert synthesizer.num_open == 0
     assert synthesizer.is_closed
 
 
 @contextlib.asynccontextmanager
-async def serving(synthesizer: Synthesizer, config: Config | None = None) -> AsyncIterator[Server]:
-    """A server over any synthesizer."""
-    server = Server(config or configured(), synthesizer)
-    await server.start()
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(server.run_until_stopped())
-        await asyncio.sleep(0)  # see `running`
+async def serving(
+    synthesizer: Synthesizer,
+    config: Config | None = None,
+    failures: list[EngineError] | None = None,
+    *,
+    tracer: Tracer = NO_TRACER,
+    may_log_failures: bool = False,
+    may_have_clients: bool = False,
+) -> AsyncIterator[Server]:
+    """A server over any synthesizer that listens; afterwards the invariants of every test are checked.
+
+    What the engine fails of is appended to `failures`; without that list it is the test's failure. `may_log_failures`
+    says that the test provokes what is logged with a traceback, and `may_have_clients` that clients are there still at
+    the end of the block.
+    """
+    server = Server(config or configured(), synthesizer, tracer)
+
+    async def serve() -> None:
         try:
-            yield server
-        finally:
-            server.stop()
-            server.stop()
+            await server.run_until_stopped()
+        except EngineError as error:
+            if failures is None:
+                raise
+            failures.append(error)
+
+    options = {"may_log_failures": may_log_failures, "may_have_clients": may_have_clients}
+    async with watched(server, **options) as invariants:
+        await server.start()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(serve())
+            await asyncio.sleep(0)  # a task that was cancelled before it began would not close the server
+            try:
+                yield server
+                await invariants.check_idle()
+            finally:
+                server.stop()
+                server.stop()
 
 
 @contextlib.asynccontextmanager

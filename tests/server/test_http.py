@@ -29,9 +29,9 @@ GET = b"GET /test HTTP/1.1\r\nHost: test\r\n\r\n"
 
 @contextlib.asynccontextmanager
 async def _answering(
-    handle: Callable[[Exchange], Awaitable[None]], **limits: float
+    handle: Callable[[Exchange], Awaitable[None]], *, may_log_failures: bool = False, **limits: float
 ) -> AsyncIterator[Running]:
-    async with running(configured(**limits)) as server:
+    async with running(configured(**limits), may_log_failures=may_log_failures) as server:
         server.server.routes.add("GET", "/test", handle)
         yield server
 
@@ -112,7 +112,7 @@ async def test_an_error_after_the_status_breaks_the_body_off(error: Exception) -
         await asyncio.sleep(0.01)
         raise error
 
-    async with _answering(handle) as server, server.line() as (reader, writer):
+    async with _answering(handle, may_log_failures=True) as server, server.line() as (reader, writer):
         writer.write(GET)
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
             await read_answer(reader)
@@ -126,7 +126,7 @@ async def test_a_bug_before_the_status_is_told_without_its_details() -> None:
     async def handle(_exchange: Exchange) -> None:
         raise RuntimeError("secret")
 
-    async with _answering(handle) as server:
+    async with _answering(handle, may_log_failures=True) as server:
         status, _, body = await server.http(GET)
         assert status == 500 and json.loads(body)["error"]["code"] == "internal_error"
         assert b"secret" not in body

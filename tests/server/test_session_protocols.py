@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
 from streamer.errors import EngineError
+from streamer.server.client_protocol import Action, Close
 from streamer.server.ending import CloseRequest
 from streamer.server.speaker import Speaker
+from streamer.server.utterance import Utterance
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.server.fake_connection import FakeConnection, session
 from tests.server.speaking import configured
@@ -46,6 +49,23 @@ async def test_text_goes_in_and_sound_comes_out() -> None:
     ]
     assert len(sound(connection)) == pytest.approx(2 * 24 * 20 * len("One two.Three four."), rel=0.4)
     assert (connection.close_code, connection.close_reason) == (1000, "bye")
+
+
+class HastyProtocol(ToyProtocol):
+    """Leaves as soon as an utterance is open, before anything of it is spoken."""
+
+    def opened(self, utterance: Utterance) -> Sequence[Action]:
+        return [*super().opened(utterance), Close(1000, "in haste")]
+
+
+async def test_an_utterance_that_never_came_to_run_is_counted() -> None:
+    """The session was over before its task could begin."""
+    async with session(HastyProtocol) as (running, connection, _):
+        connection.say("One two.")
+        await connection.until_closed()
+    value = running._service.metrics.registry.get_sample_value
+    assert value("tts_requests_total", {"outcome": "client_gone"}) == 1
+    assert value("tts_requests_running") == 0 and connection.close_reason == "in haste"
 
 
 async def test_a_cancelled_utterance_is_told_by_its_wire() -> None:
@@ -111,11 +131,12 @@ async def test_a_timer_is_silent_whose_session_is_ending(
 ) -> None:
     """Its time may be up while the utterances of a client that is gone are being stopped."""
 
-    async def run(_speaker: Speaker) -> None:
+    async def run(speaker: Speaker) -> None:
         try:
             await asyncio.Event().wait()
         finally:
             await asyncio.sleep(0.1)
+            speaker.abandon()
 
     monkeypatch.setattr(Speaker, "run", run)
     async with session(ToyProtocol) as (_, connection, _):

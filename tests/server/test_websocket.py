@@ -301,7 +301,7 @@ async def test_a_bug_in_a_session_closes_it_with_1011(monkeypatch: pytest.Monkey
     async def broken(_session: object) -> None:
         raise RuntimeError("a bug")
 
-    async with running() as server:
+    async with running(may_log_failures=True) as server:
         with monkeypatch.context() as patch:
             patch.setattr("streamer.server.session.Session.run", broken)
             async with connect(server.address, proxy=None) as connection:

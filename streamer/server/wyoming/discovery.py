@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import logging
@@ -40,8 +41,14 @@ async def announced(host: str, port: int) -> AsyncIterator[None]:
         yield
         return
     try:
-        await zeroconf.async_register_service(_service(host, port), allow_name_change=True)
-        yield
+        service = _service(host, port)
+        telling = asyncio.ensure_future(
+            await zeroconf.async_register_service(service, allow_name_change=True)
+        )
+        try:
+            yield
+        finally:
+            telling.cancel()  # it repeats the news for a second
     finally:
         await zeroconf.async_unregister_all_services()
         await zeroconf.async_close()

@@ -7,7 +7,7 @@ from websockets.exceptions import ConnectionClosed
 
 from streamer.errors import EngineError
 from tests.fakes.synthesizer import FakeSynthesizer
-from tests.server.speaking import configured, eventually, running
+from tests.server.speaking import configured, eventually, figure, running
 
 TEXT = "Hello there. How are you today?"
 
@@ -90,8 +90,7 @@ async def test_a_client_that_vanishes_frees_everything() -> None:
             assert server.synthesizer.num_open > 0
             client.connection.transport.abort()
             await eventually(lambda: server.synthesizer.num_open == 0)
-        metrics = server.server.metrics.render().decode()
-        assert 'tts_requests_total{outcome="client_gone"} 1.0' in metrics
+        await eventually(lambda: figure(server.server, "tts_requests_total", outcome="client_gone") == 1)
 
 
 async def test_an_idle_session_is_closed_with_4408() -> None:

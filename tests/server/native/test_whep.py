@@ -268,7 +268,10 @@ async def test_the_number_of_sessions_is_bounded(
         await eventually(lambda: speaking.server.num_connections == num_others + 1)
         assert (await request(speaking, "DELETE", player.location))[0] == 200
         await eventually(lambda: speaking.server.num_connections == num_others)
-        assert (await request(speaking, "POST", "/v1/whep", offer))[0] == 201
+        status, head, _ = await request(speaking, "POST", "/v1/whep", offer)
+        assert status == 201
+        (location,) = re.findall(r"Location: (\S+)", head.decode())
+        assert (await request(speaking, "DELETE", location))[0] == 200
         await other.peer.close()
 
 
