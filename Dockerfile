@@ -34,7 +34,7 @@ COPY --from=build /opt/streamer /opt/streamer
 WORKDIR /
 USER 10001:10001
 # The compiled decode steps are kept in the cache; if it cannot be written, they are compiled at each start.
-ENV PATH=/opt/streamer/bin:$PATH PYTHONDONTWRITEBYTECODE=1 NUMBA_CACHE_DIR=/var/cache/streamer
+ENV PATH=/opt/streamer/bin:$PATH PYTHONDONTWRITEBYTECODE=1 NUMBA_CACHE_DIR=/var/cache/streamer TRITON_CACHE_DIR=/var/cache/streamer/triton
 ENV STREAMER_HOST=0.0.0.0 STREAMER_PORT=8765 STREAMER_LOG_FORMAT=json
 EXPOSE 8765
 STOPSIGNAL SIGTERM

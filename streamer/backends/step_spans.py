@@ -33,15 +33,14 @@ class StepSpans:
 
     def add(self, stage_name: str, began_s: float, ended_s: float, num_rows: int) -> None:
         """Note a step that was taken for the sentence and `num_rows - 1` others."""
-        stage = self._stages.get(stage_name)
-        if stage is None:
-            stage = self._stages[stage_name] = _Stage(began_s, ended_s)
+        stage = self._stages.get(stage_name) or _Stage(began_s, ended_s)
         stage.ended_s = ended_s
         stage.busy_s += ended_s - began_s
         stage.num_steps += 1
         stage.num_rows += num_rows
         if random.random() < self._step_ratio:  # nosec B311
             stage.sampled.append((began_s, ended_s, num_rows))
+        self._stages[stage_name] = stage  # last, because the other thread may look at any moment
 
     def record(self) -> None:
         """Record the spans. A step that ends later was one too many, and is left out."""

@@ -19,6 +19,7 @@ from streamer.errors import EngineError, StreamerError
 from streamer.server.accepting import Connections, Conversation, Converse
 from streamer.server.access import is_local
 from streamer.server.adapters import add_adapters, add_ports
+from streamer.server.admission import Admission
 from streamer.server.descriptors import ExhaustionReporter, allow_descriptors
 from streamer.server.detached import begin_session
 from streamer.server.ending import CloseRequest
@@ -81,7 +82,8 @@ class Server:
         add_actions(self._admin_routes, self._service, self.reload_files, self._begin_to_drain)
         self.metrics.utterances_queued.set_function(lambda: self._service.admission.queue.num_waiting)
         self._certificate = Certificate.of(config.server)
-        self._ports = Ports(config.server, self._open, self._certificate)
+        self._admin_open = Connections(Admission(config.limits), config.limits, self.metrics)
+        self._ports = Ports(config.server, self._open, self._admin_open, self._certificate)
         keys = self._service.keys
         self._host = Host(
             config.server.host,
@@ -240,6 +242,7 @@ class Server:
         if self.status.stop_requested.is_set():
             self._sessions.end(CloseRequest(1001, "the server stops"))
             self._open.cut_exchanges()
+            self._admin_open.cut_exchanges()
         self.status.stop_requested.set()
 
     def _begin_to_drain(self) -> None:
@@ -267,10 +270,12 @@ class Server:
             ending = CloseRequest(1001, "the server stops", grace_s=grace_s)
         self._sessions.end(ending)
         await self._open.finished(grace_s + LAST_WORDS_S)
+        await self._admin_open.finished(LAST_WORDS_S)
 
     async def _close(self) -> None:
         await self._announced.aclose()
         await self._open.close(LAST_WORDS_S)
+        await self._admin_open.close(LAST_WORDS_S)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_S):
                 await self._synthesizer.close()

@@ -60,6 +60,14 @@ class Request:
     parameters: Mapping[str, str] = field(default_factory=dict)
     protocol: str = ""
 
+    @property
+    def shown_path(self) -> str:
+        """The path for a log: without what its pattern matched, which may be the name of a session, a secret."""
+        path = self.path
+        for name, value in self.parameters.items():
+            path = path.replace(value, f"{{{name}}}") if value else path
+        return path
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

@@ -156,13 +156,13 @@ class HttpConnection:
         except StreamerError as failure:
             error = failure
         except Exception:
-            logger.exception("an unexpected error", extra={"path": exchange.request.path})
+            logger.exception("an unexpected error", extra={"path": exchange.request.shown_path})
             error = InternalError("the request failed; the server's log says why")
         self._host.service.metrics.errors.labels(error.code).inc()
         answer = route.shape_error(exchange.request, error_answer(error))
         is_news = exchange.is_started or answer.status is HTTPStatus.INTERNAL_SERVER_ERROR
         if is_news and not exchange.is_recorded:
-            about = {"path": exchange.request.path, "code": error.code, "reason": error.message}
+            about = {"path": exchange.request.shown_path, "code": error.code, "reason": error.message}
             logger.warning("an answer failed", extra=about)
         if exchange.is_started and not exchange.ends_on_failure:
             raise ClientGoneError  # now that nothing more may be said to it

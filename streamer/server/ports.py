@@ -20,10 +20,16 @@ class Ports:
     """Opens the ports and knows their numbers, also where the configuration asked for any free one."""
 
     def __init__(
-        self, config: ServerConfig, connections: Connections, certificate: Certificate | None
+        self,
+        config: ServerConfig,
+        connections: Connections,
+        admin_connections: Connections,
+        certificate: Certificate | None,
     ) -> None:
+        """`admin_connections`: the operator's, whose places no client can take."""
         self._config = config
         self._connections = connections
+        self._admin_connections = admin_connections
         self._certificate = certificate
         self._public: Sequence[socket.socket] = ()
         self._admin: Sequence[socket.socket] = ()
@@ -40,7 +46,7 @@ class Ports:
         if port is not None:
             self._admin = await asyncio.to_thread(open_sockets, host, port, "admin_")
             logger.info("a further port is open", extra={"admin_port": self.admin})
-            await self._connections.listen(self._admin, converse, self._certificate)
+            await self._admin_connections.listen(self._admin, converse, self._certificate)
 
     def check_tcp(self, routes: Sequence[TcpRoute]) -> None:
         """Raise `ConfigError` for a port that cannot be opened, before a model is read in vain."""

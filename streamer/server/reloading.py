@@ -35,6 +35,7 @@ class Reloadables:
         self._reloads: dict[str, Reload] = {}
         self._refreshes: dict[str, Refresh] = {}
         self._is_reloading = asyncio.Lock()
+        self._running: set[asyncio.Task[Results]] = set()
 
     def add(self, name: str, reload: Reload, refresh: Refresh | None = None) -> None:
         """Have `reload` called whenever files are to be read again; `name` says in the log what it is.
@@ -64,7 +65,16 @@ class Reloadables:
                             logger.info("%s: changed, and reloaded", name)
 
     async def reload(self) -> Results:
-        """Read all files again, and return what became of each; the log says so, too."""
+        """Read all files again, and return what became of each; the log says so, too.
+
+        It is done to its end even if nobody waits for that any more.
+        """
+        reloading = asyncio.create_task(self._reload_all())
+        self._running.add(reloading)
+        reloading.add_done_callback(self._running.discard)
+        return await asyncio.shield(reloading)
+
+    async def _reload_all(self) -> Results:
         results: dict[str, str | None] = {}
         async with self._is_reloading:
             for name, reload in self._reloads.items():

@@ -91,7 +91,8 @@ class Service:
 
     def admit(self, key_name: str | None, address: str) -> Permit:
         """Return the permit for one more utterance of a key's owner, or of an address. Raises as `Admission.admit`."""
-        return self.admission.admit(key_name or address, self.keys.share(key_name))
+        client = self.keys.name(key_name) if key_name else address
+        return self.admission.admit(client, self.keys.share(key_name))
 
     def record(self, key_name: str | None, protocol: str, voice: str, ids: dict[str, str]) -> UtteranceRecord:
         """Return the record of an utterance that begins now; see `UtteranceRecord`."""

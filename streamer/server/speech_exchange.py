@@ -175,7 +175,8 @@ class _Speech:
                 await self._end(reason, error)
             raise
         finally:
-            self._record.close(reason, audio_ms=self._audio_ms, num_chars=self._num_chars, error=error)
+            audio_ms = max(self._audio_ms, self._sent_ms)
+            self._record.close(reason, audio_ms=audio_ms, num_chars=self._num_chars, error=error)
             self._spans.end(OUTCOMES_OF[reason], self._audio_ms)
 
     async def _send(self, events: AsyncGenerator[SpeechEvent, None]) -> EndReason:

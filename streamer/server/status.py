@@ -65,7 +65,7 @@ class Status:
             return "starting", ["the port is being opened"]
         if not health.is_loaded:
             return "loading", [health.reason or "the model is being read"]
-        if not self.is_ready:
+        if not self.is_warm:
             return "warming", [health.reason or "the model makes its first sound"]
         reasons = self._complaints()
         return ("degraded" if reasons else "ready"), reasons
@@ -93,6 +93,8 @@ class Status:
             reasons.append(f"a step of the engine has taken {health.step_age_s:.1f} s so far")
         if (workers := health.workers) is not None and workers.num_ready < workers.num_all:
             reasons.append(f"of {workers.num_all} workers {workers.num_ready} can be used")
+        elif not health.ready:
+            reasons.append(health.reason or "the synthesizer is not ready")
         if time.monotonic() < self._long_lagged_s + REMEMBERED_S:
             reasons.append(f"the event loop was blocked for {self._long_lag_s:.1f} s")
         return reasons

@@ -29,7 +29,7 @@ MAX_USED: Final = 65_536
 """The most used tickets that are remembered, each until it expires. When there are more, none is accepted."""
 MIN_SECRET_BYTES: Final = 32
 _MAX_SECRET_BYTES: Final = 65_536
-_HEAD: Final = struct.Struct("!Q16s32s")
+_HEAD: Final = struct.Struct("!Q16s48s")
 """When it expires (Unix time in s), a nonce, and the name of the key; the origin stands behind."""
 _USUAL_PORTS: Final = {"http": ":80", "https": ":443"}
 

@@ -82,9 +82,7 @@ class VoiceLibrary:
 
     def _read(self) -> Sequence[CheckpointError]:
         """Take the voices of all directories; returns what is wrong with files that are new or have changed."""
-        self._stamps = (
-            self._take_stamps()
-        )  # first, so that a change during the reading is found the next time
+        stamps_before = self._take_stamps()  # so that a change during the reading is found the next time
         voices: dict[str, Voice] = {}
         readings: dict[tuple[str, Path], _Reading] = {}
         errors: list[CheckpointError] = []
@@ -114,6 +112,7 @@ class VoiceLibrary:
         self.passed_over = tuple(misfits)
         self._readings = readings
         self._voices = voices
+        self._stamps = stamps_before
         return errors
 
     def _scan(self) -> Iterator[tuple[str, Path, bool]]:

@@ -37,8 +37,9 @@ def test_the_printed_entry_lets_the_printed_key_in(run: Run, tmp_path: Path) -> 
     path = tmp_path / "keys.toml"
     path.write_text("\n".join(entry))
     keys = ApiKeys.read(path)
-    assert keys.check(key, "speak") == keys.check(key, "metrics") == "alice"
-    assert keys.share("alice") == 2.5 and not keys.may("alice", "admin")
+    assert keys.check(key, "speak") == keys.check(key, "metrics")
+    assert keys.name(keys.check(key, "speak")) == "alice"
+    assert keys.share(keys.check(key, "speak")) == 2.5 and not keys.may(keys.check(key, "speak"), "admin")
     assert read_keys(path)[0].expiry == "2999-01-31T12:00:00Z"
 
 
@@ -48,7 +49,7 @@ def test_with_a_file_only_the_key_is_printed(run: Run, tmp_path: Path) -> None:
     printed = [run(name, "--file", path) for name in ("alice", "bob")]
     assert [status for status, _, _ in printed] == [0, 0]
     keys = ApiKeys.read(path)
-    assert [keys.check(out.strip(), "speak") for _, out, _ in printed] == ["alice", "bob"]
+    assert [keys.name(keys.check(out.strip(), "speak")) for _, out, _ in printed] == ["alice", "bob"]
     for _, out, err in printed:
         assert out.count("\n") == 1 and str(path) in err
         assert out.strip() not in path.read_text() and out.strip() not in err
@@ -88,4 +89,5 @@ def test_a_name_that_is_taken_changes_nothing(run: Run, tmp_path: Path) -> None:
     before = path.read_bytes()
     status, out, err = run("alice", "--file", path)
     assert status == 2 and out == "" and "'alice' already" in err
-    assert path.read_bytes() == before and ApiKeys.read(path).check(key.strip(), "speak") == "alice"
+    keys = ApiKeys.read(path)
+    assert path.read_bytes() == before and keys.name(keys.check(key.strip(), "speak")) == "alice"

@@ -9,11 +9,17 @@ from pathlib import Path
 import pytest
 
 from streamer.errors import AuthenticationError, ConfigError, ScopeError
-from streamer.server.key_files import SCOPES, Scope, named_key, plain_key
+from streamer.server.key_files import SCOPES, Scope, as_toml, digest_of, named_key, plain_key
 from streamer.server.keys import ApiKeys
+from streamer.server.tickets import Tickets
 from tests.server.named_keys import key_of, write_keys
 
 YEAR_2027_S = 1_798_761_600.0
+
+
+def _id_of(name: str, key: str) -> str:
+    """The id of a named key."""
+    return f"{name}:{digest_of(key).hex()[:12]}"
 
 
 class Time:
@@ -35,7 +41,7 @@ def test_every_key_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("streamer.server.keys.hmac.compare_digest", spy)
     keys = ApiKeys([plain_key("one"), named_key("alice", "two")])
-    assert keys.check("one", "speak") and keys.check("two", "speak") == "alice"
+    assert keys.check("one", "speak") and keys.name(keys.check("two", "speak")) == "alice"
     for wrong in ("x" * 1000, "\ud800", ""):
         with pytest.raises(AuthenticationError, match="not valid here"):
             keys.check(wrong, "speak")
@@ -55,9 +61,9 @@ def test_a_key_is_good_for_its_scopes_alone(scopes: tuple[Scope, ...]) -> None:
     keys = ApiKeys([named_key("alice", "secret", scopes)])
     assert keys.have_scopes
     for scope in SCOPES:
-        assert keys.may("alice", scope) == (scope in scopes)
+        assert keys.may(_id_of("alice", "secret"), scope) == (scope in scopes)
         if scope in scopes:
-            assert keys.check("secret", scope) == "alice"
+            assert keys.check("secret", scope) == _id_of("alice", "secret")
         else:
             with pytest.raises(ScopeError, match=f"'alice'.*{scope!r}"):
                 keys.check("secret", scope)
@@ -88,13 +94,14 @@ def test_an_expired_key_is_refused_with_a_clear_line(expires: str) -> None:
     """It is good until its time, and then its holder is told since when it is not."""
     clock = Time(YEAR_2027_S - 0.01)
     keys = ApiKeys([named_key("alice", "secret", ("speak", "admin"), expires)], now_s=clock)
-    assert keys.check("secret", "speak") == "alice" and keys.may("alice", "speak")
+    key_id = keys.check("secret", "speak")
+    assert keys.name(key_id) == "alice" and keys.may(key_id, "speak")
     clock.now_s = YEAR_2027_S
     for scope in SCOPES:  # also for what it was never good for
         with pytest.raises(AuthenticationError, match=r"'alice' expired at 202.*ask") as caught:
             keys.check("secret", scope)
         assert not isinstance(caught.value, ScopeError)
-    assert not keys.may("alice", "speak")
+    assert not keys.may(key_id, "speak")
     assert keys.are_required  # a server whose keys have all expired is not open to all
 
 
@@ -119,19 +126,34 @@ def test_a_name_may_have_two_keys_while_one_replaces_the_other(tmp_path: Path) -
         path.read_text().replace('hash = "', f'hash = ["{new_hash}", "').replace('"\nsc', '"]\nsc')
     )
     keys = ApiKeys.read(path)
-    assert keys.check("new", "speak") == keys.check(key_of("alice"), "speak") == "alice"
+    ids = [keys.check("new", "speak"), keys.check(key_of("alice"), "speak")]
+    assert len(set(ids)) == 2 and {keys.name(key_id) for key_id in ids} == {"alice"}
 
 
 def test_what_is_read_again_counts_and_what_is_wrong_does_not(tmp_path: Path) -> None:
     """Scopes, shares and owners change with the file; a wrong file changes nothing."""
     path = write_keys(tmp_path / "keys.toml", {"alice": ["speak"], "bob": ["speak"]}, alice=2.0)
     keys = ApiKeys.read(path)
-    assert keys.share("alice") == 2.0 and keys.owner("bob") == "bob"
+    alice, bob, carol = (_id_of(name, key_of(name)) for name in ("alice", "bob", "carol"))
+    assert keys.share(alice) == 2.0 and keys.owner(bob) == "bob"
     write_keys(path, {"alice": ["admin"], "carol": ["speak"]}, alice=3.0)
     keys.reload()
-    assert keys.share("alice") == 3.0 and keys.owner("bob") == "other" and keys.owner("carol") == "carol"
-    assert not keys.may("alice", "speak") and keys.may("alice", "admin") and not keys.may("bob", "speak")
+    assert keys.share(alice) == 3.0 and keys.owner(bob) == "other" and keys.owner(carol) == "carol"
+    assert not keys.may(alice, "speak") and keys.may(alice, "admin") and not keys.may(bob, "speak")
     path.write_text("[alice]\nshare = 0\n")
     with pytest.raises(ConfigError):
         keys.reload()
-    assert keys.share("alice") == 3.0 and keys.may("carol", "speak")
+    assert keys.share(alice) == 3.0 and keys.may(carol, "speak")
+
+
+def test_a_key_in_the_place_of_another_does_not_let_in_what_came_with_that(tmp_path: Path) -> None:
+    """A leaked key's sessions and tickets end when its hash is replaced under the same name."""
+    path = write_keys(tmp_path / "keys.toml", {"alice": ["speak"]})
+    keys = ApiKeys.read(path)
+    leaked = keys.check(key_of("alice"), "speak")
+    tickets = Tickets()
+    ticket = tickets.issue(leaked, "https://app.example.com")
+    path.write_text(as_toml(named_key("alice", "new")))
+    keys.reload()
+    assert keys.check("new", "speak") != leaked and not keys.may(leaked, "speak")
+    assert tickets.redeem(ticket, "https://app.example.com", keys) is None

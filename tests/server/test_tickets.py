@@ -42,9 +42,10 @@ def test_a_ticket_carries_its_owner(name: str) -> None:
     now_s = 1_000_000.0
     keys = ApiKeys([named_key(name, "secret")])
     tickets = Tickets(now_s=lambda: now_s)
-    assert tickets.redeem(tickets.issue(keys.check("secret", "speak"), ORIGIN), ORIGIN, keys) == name
+    key_id = keys.check("secret", "speak")
+    assert tickets.redeem(tickets.issue(key_id, ORIGIN), ORIGIN, keys) == key_id and keys.name(key_id) == name
     for key in (named_key(name, "secret", ("admin", "metrics")), named_key(name, "secret", expires=PAST)):
-        assert tickets.redeem(tickets.issue(name, ORIGIN), ORIGIN, ApiKeys([key])) is None
+        assert tickets.redeem(tickets.issue(key_id, ORIGIN), ORIGIN, ApiKeys([key])) is None
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,8 @@ class WorkerConnection:
                 close_timeout=1.0,
                 user_agent_header=None,
             )
-        except (OSError, TimeoutError, InvalidURI, WebSocketException) as error:
+        # A host that cannot be encoded is a ValueError.
+        except (OSError, TimeoutError, ValueError, InvalidURI, WebSocketException) as error:
             raise WorkerLostError(f"it cannot be reached ({error or 'it does not answer'})") from None
         opened = cls(connection)
         try:

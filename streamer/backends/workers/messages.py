@@ -182,7 +182,9 @@ def speak_message(request: SentenceRequest) -> Speak:
 
 def request_of(message: Speak, info: ModelInfo) -> SentenceRequest:
     """Return the request of a message. Raises `InvalidParameterError` and `InvalidMessageError`."""
-    params = sampling_params(asdict(message.params), info.default_params, info.coarse_limits)
+    defaults = asdict(info.default_params)  # a model's own may lie outside of what clients may ask for
+    asked = {name: value for name, value in asdict(message.params).items() if value != defaults[name]}
+    params = sampling_params(asked, info.default_params, info.coarse_limits)
     fields = {name: getattr(message, name) for name in Speak.__struct_fields__}
     return SentenceRequest(**fields | {"params": params, "history": _voice(message.history)})
 

@@ -152,9 +152,12 @@ class RemoteWorker:
                 await self._watch_once()
             except StreamerError as error:
                 self._lose(error)
+            except Exception:
+                logger.exception("an unexpected error", extra={"worker": self.address})
+                self._lose(InternalError("watching it failed; the log says why"))
             if time.monotonic() - began_s > RETRY_S[1]:
                 pause_s = RETRY_S[0]
-            await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))
+            await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # nosec B311
             pause_s = min(RETRY_S[1], 2 * pause_s)
 
     async def speak(self, request: SentenceRequest) -> AsyncGenerator[PcmChunk, None]:

@@ -1,4 +1,4 @@
-"""What a worker tells of its model: above all a fingerprint of everything that its sound depends on."""
+"""What a worker tells of its model: above all a fingerprint of the model and the program."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def describe(synthesizer: LocalSynthesizer, version: str) -> ServedModel:
     """Return what front ends need to know of a loaded model. Raises `CheckpointError` and `OSError`.
 
     The fingerprint covers the program's version, the model's config and number format, its tokenizer, the tokens of
-    its voices, and the weights in samples.
+    its voices, and the weights in samples. It does not cover the kind of machine, which rounds in its own way.
     """
     config, directory = synthesizer.model_config, synthesizer.model_directory
     tokenizer = TokenizerFile.read(config.tokenizer, directory)

@@ -57,8 +57,8 @@ class WorkersSynthesizer:
     async def synthesize(self, request: SentenceRequest) -> AsyncGenerator[PcmChunk, None]:
         """Yield the sentence's sound; see the port.
 
-        Raises `WorkerLostError` if the worker is lost after the first sound, or too many are before it, and
-        `OverloadedError` or `EngineError` if no worker can take the sentence.
+        Raises `WorkerLostError` if the worker is lost after the first sound, `EngineError` if too many are before it,
+        and `OverloadedError` or `EngineError` if no worker can take the sentence.
         """
         lost: list[RemoteWorker] = []
         give_up_s = time.monotonic() + PATIENCE_S
@@ -74,11 +74,18 @@ class WorkersSynthesizer:
             except WorkerLostError as error:
                 where = {"request": request.request_id, "worker": worker.address, "reason": error.message}
                 logger.warning("a sentence lost its worker", extra=where)
-                if has_sound or len(lost) == MAX_LOSSES:
+                if has_sound:
                     raise WorkerLostError("the worker that spoke this sentence is gone") from None
+                if len(lost) == MAX_LOSSES:  # perhaps the sentence is what ends them
+                    raise EngineError(f"{MAX_LOSSES + 1} workers were lost before they spoke this") from None
                 lost.append(worker)
             except OverloadedError as error:
                 worker.note_refusal(error.retry_after_s or RETRY_AFTER_S)
+                if request.sentence_index:  # which is asked for again, in spite of the refusal
+                    rest_s = give_up_s - time.monotonic()
+                    if rest_s <= 0:
+                        raise
+                    await asyncio.sleep(min(worker.refused_for_s, rest_s))
 
     def health(self) -> Health:
         """How the workers are, by what they told last; ready if one of them can be asked."""

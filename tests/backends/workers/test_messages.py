@@ -57,6 +57,17 @@ def same(one: object, other: object) -> bool:
     return one == other
 
 
+def test_a_model_may_have_defaults_that_no_client_may_ask_for() -> None:
+    """The built-in voice takes its likeliest codes, by a temperature of 0."""
+    params = replace(INFO.default_params, fine_temp=0.0)
+    asked = replace(request(), params=replace(params, seed=7))
+    message = decode_request(encode(speak_message(asked)))
+    assert isinstance(message, Speak)
+    assert request_of(message, replace(INFO, default_params=params)) == asked
+    with pytest.raises(InvalidParameterError, match="fine_temp"):
+        request_of(message, INFO)
+
+
 @pytest.mark.parametrize("asked", [request(), WHOLE], ids=["little", "everything"])
 def test_a_request_comes_out_as_it_went_in(asked: SentenceRequest) -> None:
     """Every field of the port's request arrives; one that is added to the port and forgotten here fails."""

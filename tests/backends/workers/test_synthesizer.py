@@ -193,8 +193,9 @@ async def test_a_sentence_ends_at_most_three_workers() -> None:
         for one in workers:
             one.fake.fail_on["poison"] = EngineError("the engine failed")
         front = await stack.enter_async_context(front_end(*workers))
-        with pytest.raises(WorkerLostError):
+        with pytest.raises(EngineError, match="3 workers were lost") as failed:
             await speak(front, request("This is poison."))
+        assert not isinstance(failed.value, WorkerLostError)  # which would have it made again
         assert sum(len(one.fake.requests) for one in workers) == synthesizer.MAX_LOSSES + 1
         assert max(len(one.fake.requests) for one in workers) == 1
 
