@@ -16,6 +16,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from streamer.models.attention import attend
 from streamer.models.cpu.forward_kernels import (
@@ -39,6 +40,12 @@ POSITIONS_AT_ONCE = 256
 """The most positions that go through a layer's products together; their sums fit into the processor's cache."""
 QUERIES_AT_ONCE = 512
 """The most queries of a head that attend together."""
+LENGTHS_MULTIPLE = 64
+"""What lengths are padded to a multiple of in the products of attention.
+
+oneDNN compiles such a product for each length, and keeps a megabyte of that, a part of it for ever; sentences have
+hundreds of lengths.
+"""
 SCORES_AT_ONCE = 1 << 18
 """The most attention scores of one product: heads of short passes attend together up to this number."""
 
@@ -189,16 +196,24 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, out: Tensor, column: int,
 
     Some queries are taken at a time, so that their scores stay in the processor's cache.
     """
-    num_heads, length, head_dim = query.shape
+    (_, length, head_dim), num_keys = query.shape, key.shape[1]
+    query, key, value = (_padded(part) for part in (query, key, value))
     for first in range(0, length, QUERIES_AT_ONCE):
-        end = min(first + QUERIES_AT_ONCE, length)
-        num_keys = end if is_causal else key.shape[1]
-        scores = torch.bmm(query[:, first:end], key[:, :num_keys].transpose(1, 2))
-        totals = torch.empty(num_heads, end - first)
-        exponentiate(scores.view(torch.uint16).numpy(), head_dim**-0.5, first, is_causal, totals.numpy())
-        summed = torch.bmm(scores, value[:, :num_keys])
-        into = out[first:end].view(torch.uint16).numpy()
+        num_queries = min(QUERIES_AT_ONCE, length - first)
+        some = query[:, first : first + QUERIES_AT_ONCE]
+        keys = slice(first + some.shape[1] if is_causal else None)
+        scores = torch.bmm(some, key[:, keys].transpose(1, 2))
+        totals = torch.empty(scores.shape[:2])
+        bits = scores.view(torch.uint16).numpy()
+        exponentiate(bits, num_keys, head_dim**-0.5, first, is_causal, totals.numpy())
+        summed = torch.bmm(scores, value[:, keys])[:, :num_queries]
+        into = out[first : first + num_queries].view(torch.uint16).numpy()
         divide(summed.view(torch.uint16).numpy(), totals.numpy(), into, column)
+
+
+def _padded(x: Tensor) -> Tensor:
+    """Pad [heads, length, head_dim] with zeros to a multiple of `LENGTHS_MULTIPLE`."""
+    return functional.pad(x, (0, 0, 0, -x.shape[1] % LENGTHS_MULTIPLE))
 
 
 def _quantized_like(x: Tensor) -> tuple[Tensor, Tensor]:
