@@ -12,6 +12,7 @@ import logging
 import multiprocessing
 import os
 import resource
+import shutil
 import sys
 import tempfile
 import threading
@@ -94,7 +95,7 @@ def started(engine: str, options: dict[str, object]) -> Iterator[RunningServer]:
         flags = {"port": 0, "wyoming_port": 0, **LIFTED_LIMITS, **options}
         if engine == "builtin":
             # The clients ask for the voice of `Metronome`.
-            (Path(directory) / f"{VOICE}.npz").symlink_to(BUILTIN_MODEL / "voices" / f"{BUILTIN_VOICE}.npz")
+            shutil.copy(BUILTIN_MODEL / "voices" / f"{BUILTIN_VOICE}.npz", Path(directory) / f"{VOICE}.npz")
             flags["voices_directory"] = directory
         process = context.Process(target=_serve, args=(theirs, engine, flags), daemon=True)
         process.start()
