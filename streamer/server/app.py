@@ -12,7 +12,7 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Final
 
 from streamer.config import Config
@@ -275,22 +275,26 @@ class Server:
             session.end(CloseRequest(1011, "the engine failed", error=error))
         self.status.stop_requested.set()
 
-    async def _serve_session(
+    def _serve_session(
         self,
         connection: ClientConnection,
         upgrade: Upgrade,
         protocol: ClientProtocol,
         refusal: StreamerError | None = None,
-    ) -> None:
-        """Speak the protocol; with a `refusal`, only to say so."""
+    ) -> Awaitable[None]:
+        """Return the session, to be awaited; with a `refusal`, it only says so."""
         session = Session(connection, self._service, upgrade, protocol)
         if refusal is not None:
             session.end(CloseRequest(1013, refusal.message, error=refusal))
         self._sessions.add(session)
+        return self._run_session(session)
+
+    async def _run_session(self, session: Session) -> None:
+        self.metrics.connections.inc()
         try:
-            with self.metrics.connections.track_inprogress():
-                await session.run()
+            await session.run()
         finally:
+            self.metrics.connections.dec()
             self._sessions.discard(session)
 
     def _add_routes(self) -> None:
