@@ -165,7 +165,7 @@ def _serve_bare(pipe: Connection) -> None:
             pipe.send((os.getpid(), port))
             await asyncio.get_running_loop().create_future()
 
-    allow_descriptors(100_000)
+    allow_descriptors(10_000)
     asyncio.run(run())
 
 

@@ -149,7 +149,7 @@ async def text_buffer(port: int, _encoding: str) -> AsyncIterator[Speak]:
                 message = json.loads(received)
                 if message["type"] == "conversation.item.audio_output.delta":
                     yield base64.b64decode(message["delta"])
-                elif message["type"] == "conversation.item.audio_output.done":
+                elif message["type"] in ("conversation.item.audio_output.done", "error"):
                     return
 
         yield speak

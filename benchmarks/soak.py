@@ -25,7 +25,7 @@ from benchmarks.soak_clients import UTTERANCE_TIMEOUT_S, Ports, Tally, listen_po
 from benchmarks.soak_server import ENGINES, Holdings, RunningServer, started
 from streamer.loadtest.environment import environment, write_result
 
-OPTIONS: Final[dict[str, object]] = {"max_load": None, "write_timeout_s": 5, "auth_timeout_s": 5}
+OPTIONS: Final[dict[str, object]] = {"max_load": "none", "write_timeout_s": 5, "auth_timeout_s": 5}
 """Nobody waits for room, so that what is asked for is spoken, and who reads nothing is cut soon."""
 SETTLE_S: Final = 60.0
 """How long the server may take to let go of everything when the last client is gone."""

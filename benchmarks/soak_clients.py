@@ -122,7 +122,7 @@ def raw_requests(words: str) -> dict[str, bytes]:
     appended = {"type": "input_text_buffer.append", "text": words}
     return {
         "native": _websocket("/v1/stream", spoken),
-        "native, HTTP": _post("/v1/speech", {"text": words, "encoding": "wav", "lead_ms": None}),
+        "native, HTTP": _post("/v1/speech", {"text": words, "encoding": "wav"}),
         "openai": _post("/v1/audio/speech", {"input": words, "model": "tts-1", "response_format": "pcm"}),
         "elevenlabs": _websocket(
             f"/v1/text-to-speech/{VOICE}/multi-stream-input?output_format=pcm_24000",

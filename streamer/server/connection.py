@@ -24,6 +24,8 @@ READ_BYTES: Final = 16_384
 """The most bytes that one read returns."""
 LINGER_S: Final = 2.0
 """How long a client may take to notice an answer that came before its request was read."""
+KEEPALIVE_S: Final = (15, 5, 5)
+"""When the kernel asks a silent client whether it is there, and again, and drops it, each after the one before."""
 _WRITE_LIMIT_BYTES: Final = 16_384
 
 
@@ -67,6 +69,7 @@ class Connection(asyncio.Protocol):
         with contextlib.suppress(OSError):  # of a connection that is gone already
             sock: socket.socket = transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            _keep_alive(sock)
         self._accepted(self)
 
     def data_received(self, data: bytes) -> None:
@@ -190,6 +193,15 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once; what was not sent is lost."""
         self.transport.abort()
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """Have the kernel end the connection of a client that has vanished, whatever is spoken over it."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_KEEPIDLE"):  # elsewhere than on Linux the system's own times may count
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_S[0])
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_S[1])
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, len(KEEPALIVE_S) - 1)
 
 
 def _address(peer: object) -> str:
