@@ -19,10 +19,9 @@ from streamer.config import Config
 from streamer.errors import AuthenticationError, ConfigError, EngineError, StreamerError
 from streamer.server.accepting import Connections, Conversation
 from streamer.server.adapters import add_adapters
-from streamer.server.admission import Admission, ApiKeys, Place
+from streamer.server.admission import Admission, ApiKeys
 from streamer.server.client_connection import ClientConnection
 from streamer.server.client_protocol import ClientProtocol
-from streamer.server.connection import Connection
 from streamer.server.descriptors import ExhaustionReporter, allow_descriptors
 from streamer.server.ending import CloseRequest
 from streamer.server.http_connection import Host, HttpConnection
@@ -74,6 +73,7 @@ class Server:
         self.routes.are_complete = False
         add_player(self.routes)
         add_probes(self.routes, self._service, self.status)
+        self.metrics.connections.set_function(lambda: len(self._sessions))
         self.metrics.utterances_queued.set_function(lambda: self._service.admission.queue.num_waiting)
         self._certificate = Certificate.of(config.server)
         self._host = Host(
@@ -150,7 +150,8 @@ class Server:
         )
         self._sockets = await asyncio.to_thread(open_sockets, server.host, server.port)
         try:
-            await self._open.listen(self._sockets, self._converse_http, self._certificate)
+            converse = functools.partial(HttpConnection, host=self._host)
+            await self._open.listen(self._sockets, converse, self._certificate)
             self.status.is_listening = True
             await self._synthesizer.start()
             self._add_routes()
@@ -182,9 +183,6 @@ class Server:
                 serve_session=self._serve_session,
             )
             await self._open.listen(sockets, converse)
-
-    def _converse_http(self, connection: Connection, place: Place) -> HttpConnection:
-        return HttpConnection(connection, place, self._host)
 
     def _check_default_voice(self) -> None:
         voice, voices = self._config.speech.voice, self._synthesizer.info.voices
@@ -290,11 +288,9 @@ class Server:
         return self._run_session(session)
 
     async def _run_session(self, session: Session) -> None:
-        self.metrics.connections.inc()
         try:
             await session.run()
         finally:
-            self.metrics.connections.dec()
             self._sessions.discard(session)
 
     def _add_routes(self) -> None:
