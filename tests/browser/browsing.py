@@ -43,7 +43,11 @@ async def serving(
     may_have_clients: bool = False,
     **server_options: Any,
 ) -> AsyncIterator[Server]:
-    """Run a server on a free port of this machine; `may_have_clients`: it may end before its page is closed."""
+    """Run a server on a free port of this machine, which also answers as `gpu-box`, as if it were another.
+
+    `may_have_clients`: it may end before its page is closed.
+    """
+    server_options.setdefault("allowed_origins", ("http://gpu-box",))
     config = replace(
         Config(),
         server=ServerConfig(port=port, **server_options),

@@ -26,7 +26,7 @@ async def test_the_page_of_the_docs_is_heard(tmp_path: Path) -> None:
     (example,) = re.findall(r"^```html\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
     with files_of(tmp_path) as port:
         origin = f"http://localhost:{port}"
-        async with serving(allowed_origins=(origin,)) as server:
+        async with serving(allowed_origins=(origin,), may_have_clients=True) as server:
             text = KEEP_PEERS + example.replace("localhost:8765", f"localhost:{server.port}")
             (tmp_path / "page.html").write_text(text, encoding="utf-8")
             async with browsing(f"{origin}/page.html") as page:
