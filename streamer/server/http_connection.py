@@ -196,9 +196,8 @@ class HttpConnection:
         origin = self._check_origin(request)
         check_place(self._place)
         await self._reader.read_body(request)
-        asked = request.headers.get_all(
-            "Access-Control-Request-Headers"
-        )  # OpenAI's library sends ten of its own
+        # OpenAI's library sends ten headers of its own.
+        asked = request.headers.get_all("Access-Control-Request-Headers")
         fields: Fields = (("Allow", allowed),)
         if origin is not None:
             fields += (
@@ -238,15 +237,7 @@ class HttpConnection:
     def _let_in(self, request: Request, route: WebSocketRoute) -> tuple[Upgrade, ClientProtocol]:
         """Check a client and make its protocol. Raises `RefusedError`."""
         key_name = self._check(request, route.credentials, is_key_needed=not route.key_may_follow)
-        upgrade = Upgrade(
-            request.path,
-            request.query,
-            request.headers,
-            request.address,
-            key_name,
-            request.parameters,
-            route.protocol,
-        )
+        upgrade = Upgrade.of(request, key_name, route.protocol)
         try:
             return upgrade, route.create_protocol(upgrade, self._host.service)
         except StreamerError as error:
