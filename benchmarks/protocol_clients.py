@@ -151,8 +151,44 @@ async def text_buffer(port: int, _encoding: str) -> AsyncIterator[Speak]:
                 message = json.loads(received)
                 if message["type"] == "conversation.item.audio_output.delta":
                     yield base64.b64decode(message["delta"])
-                elif message["type"] == "conversation.item.audio_output.done":
+                elif message["type"] in ("conversation.item.audio_output.done", "error"):
                     return
+
+        yield speak
+
+
+@contextlib.asynccontextmanager
+async def telephony(port: int, _encoding: str) -> AsyncIterator[Speak]:
+    async with websocket(port, "/v1/telephony") as server:
+        start = {"streamSid": "MZ1", "callSid": "CA1", "mediaFormat": {"encoding": "audio/x-mulaw"}}
+        await server.send(json.dumps({"event": "start", "streamSid": "MZ1", "start": start}))
+
+        async def speak(text: str) -> Sound:
+            await server.send(json.dumps({"event": "text", "text": text, "last": True}))
+            async for received in server:
+                message = json.loads(received)
+                if message["event"] == "media":
+                    yield base64.b64decode(message["media"]["payload"])
+                elif message["event"] == "mark":
+                    await server.send(received)  # as a telephone reports that all was played
+                    return
+
+        yield speak
+
+
+@contextlib.asynccontextmanager
+async def wyoming(port: int, _encoding: str) -> AsyncIterator[Speak]:
+    """Connect to the port that Wyoming has for itself."""
+    from wyoming.client import AsyncTcpClient
+    from wyoming.event import Event
+
+    async with AsyncTcpClient("127.0.0.1", port) as server:
+
+        async def speak(text: str) -> Sound:
+            await server.write_event(Event("synthesize", {"text": text}))
+            while (event := await server.read_event()) is not None and event.type != "audio-stop":
+                if event.payload:
+                    yield event.payload
 
         yield speak
 
@@ -188,3 +224,5 @@ CLIENTS: Final[dict[str, tuple[Client, dict[str, str]]]] = {
     "text buffer": (text_buffer, {"pcm": "pcm"}),
 }
 """Each protocol's client, and what it calls the encodings."""
+OTHERS: Final[dict[str, Client]] = {"telephony": telephony, "wyoming": wyoming}
+"""Clients of protocols that choose the encoding themselves. Wyoming has a port of its own."""

@@ -49,6 +49,25 @@ def draw_floors(results: list[dict[str, Any]], path: Path) -> None:
     save(figure, path)
 
 
+def draw_soak(result: dict[str, Any], path: Path) -> None:
+    """Draw memory, tasks and first sounds over time."""
+    rows = result["rows"]
+    minutes = [row["minute"] for row in rows]
+    figure, (memory, tasks, first) = plt.subplots(3, 1, sharex=True, figsize=(7, 7))
+    memory.plot(minutes, [row["rss_mib"] for row in rows])
+    memory.set_ylim(bottom=0)
+    memory.set_ylabel("memory, MiB")
+    for name in ("tasks", "descriptors", "threads"):
+        tasks.plot(minutes, [row[name] for row in rows], label=name)
+    tasks.set_ylim(bottom=0)
+    tasks.legend()
+    first.plot(minutes, [row["first_sound_p99_ms"] or float("nan") for row in rows], color="tab:red")
+    first.set_ylim(bottom=0)
+    first.set_ylabel("first sound, p99, ms")
+    first.set_xlabel("minutes")
+    save(figure, path)
+
+
 def draw_quality(result: dict[str, Any], path: Path) -> None:
     """Draw every way of speaking beside the teacher, and the jumps at borders beside those near them."""
     ways = result["ways"]
@@ -101,6 +120,8 @@ def main() -> None:
         result = json.loads(path.read_text())
         if result.get("benchmark") == "simulate":
             draw_simulation(result, arguments.images / f"{path.stem}.svg")
+        elif result.get("benchmark") == "soak":
+            draw_soak(result, arguments.images / f"{path.stem}.svg")
         elif result.get("benchmark") == "quality":
             draw_quality(result, arguments.images / f"{path.stem}.svg")
         elif result.get("benchmark") == "stages":

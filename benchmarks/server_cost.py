@@ -39,9 +39,9 @@ TEXT = "This is what is said, at some length, while sixty-three others hear some
 class Metronome:
     """A synthesizer that computes nothing: chunks of the usual sizes, each when an engine of `SPEED` would have it."""
 
-    def __init__(self) -> None:
+    def __init__(self, sentence_s: float = SENTENCE_S) -> None:
         self.first_sounds: list[float] = []
-        seconds = np.arange(int(SENTENCE_S * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+        seconds = np.arange(int(sentence_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
         # The encoder gets speech-like work: a gliding tone with harmonics and some noise.
         tone = sum(np.sin(2 * np.pi * k * (120 * seconds + 20 * np.sin(seconds))) / k for k in range(1, 12))
         noise = np.random.default_rng(0).standard_normal(len(seconds))

@@ -186,7 +186,7 @@ class LimitsConfig:
         10.0, "time after which a client that takes nothing is dropped", minimum=0.1, maximum=300
     )
     drain_timeout_s: float = option(30.0, "time to finish speaking when stopped", minimum=0, maximum=3600)
-    ping_interval_s: float = option(20.0, "seconds between keepalive pings", minimum=1, maximum=600)
+    ping_interval_s: float = option(15.0, "seconds between keepalive pings", minimum=1, maximum=600)
 
 
 @dataclass(frozen=True, slots=True)

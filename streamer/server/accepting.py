@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from streamer.config import LimitsConfig
 from streamer.server.admission import Admission, Place
-from streamer.server.connection import MAX_UNSENT_BYTES, READ_BYTES, Connection
+from streamer.server.connection import MAX_UNSENT_BYTES, Connection
 from streamer.server.tls import Certificate
 from streamer.telemetry.metrics import Metrics
 
@@ -57,9 +57,15 @@ class Connections:
         self, sockets: Sequence[socket.socket], converse: Converse, certificate: Certificate | None = None
     ) -> None:
         """Accept what comes to these sockets, and let it be served by what `converse` returns."""
-        accept = functools.partial(self._accept, converse, certificate)
+        create = functools.partial(
+            Connection,
+            accepted=functools.partial(self._accept, converse, certificate),
+            write_timeout_s=self._limits.write_timeout_s,
+            count_slow_client=self._metrics.slow_clients_closed.inc,
+        )
+        loop = asyncio.get_running_loop()
         for listening in sockets:
-            self._listeners.append(await asyncio.start_server(accept, sock=listening, limit=READ_BYTES))
+            self._listeners.append(await loop.create_server(create, sock=listening))
 
     def add(self, conversation: Conversation, place: Place) -> None:
         """Serve a conversation that is held without a connection that was accepted here."""
@@ -98,20 +104,8 @@ class Connections:
                 connection.abort()
         self._metrics.egress_buffer.set(num_bytes)
 
-    def _accept(
-        self,
-        converse: Converse,
-        certificate: Certificate | None,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
+    def _accept(self, converse: Converse, certificate: Certificate | None, connection: Connection) -> None:
         """Take a connection in. TLS begins only now, so that connections are counted before its handshake, too."""
-        connection = Connection(
-            reader,
-            writer,
-            write_timeout_s=self._limits.write_timeout_s,
-            count_slow_client=self._metrics.slow_clients_closed.inc,
-        )
         place = self._admission.connect(connection.address)
         if place is None:
             self._metrics.connections_rejected.labels("reserve_full").inc()

@@ -80,6 +80,7 @@ class Server:
         views = self.routes if config.server.admin_port is None else self._admin_routes
         add_views(views, self._service, self.status)
         add_actions(self._admin_routes, self._service, self.reload_files, self._begin_to_drain)
+        self.metrics.connections.set_function(lambda: len(self._sessions))
         self.metrics.utterances_queued.set_function(lambda: self._service.admission.queue.num_waiting)
         self._certificate = Certificate.of(config.server)
         self._admin_open = Connections(Admission(config.limits), config.limits, self.metrics)

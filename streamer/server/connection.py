@@ -14,6 +14,8 @@ import ssl
 from collections.abc import Callable
 from typing import Final, cast
 
+from streamer.server.light_event import LightEvent
+
 SEND_BUFFER_BYTES: Final = 65_536
 """The kernel's send buffer of a connection."""
 MAX_UNSENT_BYTES: Final = 1_048_576
@@ -22,6 +24,8 @@ READ_BYTES: Final = 16_384
 """The most bytes that one read returns."""
 LINGER_S: Final = 2.0
 """How long a client may take to notice an answer that came before its request was read."""
+KEEPALIVE_S: Final = (15, 5, 5)
+"""When the kernel asks a silent client whether it is there, and again, and drops it, each after the one before."""
 _WRITE_LIMIT_BYTES: Final = 16_384
 
 
@@ -29,32 +33,76 @@ class ClientGoneError(ConnectionError):
     """The client has closed the connection, or takes nothing from it any more."""
 
 
-class Connection:
-    """One TCP connection, with or without TLS."""
+class Connection(asyncio.Protocol):
+    """One TCP connection, with or without TLS. `accepted` is called once it is there.
+
+    It is asyncio's protocol itself, because a stream reader and writer would take a tenth of an idle session's memory.
+    """
+
+    transport: asyncio.Transport
+    """The transport, to abort it."""
+    address: str
+    """The client's; an IPv4 one looks the same to a socket that takes IPv6, too."""
 
     def __init__(
         self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
         *,
+        accepted: Callable[[Connection], None],
         write_timeout_s: float,
         count_slow_client: Callable[[], None],
     ) -> None:
-        self.address = _address(writer)
-        self._reader = reader
-        self._writer = writer
+        self._accepted = accepted
         self._write_timeout_s = write_timeout_s
         self._count_slow_client = count_slow_client
+        self._received = b""
+        self._arrived, self._drained, self._lost = LightEvent(), LightEvent(), LightEvent()
+        self._drained.set()
+        self._is_at_end = False
+        self._is_reading_paused = False
+        self._has_tls = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin; asyncio calls this."""
+        self.transport = cast("asyncio.Transport", transport)
+        self.address = _address(transport.get_extra_info("peername"))
         self.transport.set_write_buffer_limits(_WRITE_LIMIT_BYTES)
         with contextlib.suppress(OSError):  # of a connection that is gone already
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            sock: socket.socket = transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
             # asyncio does this only for sockets that it made itself: a packet must not wait for the last one's ACK.
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _keep_alive(sock)
+        self._accepted(self)
 
-    @property
-    def transport(self) -> asyncio.Transport:
-        """The transport, to abort it."""
-        return cast("asyncio.Transport", self._writer.transport)
+    def data_received(self, data: bytes) -> None:
+        """Keep what came until it is read, and let no more come if that is much; asyncio calls this."""
+        self._received += data
+        self._arrived.set()
+        if len(self._received) > 2 * READ_BYTES and not self._is_reading_paused:
+            self._is_reading_paused = True
+            self.transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """Note that nothing more will come; the answer may still be sent, except under TLS. asyncio calls this."""
+        self._is_at_end = True
+        self._arrived.set()
+        return not self._has_tls
+
+    def pause_writing(self) -> None:
+        """Have writers wait; asyncio calls this."""
+        self._drained.clear()
+
+    def resume_writing(self) -> None:
+        """Let writers continue; asyncio calls this."""
+        self._drained.set()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Wake everything that waits; asyncio calls this. What was not read of a broken connection is dropped."""
+        if error is not None:
+            self._received = b""
+        self._is_at_end = True
+        for event in (self._arrived, self._drained, self._lost):
+            event.set()
 
     @property
     def num_unsent_bytes(self) -> int:
@@ -71,15 +119,25 @@ class Connection:
 
         Reading must have been paused since the connection was made.
         """
-        await self._writer.start_tls(context, ssl_handshake_timeout=timeout_s)
+        self._has_tls = True
+        transport = await asyncio.get_running_loop().start_tls(
+            self.transport, self, context, server_side=True, ssl_handshake_timeout=timeout_s
+        )
+        if transport is None:  # it was closed meanwhile
+            raise ConnectionAbortedError
+        self.transport = transport
         self.transport.set_write_buffer_limits(_WRITE_LIMIT_BYTES)
 
     async def read(self) -> bytes:
         """Return what came, at most `READ_BYTES`; nothing at the end, in whichever way the connection ended."""
-        try:
-            return await self._reader.read(READ_BYTES)
-        except OSError:
-            return b""
+        while not self._received and not self._is_at_end:
+            self._arrived.clear()
+            await self._arrived.wait()
+        data, self._received = self._received[:READ_BYTES], self._received[READ_BYTES:]
+        if self._is_reading_paused and len(self._received) <= READ_BYTES and not self.transport.is_closing():
+            self._is_reading_paused = False
+            self.transport.resume_reading()
+        return data
 
     def write(self, data: bytes) -> None:
         """Write without waiting."""
@@ -94,23 +152,25 @@ class Connection:
             return
         try:
             async with asyncio.timeout(self._write_timeout_s):
-                await self._writer.drain()
+                await self._drained.wait()
         except TimeoutError:
             self._count_slow_client()
             self.abort()
             raise ClientGoneError from None
-        except OSError:
-            raise ClientGoneError from None
+        if self.transport.is_closing():
+            await asyncio.sleep(0)  # a writer in a loop would not let the loss of the connection be noticed
+        if self._lost.is_set():
+            raise ClientGoneError
 
     def write_eof(self) -> None:
         """Tell the client that nothing will follow; under TLS that closes the connection."""
         if self.transport.is_closing():
             return
-        if self._writer.can_write_eof():
+        if self.transport.can_write_eof():
             with contextlib.suppress(OSError):
-                self._writer.write_eof()
+                self.transport.write_eof()
         else:
-            self._writer.close()
+            self.transport.close()
 
     async def linger(self) -> None:
         """Let the client read an answer before the close: unread bytes at a close would destroy it on the way."""
@@ -122,15 +182,13 @@ class Connection:
 
     async def close(self) -> None:
         """Send what is left, as far as the client takes it in time, and close."""
-        self._writer.close()
+        self.transport.close()
         try:
             async with asyncio.timeout(self._write_timeout_s):
-                await self._writer.wait_closed()
+                await self._lost.wait()
         except TimeoutError:
             if self.num_unsent_bytes:
                 self._count_slow_client()
-        except OSError:
-            pass
         finally:
             self.abort()
 
@@ -138,15 +196,17 @@ class Connection:
         """Close at once; what was not sent is lost."""
         self.transport.abort()
 
-    @property
-    def _socket(self) -> socket.socket:
-        sock: socket.socket = self._writer.get_extra_info("socket")
-        return sock
+
+def _keep_alive(sock: socket.socket) -> None:
+    """Have the kernel end the connection of a client that has vanished, whatever is spoken over it."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_KEEPIDLE"):  # elsewhere than on Linux the system's own times may count
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_S[0])
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_S[1])
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, len(KEEPALIVE_S) - 1)
 
 
-def _address(writer: asyncio.StreamWriter) -> str:
-    """Return the client's address: an IPv4 one looks the same to a socket that takes IPv6, too."""
-    peer = writer.get_extra_info("peername")
+def _address(peer: object) -> str:
     if not isinstance(peer, tuple) or not peer:
         return "local"
     return re.sub(r"^::ffff:(?=[\d.]+$)", "", str(peer[0]))

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Final, Protocol
+
+from streamer.server.light_event import LightEvent
 
 OUTBOX_FRAMES: Final = 64
 """How many frames of a connection wait to be written before nothing more is put."""
@@ -36,7 +37,7 @@ class PlaybackClock:
         self._zero_s: float | None = None  # when position 0 was played, or would have been
         self._earliest_s: float | None = None  # not before the utterance before this one is over
         self._sent_ms = 0.0
-        self._moved = asyncio.Event()
+        self._moved = LightEvent()
 
     @property
     def is_paced(self) -> bool:
@@ -134,13 +135,25 @@ class Writable(Protocol):
 
 
 class Outbox:
-    """The bounded queue of a connection's frames, and the one task that writes them."""
+    """The bounded queue of a connection's frames, which a task writes for as long as there are any.
 
-    def __init__(self, write_timeout_s: float, count_bytes: Callable[[int], None]) -> None:
+    `begin` runs that task beside others whose end is its own. The task raises `SlowClientError` if the client takes
+    nothing for `write_timeout_s`.
+    """
+
+    def __init__(
+        self,
+        connection: Writable,
+        write_timeout_s: float,
+        count_bytes: Callable[[int], None],
+        begin: Callable[[Coroutine[None, None, None]], object],
+    ) -> None:
+        self._connection = connection
         self._write_timeout_s = write_timeout_s
         self._count_bytes = count_bytes
-        self._frames: deque[str | bytes] = deque()
-        self._arrived, self._has_room, self._is_written = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._begin = begin
+        self._frames: list[str | bytes] = []
+        self._has_room, self._is_written = LightEvent(), LightEvent()
         self._is_written.set()
 
     async def put(self, frame: str | bytes) -> None:
@@ -149,34 +162,29 @@ class Outbox:
             self._has_room.clear()
             await self._has_room.wait()
         self._frames.append(frame)
-        self._is_written.clear()
-        self._arrived.set()
+        if self._is_written.is_set():
+            self._is_written.clear()
+            self._begin(self._write())
 
     async def emptied(self) -> None:
         """Return when everything put so far was written."""
         await self._is_written.wait()
 
-    async def write(self, connection: Writable) -> None:
-        """Write frames until cancelled; raises `SlowClientError` if they cannot be written in time."""
-        while True:
-            while not self._frames:
-                self._arrived.clear()
-                await self._arrived.wait()
-            frames = tuple(self._frames)
-            self._frames.clear()
+    async def _write(self) -> None:
+        while self._frames:
+            frames, self._frames = self._frames, []
             self._has_room.set()
-            if not connection.try_send_all(frames):
-                await self._send_in_time(connection, frames)
+            if not self._connection.try_send_all(frames):
+                await self._send_in_time(frames)
             self._count_bytes(sum(map(size_bytes, frames)))
-            if not self._frames:
-                self._is_written.set()
+        self._is_written.set()
 
-    async def _send_in_time(self, connection: Writable, frames: Sequence[str | bytes]) -> None:
+    async def _send_in_time(self, frames: Sequence[str | bytes]) -> None:
         try:
             async with asyncio.timeout(self._write_timeout_s):
-                await connection.send_all(frames)
+                await self._connection.send_all(frames)
         except TimeoutError:
-            connection.transport.abort()
+            self._connection.transport.abort()
             raise SlowClientError from None
 
 

@@ -71,6 +71,7 @@ class HttpConnection:
         self._reader = RequestReader(connection, self._limits)
         self._http = self._reader.http
         self._fields: Fields = ()  # of every answer to the request that is being read
+        self._session: Awaitable[None] | None = None  # of the WebSocket that was let in
 
     async def serve(self) -> None:
         """Answer requests until either side has had enough. Cancelling it leaves an answer without its end."""
@@ -79,11 +80,22 @@ class HttpConnection:
             while await self._serve_next(idle_s) and not self._host.is_stopping():
                 self._http.start_next_cycle()
                 idle_s = KEEP_ALIVE_S
+            if self._session is not None:
+                await self._serve_session(self._session)
             await self._connection.close()
         except ClientGoneError:
             pass
         finally:
             self._connection.abort()
+
+    async def _serve_session(self, session: Awaitable[None]) -> None:
+        """Serve the session; it may last for an hour, in which nothing of its handshake is kept."""
+        del self._reader, self._http, self._session
+        self.state = "session"
+        try:
+            await session
+        finally:
+            self.state = "idle"
 
     async def _serve_next(self, idle_s: float) -> bool:
         """Serve a request; returns whether another may follow."""
@@ -184,9 +196,8 @@ class HttpConnection:
         origin = self._check_origin(request)
         check_place(self._place)
         await self._reader.read_body(request)
-        asked = request.headers.get_all(
-            "Access-Control-Request-Headers"
-        )  # OpenAI's library sends ten of its own
+        # OpenAI's library sends ten headers of its own.
+        asked = request.headers.get_all("Access-Control-Request-Headers")
         fields: Fields = (("Allow", allowed),)
         if origin is not None:
             fields += (
@@ -199,7 +210,7 @@ class HttpConnection:
         await exchange.end()
 
     async def _upgrade(self, request: Request, route: WebSocketRoute) -> None:
-        """Let a WebSocket in and serve it, or raise `RefusedError`."""
+        """Let a WebSocket in, which is then to be served, or raise `RefusedError`."""
         await self._reader.read_body(request)
         # Nothing is waited for between the check and the session, or the session could begin after the server's stop.
         try:
@@ -213,7 +224,6 @@ class HttpConnection:
             )
             status = HTTPStatus(answer.status_code)
             raise RefusedError(Answer(status, bytes(answer.body or b""), headers=fields), "handshake")
-        self.state = "session"
         answer.headers["Server"] = "streamer"
         self._connection.write(answer.serialize())
         socket = WebSocket(
@@ -222,20 +232,12 @@ class HttpConnection:
             max_size=MESSAGE_EXCESS * self._limits.max_message_bytes,
             ping_interval_s=self._limits.ping_interval_s,
         )
-        await socket.serve(lambda opened: self._host.serve_websocket(opened, upgrade, protocol))
+        self._session = socket.serve(self._host.serve_websocket(socket, upgrade, protocol))
 
     def _let_in(self, request: Request, route: WebSocketRoute) -> tuple[Upgrade, ClientProtocol]:
         """Check a client and make its protocol. Raises `RefusedError`."""
         key_name = self._check(request, route.credentials, is_key_needed=not route.key_may_follow)
-        upgrade = Upgrade(
-            request.path,
-            request.query,
-            request.headers,
-            request.address,
-            key_name,
-            request.parameters,
-            route.protocol,
-        )
+        upgrade = Upgrade.of(request, key_name, route.protocol)
         try:
             return upgrade, route.create_protocol(upgrade, self._host.service)
         except StreamerError as error:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Final
 
 from websockets.exceptions import ConnectionClosed
@@ -42,6 +42,7 @@ from streamer.server.flow_control import (
     SlowClientError,
     size_bytes,
 )
+from streamer.server.light_event import LightEvent
 from streamer.server.service import Service
 from streamer.server.speaker import Speaker
 from streamer.server.timers import Timers
@@ -79,19 +80,21 @@ class Session:
         self._origin = origin_of(upgrade.headers)
         self._is_authenticated = upgrade.key_name is not None or not service.keys.are_required
         self._limits = limits = service.config.limits
-        self._outbox = Outbox(limits.write_timeout_s, service.metrics.bytes_sent.inc)
+        self._outbox = Outbox(connection, limits.write_timeout_s, service.metrics.bytes_sent.inc, self._begin)
         self._budget = Budget(limits.max_bytes_per_s, 2 * limits.max_message_bytes)
         self._speakers: dict[Utterance, Speaker] = {}
         self._timers = Timers(lambda timer: self._carry_out(timer.expired()))
         self._collected: list[Collect] = []
         self._num_utterances = 0
-        self._is_quiet = asyncio.Event()  # set while no utterance is open
+        self._is_quiet = LightEvent()  # set while no utterance is open
         self._is_quiet.set()
         self._refusal: StreamerError | None = None
         self._close_request: CloseRequest | None = None
         self._ends_at_s = 0.0
-        self._asked_to_end = asyncio.Event()
+        self._asked_to_end = LightEvent()
+        self._is_ending = False
         self._grace: asyncio.Timeout | None = None
+        self._tasks = asyncio.TaskGroup()
 
     def end(self, request: CloseRequest) -> None:
         """Ask the session to end. Of two requests the one with an error counts, otherwise the one that ends sooner."""
@@ -102,6 +105,7 @@ class Session:
             self._asked_to_end.set()
             if self._grace is not None:
                 self._grace.reschedule(now_s)
+            self._begin_to_end()
 
     def has_lost_key(self) -> bool:
         """Whether a key let the client in that is not valid any more."""
@@ -115,12 +119,13 @@ class Session:
     async def _serve(self) -> None:
         started_s = time.monotonic()
         closed = SessionClosed(1000, "")
+        ageing = self._end_when_old()
         try:
-            async with asyncio.TaskGroup() as self._tasks:
-                self._tasks.create_task(self._outbox.write(self._connection))
-                self._tasks.create_task(self._end_when_asked())
-                self._tasks.create_task(self._end_when_old())
-                self._tasks.create_task(self._expect_key())
+            async with self._tasks:
+                if self._close_request is not None:
+                    self._begin_to_end()
+                if not self._is_authenticated:
+                    self._begin(self._expect_key())
                 await self._carry_out(self._protocol.greeting(self.id))
                 await self._read()
         except* SessionClosed as group:
@@ -131,6 +136,7 @@ class Session:
         except* ConnectionClosed:
             pass
         finally:
+            ageing.cancel()
             for action in self._collected:
                 action.mailbox.close()
                 action.over()
@@ -179,7 +185,7 @@ class Session:
                     self._timers.set(action, self._tasks)
                 case Collect():
                     self._collected.append(action)
-                    self._tasks.create_task(self._collect(action))
+                    self._begin(self._collect(action))
                 case Deliver(mailbox, message):
                     await mailbox.put(message)
                 case Close(code, reason):
@@ -208,7 +214,7 @@ class Session:
         self._speakers[speaker.utterance] = speaker
         self._is_quiet.clear()
         await self._carry_out(self._protocol.opened(speaker.utterance))
-        self._tasks.create_task(self._speak(speaker))
+        self._begin(self._speak(speaker))
 
     def _create_speaker(self, action: Open) -> Speaker:
         """Raises `StreamerError` if there is to be no utterance now."""
@@ -254,11 +260,24 @@ class Session:
         if not self._is_authenticated:
             await self._carry_out(self._protocol.failed(AuthenticationError("no valid key came in time")))
 
-    async def _end_when_old(self) -> None:
-        """End the session at its longest age, and warn the client before."""
+    def _begin(self, coroutine: Coroutine[None, None, None]) -> bool:
+        """Run it beside the rest of the session, unless that has not begun or is over; returns whether it runs."""
+        try:
+            self._tasks.create_task(coroutine)
+        except RuntimeError:  # so a task group says that it takes no more
+            coroutine.close()
+            return False
+        return True
+
+    def _end_when_old(self) -> asyncio.TimerHandle:
+        """Have the session end at its longest age, and its client warned before."""
         warning_s = min(GOING_AWAY_BEFORE_S, self._limits.session_timeout_s / 2)
-        await asyncio.sleep(self._limits.session_timeout_s - warning_s)
-        self.end(CloseRequest(1001, "the session is as old as it may get", grace_s=warning_s))
+        request = CloseRequest(1001, "the session is as old as it may get", grace_s=warning_s)
+        loop = asyncio.get_running_loop()
+        return loop.call_later(self._limits.session_timeout_s - warning_s, self.end, request)
+
+    def _begin_to_end(self) -> None:
+        self._is_ending = self._is_ending or self._begin(self._end_when_asked())
 
     async def _end_when_asked(self) -> None:
         """Let the utterances finish, or fail them, so that each has its `done` before the close."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from streamer.errors import AuthenticationError, StreamerError
 from streamer.server.client_connection import ClientConnection
 from streamer.server.client_protocol import ClientProtocol
@@ -21,21 +23,23 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._open)
 
-    async def serve(
+    def serve(
         self,
         connection: ClientConnection,
         upgrade: Upgrade,
         protocol: ClientProtocol,
         refusal: StreamerError | None = None,
-    ) -> None:
-        """Speak the protocol; with a `refusal`, only to say so."""
+    ) -> Awaitable[None]:
+        """Return the session, to be awaited; with a `refusal`, it only says so."""
         session = Session(connection, self._service, upgrade, protocol)
         if refusal is not None:
             session.end(CloseRequest(1013, refusal.message, error=refusal))
         self._open.add(session)
+        return self._run(session)
+
+    async def _run(self, session: Session) -> None:
         try:
-            with self._service.metrics.connections.track_inprogress():
-                await session.run()
+            await session.run()
         finally:
             self._open.discard(session)
 

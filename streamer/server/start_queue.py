@@ -12,7 +12,7 @@ import itertools
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from streamer.errors import OverloadedError
@@ -119,7 +119,7 @@ class StartQueue:
         try:
             if not waiting.is_let_in:
                 self._refuse_one_too_many()
-                self._tell(waiting)
+                self._tell([waiting])
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(None if has_begun else timeout_s):
                         await waiting.is_decided.wait()
@@ -177,8 +177,7 @@ class StartQueue:
         self._serve()
         if time.monotonic() >= self._told_s + TELL_S:
             self._told_s = time.monotonic()
-            for waiting in tuple(self._waiting):
-                self._tell(waiting)
+            self._tell(self._waiting)
 
     def _in_order(self) -> list[_Waiting]:
         """Return the waiting utterances in the order of service: by what their clients have, then as they came."""
@@ -204,6 +203,8 @@ class StartQueue:
         return any(share.has_less_than(other, num_more) for other in self._in_service)
 
     def _refuse_one_too_many(self) -> None:
+        if len(self._waiting) <= MAX_WAITING:
+            return
         new = [waiting for waiting in self._in_order() if not waiting.has_begun]
         if len(new) > MAX_WAITING:
             self._waiting.remove(new[-1])
@@ -216,10 +217,11 @@ class StartQueue:
         message = f"{served}this machine cannot keep one more supplied with sound: try later"
         return OverloadedError(message, retry_after_s=self.retry_after_s(share))
 
-    def _tell(self, waiting: _Waiting) -> None:
-        if waiting.has_begun or waiting.is_decided.is_set():
-            return
-        place = self._in_order().index(waiting) + 1
-        if place != waiting.told_place:
-            waiting.told_place = place
-            waiting.tell(place)
+    def _tell(self, some: Collection[_Waiting]) -> None:
+        """Tell these their places, which are found once for all of them."""
+        places = {waiting: place for place, waiting in enumerate(self._in_order(), 1)}
+        for waiting in tuple(some):
+            if waiting.has_begun or waiting.is_decided.is_set() or places[waiting] == waiting.told_place:
+                continue
+            waiting.told_place = places[waiting]
+            waiting.tell(waiting.told_place)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from websockets.datastructures import Headers
 
+from streamer.server.http import Request
+
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
@@ -20,3 +22,9 @@ class Upgrade:
     key_name: str | None
     parameters: Mapping[str, str] = field(default_factory=dict)
     protocol: str = ""
+
+    @classmethod
+    def of(cls, request: Request, key_name: str | None, protocol: str) -> Upgrade:
+        """Return what a request asks for that begins a session."""
+        place = request.path, request.query, request.headers, request.address
+        return cls(*place, key_name, request.parameters, protocol)

@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Final
 
 from websockets.datastructures import Headers
@@ -21,9 +20,10 @@ from websockets.typing import Subprotocol
 
 from streamer.server.connection import ClientGoneError, Connection
 from streamer.server.flow_control import Budget
+from streamer.server.light_event import LightEvent
 
 logger = logging.getLogger(__name__)
-PING_TIMEOUT_S: Final = 20.0
+PING_TIMEOUT_S: Final = 10.0
 """The time that a client has to answer a ping."""
 CLOSE_TIMEOUT_S: Final = 3.0
 """The time that a client has to answer a close."""
@@ -75,10 +75,10 @@ class WebSocket:
         self._num_pauses = 0
         self._is_text = False
         self._is_taking = True
-        self._messages: deque[str | bytes] = deque()
-        self._arrived, self._has_room, self._closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._messages: list[str | bytes] = []
+        self._arrived, self._has_room, self._closed = LightEvent(), LightEvent(), LightEvent()
         self._ping = b""
-        self._answered = asyncio.Event()
+        self._ping_timer: asyncio.TimerHandle | None = None
         self._cut: asyncio.TimerHandle | None = None
 
     @property
@@ -91,18 +91,20 @@ class WebSocket:
         """The code of the close; None before the connection has ended."""
         return self._protocol.close_code
 
-    async def serve(self, handle: Callable[[WebSocket], Awaitable[None]]) -> None:
-        """Run `handle`, reading and pinging beside it, and close."""
+    async def serve(self, session: Awaitable[None]) -> None:
+        """Run the session, reading and pinging beside it, and close."""
         async with asyncio.TaskGroup() as tasks:
-            beside = [tasks.create_task(self._read()), tasks.create_task(self._ping_regularly())]
+            reading = tasks.create_task(self._read())
+            self._ping_later()
             try:
-                await handle(self)
+                await session
                 await self.close()
             except Exception:
                 logger.exception("an unexpected error")
                 await self.close(CloseCode.INTERNAL_ERROR)
-            for task in beside:
-                task.cancel()
+            finally:
+                self._stop_pinging()
+            reading.cancel()
 
     async def recv(self) -> str | bytes:
         """Return the next message; raises `websockets.exceptions.ConnectionClosed`. Cancelling it loses nothing."""
@@ -112,7 +114,7 @@ class WebSocket:
             self._arrived.clear()
             await self._arrived.wait()
         self._has_room.set()
-        return self._messages.popleft()
+        return self._messages.pop(0)
 
     def try_send_all(self, messages: Sequence[str | bytes]) -> bool:
         """Send several messages if that needs no waiting; returns whether they were sent."""
@@ -231,8 +233,8 @@ class WebSocket:
                 break
             self._num_unfinished_bytes -= _num_bytes(frame)
             num_costless += not (frame.fin and frame.data and frame.opcode in (Opcode.TEXT, Opcode.BINARY))
-            if frame.opcode is Opcode.PONG and bytes(frame.data) == self._ping:
-                self._answered.set()
+            if frame.opcode is Opcode.PONG and self._ping and bytes(frame.data) == self._ping:
+                self._ping_later()
             elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
                 self._take_fragment(frame)
         return num_costless
@@ -252,22 +254,24 @@ class WebSocket:
             return
         self._arrived.set()
 
-    async def _ping_regularly(self) -> None:
-        """Ping the client, and fail the connection if no answer comes."""
-        while True:
-            await asyncio.sleep(self._ping_interval_s)
-            if self._protocol.state is not State.OPEN:
-                return
-            self._ping = secrets.token_bytes(4)
-            self._answered.clear()
-            self._protocol.send_ping(self._ping)
-            self._write()
-            try:
-                async with asyncio.timeout(PING_TIMEOUT_S):
-                    await self._answered.wait()
-            except TimeoutError:
-                self._fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
-                return
+    def _ping_later(self) -> None:
+        """Ping the client after the interval; any earlier ping counts as answered."""
+        self._stop_pinging()
+        self._ping = b""
+        self._ping_timer = asyncio.get_running_loop().call_later(self._ping_interval_s, self._send_ping)
+
+    def _send_ping(self) -> None:
+        if self._protocol.state is not State.OPEN:
+            return
+        self._ping = secrets.token_bytes(4)
+        self._protocol.send_ping(self._ping)
+        self._write()
+        unanswered = (CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
+        self._ping_timer = asyncio.get_running_loop().call_later(PING_TIMEOUT_S, self._fail, *unanswered)
+
+    def _stop_pinging(self) -> None:
+        if self._ping_timer is not None:
+            self._ping_timer.cancel()
 
     def _fail(self, code: CloseCode, reason: str) -> None:
         self._stop_taking()

@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from streamer.engine.device.transfer import PendingResult, PendingResults, Readback, upload
 from streamer.engine.stage import Pending
 from streamer.errors import ModelNumericError
 from streamer.models.codec import CodecDecoder, CodecState
 from streamer.stages.sentence import SentenceWork
+
+LAST_FRAMES_MULTIPLE: Final = 8
+"""A sentence's last chunk is padded to a multiple of this many frames.
+
+Sentences end anywhere, and oneDNN compiles each layer for each length, at the cost of some milliseconds, and keeps a
+thousand of these, in some hundred megabytes.
+"""
 
 
 class CodecStage:
@@ -47,28 +56,37 @@ class CodecStage:
         """Decode all frames that wait, in every row."""
         by_shape: dict[tuple[int, bool], list[SentenceWork]] = defaultdict(list)
         for work in batch:
-            is_first = work.audio.num_frames == 0
-            by_shape[work.fine.num_frames - work.audio.num_frames, is_first].append(work)
+            by_shape[self._num_decoded(work), work.audio.num_frames == 0].append(work)
         return PendingResults(
-            [self._decode(works, is_first=is_first) for (_, is_first), works in by_shape.items()]
+            [
+                self._decode(works, num_frames, is_first=is_first)
+                for (num_frames, is_first), works in by_shape.items()
+            ]
         )
 
-    def _decode(self, works: list[SentenceWork], *, is_first: bool) -> Pending:
-        codes = torch.stack(
-            [work.fine.codes[:, work.audio.num_frames : work.fine.num_frames] for work in works]
-        )  # [rows, codebooks, frames]
+    def _num_decoded(self, work: SentenceWork) -> int:
+        """Return how many frames are decoded: those that wait, and behind a sentence's end some that are dropped."""
+        num_waiting = work.fine.num_frames - work.audio.num_frames
+        is_short = work.audio.num_frames == 0 and num_waiting < self._num_first_frames  # its end is reflected
+        if is_short or not work.is_fine_finished:
+            return num_waiting
+        return num_waiting + -num_waiting % LAST_FRAMES_MULTIPLE
+
+    def _decode(self, works: list[SentenceWork], num_frames: int, *, is_first: bool) -> Pending:
+        rows = [work.fine.codes[:, work.audio.num_frames : work.fine.num_frames] for work in works]
+        codes = torch.stack([functional.pad(row, (0, num_frames - row.shape[1])) for row in rows])
         slots = upload([work.slot for work in works], self._device)
         samples = self._model.decode_chunk(codes.to(self._device), self._state, slots, first=is_first)
         for work in works:
             work.audio.num_frames = work.fine.num_frames
-        return PendingResult(
-            Readback(samples.float().clamp(-1, 1)), partial(self._commit, works, codes.shape[2])
-        )
+        num_waited = [row.shape[1] for row in rows]
+        return PendingResult(Readback(samples.float().clamp(-1, 1)), partial(self._commit, works, num_waited))
 
-    def _commit(self, works: list[SentenceWork], num_frames: int, samples: Tensor) -> None:
-        for work, row, is_sound in zip(works, samples, samples.isfinite().all(dim=-1).tolist(), strict=True):
+    def _commit(self, works: list[SentenceWork], num_waited: list[int], samples: Tensor) -> None:
+        for work, num_frames, row in zip(works, num_waited, samples, strict=True):
             work.audio.num_done += num_frames
-            if is_sound:
-                work.audio.waiting.append(row.numpy())
+            sound = row[: num_frames * self._model.config.hop_samples]
+            if sound.isfinite().all():
+                work.audio.waiting.append(sound.numpy())
             else:
                 work.failure = work.failure or ModelNumericError("the codec's output is not finite")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import cast
 
 import pytest
@@ -145,25 +145,37 @@ class FakeWire:
 async def test_frames_are_written_in_order_and_those_of_one_turn_together() -> None:
     """What was put without a pause is one write, and `emptied` returns when all of it was written."""
     wire, counted = FakeWire(), list[int]()
-    outbox = Outbox(1.0, counted.append)
     async with asyncio.TaskGroup() as tasks:
-        writer = tasks.create_task(outbox.write(wire))
+        outbox = Outbox(wire, 1.0, counted.append, tasks.create_task)
         for round_ in range(3):
             for index in range(3):
                 await outbox.put(bytes([round_, index]))
             await outbox.emptied()
-        writer.cancel()
-    assert wire.writes == [tuple(bytes([r, i]) for i in range(3)) for r in range(3)] and counted == [6, 6, 6]
+    assert wire.writes == [[bytes([r, i]) for i in range(3)] for r in range(3)] and counted == [6, 6, 6]
+
+
+async def test_an_outbox_has_a_task_only_while_there_is_something_to_write() -> None:
+    """An idle connection has none, and a session that is over begins none."""
+    wire, begun = FakeWire(), list[Coroutine[None, None, None]]()
+    outbox = Outbox(wire, 1.0, lambda _: None, begun.append)
+    assert begun == []
+    for frame in (b"1", b"2"):
+        await outbox.put(frame)
+    (writing,) = begun
+    await writing
+    assert wire.writes == [[b"1", b"2"]]
+    await outbox.put(b"3")
+    await begun[1]
+    assert wire.writes == [[b"1", b"2"], [b"3"]]
 
 
 async def test_a_full_outbox_holds_its_writers_back_and_then_cuts_the_client() -> None:
     """No more than its bound waits, besides what is being written, and not for longer than the time-out."""
     wire = FakeWire()
     wire.room.clear()
-    outbox = Outbox(0.1, lambda _: None)
     num_put = 0
 
-    async def fill() -> None:
+    async def fill(outbox: Outbox) -> None:
         nonlocal num_put
         while True:
             await outbox.put(b"x")
@@ -171,8 +183,7 @@ async def test_a_full_outbox_holds_its_writers_back_and_then_cuts_the_client() -
 
     with pytest.raises(ExceptionGroup) as caught:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(outbox.write(wire))
-            tasks.create_task(fill())
+            tasks.create_task(fill(Outbox(wire, 0.1, lambda _: None, tasks.create_task)))
     assert caught.group_contains(SlowClientError) and wire.is_aborted
     assert num_put == 2 * OUTBOX_FRAMES
 

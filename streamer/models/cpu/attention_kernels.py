@@ -35,12 +35,13 @@ def _ordered(x):
 
 
 @kernel
-def exponentiate(scores, scale, first, is_causal, totals):
+def exponentiate(scores, num_keys, scale, first, is_causal, totals):
     """Replace bfloat16 scores [heads, queries, keys] by e^(scale * (score - largest)); writes each query's sum, too.
 
-    Query q is at position `first + q`; if `is_causal`, the keys after it get a zero.
+    The keys from `num_keys` on get a zero. Query q is at position `first + q`; if `is_causal`, the keys after it get a
+    zero, too.
     """
-    num_heads, num_queries, num_keys = scores.shape
+    num_heads, num_queries, _ = scores.shape
     scale = np.float32(scale) * _LOG2_E
     for head in range(num_heads):
         for query in range(num_queries):

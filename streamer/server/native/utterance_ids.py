@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -30,8 +29,8 @@ class UtteranceIds:
 
     def __init__(self) -> None:
         self.open: dict[str, OpenUtterance] = {}
-        self._over: OrderedDict[str, Utterance] = OrderedDict()
-        self._refused: OrderedDict[str, None] = OrderedDict()
+        self._over: dict[str, Utterance] = {}
+        self._refused: dict[str, None] = {}
 
     def state(self, utterance_id: str) -> State:
         if utterance_id in self.open:
@@ -73,9 +72,9 @@ class UtteranceIds:
                 _remember(self._over, utterance_id, opened.utterance)
 
 
-def _remember(memory: OrderedDict[str, Value], utterance_id: str, value: Value) -> None:
+def _remember(memory: dict[str, Value], utterance_id: str, value: Value) -> None:
     """Store a value as the latest one, and forget the earliest beyond `REMEMBERED`."""
+    memory.pop(utterance_id, None)
     memory[utterance_id] = value
-    memory.move_to_end(utterance_id)
     while len(memory) > REMEMBERED:
-        memory.popitem(last=False)
+        del memory[next(iter(memory))]

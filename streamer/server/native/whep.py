@@ -79,14 +79,7 @@ class WhepSessions:
         self._open[name] = connection
         try:
             answered = await connection.answer(_text(request.body))
-            upgrade = Upgrade(
-                request.path,
-                request.query,
-                request.headers,
-                request.address,
-                request.key_name,
-                protocol=request.protocol,
-            )
+            upgrade = Upgrade.of(request, request.key_name, request.protocol)
             protocol = create_protocol(upgrade, self._service, TrackProtocol)
             self._routes.begin_session(connection, upgrade, protocol, lambda: self._open.pop(name, None))
         except BaseException:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from streamer.models.config import TransformerConfig
 from streamer.models.cpu import attention_kernels, forward_kernels, int8_forward
@@ -59,6 +60,31 @@ def test_a_layer_is_near_the_float_layer(
     expected = run_layer(block, x, is_causal=is_causal) - x
     made = run_layer(Int8Block(block, attention, 2), x, is_causal=is_causal) - x
     assert (made - expected).std() < 0.03 * expected.std()
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_attention_of_every_length_is_computed_in_few_shapes(
+    is_causal: bool, block: Block, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Products have lengths of multiples of 64 alone, and what pads them reaches no position."""
+    shapes = set[torch.Size]()
+    bmm = torch.bmm
+
+    def note(first: Tensor, second: Tensor) -> Tensor:
+        shapes.update((first.shape, second.shape))
+        return bmm(first, second)
+
+    monkeypatch.setattr(torch, "bmm", note)
+    layer = Int8Block(block, attend_in_bfloat16, 1)
+    for length in (1, 2, 63, 64, 65, 127, 129, 500, 513, 577):
+        query, key, value = torch.randn(3, 1, CONFIG.num_heads, length, 32).bfloat16()
+        made = layer.attend(query, key, value, is_causal=is_causal)
+        expected = functional.scaled_dot_product_attention(
+            query.float(), key.float(), value.float(), is_causal=is_causal
+        )
+        torch.testing.assert_close(made.float(), expected, atol=0.03, rtol=0.03)
+    assert {size % 64 for shape in shapes for size in shape[1:] if size != 32} == {0}
+    assert len(shapes) < 30
 
 
 def test_the_past_does_not_see_the_future(block: Block, x: Tensor, attention: HeadAttention) -> None:

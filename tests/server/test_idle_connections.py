@@ -1,0 +1,73 @@
+"""An idle connection costs little, and one whose client has vanished does not stay."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import socket
+import tracemalloc
+
+from streamer.config import LimitsConfig
+from streamer.server import connection, websocket
+from streamer.server.accepting import Connections
+from tests.server.speaking import Running, configured, eventually, figure, running
+
+HANDSHAKE = (
+    b"GET /v1/stream HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+NUM_FIRST, NUM_CONNECTIONS = 10, 200
+MAX_BYTES = 15 * 1024
+"""Of one of them; a bare WebSocket of the `websockets` package takes as much."""
+
+
+async def _connect(server: Running, number: int, stack: contextlib.AsyncExitStack) -> None:
+    for _ in range(number):
+        line = stack.enter_context(socket.create_connection(("127.0.0.1", server.server.port)))
+        line.sendall(HANDSHAKE)
+        await asyncio.sleep(0)  # it is accepted, or the kernel's queue would be full soon
+
+
+async def test_an_idle_session_has_two_tasks_and_takes_little_memory() -> None:
+    """One task waits for the connection's bytes, and one for the client's messages."""
+    async with (
+        running(configured(max_connections_per_address=1000)) as server,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        await _connect(server, NUM_FIRST, stack)
+        await eventually(lambda: figure(server.server, "tts_connections") == NUM_FIRST)
+        gc.collect()
+        num_tasks = len(asyncio.all_tasks())
+        tracemalloc.start()
+        try:
+            await _connect(server, NUM_CONNECTIONS, stack)
+            await eventually(lambda: figure(server.server, "tts_connections") == NUM_FIRST + NUM_CONNECTIONS)
+            await asyncio.sleep(0.05)  # the greetings are sent
+            gc.collect()
+            num_bytes = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+        assert len(asyncio.all_tasks()) - num_tasks == 2 * NUM_CONNECTIONS
+        assert num_bytes / NUM_CONNECTIONS < MAX_BYTES
+
+
+def test_a_client_that_vanishes_is_gone_within_half_a_minute() -> None:
+    """By the defaults: it answers a ping and is cut off at once, so the next one is sent after the interval."""
+    assert LimitsConfig().ping_interval_s + websocket.PING_TIMEOUT_S + websocket.CLOSE_TIMEOUT_S <= 30
+    assert sum(connection.KEEPALIVE_S) <= 30
+
+
+async def test_the_kernel_looks_after_clients_that_no_protocol_pings() -> None:
+    """Every accepted connection has TCP's keepalive, with our times."""
+    async with running() as server, server.line():
+        await eventually(lambda: server.server.num_connections == 1)
+        opened = server.server._open
+        assert isinstance(opened, Connections)
+        ((accepted, _),) = opened._open.values()
+        sock: socket.socket = accepted.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        idle_s = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+        interval_s = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL)
+        num_probes = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT)
+        assert idle_s + interval_s * num_probes <= 30
