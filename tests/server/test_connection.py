@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 
 import pytest
@@ -14,13 +15,14 @@ from tests.server.speaking import configured, eventually, running
 async def test_a_packet_waits_for_no_acknowledgement(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nagle's algorithm (RFC 896) is off on each connection of every port, or small packets come late."""
     accepted: list[int] = []
-    create = Connection.__init__
+    begin = Connection.connection_made
 
-    def note(self: Connection, *arguments: object, **options: object) -> None:
-        create(self, *arguments, **options)  # type: ignore[arg-type]
-        accepted.append(self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+    def note(self: Connection, transport: asyncio.BaseTransport) -> None:
+        begin(self, transport)
+        sock: socket.socket = transport.get_extra_info("socket")
+        accepted.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
 
-    monkeypatch.setattr(Connection, "__init__", note)
+    monkeypatch.setattr(Connection, "connection_made", note)
     address = "::1" if ":" in host else "127.0.0.1"
     server = {"host": host, "wyoming_host": host, "wyoming_port": 0, "allowed_origins": ("http://[::1]",)}
     async with running(configured(server=server)) as speaking:
