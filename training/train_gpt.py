@@ -30,7 +30,7 @@ from training.examples import (
 )
 from training.guide import GUIDE_WEIGHT, Guide
 from training.recipe import CONFIG, NUM_CODEBOOKS, TEXT_CONTEXT
-from training.spoken import Spoken, read_spoken
+from training.spoken import Spoken, read_prosody, read_spoken
 
 RATES = {"semantic": 1.5e-3, "coarse": 1.5e-3, "fine": 1.5e-3}
 ROWS = {"semantic": 16, "coarse": 24, "fine": 24}
@@ -138,9 +138,15 @@ def main() -> None:
         "--compile", action="store_true", help="compile the steps: 1.5 times as fast after some minutes"
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--bfloat16",
+        action=argparse.BooleanOptionalAction,
+        help="multiply in bfloat16; the default is to do so on a GPU only: many CPUs are slower at it than in float32",
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     stage, device = arguments.stage, arguments.device
+    is_bfloat16 = device.startswith("cuda") if arguments.bfloat16 is None else arguments.bfloat16
     rate, rows = arguments.rate or RATES[stage], arguments.rows or ROWS[stage]
     path = arguments.work / f"{stage}.pt"
     model = new_model(stage).to(device)
@@ -161,7 +167,10 @@ def main() -> None:
         torch._dynamo.config.cache_size_limit = 64
     torch.manual_seed(steps)
     chance = random.Random(steps)
-    loss = StageLoss(stage, read_spoken(arguments.work), guide)
+    spoken = read_spoken(arguments.work)
+    if stage == "semantic":
+        spoken += read_prosody(arguments.work)
+    loss = StageLoss(stage, spoken, guide)
     held_out = StageLoss(stage, read_spoken(arguments.work, held_out=True))
     begin = time.monotonic()
     mark, losses = begin, []
@@ -184,7 +193,7 @@ def main() -> None:
         if progress >= 1:
             return
         scale = LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * min(progress, 1)))
-        with torch.autocast(device, torch.bfloat16):
+        with torch.autocast(device, torch.bfloat16, enabled=is_bfloat16):
             value = loss(model, rows, chance, device)
         value.backward()
         torch.nn.utils.clip_grad_norm_([*model.parameters(), *(guide.parameters() if guide else ())], 1.0)
