@@ -2,7 +2,7 @@
 
 It prints the loss of the steps (with the guide's for the semantic model) and of held-out sentences (without it). The
 learning rate falls along a cosine over `--minutes`; a stopped run continues from its last checkpoint. `--start`
-begins with the weights of an existing model, which helps even if the meaning of the tokens has changed.
+begins with the weights of an existing model, which helps even if the tokens are others: the layers are then kept.
 """
 
 from __future__ import annotations
@@ -46,6 +46,15 @@ def new_model(stage: str) -> CausalGpt | FineGpt:
         return FineGpt(CONFIG.fine.transformer)
     transformer = CONFIG.semantic.transformer if stage == "semantic" else CONFIG.coarse.transformer
     return CausalGpt(transformer)
+
+
+def begin_with(model: nn.Module, other: nn.Module) -> None:
+    """Copy another model's weights; those of the embeddings and the head only if it has as many tokens."""
+    ours = model.state_dict()
+    theirs = other.state_dict()
+    model.load_state_dict(
+        ours | {name: theirs[name] for name in ours if theirs[name].shape == ours[name].shape}
+    )
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -161,7 +170,7 @@ def main() -> None:
         optimizers.load(state["optimizers"])
         steps = state["steps"]
     elif arguments.start:
-        model.load_state_dict(getattr(load_model(arguments.start), stage).state_dict())
+        begin_with(model, getattr(load_model(arguments.start), stage))
     if arguments.compile:
         model.run_blocks = torch.compile(model.run_blocks, dynamic=False)  # type: ignore[method-assign]
         torch._dynamo.config.cache_size_limit = 64
