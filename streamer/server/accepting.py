@@ -10,8 +10,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Literal, Protocol
 
 from streamer.config import LimitsConfig
-from streamer.server.admission import Admission, Place
 from streamer.server.connection import MAX_UNSENT_BYTES, Connection
+from streamer.server.places import Place, Places
 from streamer.server.tls import Certificate
 from streamer.telemetry.metrics import Metrics
 
@@ -38,8 +38,8 @@ Converse = Callable[[Connection, Place], Conversation]
 class Connections:
     """All connections that are open, each with the task that serves it."""
 
-    def __init__(self, admission: Admission, limits: LimitsConfig, metrics: Metrics) -> None:
-        self._admission = admission
+    def __init__(self, places: Places, limits: LimitsConfig, metrics: Metrics) -> None:
+        self._places = places
         self._limits = limits
         self._metrics = metrics
         self._listeners: list[asyncio.Server] = []
@@ -92,29 +92,33 @@ class Connections:
         if self._open:
             await asyncio.wait(self._open, timeout=timeout_s)
 
-    def sweep_write_buffers(self) -> None:
-        """Cut connections whose unsent bytes pile up: pongs do so outside of every queue."""
+    def sweep(self) -> None:
+        """Cut connections whose unsent bytes pile up, as pongs do outside of every queue, and those whose clients left
+        while nothing was read from them."""
         num_bytes = 0
         for connection, _ in self._open.values():
             if connection is None:
                 continue
             num_bytes += connection.num_unsent_bytes
-            if connection.num_unsent_bytes > MAX_UNSENT_BYTES:
+            if connection.has_lost_client():
+                connection.abort()
+            elif connection.num_unsent_bytes > MAX_UNSENT_BYTES:
                 self._metrics.slow_clients_closed.inc()
                 connection.abort()
         self._metrics.egress_buffer.set(num_bytes)
 
     def _accept(self, converse: Converse, certificate: Certificate | None, connection: Connection) -> None:
         """Take a connection in. TLS begins only now, so that connections are counted before its handshake, too."""
-        place = self._admission.connect(connection.address)
-        if place is None:
-            self._metrics.connections_rejected.labels("reserve_full").inc()
-            connection.abort()
-            return
+        place = self._places.connect(connection.address)
+        place.evict = functools.partial(self._evict, connection)
         if certificate is not None:
             connection.transport.pause_reading()  # what comes is TLS's
         conversation = converse(connection, place)
         self._begin(connection, conversation, place, self._serve(connection, conversation, certificate))
+
+    def _evict(self, connection: Connection) -> None:
+        self._metrics.connections_rejected.labels("unproven").inc()
+        connection.abort()
 
     def _begin(
         self,

@@ -11,10 +11,10 @@ from urllib.parse import parse_qsl
 from websockets.datastructures import Headers
 
 from streamer.errors import AuthenticationError, ConfigError, ScopeError
-from streamer.server.admission import FULL_MESSAGES, Place
 from streamer.server.http import RefusedError, Request, error_answer, refusal
 from streamer.server.key_files import Scope
 from streamer.server.keys import ApiKeys
+from streamer.server.places import FULL_MESSAGES, Place
 from streamer.server.tickets import PREFIX, Tickets, web_origin
 
 Credentials = Callable[[Request], str | None]

@@ -1,39 +1,28 @@
-"""Who may connect and start: the caps on connections, and how much each client may have spoken at once.
+"""Who may start: how much each client may have spoken at once, and how often it may begin.
 
 A refusal is immediate and says when to come back. An utterance first waits until its client's rate lets it start, which
-`asyncio_throttle` times, and then in the `start_queue` until the synthesizer has room. Connections and open utterances
-are counted here, and what is read has a budget of its own in `flow_control`.
+`asyncio_throttle` times, and then in the `start_queue` until the synthesizer has room. Connections are counted in
+`places`, and what is read has a budget of its own in `flow_control`.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 from asyncio_throttle.throttler import Throttler
 
 from streamer.config import LimitsConfig
 from streamer.errors import OverloadedError, RateLimitedError
+from streamer.server.places import Places
 from streamer.server.queued_synthesizer import QueuedSynthesizer
 from streamer.server.start_queue import ClientShare, StartQueue, Tell
 from streamer.synthesis import Room, Synthesizer
 from streamer.telemetry.traces import NO_SPAN, Span
 
-RESERVE: Final = 32
-"""Connections beyond the caps on which probes are still answered."""
-RESERVE_PER_ADDRESS: Final = 4
-"""How many of them one address may hold."""
 _POLL_S: Final = 0.02
 _MAX_QUOTAS: Final = 10_000
-Full = Literal["server_full", "address_full"]
-"""Why there is no place for a connection."""
-FULL_MESSAGES: Final[dict[Full, str]] = {
-    "server_full": "the server is full",
-    "address_full": "too many connections from this address",
-}
-"""The same for its client."""
 
 
 class Permit:
@@ -99,62 +88,15 @@ class ClientQuota:
         self.throttler: _Throttler = Throttler(rate_limit=starts_per_s, period=1.0, retry_interval=_POLL_S)
 
 
-class Place:
-    """One connection's place among all, from its first byte to its end."""
-
-    def __init__(
-        self, address: str, claimed: Counter[str], reserved: Counter[str], limits: LimitsConfig
-    ) -> None:
-        self.is_claimed = False
-        """Whether anything may be asked for here; without it, the place is in the reserve for probes."""
-        self._address = address
-        self._claimed = claimed
-        self._reserved = reserved
-        self._limits = limits
-        reserved[address] += 1
-        self.claim()
-
-    def claim(self) -> Full | None:
-        """Move from the reserve to a proper place, unless done already; returns why there is none, or None."""
-        if self.is_claimed:
-            return None
-        if self._claimed.total() >= self._limits.max_connections:
-            return "server_full"
-        if self._claimed[self._address] >= self._limits.max_connections_per_address:
-            return "address_full"
-        self._remove(self._reserved)
-        self._claimed[self._address] += 1
-        self.is_claimed = True
-        return None
-
-    def leave(self) -> None:
-        """Give the place back."""
-        self._remove(self._claimed if self.is_claimed else self._reserved)
-
-    def _remove(self, counts: Counter[str]) -> None:
-        counts[self._address] -= 1
-        if not counts[self._address]:
-            del counts[self._address]
-
-
 class Admission:
     """Counts connections and utterances; one per server, for every protocol."""
 
     def __init__(self, limits: LimitsConfig, room: Callable[[], Room | None] = lambda: None) -> None:
         """`room` tells whether the synthesizer can take another listener."""
         self.queue = StartQueue(room)
+        self.places = Places(limits)
         self._limits = limits
-        self._claimed: Counter[str] = Counter()
-        self._reserved: Counter[str] = Counter()
         self._quotas: dict[str, ClientQuota] = {}
-
-    def connect(self, address: str) -> Place | None:
-        """Return the place of a new connection; None if even the reserve for probes is used up."""
-        place = Place(address, self._claimed, self._reserved, self._limits)
-        if self._reserved.total() > RESERVE or self._reserved[address] > RESERVE_PER_ADDRESS:
-            place.leave()
-            return None
-        return place
 
     def admit(self, client_key: str, weight: float = 1.0) -> Permit:
         """Return the permit for one more utterance of a client, named by its key or its address.

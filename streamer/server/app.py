@@ -19,12 +19,13 @@ from streamer.errors import EngineError, StreamerError
 from streamer.server.accepting import Connections, Conversation, Converse
 from streamer.server.access import is_local
 from streamer.server.adapters import add_adapters, add_ports
-from streamer.server.admission import Admission
 from streamer.server.descriptors import ExhaustionReporter, allow_descriptors
 from streamer.server.detached import begin_session
 from streamer.server.ending import CloseRequest
-from streamer.server.http_connection import Host, HttpConnection
+from streamer.server.host import Host
+from streamer.server.http_connection import HttpConnection
 from streamer.server.operator_routes import add_actions, add_views, check_admin_host
+from streamer.server.places import Places
 from streamer.server.ports import Ports
 from streamer.server.reloading import Reloadables, Results
 from streamer.server.routes import add_lists, add_player, add_probes
@@ -65,7 +66,7 @@ class Server:
         self._service = Service.of(config, synthesizer, self.metrics, tracer)
         self._supervisor = supervisor or Supervisor({})
         self._sessions = Sessions(self._service)
-        self._open = Connections(self._service.admission, config.limits, self.metrics)
+        self._open = Connections(self._service.admission.places, config.limits, self.metrics)
         self.status = Status(self._service)
         self.metrics.read_state(lambda: self.status.state()[0], STATES)
         check_admin_host(config.server, self._service.keys)
@@ -83,7 +84,7 @@ class Server:
         self.metrics.connections.set_function(lambda: len(self._sessions))
         self.metrics.utterances_queued.set_function(lambda: self._service.admission.queue.num_waiting)
         self._certificate = Certificate.of(config.server)
-        self._admin_open = Connections(Admission(config.limits), config.limits, self.metrics)
+        self._admin_open = Connections(Places(config.limits), config.limits, self.metrics)
         self._ports = Ports(config.server, self._open, self._admin_open, self._certificate)
         keys = self._service.keys
         self._host = Host(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
+import ipaddress
+import select
 import socket
 import ssl
 from collections.abc import Callable
@@ -27,6 +28,9 @@ LINGER_S: Final = 2.0
 KEEPALIVE_S: Final = (15, 5, 5)
 """When the kernel asks a silent client whether it is there, and again, and drops it, each after the one before."""
 _WRITE_LIMIT_BYTES: Final = 16_384
+_IPV6_NETWORK_BITS: Final = 64
+"""What one customer has at least, who may connect from each of its addresses (RFC 6177)."""
+_GONE: Final = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 
 
 class ClientGoneError(ConnectionError):
@@ -42,7 +46,13 @@ class Connection(asyncio.Protocol):
     transport: asyncio.Transport
     """The transport, to abort it."""
     address: str
-    """The client's; an IPv4 one looks the same to a socket that takes IPv6, too."""
+    """Whom the client is counted as: its IPv4 address, or the network of its IPv6 address."""
+    ended: LightEvent
+    """Set once nothing more will come, in whichever way the connection ended."""
+    lost: LightEvent
+    """Set once nothing can be sent any more, either."""
+    when_ended: Callable[[], None]
+    """Called when `ended` is set; what is spoken over the connection sets it."""
 
     def __init__(
         self,
@@ -55,9 +65,10 @@ class Connection(asyncio.Protocol):
         self._write_timeout_s = write_timeout_s
         self._count_slow_client = count_slow_client
         self._received = b""
-        self._arrived, self._drained, self._lost = LightEvent(), LightEvent(), LightEvent()
+        self._arrived, self._drained = LightEvent(), LightEvent()
+        self.ended, self.lost = LightEvent(), LightEvent()
+        self.when_ended = _do_nothing
         self._drained.set()
-        self._is_at_end = False
         self._is_reading_paused = False
         self._has_tls = False
 
@@ -84,8 +95,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Note that nothing more will come; the answer may still be sent, except under TLS. asyncio calls this."""
-        self._is_at_end = True
-        self._arrived.set()
+        self._end()
         return not self._has_tls
 
     def pause_writing(self) -> None:
@@ -96,13 +106,12 @@ class Connection(asyncio.Protocol):
         """Let writers continue; asyncio calls this."""
         self._drained.set()
 
-    def connection_lost(self, error: Exception | None) -> None:
-        """Wake everything that waits; asyncio calls this. What was not read of a broken connection is dropped."""
-        if error is not None:
-            self._received = b""
-        self._is_at_end = True
-        for event in (self._arrived, self._drained, self._lost):
-            event.set()
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
+        """Wake everything that waits; asyncio calls this. What was not read is dropped: nobody is there to answer."""
+        self._received = b""
+        self._end()
+        self._drained.set()
+        self.lost.set()
 
     @property
     def num_unsent_bytes(self) -> int:
@@ -113,6 +122,14 @@ class Connection(asyncio.Protocol):
     def is_congested(self) -> bool:
         """Whether a write should wait for the client."""
         return self.num_unsent_bytes > _WRITE_LIMIT_BYTES
+
+    def has_lost_client(self) -> bool:
+        """Whether the client has closed the connection while reading is paused, in which asyncio does not notice."""
+        if not self._is_reading_paused or self.transport.is_closing():
+            return False
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), _GONE)
+        return bool(poll.poll(0))
 
     async def start_tls(self, context: ssl.SSLContext, timeout_s: float) -> None:
         """Make the TLS handshake. Raises `OSError` (`ssl.SSLError`) if it fails.
@@ -130,7 +147,7 @@ class Connection(asyncio.Protocol):
 
     async def read(self) -> bytes:
         """Return what came, at most `READ_BYTES`; nothing at the end, in whichever way the connection ended."""
-        while not self._received and not self._is_at_end:
+        while not self._received and not self.ended.is_set():
             self._arrived.clear()
             await self._arrived.wait()
         data, self._received = self._received[:READ_BYTES], self._received[READ_BYTES:]
@@ -140,8 +157,9 @@ class Connection(asyncio.Protocol):
         return data
 
     def write(self, data: bytes) -> None:
-        """Write without waiting."""
-        self.transport.write(data)
+        """Write without waiting; nothing is written to a connection that is closing."""
+        if not self.transport.is_closing():  # asyncio would log a warning for each
+            self.transport.write(data)
 
     async def drain(self) -> None:
         """Wait until there is room to write.
@@ -159,7 +177,7 @@ class Connection(asyncio.Protocol):
             raise ClientGoneError from None
         if self.transport.is_closing():
             await asyncio.sleep(0)  # a writer in a loop would not let the loss of the connection be noticed
-        if self._lost.is_set():
+        if self.lost.is_set():
             raise ClientGoneError
 
     def write_eof(self) -> None:
@@ -185,7 +203,7 @@ class Connection(asyncio.Protocol):
         self.transport.close()
         try:
             async with asyncio.timeout(self._write_timeout_s):
-                await self._lost.wait()
+                await self.lost.wait()
         except TimeoutError:
             if self.num_unsent_bytes:
                 self._count_slow_client()
@@ -195,6 +213,16 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once; what was not sent is lost."""
         self.transport.abort()
+
+    def _end(self) -> None:
+        if not self.ended.is_set():
+            self.ended.set()
+            self._arrived.set()
+            self.when_ended()
+
+
+def _do_nothing() -> None:
+    """Nothing is spoken over the connection yet."""
 
 
 def _keep_alive(sock: socket.socket) -> None:
@@ -207,6 +235,12 @@ def _keep_alive(sock: socket.socket) -> None:
 
 
 def _address(peer: object) -> str:
+    """Return whom a client is counted as: an IPv4 address looks the same to a socket that takes IPv6, too."""
     if not isinstance(peer, tuple) or not peer:
         return "local"
-    return re.sub(r"^::ffff:(?=[\d.]+$)", "", str(peer[0]))
+    address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
+    if isinstance(address, ipaddress.IPv4Address) or address.is_loopback:
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, _IPV6_NETWORK_BITS), strict=False))

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from streamer.server.admission import RESERVE
+from streamer.server.places import UNPROVEN
 
 logger = logging.getLogger(__name__)
 OTHER_DESCRIPTORS: Final = 128
@@ -21,7 +21,7 @@ _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 def allow_descriptors(max_connections: int) -> None:
     """Raise the process's own limit as far as `max_connections` need it; warn if the system does not allow that."""
-    needed = max_connections + RESERVE + OTHER_DESCRIPTORS
+    needed = max_connections + UNPROVEN + OTHER_DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft in (resource.RLIM_INFINITY, -1) or soft >= needed:
         return

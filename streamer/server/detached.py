@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from streamer.errors import OverloadedError
 from streamer.server.accepting import Connections, State
-from streamer.server.admission import FULL_MESSAGES
 from streamer.server.client_connection import ClientConnection
 from streamer.server.client_protocol import ClientProtocol
+from streamer.server.places import FULL_MESSAGES
 from streamer.server.service import Service
 from streamer.server.tcp import ServeSession
 from streamer.server.upgrade import Upgrade
@@ -44,11 +44,10 @@ def begin_session(
             over()
             await connection.close()
 
-    place = service.admission.connect(upgrade.address)
-    reason = "server_full" if place is None else place.claim()
-    if place is None or reason is not None:
-        if place is not None:
-            place.leave()
+    place = service.admission.places.connect(upgrade.address)
+    reason = place.claim()
+    if reason is not None:
+        place.leave()
         service.metrics.connections_rejected.labels(reason).inc()
-        raise OverloadedError(FULL_MESSAGES[reason or "server_full"], retry_after_s=1.0)
+        raise OverloadedError(FULL_MESSAGES[reason], retry_after_s=1.0)
     connections.add(_Conversation(serve), place)

@@ -210,3 +210,8 @@ class Budget:
         self._available = min(self._available, self._burst) - amount
         self._updated_s = now_s
         return max(0.0, -self._available / self._per_s)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing was taken lately, so that there is nothing to remember."""
+        return self._available + (self._now_s() - self._updated_s) * self._per_s >= self._burst

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 
@@ -20,13 +20,13 @@ from streamer.errors import InternalError, StreamerError
 from streamer.server import websocket
 from streamer.server.accepting import State
 from streamer.server.access import Credentials, check_host, check_key, check_origin, check_place
-from streamer.server.admission import Place
 from streamer.server.client_protocol import ClientProtocol
 from streamer.server.connection import ClientGoneError, Connection
+from streamer.server.host import Host
 from streamer.server.http import Answer, Exchange, Fields, RefusedError, Request, error_answer, refusal
+from streamer.server.places import Place
 from streamer.server.request_reader import RequestReader
-from streamer.server.routing import HttpRoute, Routes, WebSocketRoute
-from streamer.server.service import Service
+from streamer.server.routing import HttpRoute, WebSocketRoute
 from streamer.server.upgrade import Upgrade
 from streamer.server.websocket import WebSocket
 
@@ -43,22 +43,6 @@ _FINAL: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 """Statuses after which a body is not read further."""
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
-    """What a connection needs of the server.
-
-    `name`: what the port listens on. `is_private`: whether only programs of this machine reach the port, without a key.
-    """
-
-    name: str
-    is_private: bool
-    service: Service
-    routes: Routes
-    is_ready: Callable[[], bool]
-    is_stopping: Callable[[], bool]
-    serve_websocket: Callable[[WebSocket, Upgrade, ClientProtocol], Awaitable[None]]
-
-
 class HttpConnection:
     """Serves one connection from its first byte."""
 
@@ -68,7 +52,7 @@ class HttpConnection:
         self._place = place
         self._host = host
         self._limits = host.service.config.limits
-        self._reader = RequestReader(connection, self._limits)
+        self._reader = RequestReader(connection, self._limits, place.spend)
         self._http = self._reader.http
         self._fields: Fields = ()  # of every answer to the request that is being read
         self._session: Awaitable[None] | None = None  # of the WebSocket that was let in
@@ -106,9 +90,13 @@ class HttpConnection:
             if request is None:
                 return False
             self.state = "exchange"
+            if not self._host.service.keys.are_required:
+                self._place.claim()  # if there is one; what is not for probes only is refused without
             if self._host.is_private:
                 check_host(request, self._host.name, self._host.service.config.server.allowed_origins)
-            if _is_handshake(request) and (found := self._host.routes.find_websocket(request.path)):
+            # In HTTP/1.0 there is no `Upgrade` (RFC 9110, section 7.8).
+            is_handshake = self._http.their_http_version != b"1.0" and _is_handshake(request)
+            if is_handshake and (found := self._host.routes.find_websocket(request.path)):
                 await self._upgrade(replace(request, parameters=found[1]), found[0])
                 return False
             await self._answer(request)
@@ -147,7 +135,7 @@ class HttpConnection:
                     RefusedError
                 ):  # a program is answered, and only the page cannot read it
                     self._check_origin(request)
-                check_place(self._place)
+                self._check_place()
             case "metrics" | "admin" as scope:
                 self._check_origin(request)
                 keys = self._host.service.keys
@@ -189,12 +177,14 @@ class HttpConnection:
             if not data:
                 raise ClientGoneError
             self._http.receive_data(data)
+        await self._connection.lost.wait()
+        raise ClientGoneError
 
     async def _preflight(self, request: Request) -> None:
         """Answer OPTIONS: what a browser asks before a page of another origin may send a request with a key."""
         allowed = self._host.routes.allowed(request.path)
         origin = self._check_origin(request)
-        check_place(self._place)
+        self._check_place()
         await self._reader.read_body(request)
         # OpenAI's library sends ten headers of its own.
         asked = request.headers.get_all("Access-Control-Request-Headers")
@@ -237,7 +227,7 @@ class HttpConnection:
     def _let_in(self, request: Request, route: WebSocketRoute) -> tuple[Upgrade, ClientProtocol]:
         """Check a client and make its protocol. Raises `RefusedError`."""
         key_name = self._check(request, route.credentials, is_key_needed=not route.key_may_follow)
-        upgrade = Upgrade.of(request, key_name, route.protocol)
+        upgrade = replace(Upgrade.of(request, key_name, route.protocol), claim=self._place.claim)
         try:
             return upgrade, route.create_protocol(upgrade, self._host.service)
         except StreamerError as error:
@@ -255,8 +245,16 @@ class HttpConnection:
         key_name = check_key(
             request, service.keys, credentials, is_needed=is_key_needed, tickets=service.tickets
         )
-        check_place(self._place)
+        if key_name is not None:
+            check_place(self._place)
+        else:
+            self._check_place()
         return key_name
+
+    def _check_place(self) -> None:
+        """Have a client that has shown no key take a place only where none is needed. Raises `RefusedError`."""
+        if not self._host.service.keys.are_required:
+            check_place(self._place)
 
     def _check_origin(self, request: Request) -> str | None:
         origin = check_origin(request, self._host.service.config.server.allowed_origins)

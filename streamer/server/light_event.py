@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 
 class LightEvent:
@@ -40,3 +41,12 @@ class LightEvent:
             await waiter
         finally:
             self._waiters = tuple(other for other in self._waiters if other is not waiter)
+
+    async def wait_for(self, timeout_s: float) -> None:
+        """Return once it is set, or the time is up; other tasks have a turn in any case."""
+        if self._is_set or timeout_s <= 0:
+            await asyncio.sleep(0)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self.wait()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import re
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
@@ -16,6 +19,13 @@ from streamer.server.http import RefusedError, Request, refusal
 
 MAX_HEAD_BYTES: Final = 16_384
 """The most bytes of a request's line and header fields."""
+MAX_FIELDS: Final = 100
+"""The most header fields of a request: taking thousands of short ones apart would keep everything else waiting."""
+BODY_EVENTS: Final = 32
+"""How many pieces of a body are taken at once; they count like one request."""
+_HOST: Final = re.compile(r"(?:\[(?P<ipv6>[^\[\]]*)\]|[\w.~!$&'()*+,;=%-]*)(?::\d*)?", re.ASCII)
+"""What may stand in `Host` (RFC 9110, section 7.2)."""
+_HEAD_END: Final = re.compile(rb"\n\r?\n")
 _MEANINGS: Final = {
     HTTPStatus.BAD_REQUEST: "this is not HTTP/1.1",
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: f"the request's head is longer than {MAX_HEAD_BYTES} bytes",
@@ -24,12 +34,17 @@ _MEANINGS: Final = {
 
 
 class RequestReader:
-    """Reads one request after another; `http` is shared with the `Exchange` that answers each."""
+    """Reads one request after another; `http` is shared with the `Exchange` that answers each.
 
-    def __init__(self, connection: Connection, limits: LimitsConfig) -> None:
+    Others have their turn between two requests, and within a long body, although all of it may have come already.
+    """
+
+    def __init__(self, connection: Connection, limits: LimitsConfig, spend: Callable[[float], float]) -> None:
+        """`spend` counts requests and returns for how many seconds nothing more is to be read."""
         self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._connection = connection
         self._limits = limits
+        self._spend = spend
 
     @property
     def is_at_end(self) -> bool:
@@ -37,7 +52,7 @@ class RequestReader:
         return self.http.their_state not in (h11.IDLE, h11.SEND_BODY, h11.ERROR)
 
     async def read_head(self, idle_s: float) -> Request | None:
-        """Read a request without its body; None if none has begun for `idle_s`, or the connection has ended.
+        """Read a request without its body; None if none has begun for `idle_s`, or nobody is there to be answered.
 
         Raises `RefusedError` for what is no request, or comes too slowly.
         """
@@ -49,6 +64,9 @@ class RequestReader:
             if not self.http.trailing_data[0]:
                 return None
             raise self._too_slow() from None
+        await self._rest(1.0)
+        if self._connection.lost.is_set():
+            return None
         return _request(event, self._connection.address) if isinstance(event, h11.Request) else None
 
     async def read_body(self, request: Request) -> bytes:
@@ -68,7 +86,7 @@ class RequestReader:
     async def _read_event(self, idle_s: float) -> h11.Event:
         has_begun = self.http.trailing_data[0] != b""  # behind the request before
         async with asyncio.timeout(self._limits.auth_timeout_s if has_begun else idle_s) as deadline:
-            while not isinstance(event := self.http.next_event(), h11.Request | h11.ConnectionClosed):
+            while not isinstance(event := self._next_event(), h11.Request | h11.ConnectionClosed):
                 data = await self._connection.read()
                 if not has_begun:
                     has_begun = True
@@ -76,9 +94,29 @@ class RequestReader:
                 self.http.receive_data(data)
         return event
 
+    def _next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        """Raises `RefusedError` for a head of too many fields, before it is taken apart."""
+        received = self.http.trailing_data[0]
+        if received.count(b"\n") > MAX_FIELDS:
+            end = _HEAD_END.search(received)
+            num_lines = received.count(b"\n", 0, None if end is None else end.start() + 1)
+            if num_lines - 1 > MAX_FIELDS:
+                message = f"a request has more than {MAX_FIELDS} header fields"
+                status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+                raise RefusedError(refusal(status, "bad_request", message))
+        return self.http.next_event()
+
+    async def _rest(self, num_requests: float) -> None:
+        """Let others have their turn, and longer if this connection or its address asks for more than its share."""
+        await self._connection.lost.wait_for(self._spend(num_requests))
+
     async def _read_body(self, num_bytes: int) -> bytes:
         longest, body = self._limits.max_message_bytes, bytearray()
+        num_events = 0
         while max(num_bytes, len(body)) <= longest:
+            num_events += 1
+            if num_events % BODY_EVENTS == 0:
+                await self._rest(1.0)
             event = self.http.next_event()
             if isinstance(event, h11.EndOfMessage):
                 return bytes(body)
@@ -103,7 +141,11 @@ def _refused(error: h11.RemoteProtocolError) -> RefusedError:
 
 
 def _request(head: h11.Request, address: str) -> Request:
+    if not head.http_version.startswith(b"1."):
+        message = f"HTTP/{head.http_version.decode()} is not spoken here, only HTTP/1.1 and HTTP/1.0"
+        raise RefusedError(refusal(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "bad_request", message))
     target = head.target.decode("ascii")
+    headers = Headers((name.decode(), value.decode("latin-1")) for name, value in head.headers)
     if not target.startswith("/"):  # `http://host/path`, as a client sends it to a proxy
         try:
             url = urlsplit(target)
@@ -111,6 +153,22 @@ def _request(head: h11.Request, address: str) -> Request:
             message = f"{target[:64]!r} is no address ({error})"
             raise RefusedError(refusal(HTTPStatus.BAD_REQUEST, "bad_request", message)) from None
         target = f"{url.path or '/'}?{url.query}"
+        if url.netloc:  # which counts, and not the field (RFC 9112, section 3.2.2)
+            del headers["Host"]
+            headers["Host"] = url.netloc
     path, _, query = target.partition("?")
-    headers = Headers((name.decode(), value.decode("latin-1")) for name, value in head.headers)
+    for host in headers.get_all("Host"):
+        if not _is_host(host):
+            message = f"{host[:64]!r} is no host: it is a name or an address, with a port or without"
+            raise RefusedError(refusal(HTTPStatus.BAD_REQUEST, "bad_request", message))
     return Request(head.method.decode(), path, query, headers, address)
+
+
+def _is_host(value: str) -> bool:
+    match = _HOST.fullmatch(value)
+    if match is None or match["ipv6"] is None:
+        return match is not None
+    try:
+        return isinstance(ipaddress.ip_address(match["ipv6"]), ipaddress.IPv6Address)
+    except ValueError:
+        return False

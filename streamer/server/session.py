@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 
 from streamer.audio.packets import create_encoder
 from streamer.errors import AuthenticationError, OverloadedError, StreamerError
-from streamer.server.access import authenticate, origin_of
+from streamer.server.access import RETRY_AFTER_S, authenticate, origin_of
 from streamer.server.client_connection import ClientConnection
 from streamer.server.client_protocol import (
     Action,
@@ -43,6 +43,7 @@ from streamer.server.flow_control import (
     size_bytes,
 )
 from streamer.server.light_event import LightEvent
+from streamer.server.places import FULL_MESSAGES
 from streamer.server.service import Service
 from streamer.server.speaker import Speaker
 from streamer.server.timers import Timers
@@ -78,6 +79,7 @@ class Session:
         self._address = upgrade.address
         self._protocol_name = upgrade.protocol
         self._origin = origin_of(upgrade.headers)
+        self._claim_place = upgrade.claim
         self._is_authenticated = upgrade.key_name is not None or not service.keys.are_required
         self._limits = limits = service.config.limits
         self._outbox = Outbox(connection, limits.write_timeout_s, service.metrics.bytes_sent.inc, self._begin)
@@ -159,7 +161,7 @@ class Session:
                 await self._carry_out(self._protocol.idled())
                 continue
             await self._carry_out(self._protocol.receive(frame))
-            await asyncio.sleep(self._budget.spend(size_bytes(frame) + MESSAGE_COST_BYTES))
+            await self._connection.rest(self._budget.spend(size_bytes(frame) + MESSAGE_COST_BYTES))
 
     async def _carry_out(self, actions: Sequence[Action]) -> None:
         for action in actions:
@@ -169,7 +171,14 @@ class Session:
                         self._service.metrics.errors.labels(error.code).inc()
                     await self._outbox.put(frame)
                 case Authenticate(key):
-                    await self._carry_out(self._protocol.authenticated(self._authenticate(key)))
+                    result = self._authenticate(key)
+                    if self._is_authenticated and (reason := self._claim_place()) is not None:
+                        self._is_authenticated = False
+                        self._service.metrics.connections_rejected.labels(reason).inc()
+                        full = OverloadedError(FULL_MESSAGES[reason], retry_after_s=RETRY_AFTER_S)
+                        await self._carry_out(self._protocol.failed(full))
+                    else:
+                        await self._carry_out(self._protocol.authenticated(result))
                 case Open():
                     await self._open(action)
                 case Write(utterance, piece):

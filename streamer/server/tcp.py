@@ -8,10 +8,10 @@ from websockets.datastructures import Headers
 
 from streamer.errors import OverloadedError, StreamerError
 from streamer.server.accepting import State
-from streamer.server.admission import FULL_MESSAGES, Place
 from streamer.server.client_connection import ClientConnection
 from streamer.server.client_protocol import ClientProtocol
 from streamer.server.connection import Connection
+from streamer.server.places import FULL_MESSAGES, Place
 from streamer.server.routing import TcpRoute
 from streamer.server.service import Service
 from streamer.server.upgrade import Upgrade
@@ -55,7 +55,8 @@ class TcpConversation:
 
     def _refusal(self) -> StreamerError | None:
         """Return why the client may not come in now, None if they may."""
-        reason = self._place.claim() if self._is_ready() else "not_ready"
+        has_key = not self._service.keys.are_required
+        reason = self._place.claim(has_key=has_key) if self._is_ready() else "not_ready"
         if reason is None:
             return None
         self._service.metrics.connections_rejected.labels(reason).inc()

@@ -13,6 +13,7 @@ import hmac
 import secrets
 import struct
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,8 @@ MAX_ORIGIN_CHARS: Final = 200
 MAX_TICKET_CHARS: Final = 512
 MAX_USED: Final = 65_536
 """The most used tickets that are remembered, each until it expires. When there are more, none is accepted."""
+MAX_USED_PER_KEY: Final = 8192
+"""How many of them may be of one key, whose tickets would otherwise use up those of all others."""
 MIN_SECRET_BYTES: Final = 32
 _MAX_SECRET_BYTES: Final = 65_536
 _HEAD: Final = struct.Struct("!Q16s48s")
@@ -41,7 +44,9 @@ class Tickets:
         """`secret`: None to have one drawn."""
         self._secret = secret or secrets.token_bytes(MIN_SECRET_BYTES)
         self._now_s = now_s
-        self._used: dict[bytes, int] = {}  # nonces and when they expire, in the order of their use
+        # Nonces, when they expire, and the names of their keys, in the order of their use.
+        self._used: dict[bytes, tuple[int, str]] = {}
+        self._num_used = Counter[str]()  # by the names of keys
 
     @classmethod
     def read(cls, path: Path | None) -> Tickets:
@@ -91,14 +96,22 @@ class Tickets:
             or not keys.may(key_name, "speak")
         ):
             return None
-        for used, ended_s in list(self._used.items()):
-            if ended_s > now_s:
-                break
-            del self._used[used]
-        if nonce in self._used or len(self._used) >= MAX_USED:
+        self._forget_expired(now_s)
+        if nonce in self._used or len(self._used) >= MAX_USED or self._num_used[key_name] >= MAX_USED_PER_KEY:
             return None
-        self._used[nonce] = expires_s
+        self._used[nonce] = expires_s, key_name
+        self._num_used[key_name] += 1
         return key_name
+
+    def _forget_expired(self, now_s: float) -> None:
+        while self._used:
+            nonce, (expires_s, key_name) = next(iter(self._used.items()))
+            if expires_s > now_s:
+                break
+            del self._used[nonce]
+            self._num_used[key_name] -= 1
+            if not self._num_used[key_name]:
+                del self._num_used[key_name]
 
     def _verified(self, ticket: str) -> bytes | None:
         """Return what the ticket says, if it was signed here."""

@@ -44,5 +44,5 @@ async def watch(
             fail(EngineError(health.reason or "the engine is dead"))
         supervisor.ping()
         supervisor.show(*status.state())
-        connections.sweep_write_buffers()
+        connections.sweep()
         sessions.end_without_key()

@@ -30,6 +30,7 @@ from streamer.audio.opus import packet_duration
 from streamer.audio.packets import TIMESTAMP_HZ
 from streamer.errors import InvalidMessageError, InvalidParameterError
 from streamer.server.flow_control import size_bytes
+from streamer.server.light_event import LightEvent
 from streamer.server.session import MESSAGE_COST_BYTES
 
 logger = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ class WebRtcConnection:
         self._kept: deque[str] = deque(maxlen=MAX_KEPT)
         self._has_connected, self._arrived = asyncio.Event(), asyncio.Event()
         self._has_caught_up = asyncio.Event()
-        self._is_over = False
+        self._over = LightEvent()
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -139,7 +140,7 @@ class WebRtcConnection:
 
     def hang_up(self) -> None:
         """Have the session end."""
-        self._is_over = True
+        self._over.set()
         self._arrived.set()
         self._has_connected.set()
 
@@ -160,15 +161,19 @@ class WebRtcConnection:
                 await self._has_connected.wait()
         except TimeoutError:
             raise ConnectionClosedOK(None, None) from None
-        while not self._incoming and not self._is_over:
+        while not self._incoming and not self._over.is_set():
             self._has_caught_up.set()
             self._arrived.clear()
             await self._arrived.wait()
-        if self._is_over:
+        if self._over.is_set():
             raise ConnectionClosedOK(None, None)
         message = self._incoming.popleft()
         self._num_waiting_bytes -= size_bytes(message) + MESSAGE_COST_BYTES
         return message
+
+    async def rest(self, pause_s: float) -> None:
+        """Let this time pass before the next message is taken, unless the session is over."""
+        await self._over.wait_for(pause_s)
 
     def try_send_all(self, messages: Sequence[str | bytes]) -> bool:
         """Send packets and messages; nothing is waited for, and a client that takes no messages is given up."""

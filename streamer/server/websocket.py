@@ -21,6 +21,7 @@ from websockets.typing import Subprotocol
 from streamer.server.connection import ClientGoneError, Connection
 from streamer.server.flow_control import Budget
 from streamer.server.light_event import LightEvent
+from streamer.server.message_reader import MessageReader
 
 logger = logging.getLogger(__name__)
 PING_TIMEOUT_S: Final = 10.0
@@ -36,9 +37,8 @@ MAX_PAUSES: Final = 3
 """How often in a row a client may exceed that, for which it is not read for a while, before it is cut off."""
 SLICE_BYTES: Final = 512
 """How much of what came is taken apart at once: it may be a hundred frames."""
-MESSAGE_TIMEOUT_S: Final = 10.0
-"""How long the rest of a message that has begun is waited for."""
-
+FRAME_BEHIND_END_S: Final = 0.0001
+"""How long nothing is read after a frame that comes behind a close and only costs time."""
 _MAX_REASON_BYTES: Final = 123
 """What a close frame holds of a reason (RFC 6455, section 5.5)."""
 
@@ -65,12 +65,12 @@ class WebSocket:
         self, connection: Connection, first_bytes: bytes, *, max_size: int, ping_interval_s: float
     ) -> None:
         self._connection = connection
+        self._reader = MessageReader(connection)
         self._first_bytes = first_bytes
         self._ping_interval_s = ping_interval_s
         self._protocol = ServerProtocol(state=State.OPEN, max_size=(max_size, max_size))
         self._fragments: list[bytes] = []
         self._num_unfinished_bytes = 0  # of the frame that has begun
-        self._waited_s = 0.0  # for the rest of the message that has begun
         self._frame_budget = Budget(FRAMES_PER_S, FRAMES_BURST)
         self._num_pauses = 0
         self._is_text = False
@@ -94,6 +94,7 @@ class WebSocket:
     async def serve(self, session: Awaitable[None]) -> None:
         """Run the session, reading and pinging beside it, and close."""
         async with asyncio.TaskGroup() as tasks:
+            self._connection.when_ended = self._drop_messages
             reading = tasks.create_task(self._read())
             self._ping_later()
             try:
@@ -116,9 +117,14 @@ class WebSocket:
         self._has_room.set()
         return self._messages.pop(0)
 
+    async def rest(self, pause_s: float) -> None:
+        """Let this time pass before the next message is taken, unless the connection ends."""
+        await self._connection.ended.wait_for(pause_s)
+
     def try_send_all(self, messages: Sequence[str | bytes]) -> bool:
         """Send several messages if that needs no waiting; returns whether they were sent."""
-        if self._connection.is_congested or self._protocol.state is not State.OPEN:
+        is_open = self._protocol.state is State.OPEN and not self.transport.is_closing()
+        if self._connection.is_congested or not is_open:
             return False
         self._write_messages(messages)
         return True
@@ -139,8 +145,7 @@ class WebSocket:
 
         Messages that were not taken are dropped, and so are those that still come: the end comes behind them.
         """
-        self._stop_taking()
-        self._messages.clear()
+        self._drop_messages()
         if self._protocol.state is State.OPEN:
             shortened = reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
             self._protocol.send_close(code, shortened)
@@ -177,7 +182,10 @@ class WebSocket:
             while data:
                 for start in range(0, len(data), SLICE_BYTES):
                     await self._receive(data[start : start + SLICE_BYTES])
-                data = await self._read_more()
+                    if self._connection.lost.is_set():
+                        return
+                # A close may have come with the end, and is in what was read then; the rest is for nobody.
+                data = b"" if self._connection.ended.is_set() else await self._read_more()
         finally:
             self._protocol.receive_eof()
             if self._cut is not None:
@@ -190,18 +198,26 @@ class WebSocket:
         self._is_taking = False
         self._has_room.set()
 
+    def _drop_messages(self) -> None:
+        """Have nothing more of what the client said carried out."""
+        self._stop_taking()
+        self._messages.clear()
+
     async def _receive(self, data: bytes) -> None:
         """Take these bytes apart, and return when more may be read."""
         self._num_unfinished_bytes += len(data)
         self._protocol.receive_data(data)
-        num_costless = self._take(self._protocol.events_received())
+        frames = self._protocol.events_received()
+        num_costless = self._take(frames)
         self._write()
-        if (pause_s := self._frame_budget.spend(num_costless)) and self._is_taking:
+        if not self._is_taking:
+            await self._connection.ended.wait_for(len(frames) * FRAME_BEHIND_END_S)
+        elif pause_s := self._frame_budget.spend(num_costless):
             self._num_pauses += 1
             if self._num_pauses > MAX_PAUSES:
                 self._fail(CloseCode.POLICY_VIOLATION, "too many control frames, fragments or empty messages")
             else:
-                await asyncio.sleep(pause_s)
+                await self._connection.ended.wait_for(pause_s)
         elif num_costless == 0:
             self._num_pauses = 0
         while len(self._messages) >= MAX_MESSAGES and self._is_taking:
@@ -209,20 +225,13 @@ class WebSocket:
             await self._has_room.wait()
 
     async def _read_more(self) -> bytes:
-        """Read on; a message that has begun must end in time, of which only the time counts that is spent here."""
-        if not (self._fragments or self._num_unfinished_bytes) or not self._is_taking:
-            self._waited_s = 0.0
-            return await self._connection.read()
-        loop = asyncio.get_running_loop()
-        began_s = loop.time()
+        """Read on; a message that has begun must end in time."""
+        has_begun = bool(self._fragments or self._num_unfinished_bytes) and self._is_taking
         try:
-            async with asyncio.timeout(MESSAGE_TIMEOUT_S - self._waited_s):
-                return await self._connection.read()
+            return await self._reader.read(has_begun=has_begun)
         except TimeoutError:
             self._fail(CloseCode.POLICY_VIOLATION, "the rest of a message did not come in time")
             return await self._connection.read()
-        finally:
-            self._waited_s += loop.time() - began_s
 
     def _take(self, frames: Sequence[object]) -> int:
         """Take in the frames; returns how many of them cost their sender next to nothing."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from streamer import server
-from streamer.server import connection, http_connection, websocket
+from streamer.server import connection, http_connection, message_reader, websocket
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.faults.chaos_proxy import (
     FAITHFUL,
@@ -99,7 +99,7 @@ async def test_a_peer_that_only_seems_to_be_there_is_given_up(
     """A line that is dead without a word holds a connection no longer than the time that is set for it."""
     monkeypatch.setattr(websocket, "PING_TIMEOUT_S", 0.1)
     monkeypatch.setattr(websocket, "CLOSE_TIMEOUT_S", 0.1)
-    monkeypatch.setattr(websocket, "MESSAGE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(message_reader, "MESSAGE_TIMEOUT_S", 0.1)
     monkeypatch.setattr(connection, "LINGER_S", 0.1)
     monkeypatch.setattr(http_connection, "KEEP_ALIVE_S", 0.1)
     limits = {"ping_interval_s": 0.1, "auth_timeout_s": 0.3, "write_timeout_s": 0.3}

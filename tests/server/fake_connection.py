@@ -62,6 +62,9 @@ class FakeConnection:
             raise ConnectionClosedOK(None, None)
         return frame
 
+    async def rest(self, pause_s: float) -> None:
+        await asyncio.sleep(pause_s)
+
     def try_send_all(self, messages: Sequence[str | bytes]) -> bool:
         self.sent += messages
         self._has_sent.set()

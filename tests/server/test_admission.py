@@ -1,4 +1,4 @@
-"""Places and permits are counted and given back, and owners with a greater share are served more."""
+"""Permits are counted and given back, and owners with a greater share are served more."""
 
 from __future__ import annotations
 
@@ -64,26 +64,3 @@ def test_quotas_of_clients_that_are_gone_are_forgotten(monkeypatch: pytest.Monke
     assert len(admission._quotas) <= 10
     with pytest.raises(OverloadedError):
         admission.admit("open")
-
-
-def test_places_are_counted_by_address() -> None:
-    """Full is full, for one address and for all, until a connection leaves."""
-    admission = Admission(LimitsConfig(max_connections=3, max_connections_per_address=2))
-    places = [admission.connect(address) for address in "aab"]
-    assert all(place is not None and place.is_claimed for place in places)
-    late, other = admission.connect("a"), admission.connect("c")
-    assert late is not None and other is not None
-    assert (late.claim(), other.claim()) == ("server_full", "server_full")
-    assert places[2] is not None and places[0] is not None
-    places[2].leave()
-    assert (late.claim(), other.claim()) == ("address_full", None)
-    places[0].leave()
-    assert (late.claim(), late.claim(), late.is_claimed) == (None, None, True)
-
-
-def test_the_reserve_is_bounded() -> None:
-    """Beyond the places there are some for probes, few of them for one address, and then none."""
-    admission = Admission(LimitsConfig(max_connections=1))
-    assert admission.connect("first") is not None
-    assert [admission.connect("a") is None for _ in range(6)] == [False] * 4 + [True] * 2
-    assert sum(admission.connect(str(number)) is not None for number in range(100)) == 28

@@ -42,6 +42,9 @@ class Lines:
         line, _, self._unread = self._unread.partition(b"\n")
         return line.decode()
 
+    async def rest(self, pause_s: float) -> None:
+        await self._connection.ended.wait_for(pause_s)
+
     def try_send_all(self, messages: Sequence[str | bytes]) -> bool:
         for message in messages:
             self._connection.write((message if isinstance(message, str) else "sound").encode() + b"\n")

@@ -151,6 +151,20 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(tickets._used) == 1 and MAX_USED > 1000
 
 
+def test_one_key_uses_up_no_other_ones_tickets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each key has a bound of its own, which is free again when its tickets have expired."""
+    monkeypatch.setattr("streamer.server.tickets.MAX_USED_PER_KEY", 2)
+    clock = Time()
+    tickets = Tickets(now_s=clock)
+    other = KEYS.check("other", "speak")
+    accepted = [tickets.redeem(tickets.issue(NAME, ORIGIN), ORIGIN, KEYS) for _ in range(4)]
+    assert accepted == [NAME, NAME, None, None]
+    assert tickets.redeem(tickets.issue(other, ORIGIN), ORIGIN, KEYS) == other
+    clock.now_s += LIFETIME_S
+    assert tickets.redeem(tickets.issue(NAME, ORIGIN), ORIGIN, KEYS) == NAME
+    assert sum(tickets._num_used.values()) == len(tickets._used) == 1
+
+
 def test_processes_may_share_a_secret(tmp_path: Path) -> None:
     """A ticket of one is accepted by the other; without a file each draws its own."""
     path = tmp_path / "secret"

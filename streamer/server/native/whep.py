@@ -32,6 +32,8 @@ SDP: Final = "application/sdp"
 LINES: Final = "application/x-ndjson"
 MAX_SESSIONS: Final = 128
 """How many sessions there may be at a time: each has UDP sockets of its own, and encrypts every packet by itself."""
+MAX_SESSIONS_PER_CLIENT: Final = 32
+"""How many of them one key may have, or one address without keys."""
 LEAD_MS: Final = 80
 """How far ahead of its playback sound is sent. Players of WebRTC hold little more, and drop what comes much earlier."""
 
@@ -57,6 +59,7 @@ class WhepSessions:
         self._routes = routes
         self._service = service
         self._open: dict[str, WebRtcConnection] = {}
+        self._clients: dict[str, str] = {}  # keys or addresses, by the same names
 
     async def begin(self, exchange: Exchange) -> None:
         """Answer an offer: 201, and `Location` with the address of the session."""
@@ -73,17 +76,21 @@ class WhepSessions:
         await asyncio.to_thread(importlib.import_module, WEBRTC)  # which takes most of a second, once
         from streamer.server.webrtc import WebRtcConnection
 
+        client = request.key_name or request.address
         if len(self._open) >= MAX_SESSIONS:
             raise OverloadedError(f"{MAX_SESSIONS} WebRTC sessions are open", retry_after_s=5.0)
+        if list(self._clients.values()).count(client) >= MAX_SESSIONS_PER_CLIENT:
+            message = f"{MAX_SESSIONS_PER_CLIENT} WebRTC sessions of this client are open"
+            raise OverloadedError(message, retry_after_s=5.0)
         connection, name = WebRtcConnection(), secrets.token_urlsafe(24)
-        self._open[name] = connection
+        self._open[name], self._clients[name] = connection, client
         try:
             answered = await connection.answer(_text(request.body))
             upgrade = Upgrade.of(request, request.key_name, request.protocol)
             protocol = create_protocol(upgrade, self._service, TrackProtocol)
-            self._routes.begin_session(connection, upgrade, protocol, lambda: self._open.pop(name, None))
+            self._routes.begin_session(connection, upgrade, protocol, lambda: self._forget(name))
         except BaseException:
-            del self._open[name]
+            self._forget(name)
             await connection.close()
             raise
         location = ("Location", f"{request.path.rstrip('/')}/{name}")
@@ -105,6 +112,10 @@ class WhepSessions:
         if (connection := await self._find(exchange)) is not None:
             connection.hang_up()
             await exchange.answer(Answer(HTTPStatus.OK))
+
+    def _forget(self, name: str) -> None:
+        self._open.pop(name, None)
+        self._clients.pop(name, None)
 
     async def _find(self, exchange: Exchange) -> WebRtcConnection | None:
         connection = self._open.get(exchange.request.parameters["name"])

@@ -11,6 +11,8 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError, Conne
 from streamer.config import LimitsConfig
 from streamer.errors import StreamerError
 from streamer.server.connection import ClientGoneError, Connection
+from streamer.server.flow_control import Budget
+from streamer.server.message_reader import MessageReader
 from streamer.server.wyoming.messages import error_event, invalid, read_header
 
 MAX_PAYLOAD_BYTES: Final = 65_536
@@ -23,6 +25,8 @@ class EventConnection:
     def __init__(self, connection: Connection, limits: LimitsConfig) -> None:
         self._connection = connection
         self._max_bytes = limits.max_message_bytes
+        self._reader = MessageReader(connection)
+        self._budget = Budget(limits.max_bytes_per_s, 2 * limits.max_message_bytes)  # of payloads
         self._unread = bytearray()
         self._num_to_skip = 0  # bytes of a payload
         self._close_code: int | None = None
@@ -43,16 +47,22 @@ class EventConnection:
         read, of which the client has been told.
         """
         try:
-            while (event := self._next()) is None:
-                data = await self._connection.read()
+            while self._connection.lost.is_set() or (event := self._next()) is None:
+                data = await self._reader.read(has_begun=bool(self._unread or self._num_to_skip))
                 if not data:
                     raise _closed(is_clean=not self._unread)
-                self._unread += data
+                await self._take(data)
+        except TimeoutError:
+            self._refuse(invalid("the rest of an event did not come in time"))
+            raise _closed(is_clean=False) from None
         except StreamerError as error:
-            self._is_broken = True
-            self._connection.write(error_event(error))
+            self._refuse(error)
             raise _closed(is_clean=False) from None
         return event
+
+    async def rest(self, pause_s: float) -> None:
+        """Let this time pass before the next event is read, unless the connection ends."""
+        await self._connection.ended.wait_for(pause_s)
 
     def try_send_all(self, messages: Sequence[str | bytes]) -> bool:
         """Send several events if that needs no waiting; returns whether they were sent."""
@@ -81,11 +91,19 @@ class EventConnection:
             b"".join(message.encode() if isinstance(message, str) else message for message in messages)
         )
 
+    def _refuse(self, error: StreamerError) -> None:
+        self._is_broken = True
+        self._connection.write(error_event(error))
+
+    async def _take(self, data: bytes) -> None:
+        """Keep what is not of a payload, and wait as long as that takes at the rate of messages."""
+        skipped = min(self._num_to_skip, len(data))
+        self._num_to_skip -= skipped
+        self._unread += data[skipped:]
+        await self._connection.ended.wait_for(self._budget.spend(skipped))
+
     def _next(self) -> bytes | None:
         """Take one event from what was read; None if it is not whole. Raises `StreamerError`."""
-        skipped = min(self._num_to_skip, len(self._unread))
-        del self._unread[:skipped]
-        self._num_to_skip -= skipped
         if self._num_to_skip:
             return None
         end = self._unread.find(b"\n")
@@ -104,7 +122,10 @@ class EventConnection:
             return None
         event = bytes(self._unread[:size])
         del self._unread[:size]
-        self._num_to_skip = num_payload
+        skipped = min(num_payload, len(self._unread))
+        del self._unread[:skipped]
+        self._num_to_skip = num_payload - skipped
+        self._budget.spend(skipped)
         return event
 
 

@@ -275,6 +275,23 @@ async def test_the_number_of_sessions_is_bounded(
         await other.peer.close()
 
 
+async def test_one_client_takes_not_all_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of one key, or of one address without keys, have a bound of their own."""
+    monkeypatch.setattr(whep, "MAX_SESSIONS_PER_CLIENT", 1)
+    async with running() as speaking, playing(speaking) as player:
+        other = Player(speaking, has_channel=False)
+        offer = await other.offer()
+        status, head, _ = await request(speaking, "POST", "/v1/whep", offer)
+        assert status == 503 and b"Retry-After" in head
+        assert (await request(speaking, "DELETE", player.location))[0] == 200
+        await eventually(lambda: not speaking.server.num_sessions)
+        status, head, _ = await request(speaking, "POST", "/v1/whep", offer)
+        assert status == 201
+        (location,) = re.findall(r"Location: (\S+)", head.decode())
+        assert (await request(speaking, "DELETE", location))[0] == 200
+        await other.peer.close()
+
+
 async def test_a_missing_package_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "aiortc" else found(name))

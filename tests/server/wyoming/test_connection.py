@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from streamer.server import message_reader
+from streamer.server.light_event import LightEvent
 from tests.server.speaking import Running, eventually
 from tests.server.wyoming.speaking import wyoming
 
@@ -90,3 +92,61 @@ async def test_half_an_event_holds_nothing_once_its_client_is_gone() -> None:
         async with line_to(speaking) as (_, writer):
             writer.write(PING_BEHIND[:-3])
         await eventually(lambda: not speaking.server.num_connections)
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"{",
+        PING[:-1],
+        PING_BEHIND[:-1],
+        b'{"type": "ping", "data_length": 16}\n',
+        b'{"type": "ping", "payload_length": 5}\n',
+        b'{"type": "ping", "payload_length": 5}\n1234',
+    ],
+)
+async def test_an_event_that_does_not_end_closes_the_connection(
+    begun: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has begun must come in time, whether nothing more comes or a byte now and then."""
+    monkeypatch.setattr(message_reader, "MESSAGE_TIMEOUT_S", 0.1)
+    async with wyoming() as speaking, line_to(speaking) as (reader, writer):
+        writer.write(PING + begun)
+        said = [await read_event(reader)]
+        while said[-1][0] != "error":
+            said.append(await read_event(reader))
+        assert "in time" in str(said[-1][1]["text"])
+        assert await reader.read() == b""
+
+
+async def test_events_that_end_in_time_may_come_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each event has the time to itself."""
+    monkeypatch.setattr(message_reader, "MESSAGE_TIMEOUT_S", 0.3)
+    async with wyoming() as speaking, line_to(speaking) as (reader, writer):
+        for _ in range(5):
+            writer.write(PING[:9])
+            await asyncio.sleep(0.1)
+            writer.write(PING[9:])
+            assert await read_event(reader) == ("pong", {"text": "here"})
+
+
+@pytest.mark.parametrize("num_bytes", [65_536, 1000])
+async def test_payloads_are_read_at_the_rate_of_messages(
+    num_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They cost what texts cost, although nobody looks at them."""
+    paused_s: list[float] = []
+
+    async def note(_event: LightEvent, timeout_s: float) -> None:
+        paused_s.append(timeout_s)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(LightEvent, "wait_for", note)
+    event = b'{"type": "ping", "payload_length": %d}\n' % num_bytes + b"x" * num_bytes
+    num_events = 12 * 65_536 // num_bytes
+    async with wyoming() as speaking, line_to(speaking) as (reader, writer):
+        writer.write(event * num_events)
+        for _ in range(num_events):
+            assert (await read_event(reader))[0] == "pong"
+    longest_s = max(paused_s)  # nobody waited, so that the debt of all of them has added up
+    assert longest_s == pytest.approx((10 * 65_536) / 32_768, rel=0.2)

@@ -1,0 +1,146 @@
+"""The connections of a server, counted: each has a place from its first byte to its end, and a budget of requests.
+
+Connections that have shown no key have a share of their own, in which new ones take the place of old ones: sockets that
+say nothing cannot use up the places of clients that hold keys.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, Literal
+
+from streamer.config import LimitsConfig
+from streamer.server.flow_control import Budget, Clock
+
+UNPROVEN: Final = 512
+"""How many connections there may be that have shown no key, or, where none is needed, have asked for nothing yet."""
+KEYLESS_FRACTION: Final = 0.5
+"""The part of all places that clients of ports without keys may take where other clients need keys."""
+REQUESTS_PER_S: Final = 50
+REQUESTS_BURST: Final = 100
+"""How many requests of one connection are answered at once, after which they are answered at the rate."""
+ADDRESS_REQUESTS_PER_S: Final = 4
+ADDRESS_REQUESTS_BURST: Final = 8
+"""The same for an address, times the connections that it may have, by which an operator tells of proxies."""
+_MAX_BUDGETS: Final = 10_000
+Full = Literal["server_full", "address_full"]
+"""Why there is no place for a connection."""
+FULL_MESSAGES: Final[dict[Full, str]] = {
+    "server_full": "the server is full",
+    "address_full": "too many connections from this address",
+}
+"""The same for its client."""
+
+
+class Place:
+    """One connection's place among all."""
+
+    def __init__(self, places: Places, address: str) -> None:
+        self.is_claimed = False
+        """Whether the client was let in; before, a newer connection may take the place."""
+        self.evict: Callable[[], object] = lambda: None
+        """Ends the connection, whose place is needed for a newer one; whoever accepted it sets this."""
+        self._places = places
+        self._address = address
+        self._has_key = False
+        self._requests = Budget(REQUESTS_PER_S, REQUESTS_BURST, places.now_s)
+
+    def claim(self, *, has_key: bool = True) -> Full | None:
+        """Take a place among the clients that were let in, unless done already; returns why there is none, or None.
+
+        `has_key`: False for a client without a key at a server where others need one.
+        """
+        if self.is_claimed:
+            return None
+        if (reason := self._places.check(self._address, has_key=has_key)) is not None:
+            return reason
+        self._places.remove_unproven(self, self._address)
+        self._places.claimed[has_key][self._address] += 1
+        self.is_claimed, self._has_key = True, has_key
+        return None
+
+    def spend(self, num_requests: float = 1.0) -> float:
+        """Count requests, or parts of one; returns for how many seconds no other is to be answered here."""
+        return max(
+            self._requests.spend(num_requests), self._places.requests_of(self._address).spend(num_requests)
+        )
+
+    def leave(self) -> None:
+        """Give the place back."""
+        if not self.is_claimed:
+            self._places.remove_unproven(self, self._address)
+            return
+        counts = self._places.claimed[self._has_key]
+        counts[self._address] -= 1
+        if not counts[self._address]:
+            del counts[self._address]
+
+
+class Places:
+    """All places of a server, or of its operator's port."""
+
+    def __init__(self, limits: LimitsConfig, now_s: Clock = time.monotonic) -> None:
+        self.now_s = now_s
+        self.claimed = {True: Counter[str](), False: Counter[str]()}
+        """The connections of each address that were let in, by whether they have a key, or need none."""
+        self._limits = limits
+        self._unproven: dict[str, dict[Place, None]] = {}  # by address, in the order in which they came
+        self._requests: dict[str, Budget] = {}
+
+    @property
+    def num_taken(self) -> int:
+        """The connections that have a place of any kind."""
+        return sum(counts.total() for counts in self.claimed.values()) + self._num_unproven
+
+    def connect(self, address: str) -> Place:
+        """Return the place of a new connection. If there are too many like it, the oldest of them has to go: of the
+        same address, or of the one that has most."""
+        place = Place(self, address)
+        of_address = self._unproven.setdefault(address, {})
+        of_address[place] = None
+        if len(of_address) > self._limits.max_connections_per_address:
+            self._evict_oldest(of_address)
+        elif self._num_unproven > UNPROVEN:
+            self._evict_oldest(max(self._unproven.values(), key=len))
+        return place
+
+    def check(self, address: str, *, has_key: bool) -> Full | None:
+        """Return why there is no place for another client that is let in, or None."""
+        num_claimed = sum(counts.total() for counts in self.claimed.values())
+        num_keyless = self.claimed[False].total()
+        limits = self._limits
+        if num_claimed >= limits.max_connections or (
+            not has_key and num_keyless >= KEYLESS_FRACTION * limits.max_connections
+        ):
+            return "server_full"
+        is_full = self.claimed[has_key][address] >= limits.max_connections_per_address
+        return "address_full" if is_full else None
+
+    def requests_of(self, address: str) -> Budget:
+        """Return the budget of an address. Those of addresses that send nothing are kept until there are too many."""
+        budget = self._requests.get(address)
+        if budget is None:
+            if len(self._requests) >= _MAX_BUDGETS:
+                self._requests = {name: kept for name, kept in self._requests.items() if not kept.is_full}
+            num = self._limits.max_connections_per_address
+            budget = Budget(ADDRESS_REQUESTS_PER_S * num, ADDRESS_REQUESTS_BURST * num, self.now_s)
+            self._requests[address] = budget
+        return budget
+
+    def remove_unproven(self, place: Place, address: str) -> None:
+        """Take a place out of the share of those that have shown nothing, if it is still there."""
+        of_address = self._unproven.get(address, {})
+        of_address.pop(place, None)
+        if not of_address:
+            self._unproven.pop(address, None)
+
+    @property
+    def _num_unproven(self) -> int:
+        return sum(map(len, self._unproven.values()))
+
+    def _evict_oldest(self, places: dict[Place, None]) -> None:
+        oldest = next(iter(places))
+        del places[oldest]
+        oldest.evict()
