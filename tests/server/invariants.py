@@ -6,29 +6,39 @@ import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
+
+import h11
 
 import streamer
 from streamer.audio.packets import Packet
 from streamer.server import session
 from streamer.server.admission import Admission, Permit
 from streamer.server.app import Server
+from streamer.server.http_connection import HttpConnection
 from streamer.server.service import Service
 from streamer.server.speaker import Speaker
 from streamer.server.utterance import Utterance
 from streamer.server.wire import Frame, Outcome, Wire
 from streamer.speech.events import SpeechEvent
 
-SETTLE_S = 5.0
-"""How long a server may take to notice that all of its clients are gone."""
+SETTLE_POLLS = 500
+"""How often it is looked whether a server has noticed that all of its clients are gone: for a second, which is longer
+where the machine is busy, because the server has a turn each time."""
+POLL_S = 0.002
+BLOCKED_CPU_S = 2.0
+"""The CPU time after which a turn of the event loop has blocked it; that of a busy machine's others does not count."""
+PROBE_INTERVAL_S = 0.05
 LAST_TASKS_S = 2.0
 """How long the tasks of libraries that were closed may take to end."""
 
 
 LATE = "something behind the end"
+ServeNext = Callable[[HttpConnection, float], Awaitable[bool]]
 
 
 class _WatchedWire:
@@ -59,11 +69,11 @@ class _Failures(logging.Handler):
     """Keeps the records that tell of a bug: those with a traceback, and what asyncio complains of."""
 
     def __init__(self) -> None:
-        super().__init__(logging.ERROR)
+        super().__init__(logging.WARNING)
         self.told: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.exc_info or record.name == "asyncio":
+        if record.name == "asyncio" or (record.exc_info and record.levelno >= logging.ERROR):
             self.told.append(logging.Formatter().format(record))
 
 
@@ -79,6 +89,8 @@ class Invariants:
             list[str]
         ] = []  # of each utterance; no more of it is kept, for tests that look for leaks
         self._tasks_before = asyncio.all_tasks()
+        self._longest_turn_s = 0.0
+        self._unanswered: list[str] = []
         self.failures = _Failures()
 
     def admit(self, client_key: str, weight: float = 1.0) -> Permit:
@@ -96,8 +108,29 @@ class Invariants:
         """All clients have left, unless some may stay, and the server, which runs still, holds nothing of theirs."""
         if self._may_have_clients:
             return
-        await _until(lambda: not self._held(), SETTLE_S)
+        for _ in range(SETTLE_POLLS):
+            if not self._held():
+                return
+            await asyncio.sleep(POLL_S)
         assert not self._held(), f"held for clients that are gone: {self._held()}"
+
+    async def serve_next(self, serve: ServeNext, connection: HttpConnection, idle_s: float) -> bool:
+        """Stands in for `HttpConnection._serve_next`: what was asked is answered whole, unless the client has left."""
+        may_follow = await serve(connection, idle_s)
+        if (
+            connection._session is None
+            and not connection._connection.lost.is_set()
+            and (state := connection._http.our_state) in (h11.SEND_RESPONSE, h11.SEND_BODY)
+        ):
+            self._unanswered.append(str(state))
+        return may_follow
+
+    async def probe(self) -> None:
+        """Note how much CPU time the event loop takes for a turn, until cancelled."""
+        while True:
+            began_s = time.thread_time()
+            await asyncio.sleep(PROBE_INTERVAL_S)
+            self._longest_turn_s = max(self._longest_turn_s, time.thread_time() - began_s)
 
     async def check_over(self, *, may_log_failures: bool) -> None:
         """The server is closed: each utterance ended once, the figures add up, and nothing is left or was hidden."""
@@ -110,6 +143,10 @@ class Invariants:
         assert num_untold <= outcomes.get("client_gone", 0), f"{num_untold} have no end: {outcomes}"
         for name in ("tts_requests_running", "tts_connections", "tts_utterances_queued"):
             assert self._server.metrics.registry.get_sample_value(name) == 0, name
+        assert not self._unanswered, f"requests without a whole answer: {self._unanswered}"
+        assert self._longest_turn_s < BLOCKED_CPU_S, (
+            f"the event loop was blocked: {self._longest_turn_s:.1f} s"
+        )
         await _until(lambda: not self._tasks_left(), LAST_TASKS_S)
         assert not (left := self._tasks_left()), f"tasks are left: {left}"
         gc.collect(1)  # a failed task that nobody asked for its result tells so when it is freed
@@ -123,7 +160,7 @@ class Invariants:
         held = {
             "connections": self._server.num_connections,
             "sessions": self._server.num_sessions,
-            "places": self._admission._claimed.total() + self._admission._reserved.total(),
+            "places": self._admission.places.num_taken,
             "open utterances": sum(quota.num_open for quota in quotas),
             "utterances that wait to start": sum(quota.num_waiting for quota in quotas),
             "utterances in service": sum(quota.share.num_in_service for quota in quotas),
@@ -154,7 +191,7 @@ async def _until(condition: Callable[[], bool], timeout_s: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
             while not condition():  # noqa: ASYNC110
-                await asyncio.sleep(0.002)
+                await asyncio.sleep(POLL_S)
 
 
 def _is_ours(task: asyncio.Task[Any]) -> bool:
@@ -180,14 +217,25 @@ async def watched(
             utterance, invariants.watch(wire) if its is service else wire, encoder, permit, its, *rest
         )
 
+    serve_next = HttpConnection._serve_next
+
+    async def serve(connection: HttpConnection, idle_s: float) -> bool:
+        if connection._host.service is service:
+            return await invariants.serve_next(serve_next, connection, idle_s)
+        return await serve_next(connection, idle_s)
+
+    probing = asyncio.create_task(invariants.probe())
     logger = logging.getLogger()
     logger.addHandler(invariants.failures)
     try:
         with (
             mock.patch.object(session, "Speaker", create),
             mock.patch.object(service.admission, "admit", invariants.admit),
+            mock.patch.object(HttpConnection, "_serve_next", serve),
         ):
             yield invariants
+        probing.cancel()
         await invariants.check_over(may_log_failures=may_log_failures)
     finally:
+        probing.cancel()
         logger.removeHandler(invariants.failures)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 
 from streamer.server.admission import Permit
+from streamer.server.http import Exchange
 from streamer.server.speaker import Speaker
 from streamer.server.wire import Outcome
 from streamer.speech.events import Queued
 from tests.server import invariants
-from tests.server.speaking import running
+from tests.server.speaking import eventually, running
 
 
 @contextlib.asynccontextmanager
@@ -27,7 +29,7 @@ async def _one_utterance() -> AsyncIterator[None]:
 
 async def test_a_permit_that_is_kept_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is held for a client that is gone is named."""
-    monkeypatch.setattr(invariants, "SETTLE_S", 0.05)
+    monkeypatch.setattr(invariants, "SETTLE_POLLS", 20)
     monkeypatch.setattr(Permit, "release", lambda _permit: None)
     with pytest.raises(ExceptionGroup) as broken:
         async with _one_utterance():
@@ -78,6 +80,40 @@ async def test_a_figure_that_does_not_add_up_is_noticed(number: int, monkeypatch
     with pytest.raises(AssertionError, match="1 were begun"):
         async with _one_utterance():
             pass
+
+
+async def test_a_request_without_a_whole_answer_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither one that was given no answer, nor one whose answer has no end."""
+
+    async def do_nothing(_exchange: Exchange) -> None:
+        pass
+
+    monkeypatch.setattr(Exchange, "end", do_nothing)
+    for path in ("/livez", "/silent"):
+        with pytest.raises(AssertionError, match="without a whole answer"):
+            async with running() as server, server.line() as (_, writer):
+                server.server.routes.add("GET", "/silent", do_nothing)
+                writer.write(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+                await eventually(lambda server=server: server.server.num_connections == 0)
+
+
+async def test_a_blocked_loop_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the CPU time of one turn, so that a machine that is busy with others breaks no test."""
+    monkeypatch.setattr(invariants, "BLOCKED_CPU_S", 0.3)
+    with pytest.raises(AssertionError, match="was blocked"):
+        async with running():
+            await asyncio.sleep(0.1)
+            began_s = time.thread_time()
+            while time.thread_time() < began_s + 0.35:
+                pass
+            await asyncio.sleep(0.1)
+
+
+async def test_writing_to_a_closed_connection_is_noticed() -> None:
+    """asyncio warns of it, once for each write."""
+    with pytest.raises(AssertionError, match="raised exception"):
+        async with running():
+            logging.getLogger("asyncio").warning("socket.send() raised exception.")
 
 
 async def test_a_task_that_is_left_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
