@@ -16,6 +16,8 @@ from streamer.server.flow_control import Budget, Clock
 
 UNPROVEN: Final = 512
 """How many connections there may be that have shown no key, or, where none is needed, have asked for nothing yet."""
+MIN_UNPROVEN_PER_ADDRESS: Final = 16
+"""How many of them one address may have, if no more than these may be let in."""
 KEYLESS_FRACTION: Final = 0.5
 """The part of all places that clients of ports without keys may take where other clients need keys."""
 REQUESTS_PER_S: Final = 50
@@ -100,7 +102,7 @@ class Places:
         place = Place(self, address)
         of_address = self._unproven.setdefault(address, {})
         of_address[place] = None
-        if len(of_address) > self._limits.max_connections_per_address:
+        if len(of_address) > max(MIN_UNPROVEN_PER_ADDRESS, self._limits.max_connections_per_address):
             self._evict_oldest(of_address)
         elif self._num_unproven > UNPROVEN:
             self._evict_oldest(max(self._unproven.values(), key=len))

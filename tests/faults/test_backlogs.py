@@ -7,6 +7,7 @@ import json
 import logging
 import socket
 import struct
+from typing import Any
 
 import pytest
 from websockets.frames import Frame, Opcode
@@ -64,7 +65,7 @@ async def test_a_backlog_is_dropped_with_its_client(
 ) -> None:
     """Nothing of it is carried out at the rate at which a client that is there would be heard, or answered."""
     begun, data = BACKLOGS[backlog]
-    limits = {"max_bytes_per_s": 1024, "max_message_bytes": 1024}
+    limits: dict[str, Any] = {"max_bytes_per_s": 1024, "max_message_bytes": 1024}
     caplog.set_level(logging.WARNING, "asyncio")
     async with running(configured(server={"wyoming_port": 0}, **limits)) as server:
         with socket.create_connection(("127.0.0.1", _port(server, backlog))) as line:

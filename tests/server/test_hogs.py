@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,10 +35,14 @@ class TwoAtATime(FakeSynthesizer):
 
 @pytest.mark.parametrize("num_connections", [1, 3])
 async def test_a_hog_delays_no_other(num_connections: int, tmp_path: Path) -> None:
-    """Who comes last, and has nothing yet, is served beside its first one, however many utterances of the hog wait, and on however
-    many connections."""
+    """A client that has nothing is served beside the first of the hog's, although it came last, and on whatever number
+    of connections the hog asks."""
     (tmp_path / "keys").write_text("hog\npolite\n")
-    limits = {"max_utterances_per_session": 16, "max_utterances_per_key": 16, "max_start_wait_s": 600.0}
+    limits: dict[str, Any] = {
+        "max_utterances_per_session": 16,
+        "max_utterances_per_key": 16,
+        "max_start_wait_s": 600.0,
+    }
     synthesizer = TwoAtATime(speed=100.0)
     config = configured(server={"api_keys_file": tmp_path / "keys"}, **limits)
     async with running(config, synthesizer) as server, contextlib.AsyncExitStack() as stack:

@@ -7,6 +7,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
@@ -34,8 +35,9 @@ def test_places_are_counted_by_address() -> None:
     assert counted.num_taken == 0
 
 
-def test_the_oldest_that_has_shown_nothing_goes_first() -> None:
+def test_the_oldest_that_has_shown_nothing_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the same address if that has as many as it may; what was let in stays."""
+    monkeypatch.setattr(places, "MIN_UNPROVEN_PER_ADDRESS", 1)
     gone: list[str] = []
     counted = Places(LimitsConfig(max_connections_per_address=3))
     for name in ("a1", "a2", "b1", "a3", "a4", "a5"):
@@ -117,7 +119,7 @@ def test_a_client_is_counted_by_its_network(peer: object, address: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _with_keys(tmp_path: Path, **limits: int) -> AsyncIterator[Running]:
+async def _with_keys(tmp_path: Path, **limits: Any) -> AsyncIterator[Running]:
     (tmp_path / "keys").write_text("secret\n")
     config = configured(server={"api_keys_file": tmp_path / "keys", "wyoming_port": 0}, **limits)
     async with running(config) as server:
@@ -128,8 +130,11 @@ WAYS = ["silent", "half a request", "sessions before auth", "half a handshake", 
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_sockets_without_a_key_lock_out_nobody(way: str, tmp_path: Path) -> None:
+async def test_sockets_without_a_key_lock_out_nobody(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Clients of the same address that hold keys get in, in each way that keys come, and probes are answered."""
+    monkeypatch.setattr(places, "MIN_UNPROVEN_PER_ADDRESS", 1)
     async with (
         _with_keys(tmp_path, max_connections=12, max_connections_per_address=3) as server,
         contextlib.AsyncExitStack() as lines,
