@@ -196,6 +196,8 @@ def size_bytes(frame: str | bytes) -> int:
 class Budget:
     """How much a client may send, in bytes or frames: a token bucket, which fills steadily and holds a burst."""
 
+    __slots__ = ("_available", "_burst", "_now_s", "_per_s", "_updated_s")
+
     def __init__(self, per_s: float, burst: float, now_s: Clock = time.monotonic) -> None:
         self._per_s = per_s
         self._burst = burst

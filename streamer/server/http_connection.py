@@ -75,6 +75,7 @@ class HttpConnection:
     async def _serve_session(self, session: Awaitable[None]) -> None:
         """Serve the session; it may last for an hour, in which nothing of its handshake is kept."""
         del self._reader, self._http, self._session
+        self._place.forget_requests()
         self.state = "session"
         try:
             await session
@@ -227,7 +228,9 @@ class HttpConnection:
     def _let_in(self, request: Request, route: WebSocketRoute) -> tuple[Upgrade, ClientProtocol]:
         """Check a client and make its protocol. Raises `RefusedError`."""
         key_name = self._check(request, route.credentials, is_key_needed=not route.key_may_follow)
-        upgrade = replace(Upgrade.of(request, key_name, route.protocol), claim=self._place.claim)
+        upgrade = Upgrade.of(request, key_name, route.protocol)
+        if not self._place.is_claimed:
+            upgrade = replace(upgrade, claim=self._place.claim)
         try:
             return upgrade, route.create_protocol(upgrade, self._host.service)
         except StreamerError as error:

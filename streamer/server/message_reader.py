@@ -14,6 +14,8 @@ MESSAGE_TIMEOUT_S: Final = 10.0
 class MessageReader:
     """Reads for a protocol that knows where its messages end. Only the time that is spent waiting here counts."""
 
+    __slots__ = ("_connection", "_waited_s")
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._waited_s = 0.0

@@ -39,15 +39,19 @@ FULL_MESSAGES: Final[dict[Full, str]] = {
 class Place:
     """One connection's place among all."""
 
+    __slots__ = ("_address", "_has_key", "_places", "_requests", "evict", "is_claimed")
+    is_claimed: bool
+    """Whether the client was let in; before, a newer connection may take the place."""
+    evict: Callable[[], object]
+    """Ends the connection, whose place is needed for a newer one; what accepted it sets this."""
+
     def __init__(self, places: Places, address: str) -> None:
         self.is_claimed = False
-        """Whether the client was let in; before, a newer connection may take the place."""
-        self.evict: Callable[[], object] = lambda: None
-        """Ends the connection, whose place is needed for a newer one; whoever accepted it sets this."""
+        self.evict = _do_nothing
         self._places = places
         self._address = address
         self._has_key = False
-        self._requests = Budget(REQUESTS_PER_S, REQUESTS_BURST, places.now_s)
+        self._requests: Budget | None = None
 
     def claim(self, *, has_key: bool = True) -> Full | None:
         """Take a place among the clients that were let in, unless done already; returns why there is none, or None.
@@ -60,14 +64,19 @@ class Place:
             return reason
         self._places.remove_unproven(self, self._address)
         self._places.claimed[has_key][self._address] += 1
-        self.is_claimed, self._has_key = True, has_key
+        self.is_claimed, self._has_key, self.evict = True, has_key, _do_nothing
         return None
 
     def spend(self, num_requests: float = 1.0) -> float:
         """Count requests, or parts of one; returns for how many seconds no other is to be answered here."""
-        return max(
-            self._requests.spend(num_requests), self._places.requests_of(self._address).spend(num_requests)
-        )
+        if self._requests is None:
+            self._requests = Budget(REQUESTS_PER_S, REQUESTS_BURST, self._places.now_s)
+        of_address = self._places.requests_of(self._address)
+        return max(self._requests.spend(num_requests), of_address.spend(num_requests))
+
+    def forget_requests(self) -> None:
+        """Keep nothing of the requests, because no other comes: a session may last for an hour."""
+        self._requests = None
 
     def leave(self) -> None:
         """Give the place back."""
@@ -78,6 +87,10 @@ class Place:
         counts[self._address] -= 1
         if not counts[self._address]:
             del counts[self._address]
+
+
+def _do_nothing() -> None:
+    """There is nothing to be ended, or it is not to be ended any more."""
 
 
 class Places:

@@ -75,6 +75,9 @@ class RequestReader:
         if lengths and "Transfer-Encoding" in request.headers:
             message = "a request has a Content-Length or a Transfer-Encoding, never both"
             raise RefusedError(refusal(HTTPStatus.BAD_REQUEST, "bad_request", message))
+        if not lengths and "Transfer-Encoding" not in request.headers:
+            self.http.next_event()  # the end, for which no timer is needed
+            return b""
         try:
             async with asyncio.timeout(self._limits.auth_timeout_s):
                 return await self._read_body(int(lengths[0]) if lengths else 0)

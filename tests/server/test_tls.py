@@ -114,13 +114,14 @@ async def test_a_slow_reader_is_cut_over_tls(tmp_path: Path, monkeypatch: pytest
 
 
 async def test_connections_are_counted_before_their_handshake(tmp_path: Path) -> None:
-    """A client that never begins TLS takes a place, until its time is up."""
+    """A client that never begins TLS takes no place from others, and stays until its time is up."""
     async with _serving(tmp_path, auth_timeout_s=0.5, max_connections=1) as (server, context):
         async with server.line() as (reader, _):
             await eventually(lambda: server.server.num_connections == 1)
             async with _line(server, context) as (busy, writer):
                 writer.write(GET.replace(b"/livez", b"/v1/voices"))
-                assert (await read_answer(busy))[0] == 503
+                assert (await read_answer(busy))[0] == 200
+                assert server.server.num_connections == 2
             assert await reader.read() == b""
         await eventually(lambda: not server.server.num_connections)
         assert figure(server.server, "tts_connections_rejected_total", reason="tls") == 1

@@ -260,11 +260,11 @@ async def test_the_number_of_sessions_is_bounded(
         offer = await other.offer()
         if limits:
             await stack.enter_async_context(speaking.client())
-            await stack.enter_async_context(speaking.line())
+            await stack.enter_async_context(speaking.client())
         status, head, _ = await request(speaking, "POST", "/v1/whep", offer)
         assert status in statuses and b"Retry-After" in head
         num_others = 2 if limits else 0
-        assert speaking.server.num_sessions == (2 if limits else 1)
+        assert speaking.server.num_sessions == (3 if limits else 1)
         await eventually(lambda: speaking.server.num_connections == num_others + 1)
         assert (await request(speaking, "DELETE", player.location))[0] == 200
         await eventually(lambda: speaking.server.num_connections == num_others)
