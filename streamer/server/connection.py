@@ -43,6 +43,21 @@ class Connection(asyncio.Protocol):
     It is asyncio's protocol itself, because a stream reader and writer would take a tenth of an idle session's memory.
     """
 
+    __slots__ = (
+        "_accepted",
+        "_arrived",
+        "_count_slow_client",
+        "_drained",
+        "_has_tls",
+        "_is_reading_paused",
+        "_received",
+        "_write_timeout_s",
+        "address",
+        "ended",
+        "lost",
+        "transport",
+        "when_ended",
+    )
     transport: asyncio.Transport
     """The transport, to abort it."""
     address: str

@@ -14,7 +14,7 @@ import h11
 from websockets.datastructures import Headers
 
 from streamer.config import LimitsConfig
-from streamer.server.connection import Connection
+from streamer.server.connection import ClientGoneError, Connection
 from streamer.server.http import RefusedError, Request, refusal
 
 MAX_HEAD_BYTES: Final = 16_384
@@ -52,7 +52,7 @@ class RequestReader:
         return self.http.their_state not in (h11.IDLE, h11.SEND_BODY, h11.ERROR)
 
     async def read_head(self, idle_s: float) -> Request | None:
-        """Read a request without its body; None if none has begun for `idle_s`, or nobody is there to be answered.
+        """Read a request without its body; None if none has begun for `idle_s`, or the connection has ended.
 
         Raises `RefusedError` for what is no request, or comes too slowly.
         """
@@ -64,9 +64,7 @@ class RequestReader:
             if not self.http.trailing_data[0]:
                 return None
             raise self._too_slow() from None
-        await self._rest(1.0)
-        if self._connection.lost.is_set():
-            return None
+        await self._rest()
         return _request(event, self._connection.address) if isinstance(event, h11.Request) else None
 
     async def read_body(self, request: Request) -> bytes:
@@ -109,9 +107,15 @@ class RequestReader:
                 raise RefusedError(refusal(status, "bad_request", message))
         return self.http.next_event()
 
-    async def _rest(self, num_requests: float) -> None:
-        """Let others have their turn, and longer if this connection or its address asks for more than its share."""
-        await self._connection.lost.wait_for(self._spend(num_requests))
+    async def _rest(self) -> None:
+        """Let others have their turn, and longer if this connection or its address asks for more than its share.
+
+        Raises `ClientGoneError` if the connection is lost, or ends while it has to wait.
+        """
+        pause_s = self._spend(1.0)
+        await self._connection.ended.wait_for(pause_s)
+        if self._connection.lost.is_set() or (pause_s > 0 and self._connection.ended.is_set()):
+            raise ClientGoneError
 
     async def _read_body(self, num_bytes: int) -> bytes:
         longest, body = self._limits.max_message_bytes, bytearray()
@@ -119,7 +123,7 @@ class RequestReader:
         while max(num_bytes, len(body)) <= longest:
             num_events += 1
             if num_events % BODY_EVENTS == 0:
-                await self._rest(1.0)
+                await self._rest()
             event = self.http.next_event()
             if isinstance(event, h11.EndOfMessage):
                 return bytes(body)

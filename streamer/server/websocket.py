@@ -61,6 +61,12 @@ def handshake(path: str, headers: Headers, subprotocols: Sequence[str]) -> Respo
 class WebSocket:
     """An open WebSocket, from the end of its handshake to the end of the connection."""
 
+    __slots__ = (
+        "_arrived", "_closed", "_connection", "_cut", "_first_bytes", "_fragments", "_frame_budget",
+        "_has_room", "_is_taking", "_is_text", "_messages", "_num_pauses", "_num_unfinished_bytes", "_ping",
+        "_ping_interval_s", "_ping_timer", "_protocol", "_reader",
+    )  # fmt: skip
+
     def __init__(
         self, connection: Connection, first_bytes: bytes, *, max_size: int, ping_interval_s: float
     ) -> None:
