@@ -58,7 +58,7 @@ class Server:
         supervisor: Supervisor | None = None,
     ) -> None:
         self.metrics = Metrics()
-        self.metrics.read_engine(lambda: synthesizer.health().engine)
+        self.metrics.read_health(synthesizer.health)
         self.metrics.read_log(num_dropped)
         self._config = config
         self._synthesizer = synthesizer
