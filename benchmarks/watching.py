@@ -19,7 +19,7 @@ from streamer.loadtest.environment import environment, write_result
 from streamer.sampling import SamplingParams
 from streamer.synthesis import SentenceRequest
 
-NUM_WORKERS: Final = (8, 32, 128, 512)
+NUM_WORKERS: Final = (8, 32, 128)
 NUM_CHOICES: Final = 200
 NUM_PLACES: Final = 100
 
