@@ -66,16 +66,16 @@ def test_large_cells_leave_a_front_end_no_time() -> None:
 def test_the_capacity_is_the_most_that_nobody_suffers_from(bad: dict[str, float]) -> None:
     """A row that is late, stops, or refuses is none, however many it has."""
     rows = [{**GOOD, "streams": 8}, {**GOOD, "streams": 24}, {**GOOD, **bad, "streams": 32}]
-    assert capacity({"rows": rows}) == 24
+    assert capacity({"rows": rows}, 200) == 24
     with pytest.raises(ValueError, match="simulate fewer listeners"):
-        capacity({"rows": rows[2:]})
+        capacity({"rows": rows[2:]}, 200)
 
 
 def test_recorded_results_have_its_figures(tmp_path: Path) -> None:
     """The files that it reads are in the repository, with the fields that it asks for."""
     simulation = tmp_path / "simulation.json"
     simulation.write_text(json.dumps({"rows": [{**GOOD, "streams": 24}]}))
-    figures = read_figures(simulation)
+    figures = read_figures(simulation, 200)
     assert figures.listeners_per_worker == 24
     assert 0.0005 < figures.core_per_stream < 0.02 and 10 < figures.connection_kib < 30
     assert 0 < figures.core_per_idle_connection < 0.001 and 0.01 < figures.status_ms < 5
