@@ -12,6 +12,7 @@ import ipaddress
 import select
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -90,7 +91,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; asyncio calls this."""
         self.transport = cast("asyncio.Transport", transport)
-        self.address = _address(transport.get_extra_info("peername"))
+        self.address = sys.intern(_address(transport.get_extra_info("peername")))  # many have the same
         self.transport.set_write_buffer_limits(_WRITE_LIMIT_BYTES)
         with contextlib.suppress(OSError):  # of a connection that is gone already
             sock: socket.socket = transport.get_extra_info("socket")

@@ -46,6 +46,8 @@ _FINAL: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 class HttpConnection:
     """Serves one connection from its first byte."""
 
+    __slots__ = "_connection _fields _host _http _limits _place _reader _session state".split()
+
     def __init__(self, connection: Connection, place: Place, host: Host) -> None:
         self.state: State = "idle"
         self._connection = connection
