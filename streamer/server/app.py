@@ -101,8 +101,6 @@ class Server:
             is_private=is_local(config.server.admin_host) and not keys.have_scopes,
             routes=self._admin_routes,
         )
-        if config.server.api_keys_file is not None:
-            self.reloadables.add("API keys", self._service.keys.reload)
         if self._certificate is not None:
             self.reloadables.add("certificate", self._certificate.reload)
         self._reloading: asyncio.Task[Results] | None = None
