@@ -222,6 +222,7 @@ class Server:
                             self._open,
                             self._sessions,
                             self._supervisor,
+                            self._certificate,
                             self._fail,
                         )
                     )

@@ -30,6 +30,8 @@ PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 TARGETS = [(panel["title"], target) for panel in PANELS for target in panel["targets"]]
 OF_PROMETHEUS = {"job", "instance"}
 """Labels that the scraper adds."""
+NOT_SHOWN: dict[str, str] = {}
+"""Metrics that are neither on the dashboard nor in an alert, and why."""
 Scrape = dict[str, list[dict[str, str]]]
 """The labels of each series, by its name."""
 
@@ -118,6 +120,15 @@ def test_a_panel_asks_for_what_there_is(title: str, target: dict[str, Any], scra
     assert [*mistakes(target["expr"], target["legendFormat"], scraped)] == [], title
     selectors = re.findall(r"(?:tts|process)_\w+(\{[^}]*\})?", target["expr"])
     assert selectors and all('instance=~"$instance"' in selector for selector in selectors)
+
+
+def test_every_figure_is_shown_or_watched(scraped: Scrape) -> None:
+    """No metric of ours is left out of both, but for those that are named here with a reason."""
+    asked = " ".join([rule["expr"] for rule in RULES] + [target["expr"] for _, target in TARGETS])
+    told = {
+        re.sub(r"_(?:bucket|sum|count|created)$", "", name) for name in scraped if name.startswith("tts_")
+    }
+    assert {name for name in told if name not in asked} == NOT_SHOWN.keys()
 
 
 def test_the_dashboard_is_one_that_grafana_draws() -> None:
