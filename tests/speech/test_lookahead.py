@@ -20,8 +20,8 @@ from streamer.text.reading import TextOptions
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.speech.utterances import STORY, events_of, settings_with, sound_of, speaking
 
-MAX_TURN_CHARS = 1500
-"""How many characters are written out and counted in one turn at most: a sentence of 200 several times."""
+MAX_TURN_CHARS = 3000
+"""How many characters are counted in one turn at most: those of a sentence, until the longest that fits is found."""
 
 
 class _PausingFeed(TextFeed):
