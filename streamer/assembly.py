@@ -110,7 +110,7 @@ def build_worker(config: Config, on_recorded: OnRecorded = lambda _num, _of: Non
         return loaded[0]
 
     workers, certificate, version = config.workers, Certificate.of(config.server), package_version()
-    token = read_token(workers)
+    token, metrics_port = read_token(workers), workers.worker_metrics_port
     return WorkerServer(
         Worker(LoadingSynthesizer(load), lambda: describe(loaded[0], version), version=version, token=token),
         functools.partial(open_sockets, workers.worker_host, workers.worker_port, "worker_"),
@@ -118,6 +118,9 @@ def build_worker(config: Config, on_recorded: OnRecorded = lambda _num, _of: Non
         tls=None if certificate is None else certificate.context,
         drain_timeout_s=config.limits.drain_timeout_s,
         tracer=tracer,
+        open_metrics_sockets=None
+        if metrics_port is None
+        else functools.partial(open_sockets, workers.worker_host, metrics_port, "worker_metrics_"),
     )
 
 

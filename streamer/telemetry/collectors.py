@@ -14,7 +14,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from streamer.synthesis import EngineStats
+from streamer.synthesis import EngineStats, Health, WorkerCounts
 
 
 class LogCollector(Collector):
@@ -43,30 +43,45 @@ class StateCollector(Collector):
         yield family
 
 
-class EngineCollector(Collector):
-    """Turns the engine's own counts into metrics at the moment they are asked for."""
+class HealthCollector(Collector):
+    """Turns what a synthesizer counts into metrics at the moment they are asked for."""
 
-    def __init__(self, figures: Callable[[], EngineStats | None]) -> None:
-        self._figures = figures
+    def __init__(self, health: Callable[[], Health]) -> None:
+        self._health = health
 
     def collect(self) -> Iterable[Metric]:
-        figures = self._figures()
-        if figures is None:
-            return
-        steps = HistogramMetricFamily("tts_engine_step_seconds", "Duration of a step.", labels=["stage"])
-        rows = CounterMetricFamily("tts_engine_rows", "Rows of all steps.", labels=["stage"])
-        for name, stage in figures.stages.items():
-            borders = [*map(str, stage.step_borders_s), "+Inf"]
-            totals = itertools.accumulate(stage.step_counts)
-            steps.add_metric([name], list(zip(borders, totals, strict=True)), stage.step_seconds)
-            rows.add_metric([name], stage.num_rows)
-        yield steps
-        yield rows
-        yield GaugeMetricFamily("tts_slots", "Sentences that can be generated at once.", figures.num_slots)
-        yield GaugeMetricFamily("tts_slots_used", "Sentences being generated.", figures.num_running)
-        yield GaugeMetricFamily("tts_sentences_waiting", "Sentences without a slot.", figures.num_waiting)
-        yield GaugeMetricFamily("tts_listeners", "Listeners being served.", figures.num_listeners)
-        if figures.load is not None:
-            yield GaugeMetricFamily("tts_engine_load", "Part of its time they take.", figures.load)
-        if figures.max_listeners is not None:
-            yield GaugeMetricFamily("tts_listeners_limit", "Beyond it new ones wait.", figures.max_listeners)
+        health = self._health()
+        if health.engine is not None:
+            yield from _engine_metrics(health.engine)
+        if health.workers is not None:
+            yield _workers_metric(health.workers)
+
+
+def _workers_metric(counts: WorkerCounts) -> Metric:
+    family = GaugeMetricFamily(
+        "tts_workers", "Workers that this front end was given, by how it finds them.", labels=["state"]
+    )
+    family.add_metric(["ready"], counts.num_ready)
+    family.add_metric(["not_ready"], counts.num_answering - counts.num_ready)
+    family.add_metric(["silent"], counts.num_all - counts.num_answering)
+    return family
+
+
+def _engine_metrics(figures: EngineStats) -> Iterable[Metric]:
+    steps = HistogramMetricFamily("tts_engine_step_seconds", "Duration of a step.", labels=["stage"])
+    rows = CounterMetricFamily("tts_engine_rows", "Rows of all steps.", labels=["stage"])
+    for name, stage in figures.stages.items():
+        borders = [*map(str, stage.step_borders_s), "+Inf"]
+        totals = itertools.accumulate(stage.step_counts)
+        steps.add_metric([name], list(zip(borders, totals, strict=True)), stage.step_seconds)
+        rows.add_metric([name], stage.num_rows)
+    yield steps
+    yield rows
+    yield GaugeMetricFamily("tts_slots", "Sentences that can be generated at once.", figures.num_slots)
+    yield GaugeMetricFamily("tts_slots_used", "Sentences being generated.", figures.num_running)
+    yield GaugeMetricFamily("tts_sentences_waiting", "Sentences without a slot.", figures.num_waiting)
+    yield GaugeMetricFamily("tts_listeners", "Listeners being served.", figures.num_listeners)
+    if figures.load is not None:
+        yield GaugeMetricFamily("tts_engine_load", "Part of its time they take.", figures.load)
+    if figures.max_listeners is not None:
+        yield GaugeMetricFamily("tts_listeners_limit", "Beyond it new ones wait.", figures.max_listeners)

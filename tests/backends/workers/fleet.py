@@ -57,6 +57,8 @@ def worker_server(
     host: str = "127.0.0.1",
     port: int = 0,
     drain_timeout_s: float = 5.0,
+    has_metrics: bool = False,
+    metrics_port: int = 0,
 ) -> WorkerServer:
     def describe() -> ServedModel:
         return ServedModel(synthesizer.info, TOKENIZER, fingerprint)
@@ -66,6 +68,9 @@ def worker_server(
         functools.partial(open_sockets, host, port, "worker_"),
         has_token=token != "",
         drain_timeout_s=drain_timeout_s,
+        open_metrics_sockets=functools.partial(open_sockets, host, metrics_port, "worker_metrics_")
+        if has_metrics
+        else None,
     )
 
 
@@ -77,6 +82,11 @@ class RunningWorker:
         self.fake = synthesizer
         self.address = server.address
         self.port = int(server.address.rpartition(":")[2])
+
+    @property
+    def metrics_port(self) -> int:
+        assert self.server.metrics_port is not None
+        return self.server.metrics_port.number
 
     def cut(self) -> None:
         """Cut every connection, as the end of its machine would."""
