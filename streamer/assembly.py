@@ -28,7 +28,7 @@ from streamer.synthesis import Synthesizer
 from streamer.telemetry.trace_settings import create_tracer
 from streamer.telemetry.traces import NO_TRACER, Tracer
 from streamer.voices.library import VoiceLibrary, voice_directories
-from streamer.worker_config import WorkersConfig, read_token, read_worker_addresses
+from streamer.worker_config import read_ray_address, read_token, read_worker_addresses
 
 if TYPE_CHECKING:
     from streamer.backends.local import LocalSynthesizer, OnRecorded
@@ -67,8 +67,8 @@ def build_server(config: Config, on_recorded: OnRecorded = lambda _num, _of: Non
     """
     check_allowed_origins(config.server.allowed_origins)
     tracer, supervisor = create_tracer(config.traces, package_version()), Supervisor(variables())
-    if config.engine.backend == "workers":
-        return Server(config, _build_workers_synthesizer(config.workers), tracer, supervisor)
+    if config.engine.backend != "local":
+        return Server(config, _build_front_end(config), tracer, supervisor)
     choose_device(config.engine.device)
     names_voices = config.speech.voice is not None or config.speech.openai_voices
     if not names_voices:
@@ -84,11 +84,16 @@ def build_server(config: Config, on_recorded: OnRecorded = lambda _num, _of: Non
     return server
 
 
-def _build_workers_synthesizer(config: WorkersConfig) -> Synthesizer:
+def _build_front_end(config: Config) -> Synthesizer:
     from streamer.backends.workers.synthesizer import WorkersSynthesizer
 
-    addresses, token = read_worker_addresses(config), read_token(config)
-    return WorkersSynthesizer(addresses, version=package_version(), token=token)
+    token, version = read_token(config.workers), package_version()
+    if config.engine.backend == "workers":
+        return WorkersSynthesizer(read_worker_addresses(config.workers), version=version, token=token)
+    from streamer.backends.ray.listings import worker_listings
+
+    listings = worker_listings(read_ray_address(config.workers), token)
+    return WorkersSynthesizer(version=version, token=token, listings=listings)
 
 
 def build_worker(config: Config, on_recorded: OnRecorded = lambda _num, _of: None) -> WorkerServer:

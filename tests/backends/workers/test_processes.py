@@ -10,7 +10,6 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
@@ -18,8 +17,9 @@ from streamer.backends.workers import remote_worker
 from streamer.backends.workers.synthesizer import WorkersSynthesizer
 from streamer.server.app import Server
 from tests.backends.workers.fleet import VERSION, front_end, request, sound, speak, until
+from tests.backends.workers.telling import sounds, told
 from tests.fakes.synthesizer import FakeSynthesizer
-from tests.server.speaking import Client, Frame, Running, configured, connected, serving
+from tests.server.speaking import Frame, Running, configured, connected, serving
 
 SPEED = 8.0
 TEXT = "This is the first sentence of all. Here comes the second one, too. And there is a third at the end."
@@ -64,26 +64,6 @@ async def serving_over(*workers: ToyWorker) -> AsyncIterator[tuple[Server, Worke
     async with serving(front, configured(**limits)) as server:
         await until(lambda: front.health().workers.num_answering == len(workers))
         yield server, front
-
-
-async def told(client: Client, num_utterances: int) -> dict[str, dict[str, Any]]:
-    """Read until every utterance has its `done`; return them by id."""
-    done: dict[str, dict[str, Any]] = {}
-    while len(done) < num_utterances:
-        item = await client.next()
-        if isinstance(item, dict) and item["type"] == "done":
-            assert item["id"] not in done
-            done[item["id"]] = item
-    return done
-
-
-def sounds(client: Client) -> dict[str, bytes]:
-    """Return the sound of each utterance, by its id."""
-    streams = {message["stream"]: message["id"] for message in client.messages("started")}
-    found = dict.fromkeys(streams.values(), b"")
-    for frame in client.frames():
-        found[streams[frame.stream]] += frame.payload
-    return found
 
 
 async def test_a_worker_that_is_killed_in_mid_load_costs_only_what_was_being_heard() -> None:
