@@ -102,8 +102,6 @@ class Server:
             is_private=is_local(config.server.admin_host) and not keys.have_scopes,
             routes=self._admin_routes,
         )
-        if config.server.api_keys_file is not None:
-            self.reloadables.add("API keys", self._service.keys.reload)
         if self._certificate is not None:
             self.reloadables.add("certificate", self._certificate.reload)
         self._reloading: asyncio.Task[Results] | None = None
@@ -225,6 +223,7 @@ class Server:
                             self._open,
                             self._sessions,
                             self._supervisor,
+                            self._certificate,
                             self._fail,
                         )
                     )

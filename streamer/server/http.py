@@ -16,6 +16,7 @@ import h11
 from websockets.datastructures import Headers
 
 from streamer.errors import (
+    AudioEncodeError,
     AuthenticationError,
     ConfigError,
     EngineError,
@@ -36,6 +37,7 @@ _STATUSES: Final[tuple[tuple[type[StreamerError], HTTPStatus], ...]] = (
     (OverloadedError, HTTPStatus.SERVICE_UNAVAILABLE),
     (EngineError, HTTPStatus.INTERNAL_SERVER_ERROR),
     (InternalError, HTTPStatus.INTERNAL_SERVER_ERROR),
+    (AudioEncodeError, HTTPStatus.INTERNAL_SERVER_ERROR),
     (ConfigError, HTTPStatus.INTERNAL_SERVER_ERROR),
     (StreamerError, HTTPStatus.BAD_REQUEST),
 )

@@ -1,4 +1,4 @@
-"""What the server reads again: keys, voices and the certificate on SIGHUP, and voices also when their files change.
+"""What the server reads again on SIGHUP: each file that its settings name; voices also when their files change.
 
 What was read from a file is added to `Service.reloadables`. A file in which something is wrong changes nothing: what
 was read before stays.

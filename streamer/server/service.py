@@ -13,6 +13,7 @@ from streamer.config import Config
 from streamer.sampling import draw_seed, sampling_params
 from streamer.server.admission import Admission, Permit
 from streamer.server.keys import ApiKeys
+from streamer.server.pronunciation import Pronunciation
 from streamer.server.reloading import Reloadables
 from streamer.server.tickets import Tickets
 from streamer.server.voice_choice import check_default_voice, default_voice
@@ -24,7 +25,6 @@ from streamer.synthesis import Synthesizer
 from streamer.telemetry.metrics import Metrics
 from streamer.telemetry.traces import NO_TRACER, Tracer
 from streamer.telemetry.utterances import UtteranceRecord
-from streamer.text.lexicon import Lexicon
 from streamer.text.reading import AS_IT_IS, TextOptions
 
 
@@ -37,8 +37,7 @@ class Service:
     admission: Admission
     keys: ApiKeys
     metrics: Metrics
-    lexicon: Lexicon | None = None
-    """How the operator wants words said, whatever the protocol."""
+    pronunciation: Pronunciation = field(default_factory=Pronunciation)
     tickets: Tickets = field(default_factory=Tickets)
     reloadables: Reloadables = field(default_factory=Reloadables)
     tracer: Tracer = NO_TRACER
@@ -47,17 +46,25 @@ class Service:
 
     @classmethod
     def of(cls, config: Config, synthesizer: Synthesizer, metrics: Metrics, tracer: Tracer) -> Service:
-        """Read what the configuration names. Raises `ConfigError`."""
-        return cls(
+        """Read what the configuration names, now and whenever it is to be read again. Raises `ConfigError`."""
+        service = cls(
             config,
             synthesizer,
             Admission(config.limits, lambda: synthesizer.health().room),
             ApiKeys.read(config.server.api_keys_file),
             metrics,
-            Lexicon.read(config.speech.lexicon) if config.speech.lexicon else None,
+            Pronunciation(config.speech.lexicon),
             Tickets.read(config.server.ticket_secret_file),
             tracer=tracer,
         )
+        for name, file, reload in (
+            ("API keys", config.server.api_keys_file, service.keys.reload),
+            ("pronunciation", config.speech.lexicon, service.pronunciation.reload),
+            ("ticket secret", config.server.ticket_secret_file, service.tickets.reload),
+        ):
+            if file is not None:
+                service.reloadables.add(name, reload)
+        return service
 
     @property
     def default_voice(self) -> str:
@@ -68,8 +75,7 @@ class Service:
         """Raise `ConfigError` if the model lacks the default voice, or phones that the lexicon has."""
         info = self.synthesizer.info
         check_default_voice(self.config.speech, info.voices)
-        if self.lexicon is not None:
-            self.lexicon.check_phones(info.phones)
+        self.pronunciation.check(info.phones)
 
     def settings(
         self, voice: str, *, speed: float = 1.0, reading: TextOptions = AS_IT_IS, seed: int | None = None
@@ -114,8 +120,8 @@ class Service:
         synthesizer: Synthesizer,
     ) -> AsyncGenerator[SpeechEvent, None]:
         """Speak by `pipeline.speak`, with the operator's lexicon. `synthesizer` is what `Permit.queued` returns."""
-        if self.lexicon is not None:
-            settings = replace(settings, reading=replace(settings.reading, lexicon=self.lexicon))
+        if (lexicon := self.pronunciation.lexicon) is not None:
+            settings = replace(settings, reading=replace(settings.reading, lexicon=lexicon))
         return speak(feed, synthesizer, settings, encoder, utterance_id)
 
 

@@ -40,9 +40,16 @@ _USUAL_PORTS: Final = {"http": ":80", "https": ":443"}
 class Tickets:
     """Issues tickets and accepts each of them once. Processes with the same secret accept each other's."""
 
-    def __init__(self, secret: bytes | None = None, now_s: Callable[[], float] = time.time) -> None:
-        """`secret`: None to have one drawn."""
+    def __init__(
+        self,
+        secret: bytes | None = None,
+        now_s: Callable[[], float] = time.time,
+        *,
+        path: Path | None = None,
+    ) -> None:
+        """`secret`: None to have one drawn; `path`: the file that it was read from."""
         self._secret = secret or secrets.token_bytes(MIN_SECRET_BYTES)
+        self._path = path
         self._now_s = now_s
         # Nonces, when they expire, and the names of their keys, in the order of their use.
         self._used: dict[bytes, tuple[int, str]] = {}
@@ -51,19 +58,15 @@ class Tickets:
     @classmethod
     def read(cls, path: Path | None) -> Tickets:
         """Read the secret of a file. Raises `ConfigError` for one that is not there, too short or too long."""
-        if path is None:
-            return cls()
-        try:
-            secret = path.read_bytes().strip()
-        except OSError as error:
-            message = f"ticket_secret_file {path}: {error.strerror}"
-            raise ConfigError(message, param="ticket_secret_file") from None
-        if not MIN_SECRET_BYTES <= len(secret) <= _MAX_SECRET_BYTES:
-            message = (
-                f"ticket_secret_file {path} has {len(secret)} bytes; it needs {MIN_SECRET_BYTES} or more"
-            )
-            raise ConfigError(message, param="ticket_secret_file")
-        return cls(secret)
+        return cls() if path is None else cls(_read_secret(path), path=path)
+
+    def reload(self) -> None:
+        """Read the secret again, if it is a file's; tickets that another one signed are good no longer.
+
+        Raises `ConfigError`, and then the old secret stays.
+        """
+        if self._path is not None:
+            self._secret = _read_secret(self._path)
 
     def issue(self, key_name: str | None, origin: str) -> str:
         """Return a ticket for pages of `origin`, such as `https://app.example.com`.
@@ -139,6 +142,18 @@ def web_origin(origin: str) -> str | None:
     ):
         return None
     return origin.removesuffix(_USUAL_PORTS[scheme])
+
+
+def _read_secret(path: Path) -> bytes:
+    try:
+        secret = path.read_bytes().strip()
+    except OSError as error:
+        message = f"ticket_secret_file {path}: {error.strerror}"
+        raise ConfigError(message, param="ticket_secret_file") from None
+    if not MIN_SECRET_BYTES <= len(secret) <= _MAX_SECRET_BYTES:
+        message = f"ticket_secret_file {path} has {len(secret)} bytes; it needs {MIN_SECRET_BYTES} or more"
+        raise ConfigError(message, param="ticket_secret_file")
+    return secret
 
 
 def _encoded(data: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Watches over what no session would notice: a dead engine, a blocked event loop, a buffer that only grows."""
+"""Watches over what no session would notice: a dead engine, a blocked event loop, a certificate that expires."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from streamer.server.service import Service
 from streamer.server.sessions import Sessions
 from streamer.server.status import Status
 from streamer.server.supervisor import Supervisor
+from streamer.server.tls import Certificate
 
 logger = logging.getLogger(__name__)
 WATCH_INTERVAL_S: Final = 0.25
@@ -25,6 +26,7 @@ async def watch(
     connections: Connections,
     sessions: Sessions,
     supervisor: Supervisor,
+    certificate: Certificate | None,
     fail: Callable[[EngineError], None],
 ) -> None:
     """Look after everything until cancelled. `fail` is called once, when the engine turns out to be dead."""
@@ -42,6 +44,9 @@ async def watch(
         metrics.step_age.set(health.step_age_s)
         if not health.alive and status.failure is None:
             fail(EngineError(health.reason or "the engine is dead"))
+        if certificate is not None:
+            metrics.certificate_expiry.set(certificate.expires_s)
+            certificate.warn_of_expiry()
         supervisor.ping()
         supervisor.show(*status.state())
         connections.sweep()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Final
 
 from streamer.speech.events import SpeechWarning
@@ -22,8 +22,8 @@ from streamer.voices.voice import Voice
 SENTENCES_AHEAD: Final = 1
 """How many sentences wait their turn in the making, besides the one being spoken and the one just requested."""
 SLICE_CHARS: Final = 32
-"""How much text is cut before others have their turn: a sign of a number may take a tenth of a millisecond. No more is
-cut than the next sentences need."""
+"""How much text is cut before others have their turn, as they have behind each sentence, too: a sign of a number may
+take a tenth of a millisecond. No more is cut than the next sentences need."""
 ITEMS_AHEAD: Final = 16
 """How many sentences, flushes and warnings wait their turn. A flush takes no sentence's place, or the end of the text
 behind it would be read too late to know which sentence is the last."""
@@ -129,10 +129,11 @@ class SentencesAhead:
             else:
                 return await self._request(splitter.end())
 
-    async def _request(self, found: Sequence[TurnItem]) -> None:
-        """Have each sentence made, in order, as far ahead as the queue allows."""
+    async def _request(self, found: Iterable[TurnItem]) -> None:
+        """Have each sentence made, in order, as far ahead as the queue allows; each is cut in a turn of its own."""
         text_ready_s = time.monotonic()
         for item in found:
+            await asyncio.sleep(0)
             if isinstance(item, UnknownVoice):
                 await self._queue.put(voice_not_found(item.name))
                 continue

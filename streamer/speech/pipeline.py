@@ -31,7 +31,8 @@ def prepare(synthesizer: Synthesizer) -> None:
     """
     if synthesizer.info.sample_rate_hz != INPUT_HZ:
         raise ConfigError(f"the model speaks at {synthesizer.info.sample_rate_hz} Hz; it must be {INPUT_HZ}")
-    create_splitter(synthesizer.info, synthesizer.count_tokens, AS_IT_IS).feed("One sentence. And another.")
+    splitter = create_splitter(synthesizer.info, synthesizer.count_tokens, AS_IT_IS)
+    list(splitter.feed("One sentence. And another."))
 
 
 async def speak(

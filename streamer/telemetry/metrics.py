@@ -54,6 +54,11 @@ class Metrics:
             "How long the engine's step in progress has taken so far.",
             registry=registry,
         )
+        self.certificate_expiry = Gauge(
+            "tts_tls_certificate_expiry_timestamp_seconds",
+            "When the server's certificate expires, in seconds since 1970; 0 without TLS.",
+            registry=registry,
+        )
         self.event_loop_lag = Histogram(
             "tts_event_loop_lag_seconds",
             "How late a timer of the event loop was, four times a second.",

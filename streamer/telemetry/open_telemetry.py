@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 from opentelemetry.context import Context
@@ -31,6 +32,8 @@ SERVICE_NAME: Final = "streamer"
 """The `service.name` of the traces, unless OTEL_SERVICE_NAME says otherwise."""
 MAX_ATTRIBUTE_CHARS: Final = 256
 """Code points of an attribute beyond which it is cut: some quote what a client names, such as a path."""
+MAX_FOLLOWED_PER_S: Final = 20
+"""How many traces that clients have recorded are continued each second; of those beyond, the ratio decides."""
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 logging.getLogger("opentelemetry.trace").setLevel(logging.ERROR)  # its warnings quote the headers of clients
 _SAMPLED: Final = 0x01
@@ -49,13 +52,22 @@ class OpenTelemetryTracer(Tracer):
     """Begins traces that are recorded.
 
     `ratio`: the part of the traces that are recorded, of those that begin here; if a client's trace continues here,
-    its own flag decides.
+    its own flag decides, up to `MAX_FOLLOWED_PER_S`. A client needs no key for that.
     """
 
     def __init__(
-        self, processor: SpanProcessor, *, version: str = "", ratio: float = 1.0, step_ratio: float = 0.0
+        self,
+        processor: SpanProcessor,
+        *,
+        version: str = "",
+        ratio: float = 1.0,
+        step_ratio: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.step_ratio = step_ratio
+        self._clock = clock
+        self._followed_since_s = clock()
+        self._num_followed = 0  # since then
         ours = Resource({"service.name": SERVICE_NAME, "service.version": version})
         self._provider = TracerProvider(
             sampler=ParentBased(TraceIdRatioBased(ratio)),
@@ -67,12 +79,17 @@ class OpenTelemetryTracer(Tracer):
         self._tracer = self._provider.get_tracer(SERVICE_NAME, version)
 
     def begin(self, name: str, headers: Headers, **attributes: Value) -> Span:
-        """Begin the span of a request; a `traceparent` that is not valid, or one of several, does not count."""
+        """Begin the span of a request; a `traceparent` that is not valid, or one of several, does not count.
+
+        Neither does one that asks for a recording when too many have.
+        """
         parents = headers.get_all("traceparent")
         carrier: dict[str, str | list[str]] = {"tracestate": headers.get_all("tracestate")}
         if len(parents) == 1:
             carrier["traceparent"] = parents[0]
         context = _PROPAGATOR.extract(carrier, Context())
+        if get_current_span(context).get_span_context().trace_flags & _SAMPLED and not self._may_follow():
+            context = Context()
         span = self._tracer.start_span(name, context, SpanKind.SERVER, _named(attributes))
         return _RecordedSpan(self._tracer, span) if span.is_recording() else NO_SPAN
 
@@ -81,6 +98,14 @@ class OpenTelemetryTracer(Tracer):
         found = get_current_span(_PROPAGATOR.extract({"traceparent": traceparent}, Context()))
         is_sampled = found.get_span_context().trace_flags & _SAMPLED
         return _RecordedSpan(self._tracer, found) if is_sampled else NO_SPAN
+
+    def _may_follow(self) -> bool:
+        """Whether one more client may have its trace recorded in this second."""
+        now_s = self._clock()
+        if now_s - self._followed_since_s >= 1:
+            self._followed_since_s, self._num_followed = now_s, 0
+        self._num_followed += 1
+        return self._num_followed <= MAX_FOLLOWED_PER_S
 
     def close(self, timeout_s: float) -> None:
         """Send what is left, for so long at most: the library itself waits half a minute for what does not answer."""

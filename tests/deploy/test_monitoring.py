@@ -120,6 +120,37 @@ def test_a_panel_asks_for_what_there_is(title: str, target: dict[str, Any], scra
     assert selectors and all('instance=~"$instance"' in selector for selector in selectors)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tts_log_records_dropped_total",
+        "tts_tls_certificate_expiry_timestamp_seconds",
+        "tts_usage_requests_total",
+        "tts_usage_audio_seconds_total",
+        "tts_usage_characters_total",
+        "tts_errors_total",
+        "tts_audio_continuity_total",
+        "tts_time_to_first_audio_seconds_bucket",
+    ],
+)
+def test_what_an_operator_must_not_miss_is_on_the_dashboard(name: str) -> None:
+    """What is lost, what will end, who uses the server, and what clients hear."""
+    assert any(re.search(rf"\b{name}\b", target["expr"]) for _, target in TARGETS)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tts_log_records_dropped_total",
+        "tts_tls_certificate_expiry_timestamp_seconds",
+        "tts_usage_audio_seconds_total",
+    ],
+)
+def test_what_is_found_too_late_has_an_alert(name: str) -> None:
+    """Nobody looks for these before something has gone wrong."""
+    assert any(name in rule["expr"] for rule in RULES)
+
+
 def test_the_dashboard_is_one_that_grafana_draws() -> None:
     """Panels have numbers of their own, stay in their columns, overlap nowhere, and say what they show."""
     ids = [panel["id"] for panel in DASHBOARD["panels"]]

@@ -19,6 +19,7 @@ STEPS_S = (3600.0, -7200.0, 86_400.0 * 365 * 40, -86_400.0 * 365 * 80, 0.5, -0.5
 ON_THE_WALL = {
     "server/tickets.py": "tickets expire in other processes, too",
     "server/keys.py": "keys expire on a day",
+    "server/tls.py": "so does a certificate",
     "commands/keys.py": "a list says which keys have expired",
     "telemetry/open_telemetry.py": "the spans of several machines are put in order by it",
     "server/service.py": "a list says since when its models are served",

@@ -20,8 +20,17 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 
-def write_certificate(folder: Path, name: str = "server", passphrase: str | None = None) -> tuple[Path, Path]:
-    """Write a certificate of its own making and its key; returns their files. `name` is its common name, too."""
+def write_certificate(
+    folder: Path,
+    name: str = "server",
+    passphrase: str | None = None,
+    *,
+    expires: datetime.datetime | None = None,
+) -> tuple[Path, Path]:
+    """Write a certificate of its own making and its key; returns their files. `name` is its common name, too.
+
+    It is valid for a day, unless `expires` says otherwise.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now, day = datetime.datetime.now(datetime.UTC), datetime.timedelta(days=1)
@@ -32,8 +41,8 @@ def write_certificate(folder: Path, name: str = "server", passphrase: str | None
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - day)
-        .not_valid_after(now + day)
+        .not_valid_before(min(now, expires or now) - day)
+        .not_valid_after(expires or now + day)
         .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import logging
 import os
 import shutil
 import signal
 import ssl
+import time
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from pathlib import Path
@@ -229,3 +231,66 @@ async def test_a_new_certificate_is_read_on_sighup(tmp_path: Path, caplog: pytes
         assert await _name_of(server) == "CN=renewed"
         writer.write(GET)
         assert (await read_answer(reader))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "expires",
+    [
+        "1975-03-01T12:00:00",
+        "2049-12-31T23:59:59",
+        "2050-01-01T00:00:00",
+        "2120-06-07T08:09:10",
+        "2026-11-30",
+    ],
+)
+@pytest.mark.parametrize("before", [b"", b"Bag Attributes: none\r\n\n"], ids=["bare", "behind text"])
+def test_an_expiry_is_read_from_the_first_certificate(expires: str, before: bytes, tmp_path: Path) -> None:
+    """Whatever stands around it in the file, and on both sides of 2050, from which RFC 5280 writes it otherwise."""
+    date = datetime.datetime.fromisoformat(expires).replace(tzinfo=datetime.UTC)
+    chain, key = write_certificate(tmp_path, expires=date)
+    root, _ = write_certificate(tmp_path, "root")
+    chain.write_bytes(before + chain.read_bytes() + root.read_bytes())
+    assert Certificate(chain, key).expires_s == date.timestamp()
+
+
+@pytest.mark.parametrize(
+    ("days", "words"),
+    [(-1, "has expired"), (3, "expires soon"), (13.9, "expires soon"), (14.1, None), (400, None)],
+)
+def test_an_expiry_is_told_once_a_day(
+    days: float,
+    words: str | None,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From two weeks before, and again when the file was read again and is no better."""
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = Certificate(*write_certificate(tmp_path, expires=now + datetime.timedelta(days=days)))
+    for hours, num_warnings in ((0, 1), (23, 1), (25, 2), (26, 2)):
+        monkeypatch.setattr(time, "time", lambda hours=hours: now.timestamp() + 3600 * hours)
+        for _ in range(3):
+            if words is not None or hours == 0:
+                certificate.warn_of_expiry()
+        assert len(caplog.messages) == (num_warnings if words else 0)
+    assert all(
+        words is not None and message.startswith(f"the certificate {words}") for message in caplog.messages
+    )
+    if words is not None:
+        certificate.reload()
+        certificate.warn_of_expiry()
+        assert len(caplog.messages) == 3
+
+
+async def test_the_metric_is_of_the_certificate_that_is_shown(tmp_path: Path) -> None:
+    """A new one counts once it was read; without TLS it is 0."""
+    name = "tts_tls_certificate_expiry_timestamp_seconds"
+    first, second = (datetime.datetime(year, 1, 2, tzinfo=datetime.UTC) for year in (2090, 2091))
+    chain, key = write_certificate(tmp_path, expires=first)
+    async with running(configured(server={"tls_cert": chain, "tls_key": key})) as server:
+        await eventually(lambda: figure(server.server, name) == first.timestamp())
+        write_certificate(tmp_path, expires=second)
+        await server.server.reload_files()
+        await eventually(lambda: figure(server.server, name) == second.timestamp())
+    async with running() as server:
+        assert figure(server.server, name) == 0

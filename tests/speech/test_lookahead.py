@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tracemalloc
+from collections import Counter
 
 import pytest
 
@@ -15,8 +16,12 @@ from streamer.speech.events import (
 )
 from streamer.speech.lookahead import SLICE_CHARS
 from streamer.speech.text_feed import Piece, TextFeed
+from streamer.text.reading import TextOptions
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.speech.utterances import STORY, events_of, settings_with, sound_of, speaking
+
+MAX_TURN_CHARS = 3000
+"""How many characters are counted in one turn at most: those of a sentence, until the longest that fits is found."""
 
 
 class _PausingFeed(TextFeed):
@@ -214,9 +219,23 @@ async def test_a_second_cancellation_in_the_closing_leaves_nothing_open(num_turn
     assert synthesizer.num_open == 0
 
 
-@pytest.mark.parametrize("text", ["word " * 400, "1" * 2000, "Yes. No. " * 200, "> " * 1000, "a" * 2000])
-async def test_others_have_their_turn_while_a_text_is_cut(text: str) -> None:
-    """However long a text is, it is cut in short slices, between which the event loop serves others."""
+TEXTS_TO_CUT = [
+    "word ", "1", "Yes. No. ", "> ", "a", "<!--", "&#39;", "$1,", "<![CDATA[", "[voice: ", "[[", "<a ", "**a", "~~~\n",
+    "http://a.b/", "[a](", "<say-as interpret-as='characters'>abc", "`x", "<speak>&#39;",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [TextOptions(), TextOptions(text_format="chat"), TextOptions(markup=False)],
+    ids=["plain", "chat", "no markup"],
+)
+@pytest.mark.parametrize("unit", TEXTS_TO_CUT)
+async def test_others_have_their_turn_while_a_text_is_cut(unit: str, reading: TextOptions) -> None:
+    """However long a text is and however it is read, what is written out in one turn is a sentence or two.
+
+    That is so at its end, too, where what might have become a link or a tag is text after all.
+    """
     num_turns = 0
 
     async def take_turns() -> None:
@@ -225,21 +244,19 @@ async def test_others_have_their_turn_while_a_text_is_cut(text: str) -> None:
             num_turns += 1
             await asyncio.sleep(0)
 
+    text = (unit * 2000)[:2000]
+    synthesizer = FakeSynthesizer(ms_per_char=1.0, normalizes_text=True)
+    chars_of_turns = Counter[int]()
+
+    def count(text: str) -> int:
+        chars_of_turns[num_turns] += len(text)
+        return 3 * sum(1 + len(word) // 4 for word in text.split())
+
+    synthesizer.count_tokens = count  # type: ignore[method-assign]
     others = asyncio.create_task(take_turns())
-    longest = 0
-    synthesizer = FakeSynthesizer()
-    count = synthesizer.count_tokens
-    turns_at_counts: list[int] = []
-
-    def counted(text: str) -> int:
-        turns_at_counts.append(num_turns)
-        return count(text)
-
-    synthesizer.count_tokens = counted  # type: ignore[method-assign]
-    await events_of(text, synthesizer, settings_with(max_audio_s=1000.0))
+    await events_of(text, synthesizer, settings_with(max_audio_s=1000.0, reading=reading))
     others.cancel()
-    longest = max((turns_at_counts.count(turn) for turn in set(turns_at_counts)), default=0)
-    assert num_turns >= len(text) // SLICE_CHARS and longest <= 64
+    assert num_turns >= len(text) // SLICE_CHARS and max(chars_of_turns.values(), default=0) <= MAX_TURN_CHARS
 
 
 async def test_no_more_is_cut_than_the_next_sentences() -> None:

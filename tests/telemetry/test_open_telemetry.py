@@ -8,11 +8,13 @@ import time
 
 import pytest
 from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode, format_span_id, format_trace_id
 from websockets.datastructures import Headers
 
 from streamer.errors import OverloadedError
-from streamer.telemetry.open_telemetry import MAX_ATTRIBUTE_CHARS, OpenTelemetryTracer
+from streamer.telemetry.open_telemetry import MAX_ATTRIBUTE_CHARS, MAX_FOLLOWED_PER_S, OpenTelemetryTracer
 from streamer.telemetry.traces import NO_SPAN
 from tests.telemetry.recorded import Recorded
 
@@ -75,6 +77,26 @@ def test_what_is_not_sampled_is_not_recorded() -> None:
     assert recorded.tracer.continued(f"00-{TRACE}-{PARENT}-00") is NO_SPAN
     assert Recorded(ratio=0.0).tracer.begin("request", Headers()) is NO_SPAN
     assert recorded.spans == ()
+
+
+def test_clients_cannot_have_everything_recorded() -> None:
+    """Beyond some a second, the operator's ratio decides, and the trace is ours; each second counts by itself."""
+    now_s = 0.0
+    exporter = InMemorySpanExporter()
+    tracer = OpenTelemetryTracer(SimpleSpanProcessor(exporter), ratio=0.0, clock=lambda: now_s)
+    asking, other = (
+        Headers(traceparent=f"00-{TRACE}-{PARENT}-01"),
+        Headers(traceparent=f"00-{TRACE}-{PARENT}-00"),
+    )
+    for second in range(3):
+        now_s = second * 1.5
+        for _ in range(3 * MAX_FOLLOWED_PER_S):
+            tracer.begin("request", other)
+            tracer.begin("request", asking).end()
+        assert len(exporter.get_finished_spans()) == (second + 1) * MAX_FOLLOWED_PER_S
+    everything = OpenTelemetryTracer(SimpleSpanProcessor(exporter), ratio=1.0, clock=lambda: now_s)
+    traces = [everything.begin("request", asking).trace_id for _ in range(MAX_FOLLOWED_PER_S + 5)]
+    assert [trace == TRACE for trace in traces] == [True] * MAX_FOLLOWED_PER_S + [False] * 5
 
 
 def test_a_trace_is_continued_by_what_a_span_hands_on() -> None:

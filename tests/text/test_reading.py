@@ -21,7 +21,7 @@ BUILTIN = replace(BARK, languages=("en",), tags=(), normalizes_text=True)
 
 def read(pieces: list[str], info: ModelInfo = BARK, **options) -> list[Sentence]:
     splitter = create_splitter(info, len, TextOptions(**options))
-    return [sentence for piece in pieces for sentence in splitter.feed(piece)] + splitter.end()
+    return [sentence for piece in pieces for sentence in splitter.feed(piece)] + [*splitter.end()]
 
 
 @settings(max_examples=60, deadline=None)

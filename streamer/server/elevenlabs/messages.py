@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from streamer.errors import (
+    AudioEncodeError,
     AuthenticationError,
     EngineError,
     IdleTimeoutError,
@@ -184,7 +185,7 @@ def close_code(error: StreamerError) -> int:
     """Return the code with which a connection ends because of an error."""
     if isinstance(error, StoppedError):
         return GOING_AWAY
-    return SERVER_FAILED if isinstance(error, EngineError | InternalError) else POLICY
+    return SERVER_FAILED if isinstance(error, EngineError | InternalError | AudioEncodeError) else POLICY
 
 
 def without_scheme(key: str) -> str:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from streamer.errors import (
+    AudioEncodeError,
     InternalError,
     InvalidMessageError,
     RateLimitedError,
@@ -179,7 +180,11 @@ def encode(kind: str, event_id: str, **fields: Any) -> str:
 
 def error_fields(error: StreamerError, event_id: str | None = None) -> dict[str, Any]:
     """Return an error as OpenAI's clients read it. `event_id`: that of the event which caused it."""
-    kind = "server_error" if isinstance(error, InternalError) or error.retryable else "invalid_request_error"
+    kind = (
+        "server_error"
+        if isinstance(error, InternalError | AudioEncodeError) or error.retryable
+        else "invalid_request_error"
+    )
     if isinstance(error, RateLimitedError):
         kind = "rate_limit_error"
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -74,31 +74,27 @@ class DialogueSplitter:
         """The text that was fed and not yet given out."""
         return self._splitter.pending + self._ahead
 
-    def feed(self, text: str) -> list[TurnItem]:
-        """Append a piece; returns the items that are now certain."""
-        found: list[TurnItem] = []
+    def feed(self, text: str) -> Iterator[TurnItem]:
+        """Append a piece; yields the items that are now certain."""
         for start in range(0, len(text), BITE_CHARS):
             self._ahead += text[start : start + BITE_CHARS]
-            found += self._take(is_whole=False)
-        return found
+            yield from self._take(is_whole=False)
 
-    def flush(self) -> list[TurnItem]:
+    def flush(self) -> Iterator[TurnItem]:
         """Give out everything, mid-sentence too. More text may follow."""
-        return [*self._take(is_whole=True), *self._spoken(self._splitter.flush())]
+        yield from self._take(is_whole=True)
+        yield from self._spoken(self._splitter.flush())
 
-    def flush_words(self, *, is_last_whole: bool = False, is_number_whole: bool = False) -> list[TurnItem]:
+    def flush_words(
+        self, *, is_last_whole: bool = False, is_number_whole: bool = False
+    ) -> Iterator[TurnItem]:
         """Give out whole words for a writer who pauses; see `SentenceSplitter.flush_words`."""
-        found: list[TurnItem] = []
         if is_last_whole and not self._ahead.startswith("["):
-            found += self._take(is_whole=True)
-        return [
-            *found,
-            *self._spoken(
-                self._splitter.flush_words(is_last_whole=is_last_whole, is_number_whole=is_number_whole)
-            ),
-        ]
+            yield from self._take(is_whole=True)
+        words = self._splitter.flush_words(is_last_whole=is_last_whole, is_number_whole=is_number_whole)
+        yield from self._spoken(words)
 
-    def end(self) -> list[TurnItem]:
+    def end(self) -> Iterator[TurnItem]:
         """Give out everything; no text follows."""
         return self.flush()
 
@@ -118,7 +114,7 @@ class DialogueSplitter:
             yield from self._begin_turn(turn)
 
     def _begin_turn(self, turn: re.Match[str]) -> Iterator[TurnItem]:
-        yield from self._spoken(with_pause(self._splitter.flush(), TURN_PAUSE_S))
+        yield from self._spoken(with_pause(self._splitter.flush(), lambda _: TURN_PAUSE_S))
         self._splitter.skip(len(turn.group()))
         found = turn.groupdict()
         label = found.get("label")
@@ -129,11 +125,10 @@ class DialogueSplitter:
             self._unknown.add(name)
             yield UnknownVoice(name)
 
-    def _spoken(self, items: Sequence[SplitItem]) -> list[SplitItem]:
+    def _spoken(self, items: Iterable[SplitItem]) -> Iterator[SplitItem]:
         """The items, sentences with the voice of this turn."""
-        if self._voice is None:
-            return list(items)
-        return [replace(item, voice=self._voice) if isinstance(item, Sentence) else item for item in items]
+        for item in items:
+            yield replace(item, voice=self._voice) if isinstance(item, Sentence) else item
 
     def _next_turn(self, text: str, start: int, end: int) -> re.Match[str] | None:
         """What begins the next turn, if it begins before `end`."""

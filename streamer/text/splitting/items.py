@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -31,8 +31,15 @@ class IgnoredMarkup:
 SplitItem = Sentence | Pause | IgnoredMarkup
 
 
-def with_pause(items: Sequence[SplitItem], pause_s: float) -> list[SplitItem]:
-    """Return the items with `pause_s` behind the last one, if that is a sentence: a pause of the text's own counts."""
-    if items and isinstance(last := items[-1], Sentence):
-        return [*items[:-1], replace(last, pause_s=pause_s)]
-    return list(items)
+def with_pause(items: Iterable[SplitItem], pause_of: Callable[[Sentence], float]) -> Iterator[SplitItem]:
+    """Yield the items, each when the next one is there, with another pause behind the last if that is a sentence.
+
+    A pause of the text's own counts as it is.
+    """
+    last: SplitItem | None = None
+    for item in items:
+        if last is not None:
+            yield last
+        last = item
+    if last is not None:
+        yield replace(last, pause_s=pause_of(last)) if isinstance(last, Sentence) else last

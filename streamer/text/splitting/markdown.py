@@ -6,9 +6,11 @@ table are sentences of their own. It decides as the text arrives, which no parse
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Final
 
 from streamer.text.clean import tidy
 from streamer.text.splitting import markdown_patterns as patterns
@@ -18,6 +20,9 @@ from streamer.text.splitting.markup import MarkupSplitter
 from streamer.text.splitting.markup_tags import SSML
 from streamer.text.splitting.sentences import BITE_CHARS, Sentence, SentenceSplitter
 from streamer.text.splitting.written_text import WrittenText
+
+STEP_CHARS: Final = 64
+"""How much of a line is read before what it has brought is given out."""
 
 
 class ChatSplitter:
@@ -49,30 +54,28 @@ class ChatSplitter:
         """Characters of the source that are in memory."""
         return len(self._source) + self._written.num_kept_chars
 
-    def feed(self, text: str) -> list[SplitItem]:
-        """Append a piece; returns the items that are now certain."""
-        sentences: list[SplitItem] = []
+    def feed(self, text: str) -> Iterator[SplitItem]:
+        """Append a piece; yields the items that are now certain."""
         for start in range(0, len(text), BITE_CHARS):
             self._source += text[start : start + BITE_CHARS]
-            sentences += self._read(is_whole=False)
-        return sentences
+            yield from self._read(is_whole=False)
 
-    def flush(self) -> list[SplitItem]:
+    def flush(self) -> Iterator[SplitItem]:
         """Give out everything, mid-sentence too. More text may follow."""
-        return [*self._read(is_whole=True), *self._given(self._splitter.flush())]
+        yield from self._read(is_whole=True)
+        yield from self._given(self._splitter.flush())
 
-    def flush_words(self, *, is_last_whole: bool = False, is_number_whole: bool = False) -> list[SplitItem]:
+    def flush_words(
+        self, *, is_last_whole: bool = False, is_number_whole: bool = False
+    ) -> Iterator[SplitItem]:
         """Give out whole words for a writer who pauses; see `SentenceSplitter.flush_words`."""
         is_open = self._source.startswith(("[", "![", "<", "|", "`"))
-        sentences = list(self._read(is_whole=True)) if is_last_whole and not is_open else []
-        return [
-            *sentences,
-            *self._given(
-                self._splitter.flush_words(is_last_whole=is_last_whole, is_number_whole=is_number_whole)
-            ),
-        ]
+        if is_last_whole and not is_open:
+            yield from self._read(is_whole=True)
+        words = self._splitter.flush_words(is_last_whole=is_last_whole, is_number_whole=is_number_whole)
+        yield from self._given(words)
 
-    def end(self) -> list[SplitItem]:
+    def end(self) -> Iterator[SplitItem]:
         """Give out everything; no text follows."""
         return self.flush()
 
@@ -122,13 +125,13 @@ class ChatSplitter:
             self._before = " "
 
     def _read_line(self, is_whole: bool) -> Iterator[SplitItem]:
-        """Speak the line up to its end, or up to what may still become a sign."""
+        """Speak the line up to its end, or up to what may still become a sign; a long one in several steps."""
         source = self._source
         line_end = source.find("\n")
         limit = end = line_end if line_end >= 0 else len(source)
         if line_end < 0 and not is_whole:
             end = _first_open(source)
-        end = self._speak_line(0, end, limit)
+        end = self._speak_line(0, min(end, STEP_CHARS), limit)
         if end == line_end:
             self._is_line_start, self._num_backticks = True, 0
             if self._block_pause_s is None:
@@ -245,22 +248,25 @@ class ChatSplitter:
         self._before = taken[-1:] or self._before
         self._written.read(taken)
 
-    def _feed(self) -> list[SplitItem]:
+    def _feed(self) -> Iterator[SplitItem]:
         spoken, self._spoken = "".join(self._spoken), []
-        return [*self._splitter.feed(spoken)]
+        yield from self._splitter.feed(spoken)
 
-    def _end_block(self, pause_s: float) -> list[SplitItem]:
+    def _end_block(self, pause_s: float) -> Iterator[SplitItem]:
         """End the sentence here, whatever follows."""
-        items = with_pause([*self._feed(), *self._splitter.flush()], pause_s)
         self._written.end_block()
-        return self._given(items)
+        items = itertools.chain(self._feed(), self._splitter.flush())
+        return self._given(with_pause(items, lambda _: pause_s))
 
-    def _given(self, items: Sequence[SplitItem]) -> list[SplitItem]:
-        items = self._written.take(items, is_all=not self._splitter.pending)
-        return [
-            replace(item, spoken_text=tidy(item.spoken_text)) if isinstance(item, Sentence) else item
-            for item in items
-        ]
+    def _given(self, items: Iterable[SplitItem]) -> Iterator[SplitItem]:
+        for item in items:
+            if isinstance(item, Sentence):
+                written = self._written.take(item)
+                yield replace(written, spoken_text=tidy(written.spoken_text))
+            else:
+                yield item
+        if not self._splitter.pending:
+            self._written.forget()
 
 
 def _is_markup(tag: str) -> bool:

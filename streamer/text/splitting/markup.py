@@ -6,9 +6,10 @@ cannot be followed is left out, or spoken as if it were not there, and reported.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final, Literal
 
@@ -27,6 +28,7 @@ from streamer.text.splitting.markup_tags import (
     OPEN_ENTITY,
     Tag,
     find_tag,
+    read_rate,
     read_time_s,
     unescaped,
 )
@@ -44,11 +46,6 @@ STRENGTHS: Final = {
     "none": 0.0, "x-weak": 0.1, "weak": 0.25, "medium": 0.5, "strong": 1.0, "x-strong": 1.5,
 }  # fmt: skip
 """The pauses of a `break` with a strength, in seconds."""
-RATES: Final = {
-    "x-slow": 0.5, "slow": 0.75, "medium": 1.0, "default": 1.0, "fast": 1.25, "x-fast": 1.75,
-}  # fmt: skip
-_PERCENT: Final = re.compile(r"([+-]?)([0-9]{1,4}(?:\.[0-9]{1,4})?)\s?%")
-_NUMBER: Final = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,4})?|\.[0-9]{1,4}")
 _SIGNS, _SSML_SIGNS = re.compile(r"[<\[]"), re.compile(r"[<\[&]")
 _PAUSES_BEHIND: Final = {
     **dict.fromkeys(STOPS, SENTENCE_PAUSE_S),
@@ -84,25 +81,26 @@ class MarkupSplitter:
         """The text that was fed and not yet given out."""
         return self._splitter.pending + self._source
 
-    def feed(self, text: str) -> list[SplitItem]:
-        """Append a piece; returns the items that are now certain."""
-        items: list[SplitItem] = []
+    def feed(self, text: str) -> Iterator[SplitItem]:
+        """Append a piece; yields the items that are now certain."""
         for start in range(0, len(text), BITE_CHARS):
             self._source += text[start : start + BITE_CHARS]
-            items += self._read(is_whole=False)
-        return items
+            yield from self._read(is_whole=False)
 
-    def flush(self) -> list[SplitItem]:
+    def flush(self) -> Iterator[SplitItem]:
         """Give out everything, mid-sentence too. More text may follow."""
-        return [*self._read(is_whole=True), *self._given(self._splitter.flush())]
+        yield from self._read(is_whole=True)
+        yield from self._given(self._splitter.flush())
 
-    def flush_words(self, *, is_last_whole: bool = False, is_number_whole: bool = False) -> list[SplitItem]:
+    def flush_words(
+        self, *, is_last_whole: bool = False, is_number_whole: bool = False
+    ) -> Iterator[SplitItem]:
         """Give out whole words for a writer who pauses, never a part of a tag; see `SentenceSplitter.flush_words`."""
         is_last_whole = is_last_whole and not self._source
         sentences = self._splitter.flush_words(is_last_whole=is_last_whole, is_number_whole=is_number_whole)
         return self._given(sentences)
 
-    def end(self) -> list[SplitItem]:
+    def end(self) -> Iterator[SplitItem]:
         """Give out everything; no text follows."""
         return self.flush()
 
@@ -241,13 +239,10 @@ class MarkupSplitter:
     def _rate(self) -> float:
         return math.prod(self._rates)
 
-    def _cut(self, pause_s: float | None) -> list[SplitItem]:
+    def _cut(self, pause_s: float | None) -> Iterator[SplitItem]:
         """End the sentence here, whatever follows; None: with the pause that its last sign asks for."""
-        items: list[SplitItem] = [*self._fed(), *self._given(self._splitter.flush())]
-        if items and isinstance(last := items[-1], Sentence):
-            sign = last.text.rstrip(CLOSERS)[-1:]
-            items = with_pause(items, _PAUSES_BEHIND.get(sign, 0.0) if pause_s is None else pause_s)
-        return items
+        items = itertools.chain(self._fed(), self._given(self._splitter.flush()))
+        return with_pause(items, _pause_behind_sign if pause_s is None else lambda _: pause_s)
 
     def _report(
         self,
@@ -278,22 +273,16 @@ class MarkupSplitter:
         taken, self._source = self._source[:num_chars], self._source[num_chars:]
         self._written.read(taken)
 
-    def _fed(self) -> list[SplitItem]:
+    def _fed(self) -> Iterator[SplitItem]:
         spoken, self._spoken = "".join(self._spoken), []
         return self._given(self._splitter.feed(spoken))
 
-    def _given(self, sentences: list[Sentence]) -> list[SplitItem]:
-        items = self._written.take(sentences, is_all=not self._splitter.pending)
-        rate = self._rate
-        return [replace(item, rate=rate) if isinstance(item, Sentence) else item for item in items]
+    def _given(self, sentences: Iterable[Sentence]) -> Iterator[SplitItem]:
+        for sentence in sentences:
+            yield replace(self._written.take(sentence), rate=self._rate)
+        if not self._splitter.pending:
+            self._written.forget()
 
 
-def read_rate(text: str) -> float | None:
-    """Read a rate of SSML, such as `slow`, `80%`, `+20%` or `1.2`; None for what is none."""
-    text = text.strip().lower()
-    if text in RATES:
-        return RATES[text]
-    if match := _PERCENT.fullmatch(text):
-        share = float(match[2]) / 100
-        return {"+": 1 + share, "-": 1 - share, "": share}[match[1]]
-    return float(text) if _NUMBER.fullmatch(text) else None
+def _pause_behind_sign(sentence: Sentence) -> float:
+    return _PAUSES_BEHIND.get(sentence.text.rstrip(CLOSERS)[-1:], 0.0)

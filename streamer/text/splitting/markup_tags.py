@@ -46,6 +46,11 @@ _OPEN_ATTRIBUTE: Final = re.compile(
 )
 _SKIPPED: Final = (("<!--", "-->", 1000), ("<?xml", "?>", 300), ("<!DOCTYPE", ">", 300))
 """What is left out: how it begins and ends, and its greatest length."""
+RATES: Final = {
+    "x-slow": 0.5, "slow": 0.75, "medium": 1.0, "default": 1.0, "fast": 1.25, "x-fast": 1.75,
+}  # fmt: skip
+_PERCENT: Final = re.compile(r"([+-]?)([0-9]{1,4}(?:\.[0-9]{1,4})?)\s?%")
+_NUMBER: Final = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,4})?|\.[0-9]{1,4}")
 _UNIT: Final = r"(?:ms|msecs?|milliseconds?|s|secs?|seconds?)"
 _PAUSE: Final = re.compile(
     rf"\[ ?pause(?:(?: ?: ?| )(?P<time>(?:[0-9]{{1,6}}(?:[.,][0-9]{{1,6}})?|\.[0-9]{{1,6}}) ?{_UNIT}?))? ?\]",
@@ -98,6 +103,17 @@ def read_time_s(text: str) -> float | None:
         return None
     number = float(match["number"].replace(",", "."))
     return number / 1000 if (match["unit"] or "s").lower().startswith("m") else number
+
+
+def read_rate(text: str) -> float | None:
+    """Read a rate of SSML, such as `slow`, `80%`, `+20%` or `1.2`; None for what is none."""
+    text = text.strip().lower()
+    if text in RATES:
+        return RATES[text]
+    if match := _PERCENT.fullmatch(text):
+        share = float(match[2]) / 100
+        return {"+": 1 + share, "-": 1 - share, "": share}[match[1]]
+    return float(text) if _NUMBER.fullmatch(text) else None
 
 
 def unescaped(text: str) -> str:

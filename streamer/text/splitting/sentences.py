@@ -3,12 +3,15 @@
 Where `boundaries` finds places to cut, this module chooses: sentences end where sentences end; what is too
 short goes with the next, what is too long is cut at its best place, and the first piece is cut early, so
 that it can be heard early. However the text is cut into pieces on its way here, the sentences are the same.
+
+All splitters do their work while their sentences are taken, one after the other, so that their caller may let others
+have their turn between two of them. What is not taken is not done.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -113,19 +116,19 @@ class SentenceSplitter:
         """The text that was fed and not yet given out."""
         return self._pending
 
-    def feed(self, text: str) -> list[Sentence]:
-        """Append a piece; returns the sentences that are now certain."""
-        sentences: list[Sentence] = []
+    def feed(self, text: str) -> Iterator[Sentence]:
+        """Append a piece; yields the sentences that are now certain."""
         for start in range(0, len(text), BITE_CHARS):
             self._pending += text[start : start + BITE_CHARS]
-            sentences += self._take_sentences(is_whole=False)
-        return sentences
+            yield from self._take_sentences(is_whole=False)
 
-    def flush(self) -> list[Sentence]:
+    def flush(self) -> Iterator[Sentence]:
         """Give out everything, mid-sentence too. More text may follow."""
         return self._take_sentences(is_whole=True)
 
-    def flush_words(self, *, is_last_whole: bool = False, is_number_whole: bool = False) -> list[Sentence]:
+    def flush_words(
+        self, *, is_last_whole: bool = False, is_number_whole: bool = False
+    ) -> Iterator[Sentence]:
         """Give out what ends with a whole word, for a writer who pauses; never a part of a tag or a song.
 
         `is_last_whole`: the last word counts as whole though nothing follows it, and with `is_number_whole` a number
@@ -133,14 +136,13 @@ class SentenceSplitter:
         """
         end = self._end_of_words(is_last_whole, is_number_whole)
         if not is_speakable(self._pending[:end]):
-            return []
+            return
         rest, self._pending = self._pending[end:], self._pending[:end]
-        sentences = self._take_sentences(is_whole=True)
+        yield from self._take_sentences(is_whole=True)
         self._pending += rest
         self._skip_space()
-        return sentences
 
-    def end(self) -> list[Sentence]:
+    def end(self) -> Iterator[Sentence]:
         """Give out everything; no text follows."""
         return self.flush()
 
@@ -148,20 +150,19 @@ class SentenceSplitter:
         """Count characters of the source that are not to be spoken; behind a `flush`."""
         self._num_given += num_chars
 
-    def _take_sentences(self, *, is_whole: bool) -> list[Sentence]:
-        sentences: list[Sentence] = []
+    def _take_sentences(self, *, is_whole: bool) -> Iterator[Sentence]:
         self._skip_space()
         while (cut := self._next_cut(is_whole)) is not None:
             text = self._pending[: cut.position].rstrip()
             start = self._num_given
             self._language = language = self._find_language(text, self._language)
             spoken_text = self._fit.spoken(text, language)
-            sentences.append(Sentence(text, start, start + len(text), cut.pause_s, spoken_text, language))
+            sentence = Sentence(text, start, start + len(text), cut.pause_s, spoken_text, language)
             self._fit.begin_sentence(len(text))
             self._drop(cut.position)
             self._skip_space()
             self._is_first = False
-        return sentences
+            yield sentence
 
     def _next_cut(self, is_whole: bool) -> Boundary | None:
         """The end of the sentence that the pending text begins with, or None while that is open."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import replace
 
-from streamer.text.splitting.items import SplitItem
 from streamer.text.splitting.sentences import Sentence
 
 
@@ -64,16 +62,14 @@ class WrittenText:
         """Keep nothing of the code that was read."""
         self._kept = ""
 
-    def take(self, items: Sequence[SplitItem], *, is_all: bool) -> list[SplitItem]:
-        """The items, sentences with what was written for them; `is_all`: nothing else is to be spoken."""
-        found = [self._take(item) if isinstance(item, Sentence) else item for item in items]
-        if is_all:
-            self._num_given += len(self._spans)
-            self._spans.clear()
-            self._keep_from(self.num_read if self._opening is None else self._opening)
-        return found
+    def forget(self) -> None:
+        """Keep nothing of what was spoken: no further sentence says it."""
+        self._num_given += len(self._spans)
+        self._spans.clear()
+        self._keep_from(self.num_read if self._opening is None else self._opening)
 
-    def _take(self, sentence: Sentence) -> Sentence:
+    def take(self, sentence: Sentence) -> Sentence:
+        """Return the sentence with what was written for it."""
         num_before, num_taken = sentence.char_start - self._num_given, sentence.char_end - self._num_given
         spans = self._spans[num_before:num_taken]
         if not spans:  # it says a part of what stands for less than a character

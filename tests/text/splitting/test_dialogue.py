@@ -74,7 +74,7 @@ def split(text: str, cuts: list[int] | None = None, speakers: dict[str, str] | N
     )
     places = [0, *(cuts or []), len(text)]
     pieces = [text[start:end] for start, end in pairwise(places)]
-    return [item for piece in pieces for item in splitter.feed(piece)] + splitter.end()
+    return [item for piece in pieces for item in splitter.feed(piece)] + [*splitter.end()]
 
 
 def turns(text: str, speakers: dict[str, str] | None = None) -> list[tuple[str | None, str]]:
@@ -174,12 +174,12 @@ def test_an_unknown_voice_is_reported_once_and_the_one_before_continues() -> Non
 def test_a_pausing_writer_waits_no_longer_for_a_label() -> None:
     """What may still become a label or a directive is held, and is given out as text after a long pause."""
     splitter = DialogueSplitter(SentenceSplitter(len, 256), VOICES, SPEAKERS)
-    assert splitter.feed("Hello there.\nAlice") == [] and splitter.pending.endswith("Alice")
+    assert [*splitter.feed("Hello there.\nAlice")] == [] and splitter.pending.endswith("Alice")
     first = splitter.flush_words()
     assert [item.text for item in first if isinstance(item, Sentence)] == ["Hello there."]
     rest = splitter.flush_words(is_last_whole=True)
     assert [item.text for item in rest if isinstance(item, Sentence)] == ["Alice"]
-    assert splitter.feed("[voice: an") == splitter.flush_words(is_last_whole=True) == []
+    assert [*splitter.feed("[voice: an"), *splitter.flush_words(is_last_whole=True)] == []
     assert [
         item.voice for item in [*splitter.feed("na] Hi."), *splitter.end()] if isinstance(item, Sentence)
     ] == ["anna"]

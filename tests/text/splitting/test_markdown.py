@@ -46,7 +46,7 @@ TEXTS = st.lists(st.sampled_from(FRAGMENTS), max_size=30).map("".join)
 def read(text: str, cuts: list[int] | None = None, max_tokens: int = 256) -> list[Sentence]:
     splitter = ChatSplitter(SentenceSplitter(len, max_tokens))
     pieces = [text[start:end] for start, end in pairwise([0, *(cuts or []), len(text)])]
-    return [sentence for piece in pieces for sentence in splitter.feed(piece)] + splitter.end()
+    return [sentence for piece in pieces for sentence in splitter.feed(piece)] + [*splitter.end()]
 
 
 def spoken_texts(text: str) -> list[str]:
@@ -160,7 +160,7 @@ def test_what_stands_before_code_does_not_wait_for_its_end() -> None:
     sentences = splitter.feed("This is how:\n```py\n")
     assert [sentence.text for sentence in sentences] == ["This is how:"]
     for _ in range(200):
-        assert splitter.feed("print('a. b. c')\n" * 100 + "x" * 500) == []
+        assert [*splitter.feed("print('a. b. c')\n" * 100 + "x" * 500)] == []
         assert len(splitter.pending) + splitter.num_kept_chars <= 2 * BITE_CHARS
     [sentence] = [*splitter.feed("\n```\nThat was it."), *splitter.end()]
     assert (sentence.text, sentence.char_start) == ("That was it.", 19 + 200 * (1700 + 500) + 5)
@@ -173,16 +173,16 @@ def test_little_is_kept_of_an_endless_text(unit: str) -> None:
     """However odd its signs are."""
     splitter = ChatSplitter(SentenceSplitter(len, 100))
     for _ in range(8):
-        splitter.feed(unit * 1000)
+        list(splitter.feed(unit * 1000))
         assert len(splitter.pending) + splitter.num_kept_chars <= 2 * (MAX_HELD_CHARS + BITE_CHARS)
 
 
 def test_a_pause_of_the_writer_has_whole_words_spoken() -> None:
     """Words are given out, what may still become a link is not; a long pause ends the last word."""
     splitter = ChatSplitter(SentenceSplitter(len, 256))
-    splitter.feed("Let me **check** [the do")
+    list(splitter.feed("Let me **check** [the do"))
     assert [s.spoken_text for s in splitter.flush_words()] == ["Let me check"]
-    assert splitter.flush_words(is_last_whole=True) == []
+    assert [*splitter.flush_words(is_last_whole=True)] == []
     assert [s.spoken_text for s in [*splitter.feed("cs](http://a.b) no*w*"), *splitter.flush_words()]] == [
         "the docs"
     ]
@@ -192,8 +192,8 @@ def test_a_pause_of_the_writer_has_whole_words_spoken() -> None:
 def test_positions_count_what_was_skipped() -> None:
     """Positions behind a `skip` are larger by as much."""
     splitter = ChatSplitter(SentenceSplitter(len, 256))
-    splitter.feed("**One.**")
+    list(splitter.feed("**One.**"))
     assert [(s.text, s.char_start, s.char_end) for s in splitter.flush()] == [("**One.**", 0, 8)]
     splitter.skip(5)
-    splitter.feed(" *Two.*")
+    list(splitter.feed(" *Two.*"))
     assert [(s.text, s.char_start, s.char_end) for s in splitter.end()] == [("*Two.*", 14, 20)]

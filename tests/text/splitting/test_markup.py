@@ -13,8 +13,7 @@ from streamer.synthesis import ModelInfo
 from streamer.text.reading import TextOptions, create_splitter
 from streamer.text.splitting.dialogue import DialogueSplitter, TurnItem
 from streamer.text.splitting.items import IgnoredMarkup, Pause
-from streamer.text.splitting.markup import read_rate
-from streamer.text.splitting.markup_tags import MAX_CONTENT_CHARS, MAX_TAG_CHARS, read_time_s
+from streamer.text.splitting.markup_tags import MAX_CONTENT_CHARS, MAX_TAG_CHARS, read_rate, read_time_s
 from streamer.text.splitting.sentences import Sentence, SentenceSplitter
 
 PHONES = ("T", "AH0", "AH1", "M", "EY0", "EY1", "OW0", "OW1", "B")
@@ -35,7 +34,7 @@ def split(text: str, cuts: list[int] | None = None, **options: object) -> list[T
     inner = create_splitter(INFO, len, TextOptions(**options))  # type: ignore[arg-type]
     splitter = DialogueSplitter(inner, INFO.voices, {})
     pieces = [text[start:end] for start, end in pairwise([0, *(cuts or []), len(text)])]
-    return [item for piece in pieces for item in splitter.feed(piece)] + splitter.end()
+    return [item for piece in pieces for item in splitter.feed(piece)] + [*splitter.end()]
 
 
 def spoken(text: str, **options: object) -> list[str | float]:
@@ -318,15 +317,15 @@ def test_endless_markup_is_bounded(unit: str) -> None:
     """However much is opened and never closed, what is held stays small and the text comes out."""
     splitter = create_splitter(INFO, len, TextOptions())
     for _ in range(300):
-        splitter.feed(unit * 20)
+        list(splitter.feed(unit * 20))
         assert len(splitter.pending) < 3 * MAX_TAG_CHARS + 1000
-    splitter.end()
+    list(splitter.end())
 
 
 def test_a_writer_who_pauses_inside_a_tag_is_waited_for() -> None:
     """What may become a tag is not spoken before a flush; the words before it are."""
     splitter = create_splitter(INFO, len, TextOptions())
-    assert splitter.feed("Hello there <break ti") == []
+    assert [*splitter.feed("Hello there <break ti")] == []
     (item,) = splitter.flush_words(is_last_whole=True, is_number_whole=True)
     assert isinstance(item, Sentence) and item.spoken_text == "Hello there"
-    assert splitter.feed('me="1s"/> you') == [Pause(1.0)]
+    assert [*splitter.feed('me="1s"/> you')] == [Pause(1.0)]
