@@ -18,6 +18,7 @@ from streamer.server.access import check_allowed_origins
 from streamer.server.app import Server
 from streamer.server.listening import open_sockets
 from streamer.server.openai_names import check_mapping, read_mapping
+from streamer.server.reloading import Reloadables
 from streamer.server.service import package_version
 from streamer.server.supervisor import Supervisor
 from streamer.server.tls import Certificate
@@ -32,6 +33,7 @@ from streamer.worker_config import WorkersConfig, read_token, read_worker_addres
 
 if TYPE_CHECKING:
     from streamer.backends.local import LocalSynthesizer, OnRecorded
+    from streamer.backends.workers.synthesizer import WorkersSynthesizer
     from streamer.backends.workers.worker_server import WorkerServer
     from streamer.models.config import ModelConfig
 
@@ -67,24 +69,30 @@ def build_server(config: Config, on_recorded: OnRecorded = lambda _num, _of: Non
     """
     check_allowed_origins(config.server.allowed_origins)
     tracer, supervisor = create_tracer(config.traces, package_version()), Supervisor(variables())
+    synthesizer: LoadingSynthesizer | WorkersSynthesizer
     if config.engine.backend == "workers":
-        return Server(config, _build_workers_synthesizer(config.workers), tracer, supervisor)
-    choose_device(config.engine.device)
-    names_voices = config.speech.voice is not None or config.speech.openai_voices
-    if not names_voices:
-        model_directory(config.engine)
+        synthesizer = _build_workers_synthesizer(config.workers)
     else:
-        voices = read_voices(config.engine, read_config(config.engine)).names
-        check_default_voice(config.speech, voices)
-        check_mapping(read_mapping(config.speech.openai_voices), voices)
-    synthesizer = LoadingSynthesizer(lambda: build_synthesizer(config.engine, on_recorded, tracer))
+        _check_model(config)
+        synthesizer = LoadingSynthesizer(lambda: build_synthesizer(config.engine, on_recorded, tracer))
     server = Server(config, synthesizer, tracer, supervisor)
     reloadable = ReloadableVoices(synthesizer, config.speech)
     server.reloadables.add("voices", reloadable.reload, reloadable.refresh)
     return server
 
 
-def _build_workers_synthesizer(config: WorkersConfig) -> Synthesizer:
+def _check_model(config: Config) -> None:
+    """Raise `CheckpointError` and `ConfigError` for what can be known of the model before it is loaded."""
+    choose_device(config.engine.device)
+    if config.speech.voice is None and not config.speech.openai_voices:
+        model_directory(config.engine)
+        return
+    voices = read_voices(config.engine, read_config(config.engine)).names
+    check_default_voice(config.speech, voices)
+    check_mapping(read_mapping(config.speech.openai_voices), voices)
+
+
+def _build_workers_synthesizer(config: WorkersConfig) -> WorkersSynthesizer:
     from streamer.backends.workers.synthesizer import WorkersSynthesizer
 
     addresses, token = read_worker_addresses(config), read_token(config)
@@ -111,13 +119,19 @@ def build_worker(config: Config, on_recorded: OnRecorded = lambda _num, _of: Non
 
     workers, certificate, version = config.workers, Certificate.of(config.server), package_version()
     token = read_token(workers)
+    worker = Worker(
+        LoadingSynthesizer(load), lambda: describe(loaded[0], version), version=version, token=token
+    )
+    reloadables = Reloadables()
+    reloadables.add("voices", worker.reload_voices, worker.refresh_voices)
     return WorkerServer(
-        Worker(LoadingSynthesizer(load), lambda: describe(loaded[0], version), version=version, token=token),
+        worker,
         functools.partial(open_sockets, workers.worker_host, workers.worker_port, "worker_"),
         has_token=token != "",
         tls=None if certificate is None else certificate.context,
         drain_timeout_s=config.limits.drain_timeout_s,
         tracer=tracer,
+        reloads=reloadables,
     )
 
 

@@ -13,6 +13,8 @@ from streamer.options import option
 
 MIN_TOKEN_CHARS: Final = 16
 MAX_TOKEN_CHARS: Final = 4096
+MAX_WORKERS: Final = 256
+"""The most workers of a front end: each has some fifteen series of metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,11 @@ def read_worker_addresses(config: WorkersConfig) -> tuple[str, ...]:
     """Return the addresses of the workers. Raises `ConfigError` if there are none, or for what is no address."""
     if not config.worker:
         raise ConfigError("backend workers needs a worker: --worker ws://HOST:PORT", param="worker")
+    if len(config.worker) > MAX_WORKERS:
+        message = (
+            f"worker: {len(config.worker)} addresses; a front end takes up to {MAX_WORKERS}, so start several"
+        )
+        raise ConfigError(message, param="worker")
     for address in config.worker:
         try:
             parts = urlsplit(address)

@@ -40,6 +40,10 @@ def test_addresses_are_websockets() -> None:
         with pytest.raises(ConfigError, match="is no address: write ws://HOST:PORT") as refused:
             read_worker_addresses(WorkersConfig(worker=(good[0], bad)))
         assert repr(bad) in refused.value.message and refused.value.param == "worker"
+    many = tuple(f"ws://10.0.0.1:{port}" for port in range(1, 258))
+    assert read_worker_addresses(WorkersConfig(worker=many[:256])) == many[:256]
+    with pytest.raises(ConfigError, match="257 addresses; a front end takes up to 256"):
+        read_worker_addresses(WorkersConfig(worker=many))
     with pytest.raises(ConfigError, match="needs a worker"):
         read_worker_addresses(WorkersConfig())
 

@@ -59,6 +59,7 @@ class Server:
     ) -> None:
         self.metrics = Metrics()
         self.metrics.read_engine(lambda: synthesizer.health().engine)
+        self.metrics.read_workers(lambda: synthesizer.health().workers)
         self.metrics.read_log(num_dropped)
         self._config = config
         self._synthesizer = synthesizer

@@ -14,7 +14,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from streamer.synthesis import EngineStats
+from streamer.synthesis import EngineStats, WorkersHealth
 
 
 class LogCollector(Collector):
@@ -41,6 +41,53 @@ class StateCollector(Collector):
         family = StateSetMetricFamily("tts_state", "1 for what `/v1/status` says that the server does.")
         family.add_metric([], {known: known == state for known in self._states})
         yield family
+
+
+class WorkersCollector(Collector):
+    """Tells how a front end's workers are, when that is asked for; labels are the addresses that the operator chose."""
+
+    def __init__(self, workers: Callable[[], WorkersHealth | None]) -> None:
+        self._workers = workers
+
+    def collect(self) -> Iterable[Metric]:
+        workers = self._workers()
+        if workers is None:
+            return
+        gauges = {
+            "is_answering": GaugeMetricFamily("tts_worker_up", "1 while it answers.", labels=["worker"]),
+            "is_ready": GaugeMetricFamily(
+                "tts_worker_ready", "1 while it takes new sentences.", labels=["worker"]
+            ),
+            "num_sentences": GaugeMetricFamily(
+                "tts_worker_sentences_open", "Sentences of this front end.", labels=["worker"]
+            ),
+            "num_listeners": GaugeMetricFamily(
+                "tts_worker_listeners", "Listeners, those of other front ends too.", labels=["worker"]
+            ),
+            "max_listeners": GaugeMetricFamily(
+                "tts_worker_listeners_limit", "Beyond it new ones wait.", labels=["worker"]
+            ),
+        }
+        counters = {
+            "num_asked": CounterMetricFamily(
+                "tts_worker_sentences", "Sentences that it was asked for.", labels=["worker"]
+            ),
+            "num_refusals": CounterMetricFamily(
+                "tts_worker_refusals", "Sentences that it had no room for.", labels=["worker"]
+            ),
+            "num_retries": CounterMetricFamily(
+                "tts_worker_retries", "Sentences made by another because it was lost.", labels=["worker"]
+            ),
+            "num_losses": CounterMetricFamily(
+                "tts_worker_losses", "Times that it was lost.", labels=["worker"]
+            ),
+        }
+        for family_of in (gauges, counters):
+            for name, family in family_of.items():
+                for worker in workers.each:
+                    if (value := getattr(worker, name)) is not None:
+                        family.add_metric([worker.address], float(value))
+                yield family
 
 
 class EngineCollector(Collector):

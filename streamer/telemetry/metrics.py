@@ -22,8 +22,8 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPEN
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from streamer.errors import StreamerError
-from streamer.synthesis import EngineStats
-from streamer.telemetry.collectors import EngineCollector, LogCollector, StateCollector
+from streamer.synthesis import EngineStats, WorkersHealth
+from streamer.telemetry.collectors import EngineCollector, LogCollector, StateCollector, WorkersCollector
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 OTHER_OWNER: Final = "other"
@@ -189,6 +189,10 @@ class Metrics:
     def read_engine(self, figures: Callable[[], EngineStats | None]) -> None:
         """Have the engine's figures read whenever the others are asked for."""
         self.registry.register(EngineCollector(figures))
+
+    def read_workers(self, workers: Callable[[], WorkersHealth | None]) -> None:
+        """Have a front end's workers looked at whenever the figures are asked for."""
+        self.registry.register(WorkersCollector(workers))
 
     def read_state(self, state: Callable[[], str], states: Sequence[str]) -> None:
         """Have the server's state, one of `states`, read whenever the figures are asked for."""

@@ -9,7 +9,7 @@ from prometheus_client.core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamer.synthesis import EngineStats, StageStats
+from streamer.synthesis import EngineStats, StageStats, WorkerHealth, WorkersHealth
 from streamer.telemetry.metrics import CONTENT_TYPE, OUTCOMES, Metrics, exemplar, prefers_openmetrics
 
 
@@ -186,3 +186,25 @@ def test_one_state_is_set() -> None:
     states.append("ready")
     text = metrics.render().decode()
     assert 'tts_state{tts_state="loading"} 0.0' in text and 'tts_state{tts_state="ready"} 1.0' in text
+
+
+def test_each_worker_of_a_front_end_has_its_series() -> None:
+    """They are labelled by address; what a worker did not tell has no series, and a server without workers has none."""
+    metrics, workers = Metrics(), [WorkersHealth(())]
+    metrics.read_workers(lambda: workers[0])
+    assert "tts_worker_up{" not in metrics.render().decode()
+    workers[0] = WorkersHealth(
+        (
+            WorkerHealth("ws://a:1", True, "", 2, 3, 8, 40, 5, 6, 7),
+            WorkerHealth("ws://b:1", False, "it drains", 0, None, None, 0, 0, 0, 1),
+        )
+    )
+    told = metrics.render().decode()
+    for name, first, second in (
+        ("up", 1, 0), ("ready", 1, 0), ("sentences_open", 2, 0), ("listeners", 3, None), ("listeners_limit", 8, None),
+        ("sentences_total", 40, 0), ("refusals_total", 5, 0), ("retries_total", 6, 0), ("losses_total", 7, 1),
+    ):  # fmt: skip
+        assert f'tts_worker_{name}{{worker="ws://a:1"}} {first:.1f}\n' in told
+        assert (f'tts_worker_{name}{{worker="ws://b:1"}}' in told) == (second is not None)
+        assert second is None or f'tts_worker_{name}{{worker="ws://b:1"}} {second:.1f}\n' in told
+    assert metrics.negotiated("application/openmetrics-text")[0].endswith(b"# EOF\n")

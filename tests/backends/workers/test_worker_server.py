@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import ssl
 import struct
 from collections.abc import AsyncIterator
@@ -159,3 +161,25 @@ async def test_a_worker_may_speak_tls() -> None:
     assert server.address.startswith("wss://127.0.0.1:")
     server.stop()
     await server.run_until_stopped()
+
+
+async def test_voices_are_looked_at_while_it_serves() -> None:
+    """From the first moment until it stops, and all files are read again on SIGHUP."""
+    is_watching, num_reloads = [], []
+
+    class Reloads:
+        async def watch(self) -> None:
+            is_watching.append(True)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                is_watching.clear()
+
+        async def reload(self) -> None:
+            num_reloads.append(1)
+
+    async with worker(reloads=Reloads()):
+        await until(lambda: is_watching)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: num_reloads)
+    assert not is_watching
