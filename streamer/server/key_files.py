@@ -31,7 +31,7 @@ SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 SHARE_RANGE: Final = (0.01, 100.0)
 """Bounds of a key's weight in the start queue."""
 MAX_KEYS: Final = 1000
-"""The most keys of a file: each look-up compares all of them."""
+"""The most keys of a file."""
 MAX_HASHES: Final = 4
 """The most keys of one name: one that is replaced overlaps with its successor for a while."""
 MAX_KEY_CHARS: Final = 512

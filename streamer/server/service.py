@@ -52,7 +52,7 @@ class Service:
             config,
             synthesizer,
             Admission(config.limits, lambda: synthesizer.health().room),
-            ApiKeys.read(config.server.api_keys_file),
+            ApiKeys.read(config.server.api_keys_file, config.limits.max_wrong_keys_per_min),
             metrics,
             Lexicon.read(config.speech.lexicon) if config.speech.lexicon else None,
             Tickets.read(config.server.ticket_secret_file),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -27,6 +27,22 @@ class LogCollector(Collector):
         yield CounterMetricFamily(
             "tts_log_records_dropped", "Log records that nobody read in time.", self._num_dropped()
         )
+
+
+class AuthenticationCollector(Collector):
+    """Tells how often clients were not let in, when that is asked for."""
+
+    def __init__(self, failures: Mapping[str, int], reasons: Sequence[str]) -> None:
+        self._failures = failures
+        self._reasons = reasons
+
+    def collect(self) -> Iterable[Metric]:
+        family = CounterMetricFamily(
+            "tts_authentication_failures", "Keys and tickets that were not accepted.", labels=["reason"]
+        )
+        for reason in self._reasons:
+            family.add_metric([reason], self._failures.get(reason, 0))
+        yield family
 
 
 class StateCollector(Collector):

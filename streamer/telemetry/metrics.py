@@ -6,7 +6,7 @@ lead from a histogram to an utterance; OpenMetrics has them, Prometheus' older t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import (
@@ -23,7 +23,13 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 
 from streamer.errors import StreamerError
 from streamer.synthesis import EngineStats, WorkersHealth
-from streamer.telemetry.collectors import EngineCollector, LogCollector, StateCollector, WorkersCollector
+from streamer.telemetry.collectors import (
+    AuthenticationCollector,
+    EngineCollector,
+    LogCollector,
+    StateCollector,
+    WorkersCollector,
+)
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 OTHER_OWNER: Final = "other"
@@ -197,6 +203,10 @@ class Metrics:
     def read_state(self, state: Callable[[], str], states: Sequence[str]) -> None:
         """Have the server's state, one of `states`, read whenever the figures are asked for."""
         self.registry.register(StateCollector(state, states))
+
+    def read_authentication(self, failures: Mapping[str, int], reasons: Sequence[str]) -> None:
+        """Have the failures, counted by one of the `reasons`, read whenever the figures are asked for."""
+        self.registry.register(AuthenticationCollector(failures, reasons))
 
     def read_log(self, num_dropped: Callable[[], int]) -> None:
         """Have the number of dropped log records read whenever the others are asked for."""
