@@ -39,7 +39,8 @@ def add_keys_commands(commands: Commands) -> None:
 
 
 def _new(parsed: argparse.Namespace) -> int:
-    from streamer.server.key_files import add_entry, as_toml, named_key, new_key
+    from streamer.server.key_entries import as_toml, named_key, new_key
+    from streamer.server.key_files import add_entry
 
     text = new_key()
     scopes = [scope.strip() for scope in parsed.scopes.split(",")]

@@ -13,7 +13,7 @@ from websockets.datastructures import Headers
 from streamer.errors import AuthenticationError, ConfigError, RateLimitedError, ScopeError
 from streamer.server.admission import FULL_MESSAGES, Place
 from streamer.server.http import RefusedError, Request, error_answer, refusal
-from streamer.server.key_files import Scope
+from streamer.server.key_entries import Scope
 from streamer.server.keys import ApiKeys
 from streamer.server.tickets import PREFIX, Tickets, web_origin
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from streamer.errors import AuthenticationError, RateLimitedError, ScopeError
-from streamer.server.key_files import ApiKey, Scope, digest_of, read_keys
+from streamer.server.key_entries import ApiKey, Scope, digest_of
+from streamer.server.key_files import read_keys
 from streamer.server.wrong_keys import WrongKeys
 from streamer.telemetry.metrics import OTHER_OWNER
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from streamer.errors import AuthenticationError, ConfigError, ScopeError
-from streamer.server.key_files import SCOPES, Scope, as_toml, digest_of, named_key, plain_key
+from streamer.server.key_entries import SCOPES, Scope, as_toml, digest_of, named_key, plain_key
 from streamer.server.keys import ApiKeys
 from streamer.server.tickets import Tickets
 from tests.server.named_keys import key_of, write_keys

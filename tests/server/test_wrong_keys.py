@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from streamer.errors import AuthenticationError, RateLimitedError
 from streamer.server import wrong_keys
-from streamer.server.key_files import named_key, plain_key
+from streamer.server.key_entries import named_key, plain_key
 from streamer.server.keys import FAILURES, ApiKeys
 from streamer.server.wrong_keys import WrongKeys, network_of
 from tests.server.named_keys import key_of, write_keys
