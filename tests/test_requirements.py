@@ -95,3 +95,30 @@ def test_actions_are_pinned_by_commit() -> None:
     assert len(uses) >= 6
     for line in uses:
         assert re.search(r"uses: [\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line), line
+
+
+def test_a_release_waits_for_what_every_change_must_pass() -> None:
+    """No job of it publishes or builds before CI has passed, and CI can be called."""
+    release, ci = (
+        yaml.safe_load((ROOT / ".github/workflows" / name).read_text(encoding="utf-8"))
+        for name in ("release.yml", "ci.yml")
+    )
+    (called,) = [
+        name for name, job in release["jobs"].items() if job.get("uses") == "./.github/workflows/ci.yml"
+    ]
+    assert "workflow_call" in ci[True]  # `on` is a boolean of YAML 1.1
+
+    def needed(name: str) -> set[str]:
+        direct = release["jobs"][name].get("needs", [])
+        names = [direct] if isinstance(direct, str) else direct
+        return {*names, *(further for other in names for further in needed(other))}
+
+    assert all(called in needed(name) for name in release["jobs"] if name != called)
+
+
+def test_the_image_for_a_gpu_has_what_triton_compiles_with() -> None:
+    """At run time, in the last stage: Triton builds a module of C at its first start, and the other image needs none."""
+    stage = (ROOT / "Dockerfile").read_text(encoding="utf-8").rpartition("FROM ")[2]
+    condition, _, packages = stage.partition("install --yes --no-install-recommends ")
+    assert 'if [ "$DEVICE" = cuda ]' in condition and "ARG DEVICE" in condition
+    assert {"gcc", "libc6-dev"} <= set(packages.partition("&&")[0].split())
