@@ -62,7 +62,7 @@ class Sound:
 
 def held_out_lines(work: Path, count: int) -> list[Line]:
     """Return the first sentences of the shards that no training saw, equally many of each speaker."""
-    from training.recipe import shards
+    from training.recipe import VOICE_NAMES, shards
 
     lines: list[list[Line]] = []
     for name in shards(work, held_out=True):
@@ -70,7 +70,11 @@ def held_out_lines(work: Path, count: int) -> list[Line]:
         speech = np.load(work / "speech" / f"{name}.npz")["sound"].astype(np.float32) / 32768
         lines.append(
             [
-                Line(row["text"], row["voice"], speech[row["start"] : row["start"] + row["length"]])
+                Line(
+                    row["text"],
+                    VOICE_NAMES[row["voice"]],
+                    speech[row["start"] : row["start"] + row["length"]],
+                )
                 for row in rows
             ]
         )

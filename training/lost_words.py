@@ -24,7 +24,7 @@ from streamer.text.tokens.tokenizer import load_model_tokenizer
 from streamer.voices.library import VoiceLibrary
 from training.features import NUM_PITCH_LEVELS, PAUSES, PHONES, SAMPLE_RATE_HZ
 from training.judge import heard, word_error_rate
-from training.recipe import shards
+from training.recipe import VOICE_NAMES, shards
 from training.spoken import Spoken, read_shard
 
 GIVEN = ("semantic, coarse, fine", "semantic, coarse", "semantic", "nothing")
@@ -74,7 +74,7 @@ def works_of(
         work = SentenceWork(
             model.config,
             text,
-            voices.get(item.speaker),
+            voices.get(VOICE_NAMES[item.speaker]),
             replace(params, seed=number),
             max_semantic_tokens=len(item.semantic) * 2 + 50,
         )

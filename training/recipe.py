@@ -19,7 +19,6 @@ from streamer.models.config import (
 )
 from training.features import FRAME_HZ, NUM_FEATURES, NUM_SEMANTIC, SAMPLE_RATE_HZ, SEMANTIC_HZ
 from training.path import path_config
-from training.teacher import VOICES
 
 CONSONANTS = "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split()
 VOWELS = "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split()
@@ -36,6 +35,8 @@ SEMANTIC_INPUTS = TEXT_PAD + 2
 TEXT_CONTEXT, MAX_SEMANTIC = 128, 512
 SEMANTIC_SLICE, COARSE_HISTORY, COARSE_WINDOW = 64, 120, 30
 CODEBOOK_SIZE, NUM_CODEBOOKS = 1024, 8
+VOICE_NAMES = {"gongitsune": "jane", "kumo": "joe"}
+"""What the listener calls the teacher's voices. The names have been the same since the first version."""
 COARSE_PAD = NUM_SEMANTIC + 2 * CODEBOOK_SIZE
 COARSE_IDS = COARSE_PAD + 3
 FINE_CONTEXT, FINE_HISTORY = 128, 64
@@ -78,7 +79,7 @@ CONFIG = ModelConfig(
         num_lstm_layers=1,
     ),
     tokenizer=TokenizerConfig(kind="phonemes", file="lexicon.txt.gz", symbols=SYMBOLS),
-    default_voice=VOICES[0],
+    default_voice="joe",
     languages=("en",),
     path=path_config(),
     normalize_text=True,

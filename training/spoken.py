@@ -77,6 +77,22 @@ def read_spoken(work: Path, *, held_out: bool = False) -> list[Spoken]:
     return [item for name in shards(work, held_out=held_out) for item in read_shard(work, name)]
 
 
+def read_prosody(work: Path) -> list[Spoken]:
+    """Return what `prosody.py` has made, which has semantic tokens only; it has no codes."""
+    found = []
+    for path in sorted((work / "prosody").glob("*.json")):
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        arrays = np.load(path.with_suffix(".npz"))
+        num_tokens = arrays["tokens"]
+        semantic, places = split(arrays["semantic"], num_tokens), split(arrays["places"], num_tokens)
+        codes = np.zeros((NUM_CODEBOOKS, 0), np.int16)
+        found += [
+            Spoken(row["text"], row["pieces"], tokens, signs, codes, row["voice"])
+            for row, tokens, signs in zip(rows, semantic, places, strict=True)
+        ]
+    return found
+
+
 class Cutter:
     """Cuts utterances into sentences, what is too long for the model into pieces, and some sentences into clauses.
 

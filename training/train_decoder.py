@@ -2,7 +2,7 @@
 
 The codes say nothing of phase, so the decoder is judged by spectra, and, with `--adversarial`, by a
 discriminator that looks at spectrograms. A stopped run continues from its last checkpoint; `--start` begins
-with the weights of an existing model, whose codebooks the quantizer must have kept.
+with the weights of an existing model's decoder. The codebooks are always the quantizer's.
 """
 
 from __future__ import annotations
@@ -110,7 +110,8 @@ class Training:
             self.judge_optimizer.load_state_dict(state["judge_optimizer"])
             self.steps = state["steps"]
         elif start:
-            self.decoder.load_state_dict(load_model(start).codec.state_dict())
+            codebooks = {"codebooks": self.decoder.codebooks}
+            self.decoder.load_state_dict(load_model(start).codec.state_dict() | codebooks)
 
     def save(self) -> None:
         state = {

@@ -2,7 +2,7 @@
 
 It prints the loss of the steps (with the guide's for the semantic model) and of held-out sentences (without it). The
 learning rate falls along a cosine over `--minutes`; a stopped run continues from its last checkpoint. `--start`
-begins with the weights of an existing model, which helps even if the meaning of the tokens has changed.
+begins with the weights of an existing model, which helps even if the tokens are others: the layers are then kept.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from training.examples import (
 )
 from training.guide import GUIDE_WEIGHT, Guide
 from training.recipe import CONFIG, NUM_CODEBOOKS, TEXT_CONTEXT
-from training.spoken import Spoken, read_spoken
+from training.spoken import Spoken, read_prosody, read_spoken
 
 RATES = {"semantic": 1.5e-3, "coarse": 1.5e-3, "fine": 1.5e-3}
 ROWS = {"semantic": 16, "coarse": 24, "fine": 24}
@@ -46,6 +46,15 @@ def new_model(stage: str) -> CausalGpt | FineGpt:
         return FineGpt(CONFIG.fine.transformer)
     transformer = CONFIG.semantic.transformer if stage == "semantic" else CONFIG.coarse.transformer
     return CausalGpt(transformer)
+
+
+def begin_with(model: nn.Module, other: nn.Module) -> None:
+    """Copy another model's weights; those of the embeddings and the head only if it has as many tokens."""
+    ours = model.state_dict()
+    theirs = other.state_dict()
+    model.load_state_dict(
+        ours | {name: theirs[name] for name in ours if theirs[name].shape == ours[name].shape}
+    )
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -138,9 +147,15 @@ def main() -> None:
         "--compile", action="store_true", help="compile the steps: 1.5 times as fast after some minutes"
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--bfloat16",
+        action=argparse.BooleanOptionalAction,
+        help="multiply in bfloat16; the default is to do so on a GPU only: many CPUs are slower at it than in float32",
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     stage, device = arguments.stage, arguments.device
+    is_bfloat16 = device.startswith("cuda") if arguments.bfloat16 is None else arguments.bfloat16
     rate, rows = arguments.rate or RATES[stage], arguments.rows or ROWS[stage]
     path = arguments.work / f"{stage}.pt"
     model = new_model(stage).to(device)
@@ -155,13 +170,16 @@ def main() -> None:
         optimizers.load(state["optimizers"])
         steps = state["steps"]
     elif arguments.start:
-        model.load_state_dict(getattr(load_model(arguments.start), stage).state_dict())
+        begin_with(model, getattr(load_model(arguments.start), stage))
     if arguments.compile:
         model.run_blocks = torch.compile(model.run_blocks, dynamic=False)  # type: ignore[method-assign]
         torch._dynamo.config.cache_size_limit = 64
     torch.manual_seed(steps)
     chance = random.Random(steps)
-    loss = StageLoss(stage, read_spoken(arguments.work), guide)
+    spoken = read_spoken(arguments.work)
+    if stage == "semantic":
+        spoken += read_prosody(arguments.work)
+    loss = StageLoss(stage, spoken, guide)
     held_out = StageLoss(stage, read_spoken(arguments.work, held_out=True))
     begin = time.monotonic()
     mark, losses = begin, []
@@ -184,7 +202,7 @@ def main() -> None:
         if progress >= 1:
             return
         scale = LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * min(progress, 1)))
-        with torch.autocast(device, torch.bfloat16):
+        with torch.autocast(device, torch.bfloat16, enabled=is_bfloat16):
             value = loss(model, rows, chance, device)
         value.backward()
         torch.nn.utils.clip_grad_norm_([*model.parameters(), *(guide.parameters() if guide else ())], 1.0)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +30,6 @@ class Sound:
     """
 
     phones: Phones
-    indices: npt.NDArray[np.intp] = field(compare=False)  # the same as an array
     max_tokens: int
     is_optional: bool = False
     is_unknown: bool = False
@@ -39,7 +37,7 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class TextPath:
-    """A sentence's path: state n of its `automaton` is the n-th sound, state 0 is before the first.
+    """A sentence's path: each state of its `automaton` is a phone that says a sound, state 0 is before the first.
 
     `symbols` [states] are the places, among the text tokens, of what each state says; -1 before the first.
     """
@@ -133,8 +131,12 @@ class PathMaker:
 
     @property
     def max_states(self) -> int:
-        longest = max(map(len, self._sounds), default=0)
-        return 1 + len(self._beginning) + longest * self._max_symbols + len(self._ending)
+        longest = max(map(self._num_states, self._sounds), default=0)
+        around = self._num_states(self._beginning) + self._num_states(self._ending)
+        return 1 + around + longest * self._max_symbols
+
+    def _num_states(self, sounds: Sequence[Sound]) -> int:
+        return sum(len(list(self._ways(sound))) for sound in sounds)
 
     @property
     def slot_bytes(self) -> int:
@@ -149,7 +151,7 @@ class PathMaker:
     def path(self, text_tokens: Sequence[int]) -> TextPath:
         """The path through the sounds of these symbols."""
         sounds: list[Sound] = []
-        symbols = [-1]
+        places: list[int] = []
         parts = [(-1, self._beginning)]
         parts += [
             (place, self._sounds[token]) for place, token in enumerate(text_tokens[: self._max_symbols])
@@ -160,47 +162,76 @@ class PathMaker:
                 # Several marks in a row are one pause.
                 if not sound.is_optional or not sounds or sounds[-1] != sound:
                     sounds.append(sound)
-                    symbols.append(place)
-        return TextPath(
-            self._automaton(sounds), np.array(symbols), self._path.tokens_per_phone, self._silences
-        )
+                    places.append(place)
+        states = [(place, way) for place, sound in enumerate(sounds) for way in self._ways(sound)]
+        symbols = np.array([-1, *(places[place] for place, _ in states)])
+        automaton = self._automaton(sounds, states, self._lone(places, text_tokens))
+        return TextPath(automaton, symbols, self._path.tokens_per_phone, self._silences)
 
-    def _automaton(self, sounds: Sequence[Sound]) -> Automaton:
-        moves = np.full((len(sounds) + 1, self._end + 1), -1, np.int16)
-        for state, row in enumerate(moves):
-            for further in reversed(list(self._within_reach(sounds, state))):  # the nearest counts
-                if further > len(sounds):
-                    row[self._end] = len(sounds)
-                else:
-                    row[sounds[further - 1].indices] = further
+    def _ways(self, sound: Sound) -> Iterator[Phones]:
+        """Yield the phones of each state of a sound.
+
+        A phone that is replaced by another one has ended, even if both could say the same sound: in "the other" the
+        second vowel is heard as such. Only pauses and unknown sounds may change while they last.
+        """
+        if sound.is_unknown or sound.phones <= self._silences:
+            yield sound.phones
+        else:
+            yield from (Phones({phone}) for phone in sorted(sound.phones))
+
+    def _lone(self, places: Sequence[int], text_tokens: Sequence[int]) -> list[bool]:
+        """Return of each sound whether its symbol has nothing but pauses on both sides: it is a word of one sound."""
+        is_mark = [
+            all(sound.phones <= self._silences for sound in self._sounds[token]) for token in text_tokens
+        ]
+        found = []
+        for place in places:
+            before, after = is_mark[max(0, place - 1) : max(0, place)], is_mark[place + 1 : place + 2]
+            found.append(all((*before, *after)))
+        return found
+
+    def _automaton(
+        self, sounds: Sequence[Sound], states: Sequence[tuple[int, Phones]], lone: Sequence[bool]
+    ) -> Automaton:
+        """Return the automaton of `states`, the place of each one's sound and its phones; 0 is before the first."""
+        states_of: dict[int, list[int]] = {}
+        for state, (place, _) in enumerate(states, 1):
+            states_of.setdefault(place, []).append(state)
+        moves = np.full((len(states) + 1, self._end + 1), -1, np.int16)
+        for row, (place, said) in zip(moves, [(-1, Phones()), *states], strict=True):
+            for further in reversed(
+                list(self._within_reach(sounds, lone, place, said))
+            ):  # the nearest counts
+                if further == len(sounds):
+                    row[self._end] = len(states)
+                for state in states_of.get(further, ()):
+                    row[_indices(states[state - 1][1])] = state
         stays = moves.copy()
-        for state, sound in enumerate(sounds, 1):
-            stays[state, sound.indices] = state
-        limits = np.array([1, *(sound.max_tokens for sound in sounds)], np.int16)
-        for state, (said, following) in enumerate(pairwise([*sounds, None]), 1):
-            if said and said.is_unknown and not (following and following.is_unknown):
-                limits[state] = self._path.max_phone_tokens  # the last letter of its word
-        return Automaton(np.stack([stays, moves]), limits)
+        limits = [1]
+        for state, (place, said) in enumerate(states, 1):
+            stays[state, _indices(said)] = state
+            following = sounds[place + 1] if place + 1 < len(sounds) else None
+            is_last_letter = sounds[place].is_unknown and not (following and following.is_unknown)
+            limits.append(self._path.max_phone_tokens if is_last_letter else sounds[place].max_tokens)
+        return Automaton(np.stack([stays, moves]), np.array(limits, np.int16))
 
-    def _within_reach(self, sounds: Sequence[Sound], state: int) -> Iterator[int]:
-        """The states that may follow; one more than there are is the end."""
-        said = Phones() if state == 0 or sounds[state - 1].is_unknown else sounds[state - 1].phones
+    def _within_reach(
+        self, sounds: Sequence[Sound], lone: Sequence[bool], place: int, said: Phones
+    ) -> Iterator[int]:
+        """Yield the places of the sounds that may follow `said`; one more than the last is the end."""
+        if place >= 0 and sounds[place].is_unknown:
+            said = Phones()
         num_left = self._path.reach
-        for further in range(state + 1, len(sounds) + 1):
+        for further in range(place + 1, len(sounds)):
             yield further
-            sound = sounds[further - 1]
+            sound = sounds[further]
             # The same phone twice may be heard as one, unless a word consists of it.
-            may_be_passed = sound.phones <= said and not self._is_word(sounds, further - 1)
+            may_be_passed = not said.isdisjoint(sound.phones) and not lone[further]
             if not sound.is_optional and not may_be_passed:
                 num_left -= 1
                 if num_left == 0:
                     return
-        yield len(sounds) + 1
-
-    def _is_word(self, sounds: Sequence[Sound], index: int) -> bool:
-        """Whether there is nothing but silence on both sides of a sound."""
-        neighbours = (*sounds[max(0, index - 1) : index], *sounds[index + 1 : index + 2])
-        return all(sound.phones <= self._silences for sound in neighbours)
+        yield len(sounds)
 
     def _read(self, text: str) -> list[Sound]:
         """The sounds that the config writes as `text`."""
@@ -209,10 +240,10 @@ class PathMaker:
     def _sound(self, part: str) -> Sound:
         path = self._path
         if part == "*":
-            return Sound(self._any, _indices(self._any), path.max_letter_tokens, is_unknown=True)
+            return Sound(self._any, path.max_letter_tokens, is_unknown=True)
         phones = self._phones(part.removesuffix("?"))
         limit = max(self._max_tokens(phone) for phone in phones)
-        return Sound(phones, _indices(phones), limit, is_optional=part.endswith("?"))
+        return Sound(phones, limit, is_optional=part.endswith("?"))
 
     def _max_tokens(self, phone: int) -> int:
         path = self._path

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
+from streamer.assembly import BUILTIN_MODEL
+from streamer.models.files.checkpoint import load_model
 from training import quantizer
 from training.features import NUM_FEATURES
 from training.quantizer import encode, recovered
+from training.train_decoder import Training, new_decoder
 
 
 def test_codebooks_are_found_again_in_a_codec(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,3 +29,15 @@ def test_codebooks_are_found_again_in_a_codec(monkeypatch: pytest.MonkeyPatch) -
     found = recovered(vectors, scaled / books[0].std())
     torch.testing.assert_close(found, books, rtol=0.02, atol=0.05)
     assert (encode(vectors, found) == codes).float().mean() > 0.99
+
+
+def test_a_decoder_begins_with_another_ones_weights_and_its_own_codebooks(tmp_path: Path) -> None:
+    """The other voice's codes have another meaning, but what its layers have learnt about sound is kept."""
+    books = np.random.default_rng(0).normal(size=(8, 1024, NUM_FEATURES)).astype(np.float32)
+    np.save(tmp_path / "codebooks.npy", books)
+    ours = Training(tmp_path, "cpu", BUILTIN_MODEL).decoder.state_dict()
+    theirs = load_model(BUILTIN_MODEL).codec.state_dict()
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        expected = new_decoder(books).codebooks if name == "codebooks" else theirs[name]
+        torch.testing.assert_close(value, expected, rtol=0, atol=0)
