@@ -86,7 +86,7 @@ def test_nothing_is_installed_without_hashes() -> None:
 
 
 def test_actions_are_pinned_by_commit() -> None:
-    """A tag may be moved to other code; the comment says which version it is. What is of this commit is named by none."""
+    """A tag may be moved to other code; the comment says which version it is. What is in this repository needs none."""
     uses = [
         line.strip()
         for path in (ROOT / ".github/workflows").glob("*.yml")
