@@ -144,13 +144,15 @@ def _reason(error: Exception) -> str:
 
 def _read_archive(path: Path) -> dict[str, Codes]:
     # Opened here, because numpy leaves a file open that turns out to be broken.
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+    with path.open("rb") as file:
+        arrays = np.load(file, allow_pickle=False)
         if not isinstance(arrays, np.lib.npyio.NpzFile):
             raise _NoVoiceError("it is a single array, and no archive of three")
-        _check_size(sum(member.file_size for member in arrays.zip.infolist()))
-        if missing := [key for key in PROMPT_KEYS if key not in arrays.files]:
-            raise _NoVoiceError(f"it lacks {' and '.join(missing)}")
-        return {name: arrays[key] for name, key in _KEYS.items()}
+        with arrays:
+            _check_size(sum(member.file_size for member in arrays.zip.infolist()))
+            if missing := [key for key in PROMPT_KEYS if key not in arrays.files]:
+                raise _NoVoiceError(f"it lacks {' and '.join(missing)}")
+            return {name: arrays[key] for name, key in _KEYS.items()}
 
 
 def files_of(path: Path) -> list[Path]:
