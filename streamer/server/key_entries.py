@@ -80,10 +80,10 @@ def named_key(
 ) -> ApiKey:
     """Return what is kept of a key. `expires` is in RFC 3339. Raises `ConfigError`."""
     fields = {"hash": f"sha256:{digest_of(key).hex()}", "scopes": list(scopes), "share": share}
-    key, problems = read_entry(name, fields if expires is None else {**fields, "expires": expires})
-    if key is None:
+    entry, problems = read_entry(name, fields if expires is None else {**fields, "expires": expires})
+    if entry is None:
         raise ConfigError("\n".join(f"key {name[:64]!r}: {problem}" for problem in problems))
-    return key
+    return entry
 
 
 def as_toml(key: ApiKey) -> str:

@@ -149,6 +149,7 @@ def _read_archive(path: Path) -> dict[str, Codes]:
         if not isinstance(arrays, np.lib.npyio.NpzFile):
             raise _NoVoiceError("it is a single array, and no archive of three")
         with arrays:
+            assert arrays.zip is not None, "it is open"
             _check_size(sum(member.file_size for member in arrays.zip.infolist()))
             if missing := [key for key in PROMPT_KEYS if key not in arrays.files]:
                 raise _NoVoiceError(f"it lacks {' and '.join(missing)}")
