@@ -128,7 +128,7 @@ def build_worker(config: Config, on_recorded: OnRecorded = lambda _num, _of: Non
         return loaded[0]
 
     workers, certificate, version = config.workers, Certificate.of(config.server), package_version()
-    token = read_token(workers)
+    token, metrics_port = read_token(workers), workers.worker_metrics_port
     worker = Worker(
         LoadingSynthesizer(load), lambda: describe(loaded[0], version), version=version, token=token
     )
@@ -142,6 +142,9 @@ def build_worker(config: Config, on_recorded: OnRecorded = lambda _num, _of: Non
         drain_timeout_s=config.limits.drain_timeout_s,
         tracer=tracer,
         reloads=reloadables,
+        open_metrics_sockets=None
+        if metrics_port is None
+        else functools.partial(open_sockets, workers.worker_host, metrics_port, "worker_metrics_"),
     )
 
 

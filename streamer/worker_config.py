@@ -30,6 +30,12 @@ class WorkersConfig:
     worker_port: int = option(
         8766, "TCP port that a worker listens on; 0 picks a free one", minimum=0, maximum=65535
     )
+    worker_metrics_port: int | None = option(
+        None,
+        "TCP port, on worker_host, where a worker tells its figures to everyone who asks; none: it does not",
+        minimum=0,
+        maximum=65535,
+    )
     worker_token_file: Path | None = option(
         None, "file with the secret that a front end and its workers share; none: this machine only"
     )

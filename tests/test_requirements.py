@@ -115,11 +115,3 @@ def test_a_release_waits_for_what_every_change_must_pass() -> None:
         return {*names, *(further for other in names for further in needed(other))}
 
     assert all(called in needed(name) for name in release["jobs"] if name != called)
-
-
-def test_the_image_for_a_gpu_has_what_triton_compiles_with() -> None:
-    """At run time, in the last stage: Triton builds a module of C at its first start; the other image needs none."""
-    stage = (ROOT / "Dockerfile").read_text(encoding="utf-8").rpartition("FROM ")[2]
-    condition, _, packages = stage.partition("install --yes --no-install-recommends ")
-    assert 'if [ "$DEVICE" = cuda ]' in condition and "ARG DEVICE" in condition
-    assert {"gcc", "libc6-dev"} <= set(packages.partition("&&")[0].split())

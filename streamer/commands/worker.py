@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 _OPTIONS = (
     *MODEL_OPTIONS, "num_slots", "max_waiting", "generate_ahead_s", "hang_limit_s", "max_load", "cuda_graphs",
-    "worker_host", "worker_port", "worker_token_file", "tls_cert", "tls_key", "drain_timeout_s",
-    "log_level", "log_format", "trace_endpoint", "trace_ratio", "trace_step_ratio",
+    "worker_host", "worker_port", "worker_metrics_port", "worker_token_file", "tls_cert", "tls_key",
+    "drain_timeout_s", "log_level", "log_format", "trace_endpoint", "trace_ratio", "trace_step_ratio",
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from streamer.server.accepting import Connections, Conversation, Converse
 from streamer.server.access import is_local
 from streamer.server.adapters import add_adapters, add_ports
 from streamer.server.admission import Admission
-from streamer.server.descriptors import ExhaustionReporter, allow_descriptors
+from streamer.server.descriptors import ExhaustionReporter, allow_descriptors, count_connections
 from streamer.server.detached import begin_session
 from streamer.server.ending import CloseRequest
 from streamer.server.http_connection import Host, HttpConnection
@@ -59,8 +59,7 @@ class Server:
         supervisor: Supervisor | None = None,
     ) -> None:
         self.metrics = Metrics()
-        self.metrics.read_engine(lambda: synthesizer.health().engine)
-        self.metrics.read_workers(lambda: synthesizer.health().workers)
+        self.metrics.read_health(synthesizer.health)
         self.metrics.read_log(num_dropped)
         self._config = config
         self._synthesizer = synthesizer
@@ -178,7 +177,7 @@ class Server:
         self._supervisor.ready()
 
     async def _start(self) -> None:
-        allow_descriptors(self._config.limits.max_connections)
+        allow_descriptors(count_connections(self._config))
         asyncio.get_running_loop().set_exception_handler(
             ExhaustionReporter(self.metrics.connections_rejected.labels("no_descriptors").inc)
         )

@@ -10,13 +10,24 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from streamer.config import Config
 from streamer.server.admission import RESERVE
 
 logger = logging.getLogger(__name__)
 OTHER_DESCRIPTORS: Final = 128
 """What the process has open beside connections: its libraries, the listening sockets, the event loop."""
+PER_WORKER: Final = 66
+"""Connections of a front end to a worker, beside those of sentences in the making: the most that a pool keeps."""
 SAY_EVERY_S: Final = 60.0
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+def count_connections(config: Config) -> int:
+    """Return how many connections the settings allow; a front end has one more for each client's sentence."""
+    num_clients = config.limits.max_connections
+    if config.engine.backend == "local":
+        return num_clients
+    return 2 * num_clients + PER_WORKER * len(config.workers.worker)
 
 
 def allow_descriptors(max_connections: int) -> None:

@@ -14,7 +14,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from streamer.synthesis import EngineStats, WorkersHealth
+from streamer.synthesis import EngineStats, Health, WorkersHealth
 
 
 class LogCollector(Collector):
@@ -59,77 +59,66 @@ class StateCollector(Collector):
         yield family
 
 
-class WorkersCollector(Collector):
-    """Tells how a front end's workers are, when that is asked for; labels are the addresses that the operator chose."""
+class HealthCollector(Collector):
+    """Turns what a synthesizer counts into metrics at the moment they are asked for."""
 
-    def __init__(self, workers: Callable[[], WorkersHealth | None]) -> None:
-        self._workers = workers
-
-    def collect(self) -> Iterable[Metric]:
-        workers = self._workers()
-        if workers is None:
-            return
-        gauges = {
-            "is_answering": GaugeMetricFamily("tts_worker_up", "1 while it answers.", labels=["worker"]),
-            "is_ready": GaugeMetricFamily(
-                "tts_worker_ready", "1 while it takes new sentences.", labels=["worker"]
-            ),
-            "num_sentences": GaugeMetricFamily(
-                "tts_worker_sentences_open", "Sentences of this front end.", labels=["worker"]
-            ),
-            "num_listeners": GaugeMetricFamily(
-                "tts_worker_listeners", "Listeners, those of other front ends too.", labels=["worker"]
-            ),
-            "max_listeners": GaugeMetricFamily(
-                "tts_worker_listeners_limit", "Beyond it new ones wait.", labels=["worker"]
-            ),
-        }
-        counters = {
-            "num_asked": CounterMetricFamily(
-                "tts_worker_sentences", "Sentences that it was asked for.", labels=["worker"]
-            ),
-            "num_refusals": CounterMetricFamily(
-                "tts_worker_refusals", "Sentences that it had no room for.", labels=["worker"]
-            ),
-            "num_retries": CounterMetricFamily(
-                "tts_worker_retries", "Sentences made by another because it was lost.", labels=["worker"]
-            ),
-            "num_losses": CounterMetricFamily(
-                "tts_worker_losses", "Times that it was lost.", labels=["worker"]
-            ),
-        }
-        for family_of in (gauges, counters):
-            for name, family in family_of.items():
-                for worker in workers.each:
-                    if (value := getattr(worker, name)) is not None:
-                        family.add_metric([worker.address], float(value))
-                yield family
-
-
-class EngineCollector(Collector):
-    """Turns the engine's own counts into metrics at the moment they are asked for."""
-
-    def __init__(self, figures: Callable[[], EngineStats | None]) -> None:
-        self._figures = figures
+    def __init__(self, health: Callable[[], Health]) -> None:
+        self._health = health
 
     def collect(self) -> Iterable[Metric]:
-        figures = self._figures()
-        if figures is None:
-            return
-        steps = HistogramMetricFamily("tts_engine_step_seconds", "Duration of a step.", labels=["stage"])
-        rows = CounterMetricFamily("tts_engine_rows", "Rows of all steps.", labels=["stage"])
-        for name, stage in figures.stages.items():
-            borders = [*map(str, stage.step_borders_s), "+Inf"]
-            totals = itertools.accumulate(stage.step_counts)
-            steps.add_metric([name], list(zip(borders, totals, strict=True)), stage.step_seconds)
-            rows.add_metric([name], stage.num_rows)
-        yield steps
-        yield rows
-        yield GaugeMetricFamily("tts_slots", "Sentences that can be generated at once.", figures.num_slots)
-        yield GaugeMetricFamily("tts_slots_used", "Sentences being generated.", figures.num_running)
-        yield GaugeMetricFamily("tts_sentences_waiting", "Sentences without a slot.", figures.num_waiting)
-        yield GaugeMetricFamily("tts_listeners", "Listeners being served.", figures.num_listeners)
-        if figures.load is not None:
-            yield GaugeMetricFamily("tts_engine_load", "Part of its time they take.", figures.load)
-        if figures.max_listeners is not None:
-            yield GaugeMetricFamily("tts_listeners_limit", "Beyond it new ones wait.", figures.max_listeners)
+        health = self._health()
+        if health.engine is not None:
+            yield from _engine_metrics(health.engine)
+        if health.workers is not None:
+            yield _workers_metric(health.workers)
+            yield from _each_worker(health.workers)
+
+
+def _each_worker(workers: WorkersHealth) -> Iterable[Metric]:
+    """Tell of each worker, by the address that the operator chose."""
+    for kind, name, attribute, help_text in (
+        (GaugeMetricFamily, "up", "is_answering", "1 while it answers."),
+        (GaugeMetricFamily, "ready", "is_ready", "1 while it takes new sentences."),
+        (GaugeMetricFamily, "sentences_open", "num_sentences", "Sentences of this front end."),
+        (GaugeMetricFamily, "listeners", "num_listeners", "Listeners, those of other front ends too."),
+        (GaugeMetricFamily, "listeners_limit", "max_listeners", "Beyond it new ones wait."),
+        (CounterMetricFamily, "sentences", "num_asked", "Sentences that it was asked for."),
+        (CounterMetricFamily, "refusals", "num_refusals", "Sentences that it had no room for."),
+        (CounterMetricFamily, "retries", "num_retries", "Sentences made by another because it was lost."),
+        (CounterMetricFamily, "losses", "num_losses", "Times that it was lost."),
+    ):
+        family = kind(f"tts_worker_{name}", help_text, labels=["worker"])
+        for worker in workers.each:
+            if (value := getattr(worker, attribute)) is not None:
+                family.add_metric([worker.address], float(value))
+        yield family
+
+
+def _workers_metric(counts: WorkersHealth) -> Metric:
+    family = GaugeMetricFamily(
+        "tts_workers", "Workers that this front end was given, by how it finds them.", labels=["state"]
+    )
+    family.add_metric(["ready"], counts.num_ready)
+    family.add_metric(["not_ready"], counts.num_answering - counts.num_ready)
+    family.add_metric(["silent"], counts.num_all - counts.num_answering)
+    return family
+
+
+def _engine_metrics(figures: EngineStats) -> Iterable[Metric]:
+    steps = HistogramMetricFamily("tts_engine_step_seconds", "Duration of a step.", labels=["stage"])
+    rows = CounterMetricFamily("tts_engine_rows", "Rows of all steps.", labels=["stage"])
+    for name, stage in figures.stages.items():
+        borders = [*map(str, stage.step_borders_s), "+Inf"]
+        totals = itertools.accumulate(stage.step_counts)
+        steps.add_metric([name], list(zip(borders, totals, strict=True)), stage.step_seconds)
+        rows.add_metric([name], stage.num_rows)
+    yield steps
+    yield rows
+    yield GaugeMetricFamily("tts_slots", "Sentences that can be generated at once.", figures.num_slots)
+    yield GaugeMetricFamily("tts_slots_used", "Sentences being generated.", figures.num_running)
+    yield GaugeMetricFamily("tts_sentences_waiting", "Sentences without a slot.", figures.num_waiting)
+    yield GaugeMetricFamily("tts_listeners", "Listeners being served.", figures.num_listeners)
+    if figures.load is not None:
+        yield GaugeMetricFamily("tts_engine_load", "Part of its time they take.", figures.load)
+    if figures.max_listeners is not None:
+        yield GaugeMetricFamily("tts_listeners_limit", "Beyond it new ones wait.", figures.max_listeners)

@@ -1,4 +1,4 @@
-"""The process's figures for Prometheus, named `tts_…` or `process_…`; it and `collectors` alone know the library.
+"""The server's figures for Prometheus, named `tts_…` or `process_…`; `worker_metrics` has those of a worker.
 
 Labels come from closed sets only (error codes, outcomes, reasons), so that no client can make new series. Exemplars
 lead from a histogram to an utterance; OpenMetrics has them, Prometheus' older text format does not.
@@ -9,36 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    Info,
-    ProcessCollector,
-    generate_latest,
-)
-from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS_CONTENT_TYPE
-from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
 from streamer.errors import StreamerError
-from streamer.synthesis import EngineStats, WorkersHealth
+from streamer.synthesis import Health
 from streamer.telemetry.collectors import (
     AuthenticationCollector,
-    EngineCollector,
+    HealthCollector,
     LogCollector,
     StateCollector,
-    WorkersCollector,
 )
+from streamer.telemetry.exposition import negotiated, plain_text
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 OTHER_OWNER: Final = "other"
 """The label of all utterances whose client has no named key."""
 MAX_OWNERS: Final = 200
 """The most owners with series of their own; those beyond are counted as `OTHER_OWNER`."""
-OPENMETRICS: Final = "application/openmetrics-text"
-"""The media type of OpenMetrics in a request's `Accept`."""
-_OPENMETRICS_VERSIONS: Final = ("1.0.0", "0.0.1")
 CONTINUOUS_UNDERRUN_S: Final = 0.1
 """The silence in a playback, all underruns together, that still counts as continuous; vllm-omni's benchmark has the
 same threshold (its pull request 3618)."""
@@ -192,13 +178,9 @@ class Metrics:
         self.underruns.inc()
         self.underrun_seconds.observe(seconds, exemplar)
 
-    def read_engine(self, figures: Callable[[], EngineStats | None]) -> None:
-        """Have the engine's figures read whenever the others are asked for."""
-        self.registry.register(EngineCollector(figures))
-
-    def read_workers(self, workers: Callable[[], WorkersHealth | None]) -> None:
-        """Have a front end's workers looked at whenever the figures are asked for."""
-        self.registry.register(WorkersCollector(workers))
+    def read_health(self, health: Callable[[], Health]) -> None:
+        """Have the figures of the engine, or of the workers, read whenever the others are asked for."""
+        self.registry.register(HealthCollector(health))
 
     def read_state(self, state: Callable[[], str], states: Sequence[str]) -> None:
         """Have the server's state, one of `states`, read whenever the figures are asked for."""
@@ -214,13 +196,11 @@ class Metrics:
 
     def render(self) -> bytes:
         """All figures in Prometheus' text format, version 0.0.4."""
-        return generate_latest(self.registry)
+        return plain_text(self.registry)
 
     def negotiated(self, accept: str) -> tuple[bytes, str]:
-        """Return all figures in the format that an `Accept` header prefers, OpenMetrics or the other, and its type."""
-        if prefers_openmetrics(accept):
-            return bytes(generate_openmetrics(self.registry)), OPENMETRICS_CONTENT_TYPE  # type: ignore[no-untyped-call]
-        return self.render(), CONTENT_TYPE
+        """Return all figures in the format that an `Accept` header prefers, and its content type."""
+        return negotiated(self.registry, accept)
 
 
 def _error_codes(kind: type[StreamerError]) -> set[str]:
@@ -231,29 +211,3 @@ def _error_codes(kind: type[StreamerError]) -> set[str]:
 def exemplar(trace_id: str) -> Exemplar:
     """Return the labels of an exemplar: what leads from a figure to the trace, or to the lines of the log."""
     return {"trace_id": trace_id}
-
-
-def prefers_openmetrics(accept: str) -> bool:
-    """Whether an `Accept` header (RFC 9110, 12.5.1) names OpenMetrics, and ranks it no lower than plain text.
-
-    The library's own choice fails for versions that are no numbers, and does not look at ranks.
-    """
-    ranks = {OPENMETRICS: 0.0, "text/plain": 0.0}
-    for media_range in accept.lower().split(","):
-        name, *parameters = (part.strip() for part in media_range.split(";"))
-        values = dict(parameter.partition("=")[::2] for parameter in parameters)
-        if (
-            name == OPENMETRICS
-            and values.get("version", _OPENMETRICS_VERSIONS[0]) not in _OPENMETRICS_VERSIONS
-        ):
-            continue
-        if name in ranks:
-            ranks[name] = max(ranks[name], _rank(values.get("q", "1")))
-    return 0 < ranks[OPENMETRICS] >= ranks["text/plain"]
-
-
-def _rank(quality: str) -> float:
-    try:
-        return float(quality)
-    except ValueError:
-        return 0.0

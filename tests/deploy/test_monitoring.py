@@ -17,7 +17,7 @@ from promql_parser import MatchOp
 
 from streamer.backends.local import LocalSynthesizer
 from streamer.config import EngineConfig, options
-from streamer.synthesis import WorkerHealth, WorkersHealth
+from streamer.synthesis import Health, WorkerHealth, WorkersHealth
 from streamer.telemetry.metrics import Metrics
 from tests.fakes.speaking_model import save_speaking_model
 from tests.server.speaking import connected, serving
@@ -43,7 +43,7 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Scrape:
     series: Scrape = {"up": [{}]}  # Prometheus' own
     front_end = Metrics()
     lost = WorkerHealth("ws://a:1", False, "it cannot be reached", 0, None, None, 1, 0, 1, 1)
-    front_end.read_workers(lambda: WorkersHealth((lost,)))
+    front_end.read_health(lambda: Health(alive=True, ready=True, workers=WorkersHealth((lost,))))
     of_workers = "\n".join(line for line in front_end.render().decode().splitlines() if "tts_worker_" in line)
     for family in text_string_to_metric_families(f"{body}\n{of_workers}\n"):
         for sample in family.samples:

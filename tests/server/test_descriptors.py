@@ -11,7 +11,9 @@ import sys
 
 import pytest
 
-from streamer.server.descriptors import SAY_EVERY_S, ExhaustionReporter, allow_descriptors
+from streamer.config import Config, EngineConfig, LimitsConfig
+from streamer.server.descriptors import SAY_EVERY_S, ExhaustionReporter, allow_descriptors, count_connections
+from streamer.worker_config import WorkersConfig
 
 EXHAUSTED = """
 import asyncio, logging, resource, sys
@@ -39,6 +41,22 @@ async def main():
             print((await server.get("/livez"))[0], flush=True)
 asyncio.run(main())
 """
+
+
+@pytest.mark.parametrize(
+    ("backend", "workers", "expected"),
+    [("local", (), 500), ("local", ("ws://a:1",), 500), ("workers", ("ws://a:1", "ws://b:1"), 1000 + 2 * 66)],
+)
+def test_a_front_end_needs_descriptors_for_its_workers_too(
+    backend: str, workers: tuple[str, ...], expected: int
+) -> None:
+    """Each sentence in the making is a connection, and each worker keeps some open; an engine has none."""
+    config = Config(
+        engine=EngineConfig(backend=backend),
+        limits=LimitsConfig(max_connections=500),
+        workers=WorkersConfig(worker=workers),
+    )
+    assert count_connections(config) == expected
 
 
 def test_the_process_allows_itself_what_connections_need(caplog: pytest.LogCaptureFixture) -> None:

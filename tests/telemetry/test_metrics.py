@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import pytest
 from prometheus_client.core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamer.synthesis import EngineStats, StageStats, WorkerHealth, WorkersHealth
-from streamer.telemetry.metrics import CONTENT_TYPE, OUTCOMES, Metrics, exemplar, prefers_openmetrics
+from streamer.synthesis import EngineStats, Health, StageStats, WorkerHealth, WorkersHealth
+from streamer.telemetry.exposition import OPENMETRICS
+from streamer.telemetry.metrics import OUTCOMES, Metrics, exemplar
 
 
 def test_figures_can_be_scraped_and_are_ours() -> None:
@@ -63,7 +63,7 @@ def test_the_engines_figures_are_read_when_asked_for() -> None:
     """Steps as a histogram by stage, slots, listeners; nothing while there is no engine to tell of."""
     figures: list[EngineStats | None] = [None]
     metrics = Metrics()
-    metrics.read_engine(lambda: figures[0])
+    metrics.read_health(lambda: Health(alive=True, ready=True, engine=figures[0]))
     assert b"tts_engine_step" not in metrics.render()
     fine = StageStats((0.0005, 0.001), (0, 2, 1), 0.5, 7)
     figures[0] = EngineStats({"fine": fine}, 16, 3, 1, 2, load=0.25, max_listeners=4)
@@ -79,47 +79,6 @@ def test_the_engines_figures_are_read_when_asked_for() -> None:
         "tts_listeners_limit 4.0",
     ):
         assert line in text
-
-
-OPENMETRICS = "application/openmetrics-text"
-
-
-@pytest.mark.parametrize(
-    ("accept", "is_preferred"),
-    [
-        ("", False),
-        ("*/*", False),
-        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", False),
-        ("text/plain; version=0.0.4", False),
-        (OPENMETRICS, True),
-        (f"{OPENMETRICS}; version=1.0.0; charset=utf-8", True),
-        ("Application/OpenMetrics-Text;VERSION=1.0.0", True),
-        # Prometheus 2 and 3
-        (
-            f"{OPENMETRICS};version=1.0.0,{OPENMETRICS};version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5",
-            True,
-        ),
-        (
-            f"{OPENMETRICS};version=1.0.0;escaping=allow-utf-8;q=0.6,{OPENMETRICS};version=0.0.1;q=0.5,"
-            "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
-            True,
-        ),
-        (f"text/plain;q=0.9, {OPENMETRICS};q=0.1", False),
-        (f"{OPENMETRICS};q=0, text/plain", False),
-        (f"{OPENMETRICS};q=0", False),
-        (f"{OPENMETRICS};q=much", False),
-        (f"{OPENMETRICS};q=nan", False),
-        (f"{OPENMETRICS};version=x", False),
-        (f"{OPENMETRICS};version=2.0.0", False),
-        (";;;=,,", False),
-    ],
-)
-def test_openmetrics_is_given_to_those_who_ask_for_it(accept: str, is_preferred: bool) -> None:
-    """All others, and what is no such header, get Prometheus' text as ever."""
-    assert prefers_openmetrics(accept) is is_preferred
-    body, content_type = Metrics().negotiated(accept)
-    assert content_type.startswith("application/openmetrics-text; version=1.0.0") is is_preferred
-    assert body.endswith(b"# EOF\n") is is_preferred and (content_type == CONTENT_TYPE) is not is_preferred
 
 
 def test_exemplars_lead_from_histograms_to_utterances() -> None:
@@ -191,7 +150,7 @@ def test_one_state_is_set() -> None:
 def test_each_worker_of_a_front_end_has_its_series() -> None:
     """They are labelled by address; what a worker did not tell has no series, and a server without workers has none."""
     metrics, workers = Metrics(), [WorkersHealth(())]
-    metrics.read_workers(lambda: workers[0])
+    metrics.read_health(lambda: Health(alive=True, ready=True, workers=workers[0]))
     assert "tts_worker_up{" not in metrics.render().decode()
     workers[0] = WorkersHealth(
         (
@@ -208,3 +167,18 @@ def test_each_worker_of_a_front_end_has_its_series() -> None:
         assert (f'tts_worker_{name}{{worker="ws://b:1"}}' in told) == (second is not None)
         assert second is None or f'tts_worker_{name}{{worker="ws://b:1"}} {second:.1f}\n' in told
     assert metrics.negotiated("application/openmetrics-text")[0].endswith(b"# EOF\n")
+
+
+def test_a_front_end_tells_how_it_finds_its_workers() -> None:
+    """Each worker is in one state, so that the states add up to all of them."""
+    metrics = Metrics()
+    kinds = [(True, "")] * 2 + [(True, "it drains")] * 3 + [(False, "it cannot be reached")] * 2
+    each = tuple(
+        WorkerHealth(f"ws://{number}:1", is_answering, problem, 0, None, None, 0, 0, 0, 0)
+        for number, (is_answering, problem) in enumerate(kinds)
+    )
+    metrics.read_health(lambda: Health(alive=True, ready=True, workers=WorkersHealth(each)))
+    text = metrics.render().decode()
+    for state, number in (("ready", 2), ("not_ready", 3), ("silent", 2)):
+        assert f'tts_workers{{state="{state}"}} {number}.0' in text
+    assert "tts_slots" not in text

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Hashable
-from typing import Final
+from typing import Final, Literal, get_args
 
 from streamer.backends.workers.frame_connection import FrameConnection
 from streamer.backends.workers.messages import (
@@ -28,11 +28,17 @@ logger = logging.getLogger(__name__)
 RETRY_AFTER_S: Final = 0.5
 """When a front end that was refused should try again, if nothing better is known."""
 
+Outcome = Literal["completed", "cancelled", "refused", "failed"]
+"""How a sentence ended for the worker; `cancelled` ones were no longer wanted by their front end."""
+
 
 class OpenSentences:
-    """The sentences that are being made, whichever connections asked for them."""
+    """The sentences that are being made, whichever connections asked for them, and counts of those that have ended."""
 
     def __init__(self) -> None:
+        self.num_ended: dict[Outcome, int] = dict.fromkeys(get_args(Outcome), 0)
+        self.audio_s = 0.0
+        """The sound that was sent, in seconds."""
         self._open: dict[Hashable, asyncio.Task[object]] = {}
         self._is_idle = asyncio.Event()
         self._is_idle.set()
@@ -115,18 +121,25 @@ class SpeakingConnection:
     async def _speak(self, message: Speak) -> None:
         """Answer with the sentence's sound, or with its failure."""
         key = (message.utterance_id or message.request_id, message.sentence_index)
+        outcome: Outcome = "cancelled"
         try:
             async with self._sentences.open(key):
                 await self._send_sound(request_of(message, self._info))
+            outcome = "completed"
         except OverloadedError as error:
+            outcome = "refused"
             await self._connection.close(NO_ROOM, retry_reason(error.retry_after_s or RETRY_AFTER_S))
         except StreamerError as error:
+            outcome = "failed"
             await self._fail(error)
         except ConnectionError:
             pass  # `run` sees it, too
         except Exception:
+            outcome = "failed"
             logger.exception("an unexpected error", extra={"request": message.request_id})
             await self._fail(InternalError("the sentence failed; the worker's log says why"))
+        finally:
+            self._sentences.num_ended[outcome] += 1
 
     async def _send_sound(self, request: SentenceRequest) -> None:
         self._admit(request)
@@ -137,6 +150,7 @@ class SpeakingConnection:
                 self._num_unconsumed += 1
                 self._is_answered = chunk.is_last
                 await self._connection.send(encode(chunk_message(chunk)))
+                self._sentences.audio_s += len(chunk.samples) / self._info.sample_rate_hz
 
     async def _fail(self, error: StreamerError) -> None:
         self._is_answered = True

@@ -78,7 +78,7 @@ class Worker:
         self._describe = describe
         self._token = token
         self._model: ServedModel | None = None
-        self._sentences = OpenSentences()
+        self.sentences = OpenSentences()
 
     async def start(self) -> None:
         """Load the model and warm it up; until then front ends are told to come back. Raises what loading raises."""
@@ -111,7 +111,12 @@ class Worker:
     @property
     def num_open(self) -> int:
         """The sentences that are being made."""
-        return len(self._sentences)
+        return len(self.sentences)
+
+    @property
+    def model_name(self) -> str:
+        """The loaded model's name, empty until it is loaded."""
+        return "" if self._model is None else self._model.info.name
 
     def drain(self) -> None:
         """Take no more sentences; those that are open continue."""
@@ -119,7 +124,7 @@ class Worker:
 
     async def finished(self) -> None:
         """Return once no sentence is open."""
-        await self._sentences.finished()
+        await self.sentences.finished()
 
     def failure(self) -> str | None:
         """Why the engine is dead, None while it is alive."""
@@ -150,7 +155,7 @@ class Worker:
                     await connection.send(encode(model_message(model.info, model.tokenizer)))
                 await self._report(connection)
             else:
-                synthesizer, sentences = self.synthesizer, self._sentences
+                synthesizer, sentences = self.synthesizer, self.sentences
                 await SpeakingConnection(connection, synthesizer, model.info, self.admit, sentences).run()
         except OverloadedError as error:
             code, reason = NO_ROOM, retry_reason(error.retry_after_s or RETRY_AFTER_S)

@@ -18,10 +18,12 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from streamer.backends.workers.messages import ENGINE_FAILED, MAX_REQUEST_BYTES, NO_ROOM, retry_reason
+from streamer.backends.workers.metrics_port import MetricsPort
 from streamer.backends.workers.speaking import RETRY_AFTER_S
 from streamer.backends.workers.worker import Worker
 from streamer.errors import ConfigError, EngineError
 from streamer.telemetry.traces import NO_TRACER, Tracer
+from streamer.telemetry.worker_metrics import WorkerFigures, WorkerMetrics
 
 logger = logging.getLogger(__name__)
 WATCH_INTERVAL_S: Final = 0.1
@@ -82,10 +84,12 @@ class WorkerServer:
         drain_timeout_s: float = 30.0,
         tracer: Tracer = NO_TRACER,
         reloads: Reloads | None = None,
+        open_metrics_sockets: Callable[[], Sequence[socket.socket]] | None = None,
     ) -> None:
         """`open_sockets` opens the port, and may raise `ConfigError`. Without a token it must be this machine's own.
 
-        `reloads` are the files that are read again while the worker runs.
+        `reloads` are the files that are read again while the worker runs. `open_metrics_sockets` opens the port of the
+        figures; None: there is none.
         """
         self.worker = worker
         self._open_sockets = open_sockets
@@ -97,6 +101,10 @@ class WorkerServer:
         self._reading: set[asyncio.Task[object]] = set()
         self._server: list[Server] = []
         self._connections: set[ServerConnection] = set()
+        self.metrics_port = None
+        if open_metrics_sockets is not None:
+            metrics = WorkerMetrics(worker.synthesizer.health, self._figures)
+            self.metrics_port = MetricsPort(open_metrics_sockets, metrics, tls)
         self._is_stopping = asyncio.Event()
         self._is_hurried = asyncio.Event()
 
@@ -108,9 +116,11 @@ class WorkerServer:
         return f"{'ws' if self._tls is None else 'wss'}://{host}:{place[1]}"
 
     async def start(self) -> None:
-        """Open the port, and load the model and warm it up. Raises `ConfigError` and what loading raises."""
+        """Open the ports, and load the model and warm it up. Raises `ConfigError` and what loading raises."""
         sockets = await asyncio.to_thread(self._open_sockets)
         try:
+            if self.metrics_port is not None:
+                await self.metrics_port.open()
             self._check_addresses(sockets)
             for opened in sockets:
                 self._server.append(await self._listen(opened))
@@ -189,6 +199,8 @@ class WorkerServer:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_S):
                 await self.worker.close()
+        if self.metrics_port is not None:  # the last one, so that the end of a drain can be watched
+            await self.metrics_port.close()
         await asyncio.to_thread(self._tracer.close, LAST_WORDS_S)
 
     async def _listen(self, opened: socket.socket) -> Server:
@@ -227,6 +239,18 @@ class WorkerServer:
             is_well = is_well and status.is_ready and not status.is_draining
         code = http.HTTPStatus.OK if is_well else http.HTTPStatus.SERVICE_UNAVAILABLE
         return connection.respond(code, "ok\n" if is_well else f"{status.reason or 'draining'}\n")
+
+    def _figures(self) -> WorkerFigures:
+        status, sentences = self.worker.status(), self.worker.sentences
+        return WorkerFigures(
+            version=self.worker.version,
+            model=self.worker.model_name,
+            is_ready=status.is_ready and not status.is_draining,
+            num_connections=len(self._connections),
+            num_open=self.worker.num_open,
+            num_ended={str(outcome): number for outcome, number in sentences.num_ended.items()},
+            audio_s=sentences.audio_s,
+        )
 
     def _check_addresses(self, sockets: Sequence[socket.socket]) -> None:
         for opened in sockets:

@@ -58,6 +58,8 @@ def worker_server(
     port: int = 0,
     drain_timeout_s: float = 5.0,
     reloads: Reloads | None = None,
+    has_metrics: bool = False,
+    metrics_port: int = 0,
 ) -> WorkerServer:
     def describe() -> ServedModel:
         info = synthesizer.info
@@ -71,6 +73,9 @@ def worker_server(
         has_token=token != "",
         drain_timeout_s=drain_timeout_s,
         reloads=reloads,
+        open_metrics_sockets=functools.partial(open_sockets, host, metrics_port, "worker_metrics_")
+        if has_metrics
+        else None,
     )
 
 
@@ -101,6 +106,11 @@ class RunningWorker:
         self.fake = synthesizer
         self.address = server.address
         self.port = int(server.address.rpartition(":")[2])
+
+    @property
+    def metrics_port(self) -> int:
+        assert self.server.metrics_port is not None
+        return self.server.metrics_port.number
 
     def cut(self) -> None:
         """Cut every connection, as the end of its machine would."""
