@@ -83,6 +83,7 @@ lock: $(TOOLS)/.installed
 		--excludes requirements/excluded.txt --constraint requirements/server.txt -o requirements/test.txt
 	echo torch | $(subst --no-emit-package torch,,$(LOCK)) - --constraint requirements/server.txt -o requirements/torch-cuda.txt
 	echo triton | $(LOCK) - -o requirements/triton.txt
+	echo 'ray[serve]' | $(LOCK) - --constraint requirements/test.txt -o requirements/ray.txt
 	$(LOCK) requirements/tools.in -o requirements/tools.txt
 
 # Prints the hashes for requirements/torch-cpu.txt, of wheels that it downloads (1.1 GB).
@@ -99,7 +100,7 @@ ADVISORIES := https://pypi.org/pypi/pip/24.0/json
 audit: $(TOOLS)/.installed
 	if ! $(TOOLS)/bin/python -c 'import urllib.request as r; r.urlopen("$(ADVISORIES)", timeout=10)' 2>/dev/null; \
 	then test -z "$$GITHUB_ACTIONS" || exit 1; echo "audit: skipped, because $(ADVISORIES) and its like, which list vulnerabilities, are not reached"; \
-	else for lock in server test torch-cuda triton tools; do \
+	else for lock in server test torch-cuda triton ray tools; do \
 		$(TOOLS)/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r requirements/$$lock.txt || exit 1; \
 	done; fi
 

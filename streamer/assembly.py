@@ -29,7 +29,7 @@ from streamer.synthesis import Synthesizer
 from streamer.telemetry.trace_settings import create_tracer
 from streamer.telemetry.traces import NO_TRACER, Tracer
 from streamer.voices.library import VoiceLibrary, voice_directories
-from streamer.worker_config import WorkersConfig, read_token, read_worker_addresses
+from streamer.worker_config import read_ray_address, read_token, read_worker_addresses
 
 if TYPE_CHECKING:
     from streamer.backends.local import LocalSynthesizer, OnRecorded
@@ -71,8 +71,8 @@ def build_server(config: Config, on_recorded: OnRecorded = lambda _num, _of: Non
     check_ports(ports_of(config.server))
     tracer, supervisor = create_tracer(config.traces, package_version()), Supervisor(variables())
     synthesizer: LoadingSynthesizer | WorkersSynthesizer
-    if config.engine.backend == "workers":
-        synthesizer = _build_workers_synthesizer(config.workers)
+    if config.engine.backend != "local":
+        synthesizer = _build_front_end(config)
     else:
         _check_model(config)
         synthesizer = LoadingSynthesizer(lambda: build_synthesizer(config.engine, on_recorded, tracer))
@@ -102,11 +102,16 @@ def _check_model(config: Config) -> None:
     check_mapping(read_mapping(config.speech.openai_voices), voices)
 
 
-def _build_workers_synthesizer(config: WorkersConfig) -> WorkersSynthesizer:
+def _build_front_end(config: Config) -> WorkersSynthesizer:
     from streamer.backends.workers.synthesizer import WorkersSynthesizer
 
-    addresses, token = read_worker_addresses(config), read_token(config)
-    return WorkersSynthesizer(addresses, version=package_version(), token=token)
+    token, version = read_token(config.workers), package_version()
+    if config.engine.backend == "workers":
+        return WorkersSynthesizer(read_worker_addresses(config.workers), version=version, token=token)
+    from streamer.backends.ray.listings import worker_listings
+
+    listings = worker_listings(read_ray_address(config.workers), token)
+    return WorkersSynthesizer(version=version, token=token, listings=listings)
 
 
 def build_worker(config: Config, on_recorded: OnRecorded = lambda _num, _of: None) -> WorkerServer:

@@ -31,7 +31,9 @@ class EngineConfig:
     """Which model speaks, and on what."""
 
     backend: str = option(
-        "local", "where sentences are made: in this process, or by workers", choices=("local", "workers")
+        "local",
+        "where sentences are made: in this process, by workers, or by workers in Ray Serve",
+        choices=("local", "workers", "ray"),
     )
     model: Path | None = option(
         None, "an installed model's name, or a model directory; none: the built-in voice"

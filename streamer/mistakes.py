@@ -23,7 +23,7 @@ from streamer.server.tls import Certificate
 from streamer.server.voice_choice import check_default_voice
 from streamer.telemetry.trace_settings import check_traces
 from streamer.text.lexicon import Lexicon
-from streamer.worker_config import read_token, read_worker_addresses
+from streamer.worker_config import read_ray_address, read_token, read_worker_addresses
 
 _Found = TypeVar("_Found")
 
@@ -55,11 +55,15 @@ def find_mistakes(config: Config) -> list[str]:
     if (path := config.speech.lexicon) is not None:
         lexicon = mistakes.check(lambda: Lexicon.read(path))
     mapping = mistakes.check(lambda: read_mapping(config.speech.openai_voices)) or {}
-    if config.engine.backend == "workers":
-        mistakes.check(lambda: read_worker_addresses(config.workers))
-        mistakes.check(lambda: read_token(config.workers))
-    else:
-        _check_model(config, lexicon, mapping, mistakes)
+    match config.engine.backend:
+        case "workers":
+            mistakes.check(lambda: read_worker_addresses(config.workers))
+        case "ray":
+            mistakes.check(lambda: read_ray_address(config.workers))
+        case _:
+            _check_model(config, lexicon, mapping, mistakes)
+            return mistakes.lines
+    mistakes.check(lambda: read_token(config.workers))
     return mistakes.lines
 
 

@@ -13,8 +13,6 @@ from streamer.options import option
 
 MIN_TOKEN_CHARS: Final = 16
 MAX_TOKEN_CHARS: Final = 4096
-MAX_WORKERS: Final = 256
-"""The most workers of a front end: each has some fifteen series of metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +21,9 @@ class WorkersConfig:
 
     worker: tuple[str, ...] = option(
         (), "for backend workers: addresses of workers, ws://HOST:PORT or wss://…; the flag may be repeated"
+    )
+    ray_address: str | None = option(
+        None, "for backend ray: where Ray Serve answers for the application of workers, http://HOST:8000"
     )
     worker_host: str = option(
         "127.0.0.1", "address that a worker listens on; beyond this machine it needs worker_token_file"
@@ -45,20 +46,37 @@ def read_worker_addresses(config: WorkersConfig) -> tuple[str, ...]:
     """Return the addresses of the workers. Raises `ConfigError` if there are none, or for what is no address."""
     if not config.worker:
         raise ConfigError("backend workers needs a worker: --worker ws://HOST:PORT", param="worker")
-    if len(config.worker) > MAX_WORKERS:
-        message = (
-            f"worker: {len(config.worker)} addresses; a front end takes up to {MAX_WORKERS}, so start several"
-        )
-        raise ConfigError(message, param="worker")
-    for address in config.worker:
-        try:
-            parts = urlsplit(address)
-            is_address = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            is_address = False
-        if not is_address or "@" in address:
-            raise ConfigError(f"worker {address!r} is no address: write ws://HOST:PORT", param="worker")
+    if wrong := [address for address in config.worker if not is_worker_address(address)]:
+        raise ConfigError(f"worker {wrong[0]!r} is no address: write ws://HOST:PORT", param="worker")
     return config.worker
+
+
+def is_worker_address(address: str) -> bool:
+    """Return whether a front end can connect to a worker there."""
+    return _is_address(address, ("ws", "wss"))
+
+
+def read_ray_address(config: WorkersConfig) -> str:
+    """Return the address of the application in Ray Serve. Raises `ConfigError` if there is none, or it is none."""
+    address = config.ray_address
+    if address is None:
+        raise ConfigError(
+            "backend ray needs the application: --ray-address http://HOST:8000", param="ray_address"
+        )
+    if not _is_address(address, ("http", "https")):
+        raise ConfigError(
+            f"ray_address {address!r} is no address: write http://HOST:8000", param="ray_address"
+        )
+    return address
+
+
+def _is_address(address: str, schemes: tuple[str, ...]) -> bool:
+    try:
+        parts = urlsplit(address)
+        is_place = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return is_place and "@" not in address and not parts.query and not parts.fragment
 
 
 def read_token(config: WorkersConfig) -> str:

@@ -40,6 +40,9 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "engine/scheduler": TORCH,
     "backends/workers/synthesizer": (*TORCH, "streamer.engine", "streamer.stages", "streamer.backends.local"),
     "backends/workers/worker": (*TORCH, "streamer.engine", "streamer.stages", "websockets"),
+    "backends/ray/listings": (*TORCH, "streamer.engine", "streamer.stages", "streamer.backends.local"),
+    "backends/ray/replica": (*TORCH, "streamer.engine", "streamer.stages", "streamer.backends.local"),
+    "backends/ray/autoscaling": ("streamer", "ray"),
     "models": ("streamer.stages", "streamer.engine", "streamer.server", "streamer.text", "asyncio"),
     "stages": ("streamer.server", "streamer.speech", "websockets"),
     "store": ("streamer.assembly", "streamer.commands", "streamer.server", "streamer.speech"),
@@ -60,7 +63,7 @@ GROUND_FLOOR = ("streamer.models.config",)
 KEPT_IN: dict[str, tuple[str, ...]] = {
     "prometheus_client": ("telemetry",),
     "opentelemetry": ("telemetry/open_telemetry",),
-    "ray": ("backends/ray",),
+    "ray": ("backends/ray/application", "backends/ray/local_cluster"),
     "mcp": ("commands/mcp",),
 }
 """Libraries that are imported in one place only."""

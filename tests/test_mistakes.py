@@ -37,6 +37,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "model": ({"model": "/none"}, "/none"),
     "no workers": ({"backend": "workers"}, "needs a worker"),
     "worker": ({"backend": "workers", "worker": "http://a"}, "worker 'http://a' is no address"),
+    "no application": ({"backend": "ray"}, "needs the application"),
+    "application": ({"backend": "ray", "ray_address": "ws://a"}, "ray_address 'ws://a' is no address"),
     "token": ({"backend": "workers", "worker": "ws://a", "worker_token_file": "short"}, "holds 5 characters"),
 }  # fmt: skip
 """Settings that `serve` refuses before it reads a model, and what it says."""

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
-LOCKS = ("server", "test", "tools", "torch-cpu", "torch-cuda", "triton")
+LOCKS = ("server", "test", "tools", "torch-cpu", "torch-cuda", "triton", "ray")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 EXCLUDED = {
@@ -47,6 +47,7 @@ def test_every_package_of_a_lock_has_one_version_and_hashes(name: str) -> None:
     [
         ("server", PROJECT["dependencies"]),
         ("test", [*PROJECT["dependencies"], *EXTRAS["test"], *EXTRAS["reference"]]),
+        ("ray", EXTRAS["ray"]),
     ],
 )
 def test_a_lock_has_what_the_project_asks_for(name: str, asked: list[str]) -> None:
@@ -61,7 +62,7 @@ def test_a_lock_has_what_the_project_asks_for(name: str, asked: list[str]) -> No
 def test_locks_agree() -> None:
     """What is tested is what the server runs with, whichever torch it has."""
     tested = locked("test")
-    for name in ("server", "torch-cuda"):
+    for name in ("server", "torch-cuda", "ray"):
         assert {key: value for key, value in locked(name).items() if tested.get(key, value) != value} == {}
     torch_version = locked("torch-cuda")["torch"][0]
     assert locked("torch-cpu")["torch"][0] == f"{torch_version}+cpu"

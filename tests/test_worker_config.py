@@ -9,7 +9,7 @@ import pytest
 
 from streamer.commands.flags import add_options, read_settings
 from streamer.errors import ConfigError
-from streamer.worker_config import WorkersConfig, read_token, read_worker_addresses
+from streamer.worker_config import WorkersConfig, read_ray_address, read_token, read_worker_addresses
 
 
 def test_the_flag_may_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,12 +40,45 @@ def test_addresses_are_websockets() -> None:
         with pytest.raises(ConfigError, match="is no address: write ws://HOST:PORT") as refused:
             read_worker_addresses(WorkersConfig(worker=(good[0], bad)))
         assert repr(bad) in refused.value.message and refused.value.param == "worker"
-    many = tuple(f"ws://10.0.0.1:{port}" for port in range(1, 258))
-    assert read_worker_addresses(WorkersConfig(worker=many[:256])) == many[:256]
-    with pytest.raises(ConfigError, match="257 addresses; a front end takes up to 256"):
-        read_worker_addresses(WorkersConfig(worker=many))
     with pytest.raises(ConfigError, match="needs a worker"):
         read_worker_addresses(WorkersConfig())
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:8000", "https://ray.example.com/next", "http://[::1]:8000/", "http://head"]
+)
+def test_the_application_is_found_over_http(address: str) -> None:
+    """At a proxy of Ray Serve, below the prefix of its route."""
+    assert read_ray_address(WorkersConfig(ray_address=address)) == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ray://head:10001",
+        "head:6379",
+        "auto",
+        "http://",
+        "http://:8000",
+        "http://h:0",
+        "http://h:x",
+        "http://u@h",
+        "http://h/?a=b",
+        "http://h#a",
+    ],
+)
+def test_what_is_no_address_of_an_application_is_named(address: str) -> None:
+    """Above all Ray's own addresses, which speak other protocols."""
+    with pytest.raises(ConfigError, match="is no address: write http://HOST:8000") as refused:
+        read_ray_address(WorkersConfig(ray_address=address))
+    assert repr(address) in refused.value.message and refused.value.param == "ray_address"
+
+
+def test_the_backend_needs_its_application() -> None:
+    """A front end is not started without an address."""
+    with pytest.raises(ConfigError, match="--ray-address http://HOST:8000") as refused:
+        read_ray_address(WorkersConfig())
+    assert refused.value.param == "ray_address"
 
 
 @pytest.mark.parametrize(

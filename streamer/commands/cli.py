@@ -34,6 +34,7 @@ from streamer.commands.process import (
     open_standard_streams,
     tell,
 )
+from streamer.commands.ray import add_ray_command
 from streamer.commands.voices import add_voices_commands
 from streamer.commands.worker import add_worker_command
 from streamer.config import options
@@ -105,6 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     serve.set_defaults(run=_serve)
 
     add_worker_command(commands)
+
+    add_ray_command(commands)
 
     say = commands.add_parser("say", help="write a spoken text to a file")
     say.add_argument("text", help="what to say; - reads standard input")

@@ -18,6 +18,8 @@ OTHER_DESCRIPTORS: Final = 128
 """What the process has open beside connections: its libraries, the listening sockets, the event loop."""
 PER_WORKER: Final = 66
 """Connections of a front end to a worker, beside those of sentences in the making: the most that a pool keeps."""
+NUM_LISTED: Final = 64
+"""How many workers are reckoned with where they come and go."""
 SAY_EVERY_S: Final = 60.0
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -27,7 +29,8 @@ def count_connections(config: Config) -> int:
     num_clients = config.limits.max_connections
     if config.engine.backend == "local":
         return num_clients
-    return 2 * num_clients + PER_WORKER * len(config.workers.worker)
+    num_workers = len(config.workers.worker) if config.engine.backend == "workers" else NUM_LISTED
+    return 2 * num_clients + PER_WORKER * num_workers
 
 
 def allow_descriptors(max_connections: int) -> None:

@@ -23,7 +23,9 @@ REMEMBERED_S: Final = 60.0
 """How long a blocked event loop counts, and how often the log may speak of it."""
 
 MAX_NAMED: Final = 5
-"""How many workers that cannot be used are named as reasons; the list has all of them."""
+"""How many workers that cannot be used are named as reasons."""
+MAX_LISTED: Final = 256
+"""How many workers are listed."""
 
 
 class Status:
@@ -126,6 +128,6 @@ def _workers(workers: WorkersHealth) -> dict[str, object]:
                 "listeners": worker.num_listeners,
                 "max_listeners": worker.max_listeners,
             }
-            for worker in workers.each
+            for worker in workers.each[:MAX_LISTED]
         ],
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -15,6 +16,9 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from streamer.synthesis import EngineStats, Health, WorkersHealth
+
+MAX_WORKERS: Final = 256
+"""The most workers of a front end with series of their own; all are counted."""
 
 
 class LogCollector(Collector):
@@ -75,7 +79,7 @@ class HealthCollector(Collector):
 
 
 def _each_worker(workers: WorkersHealth) -> Iterable[Metric]:
-    """Tell of each worker, by the address that the operator chose."""
+    """Tell of each worker, up to a number, by its address: the operator's choice, or that of an application of Ray."""
     for kind, name, attribute, help_text in (
         (GaugeMetricFamily, "up", "is_answering", "1 while it answers."),
         (GaugeMetricFamily, "ready", "is_ready", "1 while it takes new sentences."),
@@ -87,8 +91,8 @@ def _each_worker(workers: WorkersHealth) -> Iterable[Metric]:
         (CounterMetricFamily, "retries", "num_retries", "Sentences made by another because it was lost."),
         (CounterMetricFamily, "losses", "num_losses", "Times that it was lost."),
     ):
-        family = kind(f"tts_worker_{name}", help_text, labels=["worker"])
-        for worker in workers.each:
+        family = kind(f"tts_remote_worker_{name}", help_text, labels=["worker"])
+        for worker in workers.each[:MAX_WORKERS]:
             if (value := getattr(worker, attribute)) is not None:
                 family.add_metric([worker.address], float(value))
         yield family

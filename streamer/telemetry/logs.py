@@ -118,8 +118,8 @@ def configure_logging(level: str, log_format: str, write: Write | None = None) -
     root.setLevel(level.upper())
     logging.raiseExceptions = False
     logging.captureWarnings(True)
-    # The library's debug records hold payloads.
-    for library in ("websockets", "websockets.server"):
+    # Debug records of websockets hold payloads, and httpx2 has one for each request that succeeds.
+    for library in ("websockets", "websockets.server", "httpx2"):
         logging.getLogger(library).setLevel(logging.WARNING)
 
 

@@ -44,7 +44,9 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Scrape:
     front_end = Metrics()
     lost = WorkerHealth("ws://a:1", False, "it cannot be reached", 0, None, None, 1, 0, 1, 1)
     front_end.read_health(lambda: Health(alive=True, ready=True, workers=WorkersHealth((lost,))))
-    of_workers = "\n".join(line for line in front_end.render().decode().splitlines() if "tts_worker_" in line)
+    of_workers = "\n".join(
+        line for line in front_end.render().decode().splitlines() if "tts_remote_worker_" in line
+    )
     for family in text_string_to_metric_families(f"{body}\n{of_workers}\n"):
         for sample in family.samples:
             series.setdefault(sample.name, []).append(sample.labels)

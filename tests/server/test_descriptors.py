@@ -45,7 +45,12 @@ asyncio.run(main())
 
 @pytest.mark.parametrize(
     ("backend", "workers", "expected"),
-    [("local", (), 500), ("local", ("ws://a:1",), 500), ("workers", ("ws://a:1", "ws://b:1"), 1000 + 2 * 66)],
+    [
+        ("local", (), 500),
+        ("local", ("ws://a:1",), 500),
+        ("workers", ("ws://a:1", "ws://b:1"), 1000 + 2 * 66),
+        ("ray", (), 1000 + 64 * 66),
+    ],
 )
 def test_a_front_end_needs_descriptors_for_its_workers_too(
     backend: str, workers: tuple[str, ...], expected: int

@@ -151,7 +151,7 @@ def test_each_worker_of_a_front_end_has_its_series() -> None:
     """They are labelled by address; what a worker did not tell has no series, and a server without workers has none."""
     metrics, workers = Metrics(), [WorkersHealth(())]
     metrics.read_health(lambda: Health(alive=True, ready=True, workers=workers[0]))
-    assert "tts_worker_up{" not in metrics.render().decode()
+    assert "tts_remote_worker_up{" not in metrics.render().decode()
     workers[0] = WorkersHealth(
         (
             WorkerHealth("ws://a:1", True, "", 2, 3, 8, 40, 5, 6, 7),
@@ -163,9 +163,9 @@ def test_each_worker_of_a_front_end_has_its_series() -> None:
         ("up", 1, 0), ("ready", 1, 0), ("sentences_open", 2, 0), ("listeners", 3, None), ("listeners_limit", 8, None),
         ("sentences_total", 40, 0), ("refusals_total", 5, 0), ("retries_total", 6, 0), ("losses_total", 7, 1),
     ):  # fmt: skip
-        assert f'tts_worker_{name}{{worker="ws://a:1"}} {first:.1f}\n' in told
-        assert (f'tts_worker_{name}{{worker="ws://b:1"}}' in told) == (second is not None)
-        assert second is None or f'tts_worker_{name}{{worker="ws://b:1"}} {second:.1f}\n' in told
+        assert f'tts_remote_worker_{name}{{worker="ws://a:1"}} {first:.1f}\n' in told
+        assert (f'tts_remote_worker_{name}{{worker="ws://b:1"}}' in told) == (second is not None)
+        assert second is None or f'tts_remote_worker_{name}{{worker="ws://b:1"}} {second:.1f}\n' in told
     assert metrics.negotiated("application/openmetrics-text")[0].endswith(b"# EOF\n")
 
 

@@ -132,6 +132,13 @@ class Status(Message, frozen=True, tag="status"):
     num_slots: Annotated[int, Meta(ge=0, le=1 << 31)] | None = None
     step_age_s: float = 0.0
 
+    @property
+    def num_places(self) -> int | None:
+        """How many listeners it can serve at once; None if that is not known."""
+        if self.room is None:
+            return self.num_slots
+        return max(1, min(self.room.max_listeners, self.num_slots or self.room.max_listeners))
+
 
 class Chunk(Message, frozen=True, tag="chunk"):
     """A `PcmChunk`: little-endian 32-bit floats, as the engine made them."""

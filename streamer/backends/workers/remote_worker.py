@@ -127,12 +127,11 @@ class RemoteWorker:
     def load(self) -> tuple[bool, float, int, int]:
         """Return what is less for a worker that should rather be asked."""
         room, status = self.room(), self.status
-        if room is None:
+        if room is None or status is None:
             return False, 0.0, self.num_open, self.num_chosen
-        num_slots = None if status is None else status.num_slots
-        num_places = max(1, min(room.max_listeners, num_slots or room.max_listeners))
         num_listeners = max(room.num_listeners, len(self._utterances))
-        return not room.is_enough(), num_listeners / num_places, self.num_open, self.num_chosen
+        load = num_listeners / (status.num_places or 1)
+        return not room.is_enough(), load, self.num_open, self.num_chosen
 
     def health(self) -> WorkerHealth:
         """Return how it is, for the operator."""

@@ -32,19 +32,36 @@ class WorkersSynthesizer:
     worker is lost before its first sound is made by another one, and nobody notices.
     """
 
-    def __init__(self, addresses: Sequence[str], *, version: str, token: str = "") -> None:
-        """`version` is the program's, which the workers' must equal; `token` is the secret that they know."""
+    def __init__(
+        self,
+        addresses: Sequence[str] = (),
+        *,
+        version: str,
+        token: str = "",
+        listings: AsyncGenerator[Sequence[str], None] | None = None,
+    ) -> None:
+        """`version` is the program's, which the workers' must equal; `token` is the secret that they know.
+
+        `listings` yields the addresses of all workers again and again, if they come and go.
+        """
         self.version = version
         self.token = token
         self.fingerprint = ""
-        self.workers = tuple(RemoteWorker(address, self) for address in dict.fromkeys(addresses))
+        self._remotes = {address: RemoteWorker(address, self) for address in addresses}
+        self._listings = listings
         self._info: ModelInfo | None = None
         self._tokenizer: Tokenizer | None = None
         self._voices = SharedVoices()
         self._has_new_voices = False
         self._adopting = asyncio.Lock()
         self._news = asyncio.Event()
-        self._watching: list[asyncio.Task[None]] = []
+        self._watching: dict[str, asyncio.Task[None]] = {}
+        self._following: asyncio.Task[None] | None = None
+
+    @property
+    def workers(self) -> tuple[RemoteWorker, ...]:
+        """The workers that are known now."""
+        return tuple(self._remotes.values())
 
     @property
     def info(self) -> ModelInfo:
@@ -99,7 +116,7 @@ class WorkersSynthesizer:
         return Health(
             alive=True,
             ready=bool(ready),
-            reason=None if ready else f"of {len(self.workers)} workers none can be used",
+            reason=None if ready else self._lack(),
             expected_speed=max(speeds, default=None),
             room=_combined([worker.room() for worker in ready]),
             is_loaded=self._info is not None,
@@ -109,15 +126,19 @@ class WorkersSynthesizer:
 
     async def start(self) -> None:
         """Connect, and return once a worker is ready; until then those that fail are in the log."""
-        self._watching = [asyncio.create_task(worker.watch()) for worker in self.workers]
+        for worker in self.workers:
+            self._watch(worker)
+        if self._listings is not None:
+            self._following = asyncio.create_task(self._follow(self._listings))
         while not any(worker.is_ready for worker in self.workers):
             await self._next_news(None)
 
     async def close(self) -> None:
         """Cancel what is open, and close every connection."""
-        for task in self._watching:
+        tasks = [task for task in (self._following, *self._watching.values()) if task is not None]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._watching, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(worker.aclose() for worker in self.workers))
 
     async def adopt(self, fingerprint: str, model: Model) -> None:
@@ -155,6 +176,36 @@ class WorkersSynthesizer:
         self._news.set()
         self._news = asyncio.Event()
 
+    def _watch(self, worker: RemoteWorker) -> None:
+        self._remotes[worker.address] = worker
+        self._watching[worker.address] = asyncio.create_task(worker.watch())
+
+    async def _follow(self, listings: AsyncGenerator[Sequence[str], None]) -> None:
+        """Use the workers of each listing, and forget the others once they do not answer."""
+        async with contextlib.aclosing(listings):
+            async for addresses in listings:
+                for address in addresses:
+                    if address not in self._remotes:
+                        self._watch(RemoteWorker(address, self))
+                # A listing may lack a worker by mistake; one that answers, or speaks, is there.
+                for worker in self.workers:
+                    if worker.address not in addresses and worker.status is None and not worker.num_open:
+                        await self._forget(worker)
+
+    async def _forget(self, worker: RemoteWorker) -> None:
+        logger.info("a worker is gone", extra={"worker": worker.address})
+        del self._remotes[worker.address]
+        watching = self._watching.pop(worker.address)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        await worker.aclose()
+        self.heard_voices()
+
+    def _lack(self) -> str:
+        """Say that no worker can be used."""
+        num_workers = len(self._remotes)
+        return f"of {num_workers} workers none can be used" if num_workers else "no worker is known yet"
+
     async def _next_news(self, timeout_s: float | None) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
@@ -183,8 +234,7 @@ class WorkersSynthesizer:
                 retry_after_s = round(min(worker.refused_for_s for worker in ready), 2)
                 raise OverloadedError("every worker is full: try later", retry_after_s=retry_after_s)
             if wait_s <= 0:
-                message = f"of {len(self.workers)} workers none can be used"
-                raise EngineError(message, retry_after_s=RETRY_AFTER_S)
+                raise EngineError(self._lack(), retry_after_s=RETRY_AFTER_S)
             await self._next_news(wait_s)
 
 

@@ -107,6 +107,7 @@ class WorkerServer:
             self.metrics_port = MetricsPort(open_metrics_sockets, metrics, tls)
         self._is_stopping = asyncio.Event()
         self._is_hurried = asyncio.Event()
+        self._is_closing = False
 
     @property
     def address(self) -> str:
@@ -188,6 +189,7 @@ class WorkerServer:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _close(self, code: int = 1001) -> None:
+        self._is_closing = True
         for server in self._server:
             server.close(close_connections=False)
         with contextlib.suppress(TimeoutError):
@@ -221,6 +223,8 @@ class WorkerServer:
         )
 
     async def _converse(self, connection: ServerConnection) -> None:
+        if self._is_closing:  # its handshake ended just before
+            return await connection.close(1001)
         if len(self._connections) >= MAX_CONNECTIONS:
             return await connection.close(NO_ROOM, retry_reason(RETRY_AFTER_S))
         self._connections.add(connection)

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import subprocess
 import sys
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 
 import numpy as np
@@ -28,7 +29,7 @@ from streamer.errors import (
 )
 from streamer.synthesis import Room
 from tests.backends.tiny_speaker import tiny_synthesizer
-from tests.backends.workers.fleet import NOT_HEARD, front_end, request, sound, speak, until, worker
+from tests.backends.workers.fleet import NOT_HEARD, VERSION, front_end, request, sound, speak, until, worker
 from tests.fakes.synthesizer import FakeSynthesizer, spoken_as
 
 ROOM = Room(num_listeners=0, max_listeners=2, num_unheard=0, num_short=0, max_short=2, mean_stay_s=2.0)
@@ -336,3 +337,105 @@ async def test_what_is_wrong_with_a_sentence_is_told_as_it_was(error, kind: type
         assert failed.value.param == getattr(error, "param", None)
         assert len(one.fake.requests) + len(other.fake.requests) == 1
         await speak(front, request())
+
+
+class Listings:
+    """What a directory of workers lists: `update` is the next one, and returns once it was followed."""
+
+    def __init__(self) -> None:
+        self._next: asyncio.Queue[tuple[str, ...]] = asyncio.Queue()
+        self.is_closed = False
+
+    async def update(self, *addresses: str) -> None:
+        await self._next.put(addresses)
+        await self._next.join()
+
+    async def all(self) -> AsyncGenerator[tuple[str, ...], None]:
+        try:
+            while True:
+                yield await self._next.get()
+                self._next.task_done()
+        finally:
+            self.is_closed = True
+
+
+@contextlib.asynccontextmanager
+async def following() -> AsyncIterator[tuple[synthesizer.WorkersSynthesizer, Listings]]:
+    """A front end that knows its workers by listings alone."""
+    listings = Listings()
+    front = synthesizer.WorkersSynthesizer(version=VERSION, listings=listings.all())
+    starting = asyncio.create_task(front.start())
+    try:
+        await asyncio.sleep(0)
+        yield front, listings
+    finally:
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await front.close()
+    assert listings.is_closed
+
+
+async def test_workers_come_and_go() -> None:
+    """One that is listed is used, one that is listed no longer is forgotten once it does not answer, and one that is
+    listed again is used again."""
+    async with following() as (front, listings):
+        assert front.health().reason == "no worker is known yet"
+        with pytest.raises(OverloadedError, match="no worker has answered yet"):
+            front.count_tokens("hello")
+        async with worker() as one:
+            await listings.update(one.address)
+            await until(lambda: front.health().ready)
+            async with worker() as other:
+                await listings.update(other.address, one.address)
+                await until(lambda: front.health().workers.num_ready == 2)
+                await speak(front, request())
+                await speak(front, request())
+                assert [remote.num_chosen for remote in front.workers] == [1, 1]
+            await until(lambda: front.health().workers.num_answering == 1)
+            assert len(front.workers) == 2, "what is listed is asked again"
+            await listings.update(one.address)
+            assert [remote.address for remote in front.workers] == [one.address]
+            async with worker(port=other.port):
+                await listings.update(one.address, other.address)
+                await until(lambda: front.health().workers.num_ready == 2)
+        await until(lambda: front.health().workers.num_answering == 0)
+        await listings.update()
+        assert front.workers == ()
+
+
+async def test_a_listing_that_lacks_a_worker_loses_no_sentence() -> None:
+    """One that answers is used although it is not listed, because a directory that was started again knows none."""
+    async with following() as (front, listings), worker(FakeSynthesizer(speed=4.0)) as one:
+        await listings.update(one.address)
+        await until(lambda: front.health().ready)
+        speaking = asyncio.create_task(speak(front, request()))
+        await until(lambda: one.fake.num_open)
+        for _ in range(3):
+            await listings.update()
+        assert (await speaking)[-1].is_last
+        await speak(front, request())
+
+
+async def test_a_worker_that_speaks_is_not_forgotten() -> None:
+    """Although its status does not arrive: what it sends may still be heard."""
+    async with following() as (front, listings), worker(FakeSynthesizer(speed=4.0)) as one:
+        await listings.update(one.address)
+        await until(lambda: front.health().ready)
+        speaking = asyncio.create_task(speak(front, request()))
+        await until(lambda: one.fake.num_open)
+        front.workers[0].status = None
+        await listings.update()
+        assert len(front.workers) == 1
+        assert (await speaking)[-1].is_last
+
+
+async def test_a_worker_that_is_another_is_asked_while_it_is_listed() -> None:
+    """It stays unused, with its reason, and is forgotten with the listing that lacks it."""
+    async with following() as (front, listings), worker() as one, worker(version="9.9.9") as other:
+        await listings.update(one.address, other.address)
+        await until(lambda: front.health().ready)
+        await until(lambda: "it is streamer 9.9.9" in front.workers[1].problem)
+        await listings.update(one.address, other.address)
+        assert len(front.workers) == 2
+        await listings.update(one.address)
+        assert [remote.address for remote in front.workers] == [one.address]

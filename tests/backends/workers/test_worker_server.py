@@ -9,9 +9,11 @@ import signal
 import ssl
 import struct
 from collections.abc import AsyncIterator
+from unittest import mock
 
 import pytest
 from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from streamer.backends.workers import worker_server as module
@@ -161,6 +163,17 @@ async def test_a_worker_may_speak_tls() -> None:
     assert server.address.startswith("wss://127.0.0.1:")
     server.stop()
     await server.run_until_stopped()
+
+
+async def test_a_connection_that_arrives_while_it_closes_is_closed() -> None:
+    """Its handshake has ended just before, so that nobody else would close it."""
+
+    arriving = mock.AsyncMock(spec=ServerConnection)
+    async with worker() as one:
+        one.server.stop()
+        await until(lambda: one.server._is_closing)
+        await asyncio.wait_for(one.server._converse(arriving), 5)
+    arriving.close.assert_awaited_once_with(1001)
 
 
 async def test_voices_are_looked_at_while_it_serves() -> None:
