@@ -32,6 +32,12 @@ COPY streamer streamer
 RUN chmod -R a+rX streamer && pip --python /opt/streamer install --no-build-isolation .
 
 FROM python:3.11-slim
+ARG DEVICE=cpu
+# On a GPU Triton compiles, at the first start, a module of C between itself and the driver (triton/runtime/build.py), and
+# needs gcc and Python's headers, which the image has; on a CPU nothing is compiled by gcc.
+RUN if [ "$DEVICE" = cuda ]; then \
+      apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*; \
+    fi
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin streamer \
  && install -d -o streamer -g streamer /var/cache/streamer
 COPY --from=build /opt/streamer /opt/streamer

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamer.backends.loading import LoadingSynthesizer
-from streamer.config import Config, EngineConfig
+from streamer.config import Config, EngineConfig, ServerConfig
 from streamer.errors import ConfigError
 from streamer.process_environment import default_models_directory, default_voices_directory, variables
 from streamer.server.access import check_allowed_origins
 from streamer.server.app import Server
-from streamer.server.listening import open_sockets
+from streamer.server.listening import check_ports, open_sockets
 from streamer.server.openai_names import check_mapping, read_mapping
+from streamer.server.reloading import Reloadables
 from streamer.server.service import package_version
 from streamer.server.supervisor import Supervisor
 from streamer.server.tls import Certificate
@@ -32,6 +33,7 @@ from streamer.worker_config import read_ray_address, read_token, read_worker_add
 
 if TYPE_CHECKING:
     from streamer.backends.local import LocalSynthesizer, OnRecorded
+    from streamer.backends.workers.synthesizer import WorkersSynthesizer
     from streamer.backends.workers.worker_server import WorkerServer
     from streamer.models.config import ModelConfig
 
@@ -66,25 +68,41 @@ def build_server(config: Config, on_recorded: OnRecorded = lambda _num, _of: Non
     Raises `CheckpointError` if there is no such model, and `ConfigError` for what can be known to be wrong before.
     """
     check_allowed_origins(config.server.allowed_origins)
+    check_ports(ports_of(config.server))
     tracer, supervisor = create_tracer(config.traces, package_version()), Supervisor(variables())
+    synthesizer: LoadingSynthesizer | WorkersSynthesizer
     if config.engine.backend != "local":
-        return Server(config, _build_front_end(config), tracer, supervisor)
-    choose_device(config.engine.device)
-    names_voices = config.speech.voice is not None or config.speech.openai_voices
-    if not names_voices:
-        model_directory(config.engine)
+        synthesizer = _build_front_end(config)
     else:
-        voices = read_voices(config.engine, read_config(config.engine)).names
-        check_default_voice(config.speech, voices)
-        check_mapping(read_mapping(config.speech.openai_voices), voices)
-    synthesizer = LoadingSynthesizer(lambda: build_synthesizer(config.engine, on_recorded, tracer))
+        _check_model(config)
+        synthesizer = LoadingSynthesizer(lambda: build_synthesizer(config.engine, on_recorded, tracer))
     server = Server(config, synthesizer, tracer, supervisor)
     reloadable = ReloadableVoices(synthesizer, config.speech)
     server.reloadables.add("voices", reloadable.reload, reloadable.refresh)
     return server
 
 
-def _build_front_end(config: Config) -> Synthesizer:
+def ports_of(config: ServerConfig) -> dict[str, tuple[str, int | None]]:
+    """Return the hosts and ports that the server listens on, by the names of the ports' options."""
+    return {
+        "port": (config.host, config.port),
+        "admin_port": (config.admin_host, config.admin_port),
+        "wyoming_port": (config.wyoming_host, config.wyoming_port),
+    }
+
+
+def _check_model(config: Config) -> None:
+    """Raise `CheckpointError` and `ConfigError` for what can be known of the model before it is loaded."""
+    choose_dtype(config.engine.dtype, choose_device(config.engine.device))
+    if config.speech.voice is None and not config.speech.openai_voices:
+        model_directory(config.engine)
+        return
+    voices = read_voices(config.engine, read_config(config.engine)).names
+    check_default_voice(config.speech, voices)
+    check_mapping(read_mapping(config.speech.openai_voices), voices)
+
+
+def _build_front_end(config: Config) -> WorkersSynthesizer:
     from streamer.backends.workers.synthesizer import WorkersSynthesizer
 
     token, version = read_token(config.workers), package_version()
@@ -105,7 +123,7 @@ def build_worker(config: Config, on_recorded: OnRecorded = lambda _num, _of: Non
     from streamer.backends.workers.worker import Worker
     from streamer.backends.workers.worker_server import WorkerServer
 
-    choose_device(config.engine.device)
+    choose_dtype(config.engine.dtype, choose_device(config.engine.device))
     model_directory(config.engine)
     loaded: list[LocalSynthesizer] = []
     tracer = create_tracer(config.traces, package_version())
@@ -116,13 +134,19 @@ def build_worker(config: Config, on_recorded: OnRecorded = lambda _num, _of: Non
 
     workers, certificate, version = config.workers, Certificate.of(config.server), package_version()
     token, metrics_port = read_token(workers), workers.worker_metrics_port
+    worker = Worker(
+        LoadingSynthesizer(load), lambda: describe(loaded[0], version), version=version, token=token
+    )
+    reloadables = Reloadables()
+    reloadables.add("voices", worker.reload_voices, worker.refresh_voices)
     return WorkerServer(
-        Worker(LoadingSynthesizer(load), lambda: describe(loaded[0], version), version=version, token=token),
+        worker,
         functools.partial(open_sockets, workers.worker_host, workers.worker_port, "worker_"),
         has_token=token != "",
         tls=None if certificate is None else certificate.context,
         drain_timeout_s=config.limits.drain_timeout_s,
         tracer=tracer,
+        reloads=reloadables,
         open_metrics_sockets=None
         if metrics_port is None
         else functools.partial(open_sockets, workers.worker_host, metrics_port, "worker_metrics_"),
@@ -136,10 +160,13 @@ def read_config(config: EngineConfig) -> ModelConfig:
     return read_model_config(model_directory(config))
 
 
-def read_voices(config: EngineConfig, model: ModelConfig) -> VoiceLibrary:
-    """Return the voices that a server with these settings has. Raises `CheckpointError` and `ConfigError`."""
+def read_voices(config: EngineConfig, model: ModelConfig, *, keeps_errors: bool = False) -> VoiceLibrary:
+    """Return the voices that a server with these settings has; see `VoiceLibrary` for `keeps_errors`.
+
+    Raises `CheckpointError` and `ConfigError`.
+    """
     directories = voice_directories(model_directory(config), config.voices_directory)
-    return VoiceLibrary(directories, model, shared=_shared_voices(config))
+    return VoiceLibrary(directories, model, shared=_shared_voices(config), keeps_errors=keeps_errors)
 
 
 def model_directory(config: EngineConfig) -> Path:
@@ -180,7 +207,12 @@ def choose_device(name: str) -> str:
 
 
 def choose_dtype(name: str, device: str) -> str:
-    """Return the dtype; `auto` is bfloat16 on a GPU (as in Bark's own code), int8 on a CPU, and float32 elsewhere."""
+    """Return the dtype; `auto` is bfloat16 on a GPU (as in Bark's own code), int8 on a CPU, and float32 elsewhere.
+
+    Raises `ConfigError` for int8 on another device than a CPU.
+    """
+    if name == "int8" and device.partition(":")[0] != "cpu":
+        raise ConfigError(f"dtype int8 is for the CPU: use bfloat16, or auto, on {device}", param="dtype")
     if name != "auto":
         return name
     return {"cuda": "bfloat16", "cpu": "int8"}.get(device.partition(":")[0], "float32")

@@ -161,6 +161,9 @@ class LimitsConfig:
     """What one client may use; every limit a client can meet is announced in `session`."""
 
     max_connections: int = option(2000, "connections in all, idle ones too", minimum=1, maximum=100_000)
+    max_wrong_keys_per_min: int | None = option(
+        30, "wrong keys of one address in a minute; none: any number", minimum=1, maximum=100_000
+    )
     max_connections_per_address: int = option(64, "connections of one address", minimum=1, maximum=100_000)
     max_utterances_per_session: int = option(8, "open utterances of one session", minimum=1, maximum=1000)
     max_utterances_per_key: int = option(

@@ -154,12 +154,52 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerCounts:
-    """Of the workers that a front end was given, how many answer, and how many of these take new sentences."""
+class WorkerHealth:
+    """One of a front end's workers, at an address that the operator chose.
 
-    num_all: int
-    num_answering: int
-    num_ready: int
+    `problem` says why it takes no new sentences, and is empty if it does. `num_sentences` of this front end are open
+    there; of its own listeners, those of other front ends included, it serves `num_listeners`, and at most
+    `max_listeners`. The counts since the start: `num_asked` for a sentence, `num_refusals` for lack of room,
+    `num_retries` of sentences that another worker made because this one was lost, `num_losses` of the worker itself.
+    """
+
+    address: str
+    is_answering: bool
+    problem: str
+    num_sentences: int
+    num_listeners: int | None
+    max_listeners: int | None
+    num_asked: int
+    num_refusals: int
+    num_retries: int
+    num_losses: int
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it takes new sentences."""
+        return not self.problem
+
+
+@dataclass(frozen=True, slots=True)
+class WorkersHealth:
+    """The workers that a front end was given."""
+
+    each: tuple[WorkerHealth, ...]
+
+    @property
+    def num_all(self) -> int:
+        """How many there are."""
+        return len(self.each)
+
+    @property
+    def num_answering(self) -> int:
+        """How many of them answer."""
+        return sum(worker.is_answering for worker in self.each)
+
+    @property
+    def num_ready(self) -> int:
+        """How many of them take new sentences."""
+        return sum(worker.is_ready for worker in self.each)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +219,7 @@ class Health:
     room: Room | None = None
     is_loaded: bool = True
     step_age_s: float = 0.0
-    workers: WorkerCounts | None = None
+    workers: WorkersHealth | None = None
 
 
 class Synthesizer(Protocol):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -86,13 +87,32 @@ def test_nothing_is_installed_without_hashes() -> None:
 
 
 def test_actions_are_pinned_by_commit() -> None:
-    """A tag may be moved to other code; the comment says which version it is."""
+    """A tag may be moved to other code; the comment says which version it is. What is in this repository needs none."""
     uses = [
         line.strip()
         for path in (ROOT / ".github/workflows").glob("*.yml")
         for line in path.read_text().splitlines()
-        if "uses:" in line
+        if "uses:" in line and "uses: ./" not in line
     ]
     assert len(uses) >= 6
     for line in uses:
         assert re.search(r"uses: [\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line), line
+
+
+def test_a_release_waits_for_what_every_change_must_pass() -> None:
+    """No job of it publishes or builds before CI has passed, and CI can be called."""
+    release, ci = (
+        yaml.safe_load((ROOT / ".github/workflows" / name).read_text(encoding="utf-8"))
+        for name in ("release.yml", "ci.yml")
+    )
+    (called,) = [
+        name for name, job in release["jobs"].items() if job.get("uses") == "./.github/workflows/ci.yml"
+    ]
+    assert "workflow_call" in ci[True]  # `on` is a boolean of YAML 1.1
+
+    def needed(name: str) -> set[str]:
+        direct = release["jobs"][name].get("needs", [])
+        names = [direct] if isinstance(direct, str) else direct
+        return {*names, *(further for other in names for further in needed(other))}
+
+    assert all(called in needed(name) for name in release["jobs"] if name != called)

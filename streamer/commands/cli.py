@@ -127,7 +127,9 @@ def _parser() -> argparse.ArgumentParser:
 
     add_mcp_command(commands)
 
-    check = commands.add_parser("check-config", help="check the settings and print them")
+    check = commands.add_parser(
+        "check-config", help="check the settings and their files, and print the settings"
+    )
     add_options(check, every_option)
     check.set_defaults(run=_check_config)
     return parser
@@ -208,7 +210,11 @@ def _speak_into_file(parsed: argparse.Namespace) -> int:
 
 
 def _check_config(parsed: argparse.Namespace) -> int:
-    for section, values in asdict(read_settings(parsed)).items():
+    from streamer.mistakes import refuse_mistakes
+
+    config = read_settings(parsed)
+    refuse_mistakes(config)
+    for section, values in asdict(config).items():
         print(f"[{section}]")
         for name, value in values.items():
             print(f"{name} = {value}")

@@ -27,7 +27,9 @@ def add_keys_commands(commands: Commands) -> None:
     new.add_argument(
         "--scopes", default="speak", help="speak (the default), metrics, admin, separated by commas"
     )
-    new.add_argument("--expires", metavar="TIME", help="when it ends: 2027-01-31T12:00:00Z; none: never")
+    new.add_argument(
+        "--expires", metavar="TIME", help="when it ends: 2027-01-31T12:00:00Z; none, the default: never"
+    )
     new.add_argument(
         "--share",
         type=float,
@@ -39,11 +41,13 @@ def add_keys_commands(commands: Commands) -> None:
 
 
 def _new(parsed: argparse.Namespace) -> int:
-    from streamer.server.key_files import add_entry, as_toml, named_key, new_key
+    from streamer.server.key_entries import as_toml, named_key, new_key
+    from streamer.server.key_files import add_entry
 
     text = new_key()
     scopes = [scope.strip() for scope in parsed.scopes.split(",")]
-    key = named_key(parsed.name, text, scopes, parsed.expires, parsed.share)
+    expires = None if parsed.expires == "none" else parsed.expires
+    key = named_key(parsed.name, text, scopes, expires, parsed.share)
     if key.has_expired(time.time()):
         raise ConfigError(f"key {key.name!r}: expires: {key.expiry} is past")
     if parsed.file is None:

@@ -15,7 +15,7 @@ from streamer.commands.flags import (
     read_settings,
     read_speech_options,
 )
-from streamer.errors import StoreError
+from streamer.errors import CheckpointError, StoreError
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -80,7 +80,7 @@ def _list(parsed: argparse.Namespace) -> int:
 
     engine = read_settings(parsed).engine
     model = read_config(engine)
-    library = read_voices(engine, model)
+    library = read_voices(engine, model, keeps_errors=True)
     width = max(map(len, library.names))
     for name in library.names:
         length_s = library.get(name).fine.shape[1] / model.codec.frame_rate_hz
@@ -90,6 +90,8 @@ def _list(parsed: argparse.Namespace) -> int:
         print(f"{name:{width}}  {language:2}  {length}{default}")
     if library.passed_over:
         print(f"{len(library.passed_over)} more, installed, do not fit the model {model.name!r}")
+    if library.errors:
+        raise CheckpointError("\n".join(error.message for error in library.errors))
     return 0
 
 

@@ -10,9 +10,9 @@ from urllib.parse import parse_qsl
 
 from websockets.datastructures import Headers
 
-from streamer.errors import AuthenticationError, ConfigError, ScopeError
+from streamer.errors import AuthenticationError, ConfigError, RateLimitedError, ScopeError
 from streamer.server.http import RefusedError, Request, error_answer, refusal
-from streamer.server.key_files import Scope
+from streamer.server.key_entries import Scope
 from streamer.server.keys import ApiKeys
 from streamer.server.places import FULL_MESSAGES, Place
 from streamer.server.tickets import PREFIX, Tickets, web_origin
@@ -85,16 +85,24 @@ def _ticket(request: Request) -> str | None:
 
 
 def authenticate(
-    given: str, scope: Scope, origin: str | None, keys: ApiKeys, tickets: Tickets | None = None
+    given: str,
+    scope: Scope,
+    keys: ApiKeys,
+    tickets: Tickets | None = None,
+    *,
+    address: str,
+    origin: str | None = None,
 ) -> str:
     """Return the name of a key that a client gave, or of the one that its ticket stands for, which may only speak.
 
-    `origin`: of the page that brings the ticket. Raises `AuthenticationError`, as `ApiKeys.check` does.
+    `address`: the client's; `origin`: of the page that brings the ticket. Raises what `ApiKeys.check` does. Wrong
+    tickets are not limited: they are signed, and pages whose ticket has expired must lock nobody out.
     """
     if tickets is None or scope != "speak" or not given.startswith(PREFIX):
-        return keys.check(given, scope)
+        return keys.check(given, scope, address)
     name = tickets.redeem(given, origin, keys)
     if name is None:
+        keys.failures["ticket"] += 1
         raise AuthenticationError(
             "this ticket is not valid here: it has expired, was used, or is another origin's; ask for another"
         )
@@ -112,15 +120,19 @@ def check_key(
 ) -> str | None:
     """Return the name of the request's key, or of the key that its ticket stands for; None without one.
 
-    Raises `RefusedError` for one that is wrong, or lacks the scope, and, if a key `is_needed`, for a missing one.
+    Raises `RefusedError` for one that is wrong, or lacks the scope, if a key `is_needed` for a missing one, and after
+    too many wrong ones from the client's address.
     """
     given = credentials(request)
     if not keys.are_required or (given is None and not is_needed):
         return None
     try:
         if given is None:
+            keys.failures["missing"] += 1
             raise AuthenticationError("a key is needed: send it as `Authorization: Bearer KEY`")
-        return authenticate(given, scope, origin_of(request.headers), keys, tickets)
+        return authenticate(
+            given, scope, keys, tickets, address=request.address, origin=origin_of(request.headers)
+        )
     except ScopeError as error:
         challenge = (
             "WWW-Authenticate",
@@ -130,6 +142,8 @@ def check_key(
         raise RefusedError(answer, "scope") from None
     except AuthenticationError as error:
         raise RefusedError(error_answer(error), "key") from None
+    except RateLimitedError as error:
+        raise RefusedError(error_answer(error), "wrong_keys") from None
 
 
 def check_origin(request: Request, allowed: Iterable[str]) -> str | None:

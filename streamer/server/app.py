@@ -24,6 +24,7 @@ from streamer.server.detached import begin_session
 from streamer.server.ending import CloseRequest
 from streamer.server.host import Host
 from streamer.server.http_connection import HttpConnection
+from streamer.server.keys import FAILURES
 from streamer.server.operator_routes import add_actions, add_views, check_admin_host
 from streamer.server.places import Places
 from streamer.server.ports import Ports
@@ -64,6 +65,7 @@ class Server:
         self._config = config
         self._synthesizer = synthesizer
         self._service = Service.of(config, synthesizer, self.metrics, tracer)
+        self.metrics.read_authentication(self._service.keys.failures, FAILURES)
         self._supervisor = supervisor or Supervisor({})
         self._sessions = Sessions(self._service)
         self._open = Connections(self._service.admission.places, config.limits, self.metrics)

@@ -1,113 +1,30 @@
-"""API keys as an operator's file has them: with names in TOML, or plain, one a line. `keys` looks them up.
-
-Only hashes of named keys are in the file. A plain SHA-256 is enough for them: it cannot be reversed by guessing,
-because the keys of `new_key` are 256 random bits. The slow hashes that passwords need would only make each request
-slow.
-"""
+"""API keys as an operator's file has them: with names in TOML, or plain, one a line; `keys` looks them up."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import re
-import secrets
 import tomllib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Final
 
 from streamer.errors import ConfigError
-from streamer.options import suggestion
-from streamer.telemetry.metrics import OTHER_OWNER
+from streamer.server.key_entries import ApiKey, as_toml, plain_key, read_entry
 from streamer.whole_files import write_whole
 
-Scope = Literal["speak", "metrics", "admin"]
-"""What a key is good for: speech, the metrics, and the operator's other routes."""
-SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
-SHARE_RANGE: Final = (0.01, 100.0)
-"""Bounds of a key's weight in the start queue."""
 MAX_KEYS: Final = 1000
-"""The most keys of a file: each look-up compares all of them."""
-MAX_HASHES: Final = 4
-"""The most keys of one name: one that is replaced overlaps with its successor for a while."""
+"""The most keys of a file."""
 MAX_KEY_CHARS: Final = 512
 MAX_FILE_BYTES: Final = 1_048_576
-MAX_ERRORS: Final = 10
+MAX_ERRORS: Final = 50
 """The most mistakes of a file that are told at once."""
 NAMED_SUFFIX: Final = ".toml"
 """What the name of a file with named keys ends in."""
-_PREFIX: Final = "streamer_"
-"""What new keys begin with, so that scanners for leaked secrets can know them."""
-_KEY_BYTES: Final = 32
-_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
-_HASH: Final = re.compile(r"sha256:([0-9a-f]{64})")
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
-_FIELDS: Final = ("hash", "scopes", "expires", "share")
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKey:
-    """A key without the key itself.
-
-    `name` is at most 32 characters of ASCII. `share` is its owner's weight in the start queue. `is_named`: whether the
-    operator chose the name; that of a plain key is made of its digest, and stays within the process.
-    """
-
-    name: str
-    digests: tuple[bytes, ...]
-    scopes: frozenset[Scope] = frozenset(("speak",))
-    expires: datetime | None = None
-    share: float = 1.0
-    is_named: bool = True
-
-    def has_expired(self, now_s: float) -> bool:
-        """Whether the key is not valid any more. `now_s`: Unix time in s."""
-        return self.expires is not None and self.expires.timestamp() <= now_s
-
-    @property
-    def expiry(self) -> str:
-        """When the key expires, in RFC 3339."""
-        return "" if self.expires is None else self.expires.isoformat().replace("+00:00", "Z")
-
-
-def digest_of(key: str) -> bytes:
-    """Return the SHA-256 of a key."""
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
-
-
-def plain_key(key: str) -> ApiKey:
-    """Return what is kept of a key without a name, which may speak."""
-    digest = digest_of(key)
-    return ApiKey(f"digest:{digest.hex()[:16]}", (digest,), is_named=False)
-
-
-def new_key() -> str:
-    """Return a key that nobody has had before."""
-    return _PREFIX + secrets.token_urlsafe(_KEY_BYTES)
-
-
-def named_key(
-    name: str, key: str, scopes: Sequence[str] = ("speak",), expires: str | None = None, share: float = 1.0
-) -> ApiKey:
-    """Return what is kept of a key. `expires` is in RFC 3339. Raises `ConfigError`."""
-    fields = {"hash": f"sha256:{digest_of(key).hex()}", "scopes": list(scopes), "share": share}
-    try:
-        return _entry(name, fields if expires is None else {**fields, "expires": expires})
-    except ValueError as error:
-        raise ConfigError(f"key {name[:64]!r}: {error}") from None
-
-
-def as_toml(key: ApiKey) -> str:
-    """Return the entry of a key of `named_key` in a file."""
-    scopes = ", ".join(f'"{scope}"' for scope in SCOPES if scope in key.scopes)
-    lines = [f"[{key.name}]", f'hash = "sha256:{key.digests[0].hex()}"', f"scopes = [{scopes}]"]
-    lines += [f"expires = {key.expiry}"] if key.expires is not None else []
-    lines += [f"share = {key.share:g}"] if key.share != 1 else []
-    return "\n".join(lines) + "\n"
+_TABLE: Final = re.compile(r"^(?=[ \t]*\[)", re.MULTILINE)
+"""Where the tables of a file with named keys begin."""
 
 
 def read_keys(path: Path) -> tuple[ApiKey, ...]:
@@ -167,102 +84,81 @@ def _read_text(path: Path) -> str:
 
 def _parse_plain(path: Path, text: str) -> tuple[ApiKey, ...]:
     keys: dict[str, ApiKey] = {}
+    wrong: list[int] = []
     for number, line in enumerate(text.splitlines(), 1):
         key = line.partition("#")[0].strip()
         if not all("!" <= character <= "~" for character in key) or len(key) > MAX_KEY_CHARS:
-            raise _mistake(
-                path,
-                f", line {number}: a key has up to {MAX_KEY_CHARS} visible ASCII characters, as headers do; named keys "
-                f"belong in a file whose name ends in {NAMED_SUFFIX}",
-            )
-        if key:
+            wrong.append(number)
+        elif key:
             keys[key] = plain_key(key)
+    if wrong:
+        more = f" and {len(wrong) - MAX_ERRORS} more" if len(wrong) > MAX_ERRORS else ""
+        lines = f"line{'s' if wrong[1:] else ''} {', '.join(map(str, wrong[:MAX_ERRORS]))}{more}"
+        raise _mistake(
+            path,
+            f", {lines}: a key has up to {MAX_KEY_CHARS} visible ASCII characters, as headers do; named keys belong in "
+            f"a file whose name ends in {NAMED_SUFFIX}",
+        )
     if len(keys) > MAX_KEYS:
         raise _mistake(path, f" holds {len(keys)} keys; at most {MAX_KEYS} are possible")
     return tuple(keys.values())
 
 
 def _parse_named(path: Path, text: str) -> tuple[ApiKey, ...]:
-    try:
-        tables = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _mistake(path, f" is not TOML: {error}") from None
+    tables, problems = _read_tables(text)
     if len(tables) > MAX_KEYS:
         raise _mistake(path, f" holds {len(tables)} keys; at most {MAX_KEYS} are possible")
     keys: dict[str, ApiKey] = {}
     owners: dict[bytes, str] = {}
-    errors: list[str] = []
     for name, table in tables.items():
-        try:
-            keys[name] = _entry(name, table)
-            for digest in keys[name].digests:
-                if owners.setdefault(digest, name) != name:
-                    raise ValueError(f"hash: it is also that of [{owners[digest]}]; make a key of its own")
-        except ValueError as error:
-            errors.append(f", [{name[:64]}] {error}")
-    if errors:
-        more = [f": {len(errors) - MAX_ERRORS} more mistakes"] if len(errors) > MAX_ERRORS else []
-        raise ConfigError(
-            "\n".join(f"api_keys_file {path}{error}" for error in errors[:MAX_ERRORS] + more),
-            param="api_keys_file",
-        )
+        key, found = read_entry(name, table)
+        if key is not None:
+            keys[name] = key
+            found = [
+                f"hash: it is also that of [{owners[digest]}]; make a key of its own"
+                for digest in key.digests
+                if owners.setdefault(digest, name) != name
+            ]
+        problems += [f", [{name[:64]}] {problem}" for problem in found]
+    if problems:
+        more = [f": {len(problems) - MAX_ERRORS} more mistakes"] if len(problems) > MAX_ERRORS else []
+        told = [f"api_keys_file {path}{problem}" for problem in problems[:MAX_ERRORS] + more]
+        raise ConfigError("\n".join(told), param="api_keys_file")
     return tuple(keys.values())
 
 
-def _entry(name: str, table: object) -> ApiKey:
-    """Raises `ValueError` that says what is wrong with an entry, and what would be right."""
-    if not _NAME.fullmatch(name):
-        raise ValueError("is no name for a key: use 1 to 32 letters, digits, `_` and `-`")
-    if name == OTHER_OWNER:
-        raise ValueError("stands for all clients without a named key: choose another name")
-    if not isinstance(table, dict):
-        raise ValueError(f"is no table: write [{name}], and its fields below")
-    if unknown := [field for field in table if field not in _FIELDS]:
-        raise ValueError(f"{unknown[0][:64]}: there is no such field{suggestion(unknown[0][:64], _FIELDS)}")
-    return ApiKey(
-        name,
-        _digests(table.get("hash")),
-        _scopes(table.get("scopes", ["speak"])),
-        _time(table["expires"]) if "expires" in table else None,
-        _share(table.get("share", 1.0)),
-    )
+def _read_tables(text: str) -> tuple[Mapping[str, object], list[str]]:
+    """Return the tables of a file in TOML, and what is wrong with its syntax.
+
+    The library tells the first mistake only, so that a file with one is read table by table.
+    """
+    try:
+        return tomllib.loads(text), []
+    except (ValueError, RecursionError) as error:
+        first = f" is not TOML: {error}"
+    pieces = _TABLE.split(text)
+    if len(pieces) > MAX_KEYS + 1:
+        return {}, [first]
+    tables: dict[str, object] = {}
+    problems: list[str] = []
+    num_lines = 0
+    for piece in pieces:
+        try:
+            found = tomllib.loads(piece)
+        except (ValueError, RecursionError) as error:
+            problems.append(f" is not TOML: {_moved(str(error), num_lines)}")
+        else:
+            problems += [
+                f" is not TOML: [{name[:64]}] stands there twice" for name in found if name in tables
+            ]
+            tables |= found
+        num_lines += piece.count("\n")
+    return tables, problems or [first]
 
 
-def _digests(value: Any) -> tuple[bytes, ...]:
-    """What is wrong is not shown, because it may be a key."""
-    hashes = value if isinstance(value, list) else [value]
-    matches = [_HASH.fullmatch(text) if isinstance(text, str) else None for text in hashes]
-    if not 0 < len(hashes) <= MAX_HASHES or None in matches:
-        raise ValueError(
-            f"hash: write what `streamer keys new` prints, `sha256:` and 64 hexadecimal digits, or a list of up to "
-            f"{MAX_HASHES} of these"
-        )
-    return tuple(bytes.fromhex(match[1]) for match in matches if match is not None)
-
-
-def _scopes(value: Any) -> frozenset[Scope]:
-    chosen = [scope for scope in SCOPES if isinstance(value, list) and scope in value]
-    if not isinstance(value, list) or not chosen or any(scope not in SCOPES for scope in value):
-        raise ValueError(
-            f"scopes: {str(value)[:64]} is not a list of {', '.join(SCOPES)}, or of some of them"
-        )
-    return frozenset(chosen)
-
-
-def _time(value: Any) -> datetime:
-    with contextlib.suppress(ValueError):
-        if isinstance(value, str) and _TIME.fullmatch(value):
-            value = datetime.fromisoformat(value.upper())
-    if not isinstance(value, datetime) or value.tzinfo is None:
-        raise ValueError(f"expires: {str(value)[:64]} is no time with a zone: write 2027-01-31T12:00:00Z")
-    return value
-
-
-def _share(value: Any) -> float:
-    low, high = SHARE_RANGE
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise ValueError(f"share: {str(value)[:64]} is not a number from {low:g} to {high:g}")
-    return float(value)
+def _moved(error: str, num_lines: int) -> str:
+    """Return what the library says of a piece of the file that this many lines stand before."""
+    return re.sub(r"(?<=\(at line )\d+", lambda line: str(int(line[0]) + num_lines), error)
 
 
 def _mistake(path: Path, what: str) -> ConfigError:

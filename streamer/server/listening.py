@@ -6,7 +6,7 @@ import errno
 import ipaddress
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from streamer.errors import ConfigError
@@ -14,6 +14,9 @@ from streamer.errors import ConfigError
 BACKLOG: Final = 512
 """Connections that the kernel holds until they are accepted."""
 _NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+_EVERY: Final = ("0.0.0.0", "::", "[::]", "")
+"""Hosts that are every address of the machine, and take a port on all of them."""
+_LOOPBACK: Final = {"localhost": "127.0.0.1"}
 _ANY: Final = {"0.0.0.0": "localhost", "::": "localhost", "127.0.0.1": "localhost"}
 
 
@@ -41,6 +44,29 @@ def open_sockets(host: str, port: int, option_prefix: str = "") -> list[socket.s
         assert unavailable is not None, "a name without addresses is not resolved"
         raise _explained(unavailable, host, port, option_prefix) from None
     return sockets
+
+
+def check_address(host: str, option_prefix: str = "") -> None:
+    """Raise `ConfigError` for a host that no port can be opened at; whether a port is taken is not looked at."""
+    for opened in open_sockets(host, 0, option_prefix):
+        opened.close()
+
+
+def check_ports(places: Mapping[str, tuple[str, int | None]]) -> None:
+    """Raise `ConfigError` if two of the ports, by the names of their options, would be opened at the same place.
+
+    Each has its host; 0 is any free port, and None no port.
+    """
+    names: dict[int, list[str]] = {}
+    for option, (host, port) in places.items():
+        for other in names.setdefault(port, []) if port else []:
+            hosts = {_LOOPBACK.get(name, name) for name in (host, places[other][0])}
+            if len(hosts) == 1 or not hosts.isdisjoint(_EVERY):
+                raise ConfigError(
+                    f"{option} and {other} are both {port}: give each a port of its own", param=option
+                )
+        if port:
+            names[port].append(option)
 
 
 def shown_url(host: str, sockets: Sequence[socket.socket], *, is_tls: bool) -> str:

@@ -51,7 +51,7 @@ class Service:
             config,
             synthesizer,
             Admission(config.limits, lambda: synthesizer.health().room),
-            ApiKeys.read(config.server.api_keys_file),
+            ApiKeys.read(config.server.api_keys_file, config.limits.max_wrong_keys_per_min),
             metrics,
             Pronunciation(config.speech.lexicon),
             Tickets.read(config.server.ticket_secret_file),

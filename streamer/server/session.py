@@ -17,7 +17,7 @@ from typing import Final
 from websockets.exceptions import ConnectionClosed
 
 from streamer.audio.packets import create_encoder
-from streamer.errors import AuthenticationError, OverloadedError, StreamerError
+from streamer.errors import AuthenticationError, OverloadedError, RateLimitedError, StreamerError
 from streamer.server.access import RETRY_AFTER_S, authenticate, origin_of
 from streamer.server.client_connection import ClientConnection
 from streamer.server.client_protocol import (
@@ -204,11 +204,15 @@ class Session:
         while True:
             await self._carry_out(action.told(await action.mailbox.get()))
 
-    def _authenticate(self, given: str) -> str | AuthenticationError:
+    def _authenticate(self, given: str) -> str | StreamerError:
         """Let the client speak if its key or ticket is right; returns the key's name, or what is wrong with it."""
         keys, tickets = self._service.keys, self._service.tickets
         try:
-            self._key_name = authenticate(given, "speak", self._origin, keys, tickets)
+            self._key_name = authenticate(
+                given, "speak", keys, tickets, address=self._address, origin=self._origin
+            )
+        except RateLimitedError as error:
+            return error
         except AuthenticationError as error:
             return AuthenticationError(error.message)  # protocols have one error for keys
         self._is_authenticated = True

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import asdict
 from typing import Final, Literal, get_args
 
 from streamer.errors import StreamerError
 from streamer.server.service import Service
+from streamer.synthesis import Health, WorkersHealth
 
 State = Literal["starting", "loading", "warming", "ready", "degraded", "draining", "failed"]
 """The states in the order in which a server goes through them; `degraded` is served like `ready`, but not well."""
@@ -21,6 +21,11 @@ LONG_BLOCK_S: Final = 1.0
 """How late it may be before the server is degraded."""
 REMEMBERED_S: Final = 60.0
 """How long a blocked event loop counts, and how often the log may speak of it."""
+
+MAX_NAMED: Final = 5
+"""How many workers that cannot be used are named as reasons."""
+MAX_LISTED: Final = 256
+"""How many workers are listed."""
 
 
 class Status:
@@ -64,7 +69,7 @@ class Status:
         if not self.is_listening:
             return "starting", ["the port is being opened"]
         if not health.is_loaded:
-            return "loading", [health.reason or "the model is being read"]
+            return "loading", [health.reason or "the model is being read", *_unusable(health)]
         if not self.is_warm:
             return "warming", [health.reason or "the model makes its first sound"]
         reasons = self._complaints()
@@ -82,7 +87,7 @@ class Status:
             "max_listeners": None if health.room is None else health.room.max_listeners,
             "utterances_queued": self._service.admission.queue.num_waiting,
             "step_age_s": round(health.step_age_s, 1),
-            "workers": None if health.workers is None else asdict(health.workers),
+            "workers": None if health.workers is None else _workers(health.workers),
         }
 
     def _complaints(self) -> list[str]:
@@ -93,8 +98,36 @@ class Status:
             reasons.append(f"a step of the engine has taken {health.step_age_s:.1f} s so far")
         if (workers := health.workers) is not None and workers.num_ready < workers.num_all:
             reasons.append(f"of {workers.num_all} workers {workers.num_ready} can be used")
+            reasons += _unusable(health)
         elif not health.ready:
             reasons.append(health.reason or "the synthesizer is not ready")
         if time.monotonic() < self._long_lagged_s + REMEMBERED_S:
             reasons.append(f"the event loop was blocked for {self._long_lag_s:.1f} s")
         return reasons
+
+
+def _unusable(health: Health) -> list[str]:
+    """Return a reason for each of a front end's workers that cannot be used, up to a number."""
+    lost = [] if health.workers is None else [worker for worker in health.workers.each if not worker.is_ready]
+    return [f"worker {worker.address}: {worker.problem}" for worker in lost[:MAX_NAMED]]
+
+
+def _workers(workers: WorkersHealth) -> dict[str, object]:
+    """Return what `/v1/status` tells of a front end's workers."""
+    return {
+        "num_all": workers.num_all,
+        "num_answering": workers.num_answering,
+        "num_ready": workers.num_ready,
+        "each": [
+            {
+                "address": worker.address,
+                "is_answering": worker.is_answering,
+                "is_ready": worker.is_ready,
+                "why": worker.problem,
+                "sentences": worker.num_sentences,
+                "listeners": worker.num_listeners,
+                "max_listeners": worker.max_listeners,
+            }
+            for worker in workers.each[:MAX_LISTED]
+        ],
+    }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -14,7 +15,10 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from streamer.synthesis import EngineStats, Health, WorkerCounts
+from streamer.synthesis import EngineStats, Health, WorkersHealth
+
+MAX_WORKERS: Final = 256
+"""The most workers of a front end with series of their own; all are counted."""
 
 
 class LogCollector(Collector):
@@ -27,6 +31,22 @@ class LogCollector(Collector):
         yield CounterMetricFamily(
             "tts_log_records_dropped", "Log records that nobody read in time.", self._num_dropped()
         )
+
+
+class AuthenticationCollector(Collector):
+    """Tells how often clients were not let in, when that is asked for."""
+
+    def __init__(self, failures: Mapping[str, int], reasons: Sequence[str]) -> None:
+        self._failures = failures
+        self._reasons = reasons
+
+    def collect(self) -> Iterable[Metric]:
+        family = CounterMetricFamily(
+            "tts_authentication_failures", "Keys and tickets that were not accepted.", labels=["reason"]
+        )
+        for reason in self._reasons:
+            family.add_metric([reason], self._failures.get(reason, 0))
+        yield family
 
 
 class StateCollector(Collector):
@@ -55,9 +75,30 @@ class HealthCollector(Collector):
             yield from _engine_metrics(health.engine)
         if health.workers is not None:
             yield _workers_metric(health.workers)
+            yield from _each_worker(health.workers)
 
 
-def _workers_metric(counts: WorkerCounts) -> Metric:
+def _each_worker(workers: WorkersHealth) -> Iterable[Metric]:
+    """Tell of each worker, up to a number, by its address: the operator's choice, or that of an application of Ray."""
+    for kind, name, attribute, help_text in (
+        (GaugeMetricFamily, "up", "is_answering", "1 while it answers."),
+        (GaugeMetricFamily, "ready", "is_ready", "1 while it takes new sentences."),
+        (GaugeMetricFamily, "sentences_open", "num_sentences", "Sentences of this front end."),
+        (GaugeMetricFamily, "listeners", "num_listeners", "Listeners, those of other front ends too."),
+        (GaugeMetricFamily, "listeners_limit", "max_listeners", "Beyond it new ones wait."),
+        (CounterMetricFamily, "sentences", "num_asked", "Sentences that it was asked for."),
+        (CounterMetricFamily, "refusals", "num_refusals", "Sentences that it had no room for."),
+        (CounterMetricFamily, "retries", "num_retries", "Sentences made by another because it was lost."),
+        (CounterMetricFamily, "losses", "num_losses", "Times that it was lost."),
+    ):
+        family = kind(f"tts_remote_worker_{name}", help_text, labels=["worker"])
+        for worker in workers.each[:MAX_WORKERS]:
+            if (value := getattr(worker, attribute)) is not None:
+                family.add_metric([worker.address], float(value))
+        yield family
+
+
+def _workers_metric(counts: WorkersHealth) -> Metric:
     family = GaugeMetricFamily(
         "tts_workers", "Workers that this front end was given, by how it finds them.", labels=["state"]
     )

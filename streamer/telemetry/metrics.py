@@ -6,14 +6,19 @@ lead from a histogram to an utterance; OpenMetrics has them, Prometheus' older t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
 from streamer.errors import StreamerError
 from streamer.synthesis import Health
-from streamer.telemetry.collectors import HealthCollector, LogCollector, StateCollector
+from streamer.telemetry.collectors import (
+    AuthenticationCollector,
+    HealthCollector,
+    LogCollector,
+    StateCollector,
+)
 from streamer.telemetry.exposition import negotiated, plain_text
 
 OTHER_OWNER: Final = "other"
@@ -185,6 +190,10 @@ class Metrics:
     def read_state(self, state: Callable[[], str], states: Sequence[str]) -> None:
         """Have the server's state, one of `states`, read whenever the figures are asked for."""
         self.registry.register(StateCollector(state, states))
+
+    def read_authentication(self, failures: Mapping[str, int], reasons: Sequence[str]) -> None:
+        """Have the failures, counted by one of the `reasons`, read whenever the figures are asked for."""
+        self.registry.register(AuthenticationCollector(failures, reasons))
 
     def read_log(self, num_dropped: Callable[[], int]) -> None:
         """Have the number of dropped log records read whenever the others are asked for."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import Span as LibrarySpan
 from opentelemetry.trace import (
@@ -28,6 +29,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from streamer.telemetry.traces import NO_SPAN, Headers, Span, Tracer, Value
 
+logger = logging.getLogger(__name__)
 SERVICE_NAME: Final = "streamer"
 """The `service.name` of the traces, unless OTEL_SERVICE_NAME says otherwise."""
 MAX_ATTRIBUTE_CHARS: Final = 256
@@ -36,16 +38,77 @@ MAX_FOLLOWED_PER_S: Final = 20
 """How many traces that clients have recorded are continued each second; of those beyond, the ratio decides."""
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 logging.getLogger("opentelemetry.trace").setLevel(logging.ERROR)  # its warnings quote the headers of clients
+_LIBRARY_LOGGERS: Final = ("opentelemetry.exporter", "opentelemetry.sdk._shared_internal")
+"""What the library logs of exports: attempts that failed, and spans that were dropped because too many wait."""
 _SAMPLED: Final = 0x01
 
 
 def create_processor(endpoint: str) -> SpanProcessor:
     """Return what sends spans to an OTLP/HTTP address, in batches and from a thread of its own.
 
-    At most 2,048 spans wait; further ones are dropped, and the log says so. The library reads further settings, such as
-    headers and certificates, from the variables `OTEL_EXPORTER_OTLP_…` and `OTEL_BSP_…`.
+    At most 2,048 spans wait; further ones are dropped. The library reads further settings, such as headers and
+    certificates, from the variables `OTEL_EXPORTER_OTLP_…` and `OTEL_BSP_…`.
     """
-    return BatchSpanProcessor(OTLPSpanExporter(endpoint))
+    where = urlsplit(endpoint).netloc.rpartition("@")[2]  # without a password
+    return BatchSpanProcessor(ReportingExporter(OTLPSpanExporter(endpoint), where))
+
+
+class ReportingExporter(SpanExporter):
+    """Exports as another one does, and logs when that begins to fail and when it works again.
+
+    The library logs each attempt, some with a traceback, for as long as the collector is gone. Its lines are kept from
+    the log, and the last one is the reason that ours gives.
+    """
+
+    def __init__(self, exporter: SpanExporter, where: str) -> None:
+        """`where`: what the log calls the collector."""
+        self._exporter = exporter
+        self._where = where
+        self._num_lost = 0
+        self._reasons = _LastLine()
+        for name in _LIBRARY_LOGGERS:
+            library = logging.getLogger(name)
+            library.handlers, library.propagate = [self._reasons], False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Export a batch. Raises nothing: the library would log a traceback."""
+        self._reasons.line = ""
+        try:
+            result = self._exporter.export(spans)
+        except Exception as error:
+            self._reasons.line, result = f"{type(error).__name__}: {error}", SpanExportResult.FAILURE
+        if result is not SpanExportResult.SUCCESS:
+            if not self._num_lost:
+                told = {"collector": self._where, "reason": self._reasons.line[:MAX_ATTRIBUTE_CHARS]}
+                logger.warning(
+                    "traces cannot be exported: they are lost until the collector takes them", extra=told
+                )
+            self._num_lost += len(spans)
+        elif self._num_lost:
+            logger.info(
+                "traces are exported again", extra={"collector": self._where, "spans_lost": self._num_lost}
+            )
+            self._num_lost = 0
+        return result
+
+    def shutdown(self) -> None:
+        """Close the connection."""
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Return whether everything has been exported."""
+        return self._exporter.force_flush(timeout_millis)
+
+
+class _LastLine(logging.Handler):
+    """Keeps the last line that was logged, and writes none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.line = record.getMessage()
 
 
 class OpenTelemetryTracer(Tracer):

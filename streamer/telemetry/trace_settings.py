@@ -16,9 +16,24 @@ _PACKAGES: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http
 def create_tracer(config: TracesConfig, version: str) -> Tracer:
     """Return the tracer that the settings ask for. Raises `ConfigError` for an address that is none, or a package that
     is not installed."""
+    check_traces(config)
+    if config.trace_endpoint is None:
+        return NO_TRACER
+    from streamer.telemetry.open_telemetry import OpenTelemetryTracer, create_processor
+
+    return OpenTelemetryTracer(
+        create_processor(config.trace_endpoint),
+        version=version,
+        ratio=config.trace_ratio,
+        step_ratio=config.trace_step_ratio,
+    )
+
+
+def check_traces(config: TracesConfig) -> None:
+    """Raise `ConfigError` for an address that is none, or a package that is not installed."""
     endpoint = config.trace_endpoint
     if endpoint is None:
-        return NO_TRACER
+        return
     try:
         address = urlsplit(endpoint)
         is_address = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
@@ -30,14 +45,6 @@ def create_tracer(config: TracesConfig, version: str) -> Tracer:
     if any(not _is_installed(package) for package in _PACKAGES):
         message = "trace_endpoint needs OpenTelemetry: pip install 'bark-streamer[otel]'"
         raise ConfigError(message, param="trace_endpoint")
-    from streamer.telemetry.open_telemetry import OpenTelemetryTracer, create_processor
-
-    return OpenTelemetryTracer(
-        create_processor(endpoint),
-        version=version,
-        ratio=config.trace_ratio,
-        step_ratio=config.trace_step_ratio,
-    )
 
 
 def _is_installed(package: str) -> bool:

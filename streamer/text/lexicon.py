@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -23,6 +23,8 @@ MAX_ENTRIES: Final = 10_000
 MAX_WRITTEN_CHARS: Final = 64
 MAX_SPOKEN_CHARS: Final = 200
 MAX_FILE_BYTES: Final = 4_194_304
+MAX_PROBLEMS: Final = 50
+"""The most mistakes that are told at once."""
 _BEGINS: Final = r"(?<!\w)(?<!\w['’])"
 _ENDS: Final = r"(?!\w|['’](?!s\b)\w)"
 """A word may have `'s` behind it; `can` is not a part of `can't`."""
@@ -55,20 +57,35 @@ class Entry:
 class Lexicon:
     """Replaces words by how they are said. It is immutable, and serves every utterance."""
 
-    def __init__(self, entries: Mapping[str, str] | Collection[Entry], source: str = "the lexicon") -> None:
-        """`source` is what errors call it. Raises `ConfigError` for the first entry that is wrong."""
+    def __init__(
+        self,
+        entries: Mapping[str, str] | Collection[Entry],
+        source: str = "the lexicon",
+        problems: Sequence[str] = (),
+    ) -> None:
+        """`source` is what errors call it; `problems` are known already.
+
+        Raises `ConfigError` with a line for each entry that is wrong.
+        """
         if isinstance(entries, Mapping):
             entries = [Entry(_tidied(written), _tidied(spoken)) for written, spoken in entries.items()]
         self._source = source
         self._entries: dict[str, Entry] = {}
+        problems = [*problems]
         for entry in entries:
-            self._check(entry)
-            self._entries[entry.key] = entry
+            if (problem := self._problem(entry)) is not None:
+                problems.append(self._told(entry, problem))
+            elif len(self._entries) < MAX_ENTRIES:
+                self._entries[entry.key] = entry
+            else:
+                problems.append(self._told(entry, f"more than {MAX_ENTRIES} words"))
+                break
+        _refuse(problems)
         self._pattern = _pattern_of(self._entries.values()) if self._entries else None
 
     @classmethod
     def read(cls, path: Path) -> Lexicon:
-        """Read a file in UTF-8. Raises `ConfigError` naming the line that is wrong."""
+        """Read a file in UTF-8. Raises `ConfigError` with a line for each line that is wrong."""
         try:
             data = path.read_bytes()
             if len(data) > MAX_FILE_BYTES:
@@ -79,19 +96,22 @@ class Lexicon:
         except UnicodeDecodeError as error:
             line = data[: error.start].count(b"\n") + 1
             raise ConfigError(f"lexicon {path}, line {line}: not UTF-8", param="lexicon") from None
-        return cls([*_entries(lines, path)], f"lexicon {path}")
+        problems: list[str] = []
+        return cls([*_entries(lines, path, problems)], f"lexicon {path}", problems)
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def check_phones(self, known: Collection[str]) -> None:
-        """Raise `ConfigError` for the first entry in phones that are not among `known`, a model's own."""
-        for entry in self._entries.values():
-            if entry.phones is not None and read_phones(entry.phones, known) is None:
-                problem = (
-                    "are none of this model's phones" if known else "are phones, and this model has none"
-                )
-                raise self._error(entry, f"{entry.spoken} {problem}")
+        """Raise `ConfigError` for the entries in phones that are not among `known`, a model's own."""
+        problem = "are none of this model's phones" if known else "are phones, and this model has none"
+        _refuse(
+            [
+                self._told(entry, f"{entry.spoken} {problem}")
+                for entry in self._entries.values()
+                if entry.phones is not None and read_phones(entry.phones, known) is None
+            ]
+        )
 
     def write(self, text: str, phones: Collection[str]) -> str:
         """Return `text` with its words as they are said; `phones` are the model's."""
@@ -117,35 +137,39 @@ class Lexicon:
         found = read_phones(entry.phones, phones)
         return written if found is None else annotated(written, found)
 
-    def _check(self, entry: Entry) -> None:
+    def _problem(self, entry: Entry) -> str | None:
         if not 0 < len(entry.written) <= MAX_WRITTEN_CHARS:
-            raise self._error(entry, f"the written word has 1 to {MAX_WRITTEN_CHARS} characters")
+            return f"the written word has 1 to {MAX_WRITTEN_CHARS} characters"
         if not 0 < len(entry.spoken) <= MAX_SPOKEN_CHARS:
-            raise self._error(
-                entry, f"{entry.written!r}: the spoken words have 1 to {MAX_SPOKEN_CHARS} characters"
-            )
+            return f"{entry.written!r}: the spoken words have 1 to {MAX_SPOKEN_CHARS} characters"
         if not any(map(str.isalnum, entry.spoken)):
-            raise self._error(entry, f"{entry.written!r}: {entry.spoken!r} has nothing to say")
+            return f"{entry.written!r}: {entry.spoken!r} has nothing to say"
         if (other := self._entries.get(entry.key)) is not None:
             where = f" in line {other.line}" if other.line else ""
-            raise self._error(entry, f"{entry.written!r} stands already{where}")
-        if len(self._entries) >= MAX_ENTRIES:
-            raise self._error(entry, f"more than {MAX_ENTRIES} words")
+            return f"{entry.written!r} stands already{where}"
+        return None
 
-    def _error(self, entry: Entry, problem: str) -> ConfigError:
-        where = f"{self._source}, line {entry.line}" if entry.line else self._source
-        return ConfigError(f"{where}: {problem}", param="lexicon")
+    def _told(self, entry: Entry, problem: str) -> str:
+        return f"{self._source}, line {entry.line}: {problem}" if entry.line else f"{self._source}: {problem}"
 
 
-def _entries(lines: list[str], path: Path) -> Iterator[Entry]:
+def _refuse(problems: Sequence[str]) -> None:
+    """Raise `ConfigError` with these problems, if there are any."""
+    if problems:
+        more = [f"{len(problems) - MAX_PROBLEMS} more mistakes"] if len(problems) > MAX_PROBLEMS else []
+        raise ConfigError("\n".join([*problems[:MAX_PROBLEMS], *more]), param="lexicon")
+
+
+def _entries(lines: list[str], path: Path, problems: list[str]) -> Iterator[Entry]:
+    """Yield the entries of a file's lines; what is wrong with others is added to the problems."""
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         written, equals, spoken = line.partition("=")
-        if not equals:
-            message = f"lexicon {path}, line {number}: {line.strip()[:64]!r} is not `written = spoken`"
-            raise ConfigError(message, param="lexicon")
-        yield Entry(_tidied(written), _tidied(spoken), number)
+        if equals:
+            yield Entry(_tidied(written), _tidied(spoken), number)
+        else:
+            problems.append(f"lexicon {path}, line {number}: {line.strip()[:64]!r} is not `written = spoken`")
 
 
 def _tidied(text: str) -> str:

@@ -39,13 +39,19 @@ class VoiceLibrary:
 
     So are the voices that Hugging Face keeps in three files each, `v2/en_speaker_6_semantic_prompt.npy` and so on.
     A name never becomes a path: what a client sends is only ever the key of a dict.
-    Raises `CheckpointError` for a file that is no voice of this model, or called `random`: the last of the voices has
-    that name, and is none. `shared` is a further directory, for the voices of several models: those of other models
-    are skipped, and only a broken file is an error.
+    Raises `CheckpointError`, with a line for each file that is no voice of this model, or called `random`: the last of
+    the voices has that name, and is none. `shared` is a further directory, for the voices of several models: those of
+    other models are skipped, and only a broken file is an error. With `keeps_errors` such files are in `errors`, and
+    the other voices can be asked for.
     """
 
     def __init__(
-        self, directories: Sequence[Path], config: ModelConfig, *, shared: Path | None = None
+        self,
+        directories: Sequence[Path],
+        config: ModelConfig,
+        *,
+        shared: Path | None = None,
+        keeps_errors: bool = False,
     ) -> None:
         self._directories = directories
         self._shared = shared
@@ -55,8 +61,9 @@ class VoiceLibrary:
         self._voices: Mapping[str, Voice] = {}
         self._of_utterances: dict[str, Mapping[str, Voice]] = {}  # the one that spoke last is the last
         self.passed_over: tuple[str, ...] = ()
-        if errors := self._read():
-            raise errors[0]
+        self.errors = self._read()
+        if self.errors and not keeps_errors:
+            raise CheckpointError("\n".join(error.message for error in self.errors))
 
     def reload(self) -> None:
         """Read again what has changed or could not be read.

@@ -48,7 +48,8 @@ class Voice:
         """`read`, and raise `CheckpointError` too if it is no voice of this model."""
         voice = cls.read(path)
         if problem := voice.problem(config):
-            raise CheckpointError(f"voice {path} does not fit the model {config.name!r}: {problem}")
+            remedy = "install it for the model that it was made for, or remove it"
+            raise CheckpointError(f"voice {path} does not fit the model {config.name!r}: {problem}; {remedy}")
         return voice
 
     @classmethod
@@ -61,8 +62,8 @@ class Voice:
         try:
             return cls(**(_read_archive(path) if path.suffix == ".npz" else _read_files(path)))
         except Exception as error:  # a damaged file may raise nearly anything
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise CheckpointError(f"voice {path} cannot be read: {reason}") from error
+            remedy = "put a whole one in its place, or remove it"
+            raise CheckpointError(f"voice {path} cannot be read: {_reason(error)}; {remedy}") from error
 
     def write(self, file: IO[bytes]) -> None:
         """Write Bark's `.npz`, in the types of Bark's own."""
@@ -127,11 +128,32 @@ class Voice:
         return None
 
 
+class _NoVoiceError(Exception):
+    """A file is whole, and holds no voice; its text says why."""
+
+
+def _reason(error: Exception) -> str:
+    """Return what is wrong with a file in our words: numpy's speak of its options and of pickles."""
+    if isinstance(error, _NoVoiceError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        where = "" if error.filename is None else f" ({Path(error.filename).name})"
+        return f"{error.strerror}{where}"
+    return "it is damaged, or no file of Bark's kind"
+
+
 def _read_archive(path: Path) -> dict[str, Codes]:
     # Opened here, because numpy leaves a file open that turns out to be broken.
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        _check_size(sum(member.file_size for member in arrays.zip.infolist()))
-        return {name: arrays[key] for name, key in _KEYS.items()}
+    with path.open("rb") as file:
+        arrays = np.load(file, allow_pickle=False)
+        if not isinstance(arrays, np.lib.npyio.NpzFile):
+            raise _NoVoiceError("it is a single array, and no archive of three")
+        with arrays:
+            assert arrays.zip is not None, "it is open"
+            _check_size(sum(member.file_size for member in arrays.zip.infolist()))
+            if missing := [key for key in PROMPT_KEYS if key not in arrays.files]:
+                raise _NoVoiceError(f"it lacks {' and '.join(missing)}")
+            return {name: arrays[key] for name, key in _KEYS.items()}
 
 
 def files_of(path: Path) -> list[Path]:
@@ -153,7 +175,7 @@ def _read_files(path: Path) -> dict[str, Codes]:
 
 def _check_size(size_bytes: int) -> None:
     if size_bytes > LARGEST_BYTES:
-        raise ValueError(f"{size_bytes} bytes are too many for a voice")
+        raise _NoVoiceError(f"{size_bytes} bytes are too many for a voice")
 
 
 def _is_outside(tokens: Codes, size: int) -> bool:

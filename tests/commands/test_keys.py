@@ -43,6 +43,13 @@ def test_the_printed_entry_lets_the_printed_key_in(run: Run, tmp_path: Path) -> 
     assert read_keys(path)[0].expiry == "2999-01-31T12:00:00Z"
 
 
+def test_a_key_may_be_said_to_be_valid_for_ever(run: Run) -> None:
+    """`--expires none` is the default in words, as it is for every option that can be switched off."""
+    for flags in ((), ("--expires", "none")):
+        status, out, _ = run("alice", *flags)
+        assert status == 0 and "[alice]" in out and "expires" not in out
+
+
 def test_with_a_file_only_the_key_is_printed(run: Run, tmp_path: Path) -> None:
     """So that a script can keep it; where it was written stands on standard error."""
     path = tmp_path / "keys.toml"

@@ -104,6 +104,29 @@ def test_the_operators_own_directory_wins(run: Run, model: Path, data: Path, tmp
     )
 
 
+@pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN.keys())
+def test_a_broken_voice_hides_no_other(
+    run: Run, model: Path, data: Path, tmp_path: Path, content: bytes
+) -> None:
+    """The whole ones are listed, and each broken one is a line with its file and the remedy, in no library's words."""
+    mine = tmp_path / "mine"
+    place = ("--model", model, "--voices-directory", mine)
+    assert run("add", save_voice(tmp_path / "anna.npz"), *place)[0] == 0
+    (mine / "v2").mkdir()
+    for name in ("bad", "v2/worse"):
+        (mine / f"{name}.npz").write_bytes(content)
+    status, output, errors = run("list", *place)
+    assert (status, [line.split()[0] for line in output.splitlines()]) == (
+        2,
+        ["one", "two", "anna", "random"],
+    )
+    told = errors.removeprefix("streamer: ").splitlines()
+    assert len(told) == 2 and not data.exists()
+    for line, name in zip(told, ("bad", "v2/worse"), strict=True):
+        assert line.startswith(f"voice {mine / name}.npz ") and line.endswith("or remove it")
+        assert not any(word in line for word in ("pickle", "numpy", "zip", "magic", "header", "allow_"))
+
+
 def test_a_taken_name_needs_force(run: Run, model: Path, data: Path, tmp_path: Path) -> None:
     """Without it the voice of before stays."""
     first, second = save_voice(tmp_path / "anna.npz", seed=1), save_voice(tmp_path / "bert.npz", seed=2)
@@ -263,6 +286,7 @@ def test_a_voice_of_another_model_is_passed_over_and_told(run: Run, model: Path,
     assert status == 0 and "bark" not in output
     assert output.endswith("1 more, installed, do not fit the model 'tiny'\n")
     (data / "broken.npz").write_bytes(b"PK")
-    assert_one_line(run("list", "--model", model), str(data / "broken.npz"))
+    status, output, errors = run("list", "--model", model)
+    assert status == 2 and output.startswith("one ") and str(data / "broken.npz") in errors
     assert run("remove", "broken")[0] == 0
     assert run("list", "--model", model)[0] == 0

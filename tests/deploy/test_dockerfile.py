@@ -23,12 +23,21 @@ def values(instruction: str) -> list[str]:
 
 
 def test_the_image_holds_the_environment_alone() -> None:
-    """One folder comes from the build, which has no pip, and nothing is installed afterwards."""
+    """One folder comes from the build, which has no pip, and nothing is installed afterwards but Triton's compiler."""
     assert BUILD.startswith("python:3.11-slim AS build") and FINAL.startswith("python:3.11-slim\n")
     assert values("COPY") == ["--from=build /opt/streamer /opt/streamer"] and values("ADD") == []
-    (command,) = values("RUN")
-    assert not re.search(r"\b(apt|apt-get|pip|curl|wget)\b", command)
+    compiler, command = values("RUN")
+    for line in (compiler.partition("apt-get update")[0], command):
+        assert not re.search(r"\b(apt|apt-get|pip|curl|wget)\b", line)
     assert "--without-pip" in BUILD
+
+
+def test_the_image_for_a_gpu_has_what_triton_compiles_with() -> None:
+    """At its first start on a GPU Triton builds a module of C; the images for other devices have no compiler."""
+    compiler, _ = values("RUN")
+    assert values("ARG") == ["DEVICE=cpu"] and compiler.startswith('if [ "$DEVICE" = cuda ]; then')
+    (packages,) = re.findall(r"install --yes --no-install-recommends ([^&]*)&&", compiler)
+    assert packages.split() == ["gcc", "libc6-dev"] and compiler.rstrip().endswith("fi")
 
 
 def test_it_runs_as_nobody() -> None:

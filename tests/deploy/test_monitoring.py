@@ -17,6 +17,8 @@ from promql_parser import MatchOp
 
 from streamer.backends.local import LocalSynthesizer
 from streamer.config import EngineConfig, options
+from streamer.synthesis import Health, WorkerHealth, WorkersHealth
+from streamer.telemetry.metrics import Metrics
 from tests.fakes.speaking_model import save_speaking_model
 from tests.server.speaking import connected, serving
 
@@ -39,7 +41,13 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Scrape:
     """What a server with a real engine and a toy model tells once it has spoken."""
     body = asyncio.run(_speak_and_scrape(tmp_path_factory.mktemp("model")))
     series: Scrape = {"up": [{}]}  # Prometheus' own
-    for family in text_string_to_metric_families(body):
+    front_end = Metrics()
+    lost = WorkerHealth("ws://a:1", False, "it cannot be reached", 0, None, None, 1, 0, 1, 1)
+    front_end.read_health(lambda: Health(alive=True, ready=True, workers=WorkersHealth((lost,))))
+    of_workers = "\n".join(
+        line for line in front_end.render().decode().splitlines() if "tts_remote_worker_" in line
+    )
+    for family in text_string_to_metric_families(f"{body}\n{of_workers}\n"):
         for sample in family.samples:
             series.setdefault(sample.name, []).append(sample.labels)
     return series

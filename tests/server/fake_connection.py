@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosedOK
 from streamer.config import Config
 from streamer.server.admission import Admission
 from streamer.server.client_protocol import ClientProtocol, CreateProtocol
-from streamer.server.key_files import plain_key
+from streamer.server.key_entries import plain_key
 from streamer.server.keys import ApiKeys
 from streamer.server.service import Service
 from streamer.server.session import Session

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from streamer.server.key_files import as_toml, named_key
+from streamer.server.key_entries import as_toml, named_key
 
 
 def key_of(owner: str) -> str:

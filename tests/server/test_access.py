@@ -18,7 +18,7 @@ from streamer.server.access import (
     read_bearer,
 )
 from streamer.server.http import RefusedError, Request
-from streamer.server.key_files import plain_key
+from streamer.server.key_entries import plain_key
 from streamer.server.keys import ApiKeys
 from tests.server.speaking import configured, running
 

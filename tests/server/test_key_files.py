@@ -10,18 +10,8 @@ from pathlib import Path
 import pytest
 
 from streamer.errors import ConfigError
-from streamer.server.key_files import (
-    MAX_ERRORS,
-    MAX_FILE_BYTES,
-    MAX_KEYS,
-    ApiKey,
-    add_entry,
-    as_toml,
-    named_key,
-    new_key,
-    plain_key,
-    read_keys,
-)
+from streamer.server.key_entries import ApiKey, as_toml, named_key, new_key, plain_key
+from streamer.server.key_files import MAX_ERRORS, MAX_FILE_BYTES, MAX_KEYS, add_entry, read_keys
 
 HASH = "sha256:" + hashlib.sha256(b"secret").hexdigest()
 OTHER_HASH = "sha256:" + "0" * 64
@@ -128,11 +118,69 @@ def test_a_mistake_is_one_line(content: str | bytes, entry: str, remedy: str, tm
 
 def test_all_mistakes_are_told_at_once_up_to_a_bound(tmp_path: Path) -> None:
     """One line each, and how many more there are."""
-    path = _file(tmp_path, "".join(f"[k{number}]\nshare = 0\n" for number in range(MAX_ERRORS + 5)))
+    entry = f'hash = "{HASH}"\nshare = 0\n'
+    path = _file(tmp_path, "".join(f"[k{number}]\n{entry}" for number in range(MAX_ERRORS + 5)))
     with pytest.raises(ConfigError) as caught:
         read_keys(path)
     lines = caught.value.message.splitlines()
     assert len(lines) == MAX_ERRORS + 1 and "[k0]" in lines[0] and lines[-1].endswith(": 5 more mistakes")
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        ("[alice]\nshare = 0\nscope = []\nexpires = 5\nscopes = []\n", [
+            "[alice] hash: write", "[alice] scopes: [] is not", "[alice] expires: 5 is no", "[alice] share: 0 is not",
+            "[alice] scope: there is no such field; did you mean scopes?"]),
+        (f'[al ice]\nhash = "{HASH}"\n[bob]\nshare = 0\n', [
+            " is not TOML: Expected ']' at the end of a table declaration (at line 1, column 5)", "[bob] hash: write",
+            "[bob] share: 0 is not"]),
+        (f'["al ice"]\nshare = 0\n[other]\nhash = "{HASH}"\nx = 1\ny = 2\n', [
+            '[al ice] is no name', "[al ice] hash: write", "[al ice] share: 0", "[other] stands for all",
+            "[other] x: there is no such field", "[other] y: there is no such field"]),
+        (f"{GOOD}share = \n\n[bob]\nhash =\n[carol]\nhash = 'x'\n{GOOD}", [
+            "is not TOML: Invalid value (at line 3, column 9)", "is not TOML: Invalid value (at line 6, column 7)",
+            "[carol] hash: write"]),
+        (f"{GOOD}[bob\n{GOOD}", ["is not TOML: Expected ']'", "is not TOML: [alice] stands there twice"]),
+        (f"alice = 5\nbob = []\n[carol]\nhash = '{HASH}'\n[dave]\nhash = '{HASH}'\nscopes = [\n'root',\n]\n", [
+            "[alice] is no table", "[bob] is no table", "[dave] scopes: ['root'] is not"]),
+        (f"[carol]\nhash = '{HASH}'\n[dave]\nhash = ['{OTHER_HASH}', '{HASH}']\n[eve]\nhash = '{OTHER_HASH}'\n", [
+            "[dave] hash: it is also that of [carol]", "[eve] hash: it is also that of [dave]"]),
+    ],
+)  # fmt: skip
+def test_every_mistake_of_every_entry_is_told(content: str, lines: list[str], tmp_path: Path) -> None:
+    """Those of one entry, of several, and of the syntax; and nothing that is right is complained of."""
+    with pytest.raises(ConfigError) as caught:
+        read_keys(_file(tmp_path, content))
+    told = caught.value.message.splitlines()
+    assert len(told) == len(lines), told
+    for expected in lines:
+        assert any(expected in line for line in told), expected
+    assert "secret" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        ("good\ntwo words\n", ", line 2:"),
+        ("two words\ngood\nschl\u00fcssel\n# fine\n" + "k" * 513, ", lines 1, 3, 5:"),
+        ("a b\n" * (MAX_ERRORS + 7), f", {MAX_ERRORS} and 7 more:"),
+    ],
+    ids=["one", "three", "many"],
+)
+def test_every_wrong_line_of_a_plain_file_is_told(content: str, lines: str, tmp_path: Path) -> None:
+    """In one line, which does not show what may be a key."""
+    with pytest.raises(ConfigError) as caught:
+        read_keys(_file(tmp_path, content, "keys"))
+    assert lines in caught.value.message and "\n" not in caught.value.message
+    assert "two words" not in caught.value.message
+
+
+def test_a_large_file_of_mistakes_is_told_soon(tmp_path: Path) -> None:
+    """A file as large as is read, whose every line begins a table that is none, is one line."""
+    with pytest.raises(ConfigError) as caught:
+        read_keys(_file(tmp_path, "[a\n" * (MAX_FILE_BYTES // 3)))
+    assert "\n" not in caught.value.message and "is not TOML" in caught.value.message
 
 
 @pytest.mark.parametrize("name", ["keys.toml", "keys"])

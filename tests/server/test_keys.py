@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hmac
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from streamer.errors import AuthenticationError, ConfigError, ScopeError
-from streamer.server.key_files import SCOPES, Scope, as_toml, digest_of, named_key, plain_key
+from streamer.server.key_entries import SCOPES, Scope, as_toml, digest_of, named_key, plain_key
 from streamer.server.keys import ApiKeys
 from streamer.server.tickets import Tickets
 from tests.server.named_keys import key_of, write_keys
@@ -30,22 +30,43 @@ class Time:
         return self.now_s
 
 
-def test_every_key_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each look-up compares digests of one length with every known key, found or not, plain or named."""
-    lengths: list[tuple[int, int]] = []
-    compare = hmac.compare_digest
+class CountingDigest(bytes):
+    """A digest that counts how often one is compared with another."""
 
-    def spy(a: bytes, b: bytes) -> bool:
-        lengths.append((len(a), len(b)))
-        return compare(a, b)
+    num_compared = 0
+    __hash__ = bytes.__hash__
 
-    monkeypatch.setattr("streamer.server.keys.hmac.compare_digest", spy)
-    keys = ApiKeys([plain_key("one"), named_key("alice", "two")])
-    assert keys.check("one", "speak") and keys.name(keys.check("two", "speak")) == "alice"
-    for wrong in ("x" * 1000, "\ud800", ""):
-        with pytest.raises(AuthenticationError, match="not valid here"):
-            keys.check(wrong, "speak")
-    assert lengths == [(32, 32)] * 10
+    def __eq__(self, other: object) -> bool:
+        CountingDigest.num_compared += 1
+        return bytes(self) == other
+
+
+def test_a_look_up_takes_as_long_however_many_keys_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many digests are compared for a thousand keys as for one, found or not, plain or named; and never the keys."""
+    monkeypatch.setattr("streamer.server.keys.digest_of", lambda key: CountingDigest(digest_of(key)))
+    counts: list[list[int]] = []
+    for num_keys in (1, 10, 1000):
+        plain = [plain_key(f"plain{number}") for number in range(num_keys)]
+        named = [named_key(f"n{number}", f"key{number}") for number in range(num_keys)]
+        keys, last, compared = ApiKeys([*plain, *named]), num_keys - 1, []
+        for given in (f"key{last}", f"plain{last}", "x" * 1000, "\ud800", "", f"key{last}x", f"plain{last} "):
+            CountingDigest.num_compared = 0
+            if given in (f"key{last}", f"plain{last}"):
+                assert keys.name(keys.check(given, "speak")) in (f"n{last}", plain[last].name)
+            else:
+                with pytest.raises(AuthenticationError, match="not valid here"):
+                    keys.check(given, "speak")
+            compared.append(CountingDigest.num_compared)
+        counts.append(compared)
+    assert counts[0] == counts[1] == counts[2] and counts[0][2:] == [0] * 5
+
+
+def test_each_of_a_names_keys_is_found() -> None:
+    """While one replaces another; each has an id of its own, and their owner is one."""
+    old, new = named_key("alice", "old"), named_key("alice", "new")
+    keys = ApiKeys([replace(old, digests=old.digests + new.digests), plain_key("one")])
+    ids = {keys.check(given, "speak") for given in ("old", "new")}
+    assert len(ids) == 2 and {keys.name(key_id) for key_id in ids} == {"alice"}
 
 
 def test_without_a_file_no_key_is_needed() -> None:

@@ -15,7 +15,7 @@ from streamer.backends.loading import LoadingSynthesizer
 from streamer.errors import CheckpointError
 from streamer.server.app import Server
 from streamer.server.status import BLOCKED_LOOP_S, STATES, Status
-from streamer.synthesis import Room, Synthesizer
+from streamer.synthesis import Health, Room, Synthesizer, WorkerHealth, WorkersHealth
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.server.speaking import Running, configured, eventually, running
 
@@ -109,6 +109,48 @@ async def test_ready_degraded_and_draining() -> None:
             )
             assert (await server.get("/readyz"))[0] == 503 and (await server.get("/livez"))[0] == 200
             await client.say("cancel")
+
+
+async def test_workers_are_named_with_what_keeps_them_from_being_used() -> None:
+    """Each stands in the list; the reasons name the first five that cannot be used, and none that can."""
+    problems = (
+        "",
+        "it cannot be reached",
+        "it drains",
+        "the model is being read",
+        "its name is 'b'",
+        "it hangs",
+        "x",
+    )
+    each = tuple(
+        WorkerHealth(f"ws://{number}:1", number % 2 == 0, problem, number, 1, 4, 0, 0, 0, 0)
+        for number, problem in enumerate(problems)
+    )
+
+    class Fake(FakeSynthesizer):
+        def health(self) -> Health:
+            return replace(super().health(), workers=WorkersHealth(each))
+
+    async with running(configured(), Fake()) as server:
+        told = await _status(server)
+        assert (await server.get("/readyz"))[2] == b"ok: of 7 workers 4 answer\n"
+    assert told["why"] == ["of 7 workers 1 can be used"] + [
+        f"worker ws://{number}:1: {problems[number]}" for number in range(1, 6)
+    ]
+    each, fake = each[1:2], Fake()
+    server = Server(configured(), fake)
+    server.status.is_listening = True
+    fake.health = lambda: Health(
+        True, False, "none can be used", is_loaded=False, workers=WorkersHealth(each)
+    )
+    assert server.status.state() == ("loading", ["none can be used", "worker ws://1:1: it cannot be reached"])
+    workers = told["workers"]
+    assert (workers["num_all"], workers["num_answering"], workers["num_ready"]) == (7, 4, 1)
+    assert [worker["why"] for worker in workers["each"]] == [*problems]
+    assert workers["each"][2] == {
+        "address": "ws://2:1", "is_answering": True, "is_ready": False, "why": "it drains",
+        "sentences": 2, "listeners": 1, "max_listeners": 4,
+    }  # fmt: skip
 
 
 async def test_a_dead_engine_is_a_failed_server() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from streamer.errors import ConfigError, InvalidParameterError
-from streamer.server.key_files import named_key, plain_key
+from streamer.server.key_entries import named_key, plain_key
 from streamer.server.keys import ApiKeys
 from streamer.server.tickets import LIFETIME_S, MAX_TICKET_CHARS, MAX_USED, PREFIX, Tickets
 

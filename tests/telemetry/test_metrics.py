@@ -8,7 +8,7 @@ from prometheus_client.core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamer.synthesis import EngineStats, Health, StageStats, WorkerCounts
+from streamer.synthesis import EngineStats, Health, StageStats, WorkerHealth, WorkersHealth
 from streamer.telemetry.exposition import OPENMETRICS
 from streamer.telemetry.metrics import OUTCOMES, Metrics, exemplar
 
@@ -147,11 +147,37 @@ def test_one_state_is_set() -> None:
     assert 'tts_state{tts_state="loading"} 0.0' in text and 'tts_state{tts_state="ready"} 1.0' in text
 
 
+def test_each_worker_of_a_front_end_has_its_series() -> None:
+    """They are labelled by address; what a worker did not tell has no series, and a server without workers has none."""
+    metrics, workers = Metrics(), [WorkersHealth(())]
+    metrics.read_health(lambda: Health(alive=True, ready=True, workers=workers[0]))
+    assert "tts_remote_worker_up{" not in metrics.render().decode()
+    workers[0] = WorkersHealth(
+        (
+            WorkerHealth("ws://a:1", True, "", 2, 3, 8, 40, 5, 6, 7),
+            WorkerHealth("ws://b:1", False, "it drains", 0, None, None, 0, 0, 0, 1),
+        )
+    )
+    told = metrics.render().decode()
+    for name, first, second in (
+        ("up", 1, 0), ("ready", 1, 0), ("sentences_open", 2, 0), ("listeners", 3, None), ("listeners_limit", 8, None),
+        ("sentences_total", 40, 0), ("refusals_total", 5, 0), ("retries_total", 6, 0), ("losses_total", 7, 1),
+    ):  # fmt: skip
+        assert f'tts_remote_worker_{name}{{worker="ws://a:1"}} {first:.1f}\n' in told
+        assert (f'tts_remote_worker_{name}{{worker="ws://b:1"}}' in told) == (second is not None)
+        assert second is None or f'tts_remote_worker_{name}{{worker="ws://b:1"}} {second:.1f}\n' in told
+    assert metrics.negotiated("application/openmetrics-text")[0].endswith(b"# EOF\n")
+
+
 def test_a_front_end_tells_how_it_finds_its_workers() -> None:
     """Each worker is in one state, so that the states add up to all of them."""
     metrics = Metrics()
-    counts = WorkerCounts(num_all=7, num_answering=5, num_ready=2)
-    metrics.read_health(lambda: Health(alive=True, ready=True, workers=counts))
+    kinds = [(True, "")] * 2 + [(True, "it drains")] * 3 + [(False, "it cannot be reached")] * 2
+    each = tuple(
+        WorkerHealth(f"ws://{number}:1", is_answering, problem, 0, None, None, 0, 0, 0, 0)
+        for number, (is_answering, problem) in enumerate(kinds)
+    )
+    metrics.read_health(lambda: Health(alive=True, ready=True, workers=WorkersHealth(each)))
     text = metrics.render().decode()
     for state, number in (("ready", 2), ("not_ready", 3), ("silent", 2)):
         assert f'tts_workers{{state="{state}"}} {number}.0' in text

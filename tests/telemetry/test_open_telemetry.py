@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
+from collections.abc import Sequence
+from typing import cast
 
 import pytest
-from opentelemetry.sdk.trace import SpanProcessor
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode, format_span_id, format_trace_id
 from websockets.datastructures import Headers
 
 from streamer.errors import OverloadedError
-from streamer.telemetry.open_telemetry import MAX_ATTRIBUTE_CHARS, MAX_FOLLOWED_PER_S, OpenTelemetryTracer
+from streamer.telemetry.open_telemetry import (
+    MAX_ATTRIBUTE_CHARS,
+    MAX_FOLLOWED_PER_S,
+    OpenTelemetryTracer,
+    ReportingExporter,
+    create_processor,
+)
 from streamer.telemetry.traces import NO_SPAN
 from tests.telemetry.recorded import Recorded
 
@@ -182,3 +191,64 @@ def test_a_collector_that_does_not_answer_holds_up_no_end() -> None:
 
     OpenTelemetryTracer(Stuck()).close(0.01)  # would not return otherwise
     is_over.set()
+
+
+class Collector(SpanExporter):
+    """Takes spans, or does what a dead collector makes of exports."""
+
+    def __init__(self) -> None:
+        self.failure = ""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:  # noqa: ARG002
+        match self.failure:
+            case "result":
+                logging.getLogger("opentelemetry.exporter.otlp.common.http").error(
+                    "Failed to export: refused"
+                )
+                return SpanExportResult.FAILURE
+            case "raise":
+                raise OSError("refused")
+            case _:
+                return SpanExportResult.SUCCESS
+
+
+@pytest.mark.parametrize("failure", ["result", "raise"])
+def test_a_dead_collector_is_one_line_and_one_when_it_is_back(
+    failure: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many exports fail, and again each time; the reason is the library's, whose own lines are not logged."""
+    collector = Collector()
+    exporter = ReportingExporter(collector, "collector:4318")
+    spans = cast("Sequence[ReadableSpan]", [None] * 3)
+    with caplog.at_level(logging.INFO):
+        for times in (5, 2):
+            assert exporter.export(spans) is SpanExportResult.SUCCESS
+            collector.failure = failure
+            for _ in range(times):
+                assert exporter.export(spans) is SpanExportResult.FAILURE
+                logging.getLogger("opentelemetry.sdk._shared_internal").warning("Queue full, dropping Span.")
+            collector.failure = ""
+            for _ in range(2):
+                assert exporter.export(spans) is SpanExportResult.SUCCESS
+    told = [(record.levelname, getattr(record, "spans_lost", None)) for record in caplog.records]
+    assert told == [("WARNING", None), ("INFO", 15), ("WARNING", None), ("INFO", 6)]
+    assert "refused" in caplog.records[0].reason and caplog.records[0].collector == "collector:4318"
+
+
+def test_a_port_where_nobody_listens_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the library's own exporter: nothing else is written, and no password of the address."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "1")
+    recorded = Recorded()
+    begun(recorded)
+    with caplog.at_level(logging.INFO):
+        processor = create_processor("http://user:secret@127.0.0.1:1/v1/traces")
+        for _ in range(2):
+            processor.on_end(recorded.spans[0])
+            processor.force_flush()
+        processor.shutdown()
+    ours = [record for record in caplog.records if "traces cannot be exported" in record.getMessage()]
+    assert len(ours) == 1 and ours[0].reason and ours[0].collector == "127.0.0.1:1"
+    assert [record for record in caplog.records if record.name.startswith("opentelemetry")] == []
+    assert "secret" not in caplog.text

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from streamer.errors import ConfigError
-from streamer.text.lexicon import MAX_ENTRIES, MAX_FILE_BYTES, Lexicon
+from streamer.text.lexicon import MAX_ENTRIES, MAX_FILE_BYTES, MAX_PROBLEMS, Lexicon
 from streamer.text.phones import annotated
 
 PHONES = ("JH", "IH0", "IH1", "F")
@@ -92,6 +92,22 @@ def test_a_mistake_names_its_line(tmp_path: Path, text: str | bytes, line: int, 
     assert f"{path}, line {line}:" in caught.value.message
     assert problem in caught.value.message
     assert caught.value.param == "lexicon"
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    """A line each, up to a bound, and those in phones that the model lacks."""
+    wrong = "no equals sign\na = b\n = c\nd =\na = e\nf = ...\n"
+    with pytest.raises(ConfigError) as caught:
+        Lexicon.read(written(tmp_path, wrong))
+    lines = caught.value.message.splitlines()
+    assert sorted(int(line.partition("line ")[2].partition(":")[0]) for line in lines) == [1, 3, 4, 5, 6]
+    with pytest.raises(ConfigError) as caught:
+        Lexicon.read(written(tmp_path, "no equals sign\n" * (MAX_PROBLEMS + 3)))
+    assert caught.value.message.splitlines()[-1] == "3 more mistakes" and len(lines) < MAX_PROBLEMS
+    lexicon = Lexicon.read(written(tmp_path, "a = /Q/\ngif = /JH IH1 F/\nc = /X Y Z/\n"))
+    with pytest.raises(ConfigError) as caught:
+        lexicon.check_phones(PHONES)
+    assert [line.partition("line ")[2][0] for line in caught.value.message.splitlines()] == ["1", "3"]
 
 
 def test_a_file_that_is_not_there_or_too_large_is_one_error(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Voices are found at start-up, checked, and from then on only keys of a dict."""
 
+import io
+
 import numpy as np
 import pytest
 
@@ -124,6 +126,31 @@ def test_links_out_of_the_directory_are_passed_over(tmp_path):
     assert VoiceLibrary([tmp_path / "voices"], SMALL).names == ("alias", "one", "random")
 
 
+def packed(**arrays):
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def array(values):
+    file = io.BytesIO()
+    np.save(file, values, allow_pickle=True)
+    return file.getvalue()
+
+
+DAMAGED = "it is damaged, or no file of Bark's kind"
+REASONS = {
+    "empty": (b"", DAMAGED),
+    "text": (b"not a zip", DAMAGED),
+    "cut": (b"PK\x03\x04 cut off", DAMAGED),
+    "pickle": (b"\x80\x04N.", DAMAGED),
+    "objects": (packed(semantic_prompt=np.array([{}]), coarse_prompt=[1], fine_prompt=[1]), DAMAGED),
+    "array": (array(np.arange(4)), "it is a single array, and no archive of three"),
+    "one-prompt": (packed(semantic_prompt=np.arange(40)), "it lacks coarse_prompt and fine_prompt"),
+    "others": (packed(a=np.arange(40)), "it lacks semantic_prompt and coarse_prompt and fine_prompt"),
+}
+"""Files that are no voices, and what is said of them."""
+
 BAD = {
     "a semantic token out of range": {"semantic_prompt": np.full(40, 10_000)},
     "a negative code": {"fine_prompt": np.full((8, 60), -1)},
@@ -195,6 +222,23 @@ def test_a_broken_file_in_the_shared_directory_is_refused_by_name(tmp_path):
     (tmp_path / "bad.npz").write_bytes((tmp_path / "one.npz").read_bytes()[:500])
     with pytest.raises(CheckpointError, match=r"bad\.npz"):
         VoiceLibrary([], SMALL, shared=tmp_path)
+
+
+def test_all_that_is_wrong_is_told_at_once(tmp_path):
+    """A line for each file; who keeps the errors has the other voices."""
+    save(tmp_path / "one.npz")
+    for name, problem in REASONS.items():
+        (tmp_path / f"{name}.npz").write_bytes(problem[0])
+    save(tmp_path / "range.npz", semantic_prompt=np.full(40, 10_000))
+    with pytest.raises(CheckpointError) as refused:
+        VoiceLibrary([tmp_path], SMALL)
+    lines = refused.value.message.splitlines()
+    assert len(lines) == len(REASONS) + 1
+    for name, (_, reason) in REASONS.items():
+        assert any(f"{name}.npz cannot be read: {reason}; put" in line for line in lines), name
+    assert any("range.npz does not fit" in line and "remove it" in line for line in lines)
+    library = VoiceLibrary([tmp_path], SMALL, keeps_errors=True)
+    assert library.names == ("one", "random") and len(library.errors) == len(lines)
 
 
 def test_a_file_larger_than_any_voice_is_not_read(tmp_path):

@@ -1,8 +1,9 @@
 """The messages between a front end and its workers: bounded, typed structs, each one binary frame of MessagePack.
 
 A connection begins with `Hello` and `Welcome`. With the role `watch` the worker then describes its model, if the front
-end does not know it, and sends a `Status` several times a second. With the role `speak` the front end sends one `Speak`
-after the other, and the worker answers each with `Chunk`s or `Failed`. Closing the connection cancels the sentence.
+end does not know it, tells its `Voices` at once and whenever they change, and sends a `Status` several times a second.
+With the role `speak` the front end sends one `Speak` after the other, and the worker answers each with `Chunk`s or
+`Failed`. Closing the connection cancels the sentence.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from streamer.synthesis import ModelInfo, PcmChunk, Room, SaidWord, SentenceRequ
 from streamer.text.tokens.tokenizer import TokenizerFile
 from streamer.voices.voice import Codes, Voice
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 """The version of these messages; a front end and its workers must have the same one."""
 MAX_REQUEST_BYTES: Final = 4 << 20
 """The longest frame that a worker reads."""
@@ -96,7 +97,8 @@ class Consumed(Message, frozen=True, tag="consumed"):
 
 
 class Welcome(Message, frozen=True, tag="welcome"):
-    """The worker's answer to `Hello`. `fingerprint` stands for its model and all that its sound depends on."""
+    """The worker's answer to `Hello`. `fingerprint` stands for its model and all that its sound depends on, except for
+    its voices."""
 
     protocol: int
     version: Name
@@ -110,6 +112,13 @@ class Model(Message, frozen=True, tag="model"):
     info: ModelInfo
     tokenizer: TokenizerConfig
     tokenizer_data: Annotated[bytes, Meta(max_length=24 << 20)]
+
+
+class Voices(Message, frozen=True, tag="voices"):
+    """The voices that the worker has, by name, each with a digest of its tokens; `default` is one of them."""
+
+    default: Name
+    digests: Annotated[dict[Name, Annotated[bytes, Meta(max_length=32)]], Meta(max_length=65_536)]
 
 
 class Status(Message, frozen=True, tag="status"):
@@ -152,7 +161,7 @@ class Failed(Message, frozen=True, tag="failed"):
 
 
 FromFrontEnd = Hello | Speak | Consumed
-FromWorker = Welcome | Model | Status | Chunk | Failed
+FromWorker = Welcome | Model | Voices | Status | Chunk | Failed
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _requests: Final[msgspec.msgpack.Decoder[FromFrontEnd]] = msgspec.msgpack.Decoder(FromFrontEnd)

@@ -8,36 +8,30 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import Final, Literal, Protocol
 
+from streamer.backends.workers.answers import chunk_in, error_in
 from streamer.backends.workers.connection import ConnectionPool, WorkerConnection
 from streamer.backends.workers.messages import (
     PROTOCOL,
-    Chunk,
     Consumed,
     Failed,
     FromWorker,
     Hello,
     Model,
     Status,
-    chunk_of,
+    Voices,
     speak_message,
 )
 from streamer.errors import (
     ConfigError,
-    EngineError,
     InternalError,
-    InvalidMessageError,
-    InvalidParameterError,
-    ModelNumericError,
     OverloadedError,
     StreamerError,
-    TextTooLongError,
-    VoiceNotFoundError,
     WorkerLostError,
 )
-from streamer.synthesis import PcmChunk, Room, SentenceRequest
+from streamer.synthesis import PcmChunk, Room, SentenceRequest, WorkerHealth
 
 logger = logging.getLogger(__name__)
 TICK_S: Final = 0.5
@@ -46,16 +40,6 @@ STALL_TICKS: Final = 10
 stopped itself has read nothing meanwhile."""
 RETRY_S: Final = (0.25, 2.0)
 """How long a worker that does not answer is left alone, at first and at most, in seconds."""
-_ERRORS: Final = {
-    kind.code: kind
-    for kind in (
-        InvalidParameterError,
-        ModelNumericError,
-        TextTooLongError,
-        VoiceNotFoundError,
-    )
-}
-"""What is wrong with a sentence whichever worker makes it, by the code of the error."""
 
 
 class Front(Protocol):
@@ -73,6 +57,10 @@ class Front(Protocol):
         """Be told that a worker's status has changed."""
         ...
 
+    def heard_voices(self) -> None:
+        """Be told that the voices of a worker have changed, or that it answers, or does not any more."""
+        ...
+
 
 class RemoteWorker:
     """One worker at an address. `watch` runs as long as the front end does."""
@@ -82,7 +70,14 @@ class RemoteWorker:
         self.status: Status | None = None
         """What it told last; None while it does not answer, or must not be used."""
         self.problem = "nothing was heard of it yet"
+        self.voices: Mapping[str, bytes] = {}
+        """A digest of each of its voices, as it told last."""
+        self.default_voice = ""
         self.num_chosen = 0
+        self.num_retries = 0
+        """Sentences that it was asked for, and that another worker has to make because this one was lost."""
+        self._num_refusals = 0
+        self._num_losses = 0
         self._front = front
         self._utterances: Counter[str] = Counter()  # their sentences that are open here
         self._begun: list[set[str]] = [
@@ -138,8 +133,25 @@ class RemoteWorker:
         load = num_listeners / (status.num_places or 1)
         return not room.is_enough(), load, self.num_open, self.num_chosen
 
+    def health(self) -> WorkerHealth:
+        """Return how it is, for the operator."""
+        room = None if self.status is None else self.status.room
+        return WorkerHealth(
+            address=self.address,
+            is_answering=self.status is not None,
+            problem="" if self.is_ready else self.problem or "it is not ready",
+            num_sentences=self.num_open,
+            num_listeners=None if room is None else room.num_listeners,
+            max_listeners=None if room is None else room.max_listeners,
+            num_asked=self.num_chosen,
+            num_refusals=self._num_refusals,
+            num_retries=self.num_retries,
+            num_losses=self._num_losses,
+        )
+
     def note_refusal(self, retry_after_s: float) -> None:
         """Note that it refused an utterance, and when it may be asked for another one."""
+        self._num_refusals += 1
         self._refused_until_s = time.monotonic() + retry_after_s
 
     async def watch(self) -> None:
@@ -179,8 +191,10 @@ class RemoteWorker:
                 if isinstance(message, Failed):
                     is_answered = True
                     self._pool.give_back(connection)
-                    raise self._error_of(message)
-                chunk, is_answered = _chunk(message)
+                    where = {"worker": self.address, "code": message.code}
+                    logger.warning("a sentence failed on a worker", extra=where)
+                    raise error_in(message)
+                chunk, is_answered = chunk_in(message)
                 if is_answered:
                     self._pool.give_back(connection)
                 else:
@@ -208,7 +222,7 @@ class RemoteWorker:
             if isinstance(message, Model):
                 await self._front.adopt(welcome.fingerprint, message)
                 message = await self._receive_in_time(connection)
-            while isinstance(message, Status):
+            while isinstance(message, Status | Voices):
                 self._note(message)
                 message = await self._receive_in_time(connection)
             raise WorkerLostError("it sent what is no status")
@@ -231,13 +245,21 @@ class RemoteWorker:
         self._pool.abort()
         raise WorkerLostError(f"it has said nothing for {STALL_TICKS * TICK_S:.0f} s")
 
-    def _note(self, status: Status) -> None:
-        if self.status is None:
+    def _note(self, told: Status | Voices) -> None:
+        if isinstance(told, Voices):
+            self.voices, self.default_voice = told.digests, told.default
+            self._front.heard_voices()
+        else:
+            self._note_status(told)
+
+    def _note_status(self, status: Status) -> None:
+        before, self.status = self.status, status
+        if before is None:
             logger.info("a worker answers", extra={"worker": self.address})
             self._pool.fill()
-        elif status.is_draining and not self.status.is_draining:
+            self._front.heard_voices()
+        elif status.is_draining and not before.is_draining:
             logger.info("a worker drains", extra={"worker": self.address})
-        self.status = status
         self._begun = [set(), self._begun[0]]
         self.problem = "it drains" if status.is_draining else status.reason or ""
         self._front.heard_news()
@@ -248,7 +270,9 @@ class RemoteWorker:
         if problem != self.problem:
             level = logging.INFO if is_loading else logging.WARNING
             logger.log(level, "worker %s cannot be used: %s", self.address, problem)
+        self._num_losses += self.status is not None
         self.status, self.problem = None, problem
+        self._front.heard_voices()
         self._front.heard_news()
 
     async def _open_for_speech(self) -> WorkerConnection:
@@ -267,20 +291,3 @@ class RemoteWorker:
             token=front.token,
             fingerprint=front.fingerprint,
         )
-
-    def _error_of(self, failed: Failed) -> StreamerError:
-        logger.warning("a sentence failed on a worker", extra={"worker": self.address, "code": failed.code})
-        if failed.code == EngineError.code:
-            return WorkerLostError(failed.message)
-        kind = _ERRORS.get(failed.code, InternalError)
-        return kind(failed.message, param=failed.param, retry_after_s=failed.retry_after_s)
-
-
-def _chunk(message: FromWorker) -> tuple[PcmChunk, bool]:
-    """Return the chunk of a message, and whether it is the last. Raises `WorkerLostError` for any other message."""
-    if not isinstance(message, Chunk):
-        raise WorkerLostError("it sent what is no sound")
-    try:
-        return chunk_of(message), message.is_last
-    except InvalidMessageError as error:
-        raise WorkerLostError(error.message) from None

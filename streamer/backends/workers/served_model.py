@@ -1,8 +1,9 @@
-"""What a worker tells of its model: above all a fingerprint of the model and the program."""
+"""What a worker tells of its model: above all a fingerprint of the model and the program, and digests of its voices."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,7 @@ import msgspec
 from streamer.backends.local import LocalSynthesizer
 from streamer.backends.workers.worker import ServedModel
 from streamer.text.tokens.tokenizer import TokenizerFile
+from streamer.voices.voice import Voice
 
 NUM_SAMPLES: Final = 64
 SAMPLE_BYTES: Final = 4096
@@ -20,23 +22,30 @@ SAMPLE_BYTES: Final = 4096
 def describe(synthesizer: LocalSynthesizer, version: str) -> ServedModel:
     """Return what front ends need to know of a loaded model. Raises `CheckpointError` and `OSError`.
 
-    The fingerprint covers the program's version, the model's config and number format, its tokenizer, the tokens of
-    its voices, and the weights in samples. It does not cover the kind of machine, which rounds in its own way.
+    The fingerprint covers the program's version, the model's config and number format, its tokenizer, and the weights
+    in samples. It covers neither the voices, which may change while the worker runs and have digests of their own, nor
+    the kind of machine, which rounds in its own way.
     """
     config, directory = synthesizer.model_config, synthesizer.model_directory
     tokenizer = TokenizerFile.read(config.tokenizer, directory)
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(msgspec.json.encode((version, config, synthesizer.dtype, synthesizer.info)))
+    info = synthesizer.info
+    without_voices = replace(info, voices=(), default_voice="")
+    digest.update(msgspec.json.encode((version, config, synthesizer.dtype, without_voices)))
     digest.update(tokenizer.data)
-    for name in synthesizer.voices.names:
-        voice = synthesizer.voices.get(name)
-        digest.update(name.encode())
-        for codes in (voice.semantic, voice.coarse, voice.fine):
-            digest.update(codes.astype("<i8").tobytes())
     for path in sorted(directory.iterdir()):
         if path.is_file():
             _digest_file(digest, path)
-    return ServedModel(synthesizer.info, tokenizer, digest.hexdigest())
+    voices = {name: _digest_voice(synthesizer.voices.get(name)) for name in info.voices}
+    return ServedModel(info, tokenizer, digest.hexdigest(), voices)
+
+
+def _digest_voice(voice: Voice) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for codes in (voice.semantic, voice.coarse, voice.fine):
+        digest.update(f"{codes.shape}".encode())
+        digest.update(codes.astype("<i8").tobytes())
+    return digest.digest()
 
 
 def _digest_file(digest: hashlib.blake2b, path: Path) -> None:

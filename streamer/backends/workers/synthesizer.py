@@ -7,13 +7,14 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Final
 
 from streamer.backends.workers.messages import Model, model_of
 from streamer.backends.workers.remote_worker import RemoteWorker
+from streamer.backends.workers.voice_lists import SharedVoices
 from streamer.errors import ConfigError, EngineError, OverloadedError, WorkerLostError
-from streamer.synthesis import Health, ModelInfo, PcmChunk, Room, SentenceRequest, WorkerCounts
+from streamer.synthesis import Health, ModelInfo, PcmChunk, Room, SentenceRequest, WorkersHealth
 from streamer.text.tokens.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ class WorkersSynthesizer:
         self._listings = listings
         self._info: ModelInfo | None = None
         self._tokenizer: Tokenizer | None = None
+        self._voices = SharedVoices()
+        self._has_new_voices = False
         self._adopting = asyncio.Lock()
         self._news = asyncio.Event()
         self._watching: dict[str, asyncio.Task[None]] = {}
@@ -96,6 +99,7 @@ class WorkersSynthesizer:
                 if len(lost) == MAX_LOSSES:  # perhaps the sentence is what ends them
                     raise EngineError(f"{MAX_LOSSES + 1} workers were lost before they spoke this") from None
                 lost.append(worker)
+                worker.num_retries += 1
             except OverloadedError as error:
                 worker.note_refusal(error.retry_after_s or RETRY_AFTER_S)
                 if request.sentence_index:  # which is asked for again, in spite of the refusal
@@ -109,7 +113,6 @@ class WorkersSynthesizer:
         statuses = [worker.status for worker in self.workers if worker.status is not None]
         ready = [worker for worker in self.workers if worker.is_ready]
         speeds = [status.expected_speed for status in statuses if status.expected_speed is not None]
-        counts = WorkerCounts(num_all=len(self.workers), num_answering=len(statuses), num_ready=len(ready))
         return Health(
             alive=True,
             ready=bool(ready),
@@ -118,7 +121,7 @@ class WorkersSynthesizer:
             room=_combined([worker.room() for worker in ready]),
             is_loaded=self._info is not None,
             step_age_s=max((status.step_age_s for status in statuses), default=0.0),
-            workers=counts,
+            workers=WorkersHealth(tuple(worker.health() for worker in self.workers)),
         )
 
     async def start(self) -> None:
@@ -148,6 +151,27 @@ class WorkersSynthesizer:
             elif fingerprint != self.fingerprint:
                 raise ConfigError(_difference(info, self._info))
 
+    def heard_voices(self) -> None:
+        """Offer the voices of the workers that answer; while none does, they stay as they are."""
+        answering = [worker for worker in self.workers if worker.status is not None and worker.voices]
+        is_first = not self._voices.digests
+        if self._info is None or not answering or not self._voices.merge(answering):
+            return
+        names = tuple(self._voices.digests)
+        default = self._info.default_voice
+        if default not in names:
+            default = answering[0].default_voice
+        self._info = replace(self._info, voices=names, default_voice=default)
+        self._has_new_voices = not is_first
+
+    def reload_voices(self) -> None:
+        """Do nothing: workers tell of their voices by themselves."""
+
+    def refresh_voices(self) -> bool:
+        """Return whether the workers' voices have changed since this was asked last."""
+        has_changed, self._has_new_voices = self._has_new_voices, False
+        return has_changed
+
     def heard_news(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
@@ -175,6 +199,7 @@ class WorkersSynthesizer:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
         await worker.aclose()
+        self.heard_voices()
 
     def _lack(self) -> str:
         """Say that no worker can be used."""
@@ -191,10 +216,14 @@ class WorkersSynthesizer:
     ) -> RemoteWorker:
         """Return the worker that has the most room, or that speaks the sentence's utterance already.
 
+        It has the sentence's voice; if none has, any may be asked, which keeps removed voices for what it has begun.
         Raises `OverloadedError` if every worker refuses it for too long, and `EngineError` if none is ready.
         """
         while True:
+            voice = self._voices.digests.get(request.voice)
             ready = [worker for worker in self.workers if worker.is_ready]
+            if voice is not None:
+                ready = [worker for worker in ready if worker.voices.get(request.voice) == voice]
             usable = [worker for worker in ready if request.sentence_index or not worker.refused_for_s]
             usable = [worker for worker in usable if worker not in lost] or usable
             if usable:
@@ -227,7 +256,9 @@ def _combined(rooms: Sequence[Room | None]) -> Room | None:
 def _difference(theirs: ModelInfo, ours: ModelInfo) -> str:
     """Say in what a worker's model differs from that of the others."""
     for field in fields(ModelInfo):
+        if field.name in ("voices", "default_voice"):  # which may change while a worker runs
+            continue
         found, expected = getattr(theirs, field.name), getattr(ours, field.name)
         if found != expected:
             return f"its {field.name} is {found!r:.100}, and that of the others {expected!r:.100}"
-    return "its weights, voices, tokenizer or number format differ from those of the others"
+    return "its weights, tokenizer or number format differ from those of the others"

@@ -10,10 +10,11 @@ import hashlib
 import hmac
 import logging
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
+from streamer.backends.loading import HasVoices
 from streamer.backends.workers.frame_connection import FrameConnection
 from streamer.backends.workers.messages import (
     BAD_MESSAGE,
@@ -24,6 +25,7 @@ from streamer.backends.workers.messages import (
     STATUS_INTERVAL_S,
     Hello,
     Status,
+    Voices,
     Welcome,
     decode_request,
     encode,
@@ -49,12 +51,13 @@ HELLO_TIMEOUT_S: Final = 5.0
 class ServedModel:
     """What a worker speaks with, as its front ends have to know it.
 
-    Workers with the same `fingerprint` make the same sound of the same sentence.
+    Workers with the same `fingerprint` make the same sound of the same sentence and voice. `voices`: a digest of each.
     """
 
     info: ModelInfo
     tokenizer: TokenizerFile
     fingerprint: str
+    voices: Mapping[str, bytes]
 
 
 class Worker:
@@ -85,6 +88,25 @@ class Worker:
     async def close(self) -> None:
         """Release the engine."""
         await self.synthesizer.close()
+
+    def reload_voices(self) -> None:
+        """Read the voices again, and tell front ends of them. Raises what the synthesizer raises."""
+        if isinstance(self.synthesizer, HasVoices):
+            self.synthesizer.reload_voices()
+            self._describe_again()
+
+    def refresh_voices(self) -> bool:
+        """Do so if their files have changed, and return whether they have. Raises `OSError`."""
+        has_changed = isinstance(self.synthesizer, HasVoices) and self.synthesizer.refresh_voices()
+        if has_changed:
+            self._describe_again()
+        return has_changed
+
+    def _describe_again(self) -> None:
+        """Take over the voices, and nothing else: what is in memory stays the model that was loaded."""
+        if self._model is not None:
+            found = self._describe()
+            self._model = replace(self._model, info=found.info, voices=found.voices)
 
     @property
     def num_open(self) -> int:
@@ -129,7 +151,9 @@ class Worker:
         try:
             hello, model = await self._greet(connection)
             if hello.role == "watch":
-                await self._report(connection, hello, model)
+                if hello.fingerprint != model.fingerprint:
+                    await connection.send(encode(model_message(model.info, model.tokenizer)))
+                await self._report(connection)
             else:
                 synthesizer, sentences = self.synthesizer, self.sentences
                 await SpeakingConnection(connection, synthesizer, model.info, self.admit, sentences).run()
@@ -191,13 +215,17 @@ class Worker:
         await connection.send(encode(welcome))
         return hello, self._model
 
-    async def _report(self, connection: FrameConnection, hello: Hello, model: ServedModel) -> None:
-        """Tell the status until the connection is closed, and the model first if the front end does not know it."""
-        if hello.fingerprint != model.fingerprint:
-            await connection.send(encode(model_message(model.info, model.tokenizer)))
+    async def _report(self, connection: FrameConnection) -> None:
+        """Tell the status until the connection is closed, and the voices before the first one and when they change."""
+        told: ServedModel | None = None
         ending = asyncio.create_task(connection.receive())
         try:
             while not ending.done():
+                model = self._model
+                if model is not None and model is not told:
+                    voices = Voices(default=model.info.default_voice, digests=dict(model.voices))
+                    await connection.send(encode(voices))
+                    told = model
                 await connection.send(encode(self.status()))
                 await asyncio.wait({ending}, timeout=STATUS_INTERVAL_S)
         finally:

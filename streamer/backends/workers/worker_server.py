@@ -10,8 +10,8 @@ import logging
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Final, Protocol
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -59,6 +59,18 @@ class WebSocketConnection:
         await self._connection.close(code, reason)
 
 
+class Reloads(Protocol):
+    """Files that are read again: at a signal, and when they change."""
+
+    async def watch(self) -> None:
+        """Read again what has changed, until cancelled."""
+        ...
+
+    async def reload(self) -> object:
+        """Read everything again; the log says what became of it."""
+        ...
+
+
 class WorkerServer:
     """Listens at once, speaks once its model is warm, and drains when it is stopped."""
 
@@ -71,11 +83,13 @@ class WorkerServer:
         tls: ssl.SSLContext | None = None,
         drain_timeout_s: float = 30.0,
         tracer: Tracer = NO_TRACER,
+        reloads: Reloads | None = None,
         open_metrics_sockets: Callable[[], Sequence[socket.socket]] | None = None,
     ) -> None:
         """`open_sockets` opens the port, and may raise `ConfigError`. Without a token it must be this machine's own.
 
-        `open_metrics_sockets` opens the port of the figures; None: there is none.
+        `reloads` are the files that are read again while the worker runs. `open_metrics_sockets` opens the port of the
+        figures; None: there is none.
         """
         self.worker = worker
         self._open_sockets = open_sockets
@@ -83,6 +97,8 @@ class WorkerServer:
         self._tls = tls
         self._drain_timeout_s = drain_timeout_s
         self._tracer = tracer
+        self._reloads = reloads
+        self._reading: set[asyncio.Task[object]] = set()
         self._server: list[Server] = []
         self._connections: set[ServerConnection] = set()
         self.metrics_port = None
@@ -126,6 +142,11 @@ class WorkerServer:
                 with contextlib.suppress(ValueError, RuntimeError):
                     loop.add_signal_handler(number, self.stop)
                     stack.callback(loop.remove_signal_handler, number)
+            if self._reloads is not None:
+                self._begin_to_read(self._reloads.watch())
+                with contextlib.suppress(ValueError, RuntimeError):
+                    loop.add_signal_handler(signal.SIGHUP, self._reload)
+                    stack.callback(loop.remove_signal_handler, signal.SIGHUP)
             failure = None
             try:
                 while not self._is_stopping.is_set() and (failure := self.worker.failure()) is None:
@@ -133,6 +154,9 @@ class WorkerServer:
                 if failure is None:
                     await self._drain()
             finally:
+                for task in self._reading:
+                    task.cancel()
+                await asyncio.gather(*self._reading, return_exceptions=True)
                 await self._close(ENGINE_FAILED if failure else 1001)
         if failure is not None:
             raise EngineError(failure)
@@ -143,6 +167,15 @@ class WorkerServer:
             self._is_hurried.set()
         self.worker.drain()
         self._is_stopping.set()
+
+    def _reload(self) -> None:
+        if self._reloads is not None:
+            self._begin_to_read(self._reloads.reload())
+
+    def _begin_to_read(self, reading: Coroutine[object, object, object]) -> None:
+        task = asyncio.get_running_loop().create_task(reading)
+        self._reading.add(task)
+        task.add_done_callback(self._reading.discard)
 
     async def _drain(self) -> None:
         logger.info("draining", extra={"sentences": self.worker.num_open})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from streamer.errors import AuthenticationError, InvalidMessageError, StreamerError
+from streamer.errors import AuthenticationError, InvalidMessageError, RateLimitedError, StreamerError
 from streamer.server.client_protocol import Action, Authenticate, Close, Collect, Deliver, Send, SetTimer
 from streamer.server.service import Service
 from streamer.server.telephony.calls import Asked, Calls, CallStarted, RunningCall
@@ -89,7 +89,8 @@ class MediaStreamProtocol:
         return ()
 
     def failed(self, error: StreamerError) -> Sequence[Action]:
-        code = UNAUTHORIZED if isinstance(error, AuthenticationError) else FAILED
+        is_of_key = isinstance(error, AuthenticationError | RateLimitedError)
+        code = UNAUTHORIZED if is_of_key else FAILED
         return [Send(error_message(error), error), Close(code, error.message)]
 
     @property

@@ -13,7 +13,7 @@ import numpy as np
 from streamer.audio.samples import Samples
 from streamer.backends.workers.synthesizer import WorkersSynthesizer
 from streamer.backends.workers.worker import ServedModel, Worker
-from streamer.backends.workers.worker_server import WorkerServer
+from streamer.backends.workers.worker_server import Reloads, WorkerServer
 from streamer.errors import EngineError
 from streamer.models.config import TokenizerConfig
 from streamer.sampling import SamplingParams
@@ -57,21 +57,45 @@ def worker_server(
     host: str = "127.0.0.1",
     port: int = 0,
     drain_timeout_s: float = 5.0,
+    reloads: Reloads | None = None,
     has_metrics: bool = False,
     metrics_port: int = 0,
 ) -> WorkerServer:
     def describe() -> ServedModel:
-        return ServedModel(synthesizer.info, TOKENIZER, fingerprint)
+        info = synthesizer.info
+        version_of = getattr(synthesizer, "versions", {})
+        voices = {name: version_of.get(name, b"first") for name in info.voices}
+        return ServedModel(info, TOKENIZER, fingerprint, voices)
 
     return WorkerServer(
         Worker(synthesizer, describe, version=version, token=token),
         functools.partial(open_sockets, host, port, "worker_"),
         has_token=token != "",
         drain_timeout_s=drain_timeout_s,
+        reloads=reloads,
         open_metrics_sockets=functools.partial(open_sockets, host, metrics_port, "worker_metrics_")
         if has_metrics
         else None,
     )
+
+
+class ChangingSynthesizer(FakeSynthesizer):
+    """A fake whose voices change as if their files did: `keep` says which there are, and of which version."""
+
+    def __init__(self, **versions: bytes) -> None:
+        super().__init__(voices=tuple(versions))
+        self.versions = versions
+        self.is_changed = False
+
+    def keep(self, **versions: bytes) -> None:
+        self.versions, self.voices, self.is_changed = versions, tuple(versions), True
+
+    def reload_voices(self) -> None:
+        self.is_changed = False
+
+    def refresh_voices(self) -> bool:
+        was_changed, self.is_changed = self.is_changed, False
+        return was_changed
 
 
 class RunningWorker:

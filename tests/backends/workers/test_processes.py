@@ -100,8 +100,19 @@ async def test_a_worker_that_is_killed_in_mid_load_costs_only_what_was_being_hea
         assert (status, body) == (200, b"ok: of 2 workers 1 answer\n")
         _, _, body = await Running(server, FakeSynthesizer(), []).get("/v1/status")
         described = json.loads(body)
+        each = described["workers"].pop("each")
         assert described["workers"] == {"num_all": 2, "num_answering": 1, "num_ready": 1}
+        assert [one["is_ready"] for one in each] == [False, True]
         assert described["state"] == "degraded" and "of 2 workers 1 can be used" in described["why"]
+        lost = workers[0].address
+        assert any(why.startswith(f"worker {lost}: ") and len(why) > 40 for why in described["why"])
+        _, _, body = await Running(server, FakeSynthesizer(), []).get("/metrics")
+        metrics = dict(line.rsplit(" ", 1) for line in body.decode().splitlines() if not line.startswith("#"))
+        for name in ("up", "ready", "losses_total"):
+            told_of = [metrics[f'tts_remote_worker_{name}{{worker="{one.address}"}}'] for one in workers]
+            assert told_of == (["1.0", "0.0"] if name == "losses_total" else ["0.0", "1.0"])
+        asked = [metrics[f'tts_remote_worker_sentences_total{{worker="{one.address}"}}'] for one in workers]
+        assert all(float(count) > 0 for count in asked)
 
 
 async def test_a_worker_that_hangs_loses_its_sentences(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -287,10 +287,9 @@ async def test_a_worker_that_comes_back_is_used_again() -> None:
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ({"version": "1.2.4"}, "it is streamer 1.2.4, protocol 1, and this front end is 1.2.3, 1"),
+        ({"version": "1.2.4"}, "it is streamer 1.2.4, protocol 2, and this front end is 1.2.3, 2"),
         ({"token": "another secret"}, "it refuses this front end: the token is not this worker's"),
-        ({"fingerprint": "other"}, "its weights, voices, tokenizer or number format differ"),
-        ({"fake": FakeSynthesizer(voices=("tone",))}, r"its voices is ('tone',), and that of the others"),
+        ({"fingerprint": "other"}, "its weights, tokenizer or number format differ"),
         ({"fake": FakeSynthesizer(languages=("de",))}, r"its languages is ('de',)"),
         ({"fake": FakeSynthesizer(note="slow")}, "its note is 'slow', and that of the others None"),
     ],

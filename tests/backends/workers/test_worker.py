@@ -17,6 +17,7 @@ from streamer.backends.workers.messages import (
     Hello,
     Model,
     Status,
+    Voices,
     Welcome,
     decode_answer,
     encode,
@@ -24,7 +25,7 @@ from streamer.backends.workers.messages import (
 )
 from streamer.backends.workers.worker import ServedModel, Worker
 from streamer.synthesis import Room
-from tests.backends.workers.fleet import TOKENIZER, VERSION, request, until
+from tests.backends.workers.fleet import TOKENIZER, VERSION, ChangingSynthesizer, request, until
 from tests.fakes.synthesizer import FakeSynthesizer
 
 FULL = Room(num_listeners=2, max_listeners=2, num_unheard=0, num_short=0, max_short=1, mean_stay_s=1.0)
@@ -60,7 +61,7 @@ class Pipe:
 
 
 def hello(role: str = "speak", **changes) -> Hello:
-    return Hello(**{"protocol": 1, "version": VERSION, "role": role} | changes)
+    return Hello(**{"protocol": 2, "version": VERSION, "role": role} | changes)
 
 
 @pytest.fixture
@@ -73,7 +74,11 @@ async def serving(
     fake: FakeSynthesizer, *greetings, token: str = "", is_started: bool = True
 ) -> AsyncIterator[tuple[Worker, list[Pipe]]]:
     """A worker with a connection for each greeting."""
-    worker = Worker(fake, lambda: ServedModel(fake.info, TOKENIZER, "toy"), version=VERSION, token=token)
+
+    def describe() -> ServedModel:
+        return ServedModel(fake.info, TOKENIZER, "toy", dict.fromkeys(fake.info.voices, b"first"))
+
+    worker = Worker(fake, describe, version=VERSION, token=token)
     if is_started:
         await worker.start()
     pipes = [Pipe() for _ in greetings]
@@ -96,13 +101,38 @@ async def test_it_says_who_it_is_and_then_how_it_is(fake: FakeSynthesizer, monke
     async with serving(fake, hello("watch"), hello("watch", fingerprint="toy")) as (worker, pipes):
         for pipe in pipes:
             assert await pipe.answer() == Welcome(
-                protocol=1, version=VERSION, worker_id=worker.id, fingerprint="toy"
+                protocol=2, version=VERSION, worker_id=worker.id, fingerprint="toy"
             )
         assert isinstance(model := await pipes[0].answer(), Model) and model.info.name == "fake"
+        for pipe in pipes:
+            assert await pipe.answer() == Voices(
+                default="tone", digests={"tone": b"first", "other": b"first"}
+            )
         assert await pipes[1].answer() == Status(is_ready=True, room=FULL)
         worker.drain()
         while not (await pipes[1].answer()).is_draining:
             pass
+
+
+async def test_voices_are_told_again_when_they_change(monkeypatch) -> None:
+    """A worker whose voices change while it runs says so, once, and stays the same model."""
+    monkeypatch.setattr(worker_module, "STATUS_INTERVAL_S", 0.01)
+    fake = ChangingSynthesizer(tone=b"first")
+    async with serving(fake, hello("watch", fingerprint="toy")) as (worker, (pipe,)):
+        told = []
+        for change in ((), ("tone", "anna"), ("anna",)):
+            if change:
+                fake.keep(**dict.fromkeys(change, b"first"))
+                assert worker.refresh_voices() and not worker.refresh_voices()
+            while not isinstance(answer := await pipe.answer(), Voices):
+                pass
+            told.append(answer)
+            assert isinstance(await pipe.answer(), Status) and isinstance(await pipe.answer(), Status)
+    assert [(list(voices.digests), voices.default) for voices in told] == [
+        (["tone"], "tone"),
+        (["tone", "anna"], "tone"),
+        (["anna"], "anna"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -110,12 +140,12 @@ async def test_it_says_who_it_is_and_then_how_it_is(fake: FakeSynthesizer, monke
     [
         (hello(), 4401, "the token is not this worker's"),
         (hello(token="secret of another"), 4401, "the token is not this worker's"),
-        (hello(token="the secret", protocol=2), 4400, f"this worker ({VERSION}) speaks protocol 1, not 2"),
+        (hello(token="the secret", protocol=1), 4400, f"this worker ({VERSION}) speaks protocol 2, not 1"),
         (Consumed(), 4400, "the first message must be hello"),
         (speak_message(request()), 4400, "the first message must be hello"),
-        (b"\x00", 4400, "this is no message of protocol 1"),
-        (msgspec.msgpack.encode({"type": "hello"}), 4400, "this is no message of protocol 1"),
-        (encode(hello(token="the secret", role="listen")), 4400, "this is no message of protocol 1"),
+        (b"\x00", 4400, "this is no message of protocol 2"),
+        (msgspec.msgpack.encode({"type": "hello"}), 4400, "this is no message of protocol 2"),
+        (encode(hello(token="the secret", role="listen")), 4400, "this is no message of protocol 2"),
     ],
 )  # fmt: skip
 async def test_whoever_does_not_belong_here_is_closed_with_the_reason(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import ssl
 import struct
 from collections.abc import AsyncIterator
@@ -172,3 +174,25 @@ async def test_a_connection_that_arrives_while_it_closes_is_closed() -> None:
         await until(lambda: one.server._is_closing)
         await asyncio.wait_for(one.server._converse(arriving), 5)
     arriving.close.assert_awaited_once_with(1001)
+
+
+async def test_voices_are_looked_at_while_it_serves() -> None:
+    """From the first moment until it stops, and all files are read again on SIGHUP."""
+    is_watching, num_reloads = [], []
+
+    class Reloads:
+        async def watch(self) -> None:
+            is_watching.append(True)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                is_watching.clear()
+
+        async def reload(self) -> None:
+            num_reloads.append(1)
+
+    async with worker(reloads=Reloads()):
+        await until(lambda: is_watching)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: num_reloads)
+    assert not is_watching

@@ -1,0 +1,97 @@
+"""Slows down those who guess keys: wrong ones are counted by the client's address; for `keys`."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+logger = logging.getLogger(__name__)
+MAX_ADDRESSES: Final = 10_000
+"""The most addresses whose wrong keys are remembered."""
+MAX_KNOWN: Final = 10_000
+"""The most pairs of an address and a key that it has used."""
+IPV6_NETWORK_BITS: Final = 64
+"""Addresses of IPv6 that share so many bits count as one, because one customer has all of them (RFC 6177)."""
+LOG_INTERVAL_S: Final = 60.0
+_Known = tuple[str, bytes]
+
+
+class WrongKeys:
+    """How many wrong keys came from each address lately, and which right ones came from there before.
+
+    An address may give `max_per_min` wrong keys at once, and as many each minute. Beyond that no key from there is
+    looked at, right or wrong: if right ones were answered all the same, every refusal would tell a guesser as much as
+    before, and nothing would be slowed. The exception are keys that the same address has used before. Behind a proxy
+    all clients have one address, and without the exception any of them could lock out the others by guessing. A client
+    whose key is new there, or whose server was just started again, has to wait while somebody guesses: each of the
+    minute's attempts goes to the one who asks first.
+
+    The price of the exception: behind the same proxy somebody may guess, at full speed, at the keys that others have
+    used there. That is hopeless for keys of `streamer keys new`, which have 256 random bits. The limit is for keys that
+    the operator has chosen, and for the log. Only wrong keys count, so that no number of right ones is ever slowed.
+    """
+
+    def __init__(self, max_per_min: int | None, now_s: Callable[[], float] = time.monotonic) -> None:
+        """`max_per_min`: None for any number. `now_s` returns the time of a monotonic clock in s."""
+        self._max_per_min = max_per_min
+        self._now_s = now_s
+        self._spent_until_s: dict[
+            str, float
+        ] = {}  # by address: until when the wrong keys that it gave are paid for
+        self._known: dict[_Known, None] = {}  # the one that was used last is the last
+        self._logged_s = -LOG_INTERVAL_S
+
+    def wait_s(self, address: str, digest: bytes) -> float:
+        """Return how long a client of this address has to wait before this key is looked at; 0 if it need not."""
+        if self._max_per_min is None:
+            return 0.0
+        place = network_of(address)
+        # The last wrong key that is allowed fills up the minute, but for rounding.
+        wait_s = (
+            self._spent_until_s.get(place, 0.0) - self._now_s() - (60.0 - 60.0 / self._max_per_min) - 1e-6
+        )
+        return 0.0 if wait_s <= 0 or (place, digest) in self._known else wait_s
+
+    def note_wrong(self, address: str) -> None:
+        """Count a key that was looked up and is wrong."""
+        if self._max_per_min is None:
+            return
+        place, now_s = network_of(address), self._now_s()
+        if place not in self._spent_until_s and len(self._spent_until_s) >= MAX_ADDRESSES:
+            self._make_room(now_s)
+        begin_s = max(now_s, self._spent_until_s.pop(place, now_s))
+        self._spent_until_s[place] = begin_s + 60.0 / self._max_per_min
+        if self.wait_s(address, b"") and now_s >= self._logged_s + LOG_INTERVAL_S:
+            self._logged_s = now_s
+            logger.warning("too many wrong keys: they are refused for a while", extra={"address": place})
+
+    def note_right(self, address: str, digest: bytes) -> None:
+        """Remember that this key is used from this address."""
+        known = (network_of(address), digest)
+        self._known.pop(known, None)
+        self._known[known] = None
+        if len(self._known) > MAX_KNOWN:
+            del self._known[next(iter(self._known))]
+
+    def _make_room(self, now_s: float) -> None:
+        """Forget the addresses that owe nothing, or the one whose wrong key is the longest ago."""
+        owing = {place: until_s for place, until_s in self._spent_until_s.items() if until_s > now_s}
+        if len(owing) >= MAX_ADDRESSES:
+            del owing[next(iter(owing))]
+        self._spent_until_s = owing
+
+
+def network_of(address: str) -> str:
+    """Return what counts as one client: an address of IPv4, a network of IPv6, or the text if it is neither."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Network((parsed, IPV6_NETWORK_BITS), strict=False))
