@@ -42,6 +42,8 @@ class ClientShare:
         """How much of their sound was made."""
         self.num_beyond = 0
         """How many of these were let in although there was no place."""
+        self.turn = 0
+        """When one of its utterances was last let in, counted in turns of all clients; 0: none was yet."""
         self._returns_at_s = 0.0
 
     def of(self, num_more: int = 0) -> float:
@@ -97,6 +99,7 @@ class StartQueue:
         self._arriving: set[_Waiting] = set()  # let in, and not known to the synthesizer yet
         self._in_service: set[ClientShare] = set()
         self._numbers = itertools.count()
+        self._turns = itertools.count(1)
         self._timer: asyncio.TimerHandle | None = None
         self._told_s = 0.0
 
@@ -167,6 +170,7 @@ class StartQueue:
                 self._arriving.add(waiting)
                 self._in_service.add(waiting.share)
                 waiting.share.num_in_service += 1
+                waiting.share.turn = next(self._turns)
                 waiting.is_let_in = True
                 waiting.is_decided.set()
         if self._waiting and self._timer is None:
@@ -180,13 +184,18 @@ class StartQueue:
             self._tell(self._waiting)
 
     def _in_order(self) -> list[_Waiting]:
-        """Return the waiting utterances in the order of service: by what their clients have, then as they came."""
+        """Return the waiting utterances in the order of service.
+
+        They are ordered by what their clients have, then by who was let in longest ago (else a client with a long queue
+        would take every turn of a machine with one place), then as they came.
+        """
         num_before = Counter[ClientShare]()
-        keys: list[tuple[float, int, _Waiting]] = []
+        keys: list[tuple[float, int, int, _Waiting]] = []
         for waiting in sorted(self._waiting, key=lambda waiting: (not waiting.has_begun, waiting.number)):
-            keys.append((waiting.share.of(num_before[waiting.share]), waiting.number, waiting))
-            num_before[waiting.share] += 1
-        return [waiting for _, _, waiting in sorted(keys, key=lambda key: key[:2])]
+            share = waiting.share
+            keys.append((share.of(num_before[share]), share.turn, waiting.number, waiting))
+            num_before[share] += 1
+        return [waiting for *_, waiting in sorted(keys, key=lambda key: key[:3])]
 
     def _may_begin(self, waiting: _Waiting, room: Room) -> bool:
         num_arriving = len(self._arriving)

@@ -101,7 +101,24 @@ async def test_a_client_with_nothing_does_not_wait_behind_one_that_has_everythin
         assert m.names == ["hog2", "polite0", "polite1", "quiet"], "the hog's go as others come"
         await m.leave("polite0")
         await m.leave("polite1")
-        assert m.names == ["hog2", "quiet", "polite2"], "both have nothing, and it came first"
+        assert m.names == ["hog2", "quiet", "other"], "both have nothing, and it never had anything"
+
+
+@pytest.mark.parametrize("num_queued", [2, 5, 15])
+async def test_on_one_place_clients_take_turns(num_queued: int) -> None:
+    """A client with a long queue has every other turn, although all of it came first and nobody else is in service."""
+    async with machine(1) as m:
+        queued = [f"h{number}" for number in range(num_queued)]
+        for name in queued:
+            await m.ask(name)
+        await m.ask("p1")
+        await m.leave("h0")
+        assert m.names == ["p1"]
+        await m.ask("p2")
+        await m.leave("p1")
+        assert m.names == ["h1"]
+        await m.leave("h1")
+        assert m.names == ["p2"]
 
 
 async def test_a_client_with_nothing_is_let_in_when_the_limit_has_fallen() -> None:
