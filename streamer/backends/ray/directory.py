@@ -35,7 +35,7 @@ class Listing(Struct, frozen=True):
 class WorkerDirectory:
     """The addresses of the workers that announced themselves lately."""
 
-    def __init__(self, token: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, token: str, clock: Callable[[], float] = time.monotonic) -> None:
         """`token` is the secret that front ends have to know; empty if none is needed."""
         self._token = token
         self._clock = clock

@@ -21,7 +21,7 @@ class Clock:
 def test_a_worker_is_listed_while_it_announces_itself() -> None:
     """Once, in the order in which workers came; one that is silent for too long, or withdraws, is left out."""
     clock = Clock()
-    workers = WorkerDirectory(clock=clock)
+    workers = WorkerDirectory("", clock)
     for address in ("ws://b:1", "ws://a:1", "ws://b:1", "ws://c:1"):
         workers.announce(address)
     assert workers.addresses() == ("ws://b:1", "ws://a:1", "ws://c:1")
@@ -40,7 +40,7 @@ def test_the_list_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """One worker more than the bound is refused, those that are listed are kept, and there is room again later."""
     monkeypatch.setattr(directory, "MAX_WORKERS", 2)
     clock = Clock()
-    workers = WorkerDirectory(clock=clock)
+    workers = WorkerDirectory("", clock)
     workers.announce("ws://a:1")
     workers.announce("ws://b:1")
     with pytest.raises(ValueError, match="2 workers are listed, and ws://c:1 is one more"):
@@ -77,7 +77,7 @@ def test_only_who_knows_the_token_reads_the_list(path: str, authorization: str, 
 
 def test_without_a_token_everyone_reads_the_list() -> None:
     """As JSON with the one field `workers`."""
-    workers = WorkerDirectory()
+    workers = WorkerDirectory("")
     assert json.loads(workers.answer("/workers", "")[1]) == {"workers": []}
     workers.announce("ws://a:1")
     assert json.loads(workers.answer("/workers", "Bearer any")[1]) == {"workers": ["ws://a:1"]}

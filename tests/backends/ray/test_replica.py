@@ -23,7 +23,7 @@ class Announcer:
     """Calls a directory, unless it is away or hangs."""
 
     def __init__(self) -> None:
-        self.directory = WorkerDirectory()
+        self.directory = WorkerDirectory("")
         self.is_away = self.is_hung = False
 
     async def announce(self, address: str) -> None:
@@ -82,7 +82,7 @@ async def test_a_directory_that_is_away_ends_no_worker(caplog: pytest.LogCapture
         for trouble in ("is_away", "is_hung"):
             caplog.clear()
             setattr(announcer, trouble, True)
-            announcer.directory = WorkerDirectory()
+            announcer.directory = WorkerDirectory("")
             await until(lambda: caplog.records)
             await asyncio.sleep(0.1)
             (message,) = [record.getMessage() for record in caplog.records]
@@ -110,7 +110,7 @@ async def test_a_dead_engine_is_unhealthy(caplog: pytest.LogCaptureFixture) -> N
             with pytest.raises(EngineError, match="no step for 15 s"):
                 one.check_health()
             await until(lambda: not front.health().ready)
-            announcer.directory = WorkerDirectory()
+            announcer.directory = WorkerDirectory("")
             await asyncio.sleep(0.05)
             assert not announcer.directory.addresses()
     assert "the worker of a replica had failed: the engine made no step for 15 s" in caplog.text
