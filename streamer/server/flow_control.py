@@ -6,6 +6,7 @@ Kernel buffers take minutes of Opus for a client that reads nothing, so waiting 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Final, Protocol
@@ -194,11 +195,18 @@ def size_bytes(frame: str | bytes) -> int:
 
 
 class Budget:
-    """How much a client may send, in bytes or frames: a token bucket, which fills steadily and holds a burst."""
+    """How much a client may send, in bytes or frames: a token bucket, which fills steadily and holds a burst.
 
-    __slots__ = ("_available", "_burst", "_now_s", "_per_s", "_updated_s")
+    `max_debt`: how much more than there is can be owed. What one connection owes it pays itself; what many have
+    in common must not be owed without bound, because others would pay for those that have left.
+    """
 
-    def __init__(self, per_s: float, burst: float, now_s: Clock = time.monotonic) -> None:
+    __slots__ = ("_available", "_burst", "_max_debt", "_now_s", "_per_s", "_updated_s")
+
+    def __init__(
+        self, per_s: float, burst: float, now_s: Clock = time.monotonic, max_debt: float = math.inf
+    ) -> None:
+        self._max_debt = max_debt
         self._per_s = per_s
         self._burst = burst
         self._available = burst
@@ -209,7 +217,7 @@ class Budget:
         """Take this much; returns for how many seconds nothing more should be read."""
         now_s = self._now_s()
         self._available += (now_s - self._updated_s) * self._per_s
-        self._available = min(self._available, self._burst) - amount
+        self._available = max(min(self._available, self._burst) - amount, -self._max_debt)
         self._updated_s = now_s
         return max(0.0, -self._available / self._per_s)
 

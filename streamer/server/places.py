@@ -140,7 +140,8 @@ class Places:
             if len(self._requests) >= _MAX_BUDGETS:
                 self._requests = {name: kept for name, kept in self._requests.items() if not kept.is_full}
             num = self._limits.max_connections_per_address
-            budget = Budget(ADDRESS_REQUESTS_PER_S * num, ADDRESS_REQUESTS_BURST * num, self.now_s)
+            burst = ADDRESS_REQUESTS_BURST * num
+            budget = Budget(ADDRESS_REQUESTS_PER_S * num, burst, self.now_s, max_debt=burst)
             self._requests[address] = budget
         return budget
 

@@ -86,16 +86,31 @@ def test_requests_are_counted_by_connection_and_by_address() -> None:
 
 
 def test_budgets_of_addresses_that_are_gone_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Addresses that come and go take no memory for good, and one that asked for much is remembered."""
+    """Addresses that come and go take no memory for good, and one that still owes is remembered."""
     monkeypatch.setattr(places, "_MAX_BUDGETS", 10)
     now_s = 0.0
     counted = Places(LimitsConfig(), lambda: now_s)
-    counted.requests_of("much").spend(100_000)
     for number in range(100):
         counted.requests_of(str(number)).spend(1)
+        counted.requests_of("much").spend(100_000)
         now_s += 1.0
     assert len(counted._requests) <= 10
     assert counted.requests_of("much").spend(0) > 0
+
+
+@pytest.mark.parametrize("per_address", [1, 64, 2000])
+def test_what_others_of_an_address_asked_for_is_waited_for_a_little_only(per_address: int) -> None:
+    """Clients that ask and leave cannot make those who come later wait for longer than a burst takes."""
+    counted = Places(LimitsConfig(max_connections_per_address=per_address), lambda: 0.0)
+    for _ in range(10_000):
+        place = counted.connect("10.0.0.1")
+        place.spend(10)
+        place.leave()
+    assert (
+        0
+        < counted.connect("10.0.0.1").spend()
+        <= places.ADDRESS_REQUESTS_BURST / places.ADDRESS_REQUESTS_PER_S
+    )
 
 
 @pytest.mark.parametrize(
