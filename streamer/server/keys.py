@@ -93,7 +93,7 @@ class ApiKeys:
         found = self._table.by_digest.get(digest)
         if found is None:
             self.failures["wrong"] += 1
-            self._wrong_keys.note_wrong(address)
+            self._wrong_keys.note_wrong(address, digest)
             raise AuthenticationError("this key is not valid here")
         self._wrong_keys.note_right(address, digest)
         if found.has_expired(self._now_s()):

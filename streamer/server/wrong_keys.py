@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 MAX_ADDRESSES: Final = 10_000
 """The most addresses whose wrong keys are remembered."""
 MAX_KNOWN: Final = 10_000
-"""The most pairs of an address and a key that it has used."""
+"""The most pairs of an address and a key that it has used, of right keys and of wrong ones."""
 IPV6_NETWORK_BITS: Final = 64
 """Addresses of IPv6 that share so many bits count as one, because one customer has all of them (RFC 6177)."""
 LOG_INTERVAL_S: Final = 60.0
@@ -29,6 +29,9 @@ class WrongKeys:
     whose key is new there, or whose server was just started again, has to wait while somebody guesses: each of the
     minute's attempts goes to the one who asks first.
 
+    A wrong key that is given again from the same address tells nobody anything and does not count, nor does one that
+    was right there before: clients that still use a key that was taken away lock out nobody.
+
     The price of the exception: behind the same proxy somebody may guess, at full speed, at the keys that others have
     used there. That is hopeless for keys of `streamer keys new`, which have 256 random bits. The limit is for keys that
     the operator has chosen, and for the log. Only wrong keys count, so that no number of right ones is ever slowed.
@@ -42,6 +45,7 @@ class WrongKeys:
             str, float
         ] = {}  # by address: until when the wrong keys that it gave are paid for
         self._known: dict[_Known, None] = {}  # the one that was used last is the last
+        self._refused: dict[_Known, None] = {}  # the same of wrong keys
         self._logged_s = -LOG_INTERVAL_S
 
     def wait_s(self, address: str, digest: bytes) -> float:
@@ -53,28 +57,31 @@ class WrongKeys:
         wait_s = (
             self._spent_until_s.get(place, 0.0) - self._now_s() - (60.0 - 60.0 / self._max_per_min) - 1e-6
         )
-        return 0.0 if wait_s <= 0 or (place, digest) in self._known else wait_s
+        pair = (place, digest)
+        return 0.0 if wait_s <= 0 or pair in self._known or pair in self._refused else wait_s
 
-    def note_wrong(self, address: str) -> None:
-        """Count a key that was looked up and is wrong."""
+    def note_wrong(self, address: str, digest: bytes) -> None:
+        """Count a key that was looked up and is wrong, unless it was given from there before."""
         if self._max_per_min is None:
             return
         place, now_s = network_of(address), self._now_s()
+        pair = (place, digest)
+        was_given_before = pair in self._known or pair in self._refused
+        self._known.pop(pair, None)
+        _remember(self._refused, pair)
+        if was_given_before:
+            return
         if place not in self._spent_until_s and len(self._spent_until_s) >= MAX_ADDRESSES:
             self._make_room(now_s)
         begin_s = max(now_s, self._spent_until_s.pop(place, now_s))
-        self._spent_until_s[place] = begin_s + 60.0 / self._max_per_min
+        self._spent_until_s[place] = min(begin_s + 60.0 / self._max_per_min, now_s + 60.0)
         if self.wait_s(address, b"") and now_s >= self._logged_s + LOG_INTERVAL_S:
             self._logged_s = now_s
             logger.warning("too many wrong keys: they are refused for a while", extra={"address": place})
 
     def note_right(self, address: str, digest: bytes) -> None:
         """Remember that this key is used from this address."""
-        known = (network_of(address), digest)
-        self._known.pop(known, None)
-        self._known[known] = None
-        if len(self._known) > MAX_KNOWN:
-            del self._known[next(iter(self._known))]
+        _remember(self._known, (network_of(address), digest))
 
     def _make_room(self, now_s: float) -> None:
         """Forget the addresses that owe nothing, or the one whose wrong key is the longest ago."""
@@ -82,6 +89,14 @@ class WrongKeys:
         if len(owing) >= MAX_ADDRESSES:
             del owing[next(iter(owing))]
         self._spent_until_s = owing
+
+
+def _remember(pairs: dict[_Known, None], pair: _Known) -> None:
+    """Make it the last of these, and forget the first if there are too many."""
+    pairs.pop(pair, None)
+    pairs[pair] = None
+    if len(pairs) > MAX_KNOWN:
+        del pairs[next(iter(pairs))]
 
 
 def network_of(address: str) -> str:

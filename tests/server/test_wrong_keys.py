@@ -49,16 +49,16 @@ def test_as_many_wrong_keys_are_looked_at_as_the_limit_says(max_per_min: int) ->
     clock = Clock()
     keys = ApiKeys([plain_key("right")], wrong_keys=WrongKeys(max_per_min, clock))
     assert [limited(keys, f"wrong{number}") for number in range(max_per_min)] == [None] * max_per_min
-    for _ in range(3):
-        wait_s = limited(keys, "wrong")
+    for number in range(3):
+        wait_s = limited(keys, f"another{number}")
         assert wait_s == pytest.approx(60 / max_per_min, abs=0.01)
         assert limited(keys, "right") == wait_s, (
             "a right key that was never used here is not looked at either"
         )
         clock.now_s += 60 / max_per_min
-        assert limited(keys, "wrong") is None
+        assert limited(keys, f"another{number}") is None
     clock.now_s += 60
-    assert [limited(keys, f"wrong{number}") for number in range(max_per_min)] == [None] * max_per_min
+    assert [limited(keys, f"more{number}") for number in range(max_per_min)] == [None] * max_per_min
     assert limited(keys, "wrong")
     assert limited(keys, "right", THERE) is None and limited(keys, "wrong", THERE) is None
 
@@ -69,8 +69,8 @@ def test_a_key_that_was_used_before_is_never_kept_out() -> None:
     for _ in range(1000):
         assert limited(keys, "right") is None
     keys.check("hers", "speak", THERE)
-    for _ in range(1000):
-        limited(keys, "wrong")
+    for number in range(1000):
+        limited(keys, f"wrong{number}")
     assert limited(keys, "right") is None and limited(keys, "hers")
     assert limited(keys, "hers", THERE) is None
 
@@ -84,6 +84,21 @@ def test_a_key_that_is_taken_away_is_a_wrong_one(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(AuthenticationError):
             keys.check(key_of("alice"), "speak", HERE)
+    assert limited(keys, key_of("bob")) is None
+
+
+@pytest.mark.parametrize("num_tries", [1, 10, 20_000])
+def test_who_gives_the_same_wrong_key_again_locks_out_nobody(num_tries: int) -> None:
+    """A client that keeps trying learns nothing by it; others of its address wait no longer than for one attempt."""
+    clock = Clock()
+    keys = ApiKeys([plain_key("right")], wrong_keys=WrongKeys(2, clock))
+    for _ in range(num_tries):
+        assert limited(keys, "wrong") is None
+        clock.now_s += 0.01
+    assert limited(keys, "right") is None
+    for number in range(num_tries):
+        limited(keys, f"wrong{number}", THERE)
+    assert (limited(keys, "right", THERE) or 0) <= 30
 
 
 def test_expired_keys_and_wrong_scopes_are_no_guesses() -> None:
@@ -97,7 +112,7 @@ def test_expired_keys_and_wrong_scopes_are_no_guesses() -> None:
     for _ in range(5):
         for given in ("old", "metrics"):
             assert limited(checked, given) is None
-    assert limited(checked, "wrong") is None and limited(checked, "wrong")
+    assert limited(checked, "wrong") is None and limited(checked, "another")
     assert checked.failures == {"expired": 5, "scope": 5, "wrong": 1, "limited": 1}
 
 
@@ -126,15 +141,15 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     limit = WrongKeys(1, clock)
     for number in range(100):
-        limit.note_wrong(f"10.0.0.{number}")
+        limit.note_wrong(f"10.0.0.{number}", b"wrong")
         limit.note_right(HERE, bytes([number]))
         limit.note_right(HERE, bytes([0]))
-    assert len(limit._spent_until_s) == len(limit._known) == 10
-    limit.note_wrong(HERE)
+    assert len(limit._spent_until_s) == len(limit._known) == len(limit._refused) == 10
+    limit.note_wrong(HERE, b"wrong")
     assert limit.wait_s("10.0.0.99", b"") and not limit.wait_s("10.0.0.50", b"")
     assert not limit.wait_s(HERE, bytes([0])) and limit.wait_s(HERE, bytes([50]))
     clock.now_s += 61
-    limit.note_wrong(THERE)
+    limit.note_wrong(THERE, b"wrong")
     assert len(limit._spent_until_s) == 1, "who owes nothing is forgotten first"
 
 
@@ -143,10 +158,10 @@ def test_the_log_says_it_once_a_minute(caplog: pytest.LogCaptureFixture) -> None
     clock = Clock()
     keys = ApiKeys([plain_key("right")], wrong_keys=WrongKeys(2, clock))
     with caplog.at_level(logging.WARNING):
-        for _ in range(2):
+        for minute in range(2):
             for address in (HERE, THERE):
-                for _ in range(5):
-                    limited(keys, "wrong", address)
+                for number in range(5):
+                    limited(keys, f"wrong{minute}{number}", address)
             clock.now_s += 70
     assert [record.address for record in caplog.records] == [HERE, HERE]
 
