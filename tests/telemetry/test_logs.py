@@ -45,6 +45,15 @@ def test_json_records_are_one_line_of_ascii_each() -> None:
     assert (record["level"], record["session_id"]) == ("info", "x")
 
 
+@pytest.mark.parametrize("name", ["_ray_timestamp_ns", "_", "__private"])
+def test_what_a_library_keeps_in_a_record_is_not_told(name: str) -> None:
+    """Some libraries have a factory of records that adds attributes of their own to ours."""
+    record = logging.makeLogRecord({"msg": "event", "chars": 3, name: 12345})
+    for formatter in (logs.JsonFormatter(), logs.TextFormatter()):
+        line = formatter.format(record)
+        assert "chars" in line and "12345" not in line
+
+
 def test_text_records_are_one_line_each() -> None:
     """Control characters are shown, not obeyed; an exception follows its record."""
     lines: list[str] = []
