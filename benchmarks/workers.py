@@ -86,12 +86,17 @@ class ToyEngine(Metronome):
                 self.cancelled_s.append(time.monotonic())
 
 
+def toy_model(engine: ToyEngine) -> ServedModel:
+    """Return what a toy worker tells of its model."""
+    return ServedModel(engine.info, TOKENIZER, "toy", dict.fromkeys(engine.info.voices, b"toy"))
+
+
 def run_worker(pipe: Connection, num_places: int | None) -> None:
     """Run a worker's process: it reports its address and then, when asked, its processor time and its cancels."""
 
     async def run() -> None:
         engine = ToyEngine(num_places)
-        worker = Worker(engine, lambda: ServedModel(engine.info, TOKENIZER, "toy"), version=VERSION)
+        worker = Worker(engine, lambda: toy_model(engine), version=VERSION)
         server = WorkerServer(worker, functools.partial(open_sockets, "127.0.0.1", 0), has_token=False)
         await server.start()
         pipe.send(server.address)
@@ -225,7 +230,7 @@ async def measure_sentences(style: str) -> dict[str, Any]:
     """Measure short sentences one after the other, with both ends in this process, which depends least on its load."""
     connection.NUM_WARM, connection.MAX_WARM = CONNECTIONS[style]  # type: ignore[misc]
     engine = ToyEngine(None, lambda: iter([(0, SHORT_SAMPLES)]))
-    worker = Worker(engine, lambda: ServedModel(engine.info, TOKENIZER, "toy"), version=VERSION)
+    worker = Worker(engine, lambda: toy_model(engine), version=VERSION)
     server = WorkerServer(worker, functools.partial(open_sockets, "127.0.0.1", 0), has_token=False)
     await server.start()
     running = asyncio.create_task(server.run_until_stopped())

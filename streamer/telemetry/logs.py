@@ -131,6 +131,6 @@ def _write_to_standard_error(line: str) -> None:
 
 
 def _extra(record: logging.LogRecord) -> dict[str, object]:
-    """Return what a line tells beside its event; what begins with `_` is for others (Ray adds its own to each record)."""
+    """Return what a line tells beside its event; what begins with `_` is of libraries (Ray has one)."""
     fields = vars(record).items()
     return {name: value for name, value in fields if name not in _STANDARD_ATTRIBUTES and name[0] != "_"}
