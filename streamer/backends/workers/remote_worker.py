@@ -58,7 +58,7 @@ class Front(Protocol):
         ...
 
     def heard_voices(self) -> None:
-        """Be told that the voices of a worker have changed, or that it answers, or does not any more."""
+        """Be told that the voices of a worker have changed, or whether it answers or is ready."""
         ...
 
 
@@ -253,11 +253,12 @@ class RemoteWorker:
             self._note_status(told)
 
     def _note_status(self, status: Status) -> None:
-        before, self.status = self.status, status
+        before, was_ready, self.status = self.status, self.is_ready, status
+        if before is None or was_ready != self.is_ready:
+            self._front.heard_voices()
         if before is None:
             logger.info("a worker answers", extra={"worker": self.address})
             self._pool.fill()
-            self._front.heard_voices()
         elif status.is_draining and not before.is_draining:
             logger.info("a worker drains", extra={"worker": self.address})
         self._begun = [set(), self._begun[0]]

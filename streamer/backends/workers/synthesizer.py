@@ -152,8 +152,12 @@ class WorkersSynthesizer:
                 raise ConfigError(_difference(info, self._info))
 
     def heard_voices(self) -> None:
-        """Offer the voices of the workers that answer; while none does, they stay as they are."""
+        """Offer the voices of the workers that are ready, so that no sentence waits for one that drains.
+
+        While none is ready, those of the workers that answer count; while none answers, the voices stay as they are.
+        """
         answering = [worker for worker in self.workers if worker.status is not None and worker.voices]
+        answering = [worker for worker in answering if worker.is_ready] or answering
         is_first = not self._voices.digests
         if self._info is None or not answering or not self._voices.merge(answering):
             return

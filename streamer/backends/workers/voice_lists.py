@@ -23,7 +23,8 @@ class SharedVoices:
 
     A voice is offered if any worker has it, and sentences go to the workers that have it. Where one name means
     different voices, the one that was offered before stays until no worker has it: while the operator replaces a voice
-    on one worker after the other, clients hear the old one to the end, and then the new one.
+    on one worker after the other, sentences are spoken in the old one, and in the new one once that is gone. So an
+    utterance may begin in the old one and end in the new one.
     """
 
     def __init__(self) -> None:
@@ -31,7 +32,7 @@ class SharedVoices:
         self._missing: Mapping[str, Collection[str]] = {}
 
     def merge(self, workers: Sequence[HasVoices]) -> bool:
-        """Take over the voices of the workers that answer, and return whether they have changed; the log says how."""
+        """Take over the voices of these workers, and return whether they have changed; the log says how."""
         before, merged = self.digests, dict[str, bytes]()
         for worker in workers:
             for name, digest in worker.voices.items():

@@ -78,6 +78,7 @@ class Worker:
         self._describe = describe
         self._token = token
         self._model: ServedModel | None = None
+        self._has_untold_voices = False
         self.sentences = OpenSentences()
 
     async def start(self) -> None:
@@ -93,20 +94,29 @@ class Worker:
         """Read the voices again, and tell front ends of them. Raises what the synthesizer raises."""
         if isinstance(self.synthesizer, HasVoices):
             self.synthesizer.reload_voices()
+            self._has_untold_voices = True
             self._describe_again()
 
     def refresh_voices(self) -> bool:
-        """Do so if their files have changed, and return whether they have. Raises `OSError`."""
-        has_changed = isinstance(self.synthesizer, HasVoices) and self.synthesizer.refresh_voices()
-        if has_changed:
-            self._describe_again()
-        return has_changed
+        """Do so if their files have changed, or if front ends were not told of an earlier change; return whether.
 
-    def _describe_again(self) -> None:
-        """Take over the voices, and nothing else: what is in memory stays the model that was loaded."""
-        if self._model is not None:
-            found = self._describe()
-            self._model = replace(self._model, info=found.info, voices=found.voices)
+        Raises `OSError`, and what describing the model raises; the next call tries that again.
+        """
+        if isinstance(self.synthesizer, HasVoices) and self.synthesizer.refresh_voices():
+            self._has_untold_voices = True
+        return self._has_untold_voices and self._describe_again()
+
+    def _describe_again(self) -> bool:
+        """Take over the voices, and nothing else: what is in memory stays the model that was loaded.
+
+        Return whether there is a model, whose voices are told now.
+        """
+        if self._model is None:
+            return False
+        found = self._describe()
+        self._model = replace(self._model, info=found.info, voices=found.voices)
+        self._has_untold_voices = False
+        return True
 
     @property
     def num_open(self) -> int:

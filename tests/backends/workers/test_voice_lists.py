@@ -9,10 +9,14 @@ import logging
 import pytest
 
 from streamer.backends.workers import worker as worker_module
+from streamer.backends.workers.connection import ConnectionPool
+from streamer.backends.workers.messages import Status, Voices
 from streamer.backends.workers.remote_worker import RemoteWorker
+from streamer.backends.workers.synthesizer import WorkersSynthesizer
 from streamer.backends.workers.voice_lists import SharedVoices
 from streamer.errors import VoiceNotFoundError
 from tests.backends.workers.fleet import (
+    VERSION,
     ChangingSynthesizer,
     RunningWorker,
     front_end,
@@ -101,6 +105,48 @@ async def test_a_voice_of_a_lost_worker_is_offered_no_longer() -> None:
         await until(lambda: front.info.voices == ("tone",))
         with pytest.raises(VoiceNotFoundError):
             await speak(front, request(voice="anna"))
+
+
+READY, STARTING = Status(is_ready=True), Status(is_ready=False)
+DRAINING, HALTED = Status(is_ready=True, is_draining=True), Status(is_ready=False, is_draining=True)
+
+
+@pytest.mark.parametrize("unready", [STARTING, DRAINING, HALTED])
+@pytest.mark.parametrize(
+    ("voices", "others", "offered"),
+    [
+        ({"tone": SECOND}, {"tone": FIRST}, {"tone": SECOND}),  # replaced on one worker after the other
+        ({"tone": FIRST}, {"tone": FIRST, "anna": FIRST}, {"tone": FIRST}),  # which no worker can speak now
+        ({"anna": FIRST}, {"tone": FIRST}, {"anna": FIRST}),
+        ({"tone": FIRST}, {"tone": SECOND}, {"tone": FIRST}),
+        ({"tone": FIRST}, {"tone": FIRST}, {"tone": FIRST}),
+    ],
+)
+async def test_the_voices_are_those_of_the_workers_that_are_ready(
+    monkeypatch: pytest.MonkeyPatch,
+    unready: Status,
+    voices: dict[str, bytes],
+    others: dict[str, bytes],
+    offered: dict[str, bytes],
+) -> None:
+    """Each voice that is offered finds a worker at once, also while another worker stops or starts."""
+    monkeypatch.setattr(ConnectionPool, "fill", lambda _pool: None)
+    async with worker() as known, front_end(known) as front:
+        info = front.info
+    front = WorkersSynthesizer(["ws://a:1", "ws://b:1"], version=VERSION)
+    front._info = info
+    one, other = front.workers
+    for each, digests in ((other, others), (one, voices)):
+        each._note(Voices(default=next(iter(digests)), digests=digests))
+        each._note(READY)
+    other._note(unready)
+    assert front._voices.digests == offered and front.info.voices == tuple(offered)
+    for name in offered:
+        assert await front._next_worker(request(voice=name), (), 0.0) is one
+    one._note(unready)
+    assert set(front.info.voices) == {*voices, *others}, "while none is ready, all that answer count"
+    other._note(READY)
+    assert front._voices.digests == others, "it is ready again"
 
 
 class Worker:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 import pytest
@@ -24,6 +24,7 @@ from streamer.backends.workers.messages import (
     speak_message,
 )
 from streamer.backends.workers.worker import ServedModel, Worker
+from streamer.errors import CheckpointError
 from streamer.synthesis import Room
 from tests.backends.workers.fleet import TOKENIZER, VERSION, ChangingSynthesizer, request, until
 from tests.fakes.synthesizer import FakeSynthesizer
@@ -133,6 +134,48 @@ async def test_voices_are_told_again_when_they_change(monkeypatch) -> None:
         (["tone", "anna"], "tone"),
         (["anna"], "anna"),
     ]
+
+
+def change_files(worker: Worker) -> None:
+    assert worker.refresh_voices()
+
+
+def reload_files(worker: Worker) -> None:
+    worker.reload_voices()
+
+
+@pytest.mark.parametrize("change", [change_files, reload_files])
+@pytest.mark.parametrize("num_failures", [1, 3])
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError("vocab.txt"), PermissionError("model"), CheckpointError("no tokenizer")]
+)
+async def test_a_change_of_voices_is_told_although_the_model_could_not_be_described(
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Worker], None],
+    num_failures: int,
+    error: Exception,
+) -> None:
+    """The model's files may be in the middle of a replacement: later looks make up for it, and then are quiet."""
+    monkeypatch.setattr(worker_module, "STATUS_INTERVAL_S", 0.01)
+    fake = ChangingSynthesizer(tone=b"first")
+    async with serving(fake, hello("watch", fingerprint="toy")) as (worker, (pipe,)):
+        describe = worker._describe
+
+        def fail() -> ServedModel:
+            raise error
+
+        monkeypatch.setattr(worker, "_describe", fail)
+        fake.keep(tone=b"first", anna=b"first")
+        with pytest.raises(type(error)):
+            change(worker)
+        for _ in range(num_failures - 1):
+            with pytest.raises(type(error)):
+                worker.refresh_voices()
+        monkeypatch.setattr(worker, "_describe", describe)
+        assert worker.refresh_voices() and not worker.refresh_voices()
+        while not isinstance(answer := await pipe.answer(), Voices) or len(answer.digests) == 1:
+            pass
+        assert list(answer.digests) == ["tone", "anna"]
 
 
 @pytest.mark.parametrize(
