@@ -12,12 +12,19 @@ MESSAGE_TIMEOUT_S: Final = 10.0
 
 
 class MessageReader:
-    """Reads for a protocol that knows where its messages end. Only the time that is spent waiting here counts."""
+    """Reads for a protocol that knows where its messages end, and tells it so with `begin`.
+
+    Only the time that is spent waiting here counts.
+    """
 
     __slots__ = ("_connection", "_waited_s")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._waited_s = 0.0
+
+    def begin(self) -> None:
+        """Give the next message all of its time: the one before it was taken whole."""
         self._waited_s = 0.0
 
     async def read(self, *, has_begun: bool) -> bytes:
@@ -26,7 +33,6 @@ class MessageReader:
         `has_begun`: whether a part of a message is there. Raises `TimeoutError` if its rest does not come.
         """
         if not has_begun:
-            self._waited_s = 0.0
             return await self._connection.read()
         loop = asyncio.get_running_loop()
         began_s = loop.time()

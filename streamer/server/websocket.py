@@ -153,8 +153,7 @@ class WebSocket:
         """
         self._drop_messages()
         if self._protocol.state is State.OPEN:
-            shortened = reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
-            self._protocol.send_close(code, shortened)
+            self._protocol.send_close(code, reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore"))
             self._write()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
@@ -252,6 +251,8 @@ class WebSocket:
                 self._ping_later()
             elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
                 self._take_fragment(frame)
+            if not self._fragments:  # a ping between two fragments gives their message no more time
+                self._reader.begin()
         return num_costless
 
     def _take_fragment(self, frame: Frame) -> None:
@@ -264,10 +265,9 @@ class WebSocket:
         self._fragments.clear()
         try:
             self._messages.append(message.decode() if self._is_text else message)
+            self._arrived.set()
         except UnicodeDecodeError as error:
             self._fail(CloseCode.INVALID_DATA, f"{error.reason} at position {error.start}")
-            return
-        self._arrived.set()
 
     def _ping_later(self) -> None:
         """Ping the client after the interval; any earlier ping counts as answered."""

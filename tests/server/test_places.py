@@ -195,4 +195,5 @@ async def test_a_client_whose_key_follows_is_told_that_there_is_no_place(tmp_pat
         assert message["code"] == "overloaded" and message["retry_after_s"]
         await first.close()
         await second.wait_closed()
+        assert second.close_code == 1013
         assert figure(server.server, "tts_connections_rejected_total", reason="address_full") == 1

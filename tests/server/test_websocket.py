@@ -203,6 +203,44 @@ async def test_messages_that_end_in_time_may_come_for_long(monkeypatch: pytest.M
             assert json.loads(await client.recv())["type"] == "pong"
 
 
+@pytest.mark.parametrize("num_bytes", [1, 2, 6, 9, 20])
+@pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.PING], ids=["message", "ping"])
+async def test_packets_may_end_in_mid_frame_for_long(
+    opcode: Opcode, num_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time of a message begins with it, also if the packet that ends one holds the first bytes of the next."""
+    monkeypatch.setattr(message_reader, "MESSAGE_TIMEOUT_S", 0.3)
+    frame = Frame(opcode, PING).serialize(mask=True)
+    async with running() as server, _connected(server) as client:
+        client.transport.write(frame[:num_bytes])
+        for _ in range(6):
+            await asyncio.sleep(0.1)
+            client.transport.write(frame[num_bytes:] + frame[:num_bytes])
+            if opcode is Opcode.TEXT:
+                assert json.loads(await client.recv())["type"] == "pong"
+        client.transport.write(frame[num_bytes:])
+        _send(client, Opcode.TEXT, b'{"type": "ping", "t": "last"}')
+        while json.loads(await client.recv()).get("t") != "last":
+            pass
+
+
+async def test_control_frames_give_a_message_no_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message in fragments must end in time, whatever whole frames come between them."""
+    monkeypatch.setattr(message_reader, "MESSAGE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(websocket, "FRAMES_PER_S", 100_000)
+    async with running() as server, _connected(server, ping_interval=None) as client:
+
+        async def ping() -> None:
+            while True:
+                _send(client, Opcode.PING, b"now")
+                await asyncio.sleep(0.02)
+
+        _send(client, Opcode.TEXT, PING[:5], fin=False)
+        pinging = asyncio.create_task(ping())
+        assert await _close_code(client) == 1008
+        pinging.cancel()
+
+
 async def test_many_messages_in_one_packet_are_all_heard() -> None:
     """Reading stops while as many wait as may, and none is lost."""
     async with running() as server, _connected(server) as connection:

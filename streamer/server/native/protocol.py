@@ -37,9 +37,11 @@ from streamer.speech.text_feed import TextEnd, TextFlush
 MAX_STREAMS: Final = 65_535
 MAX_WAITING_PIECES: Final = 4096
 INTERNAL_ERROR: Final = 1011
+TRY_AGAIN_LATER: Final = 1013
 CLOSE_CODES: Final[Mapping[type[StreamerError], int]] = {
     AuthenticationError: 4401,
-    RateLimitedError: 4401,  # too many wrong keys came from the client's address
+    RateLimitedError: TRY_AGAIN_LATER,
+    OverloadedError: TRY_AGAIN_LATER,
     IdleTimeoutError: 4408,
 }
 """The close codes of the errors that end a session; every other error closes it with `INTERNAL_ERROR`."""

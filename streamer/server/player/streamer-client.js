@@ -794,6 +794,7 @@ export function guessWords(sentence, msPerUnit = MS_PER_UNIT) {
  */
 class Connection {
   #wait = FIRST_RETRY_MS;
+  #retryAfterMs = 0; // what a server that refused the session asks for on top
   #heardAt = 0;
   /** @type {WebSocket | null} */
   #socket = null;
@@ -880,6 +881,8 @@ class Connection {
       this.#wait = FIRST_RETRY_MS;
       if (!this.key) this.#ping(); // if a key is needed, this is refused at once and not after seconds
       this.listener.onState("connected");
+    } else if (message.type === "error" && message.scope === "session") {
+      this.#retryAfterMs = 1000 * (message.retry_after_s ?? 0);
     }
     this.listener.onMessage(message);
   }
@@ -890,7 +893,8 @@ class Connection {
       this.#socket = null;
       return this.listener.onState("key_needed");
     }
-    this.#retry = setTimeout(() => this.open(), this.#wait * (0.8 + 0.4 * Math.random()));
+    this.#retry = setTimeout(() => this.open(), this.#retryAfterMs + this.#wait * (0.8 + 0.4 * Math.random()));
+    this.#retryAfterMs = 0;
     this.#wait = Math.min(2 * this.#wait, LONGEST_RETRY_MS);
     this.listener.onState("lost");
   }

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from streamer.errors import AuthenticationError, InvalidMessageError, RateLimitedError, StreamerError
+from streamer.errors import (
+    AuthenticationError,
+    InvalidMessageError,
+    OverloadedError,
+    RateLimitedError,
+    StreamerError,
+)
 from streamer.server.client_protocol import Action, Authenticate, Close, Collect, Deliver, Send, SetTimer
 from streamer.server.service import Service
 from streamer.server.telephony.calls import Asked, Calls, CallStarted, RunningCall
@@ -18,6 +24,7 @@ from streamer.server.wire import Frame
 OVER: Final = 1000
 POLICY: Final = 1008
 FAILED: Final = 1011
+TRY_AGAIN_LATER: Final = 1013
 UNAUTHORIZED: Final = 4401
 ECHO_MARGIN_S: Final = 2.0
 """How much longer than the clock says an announcement may play, if the telephone does not report its end."""
@@ -89,8 +96,11 @@ class MediaStreamProtocol:
         return ()
 
     def failed(self, error: StreamerError) -> Sequence[Action]:
-        is_of_key = isinstance(error, AuthenticationError | RateLimitedError)
-        code = UNAUTHORIZED if is_of_key else FAILED
+        code = FAILED
+        if isinstance(error, AuthenticationError):
+            code = UNAUTHORIZED
+        elif isinstance(error, RateLimitedError | OverloadedError):
+            code = TRY_AGAIN_LATER
         return [Send(error_message(error), error), Close(code, error.message)]
 
     @property

@@ -99,6 +99,8 @@ class EventConnection:
         """Keep what is not of a payload, and wait as long as that takes at the rate of messages."""
         skipped = min(self._num_to_skip, len(data))
         self._num_to_skip -= skipped
+        if skipped and not self._num_to_skip:
+            self._reader.begin()
         self._unread += data[skipped:]
         await self._connection.ended.wait_for(self._budget.spend(skipped))
 
@@ -125,6 +127,8 @@ class EventConnection:
         skipped = min(num_payload, len(self._unread))
         del self._unread[:skipped]
         self._num_to_skip = num_payload - skipped
+        if not self._num_to_skip:
+            self._reader.begin()
         self._budget.spend(skipped)
         return event
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamer.config import Config, SpeechConfig
-from streamer.errors import AuthenticationError, EngineError, OverloadedError, StreamerError
+from streamer.errors import AuthenticationError, EngineError, OverloadedError, RateLimitedError, StreamerError
 from streamer.server.client_protocol import (
     Action,
     Authenticate,
@@ -113,6 +113,9 @@ def test_a_key_is_checked_by_the_session() -> None:
     assert conversation.say("auth", token="secret", ref="k") == [Authenticate("secret")]
     error, close = conversation.protocol.authenticated(AuthenticationError("this key is not valid here"))
     assert told([error])[0]["ref"] == "k" and isinstance(close, Close) and close.code == 4401
+    conversation.say("auth", token="secret")
+    error, close = conversation.protocol.authenticated(RateLimitedError("too many", retry_after_s=2.5))
+    assert told([error])[0]["retry_after_s"] == 2.5 and close == Close(1013, "too many")
     conversation.say("auth", token="secret")
     assert conversation.protocol.authenticated("key") == []
     assert conversation.say("auth", token="another") == []

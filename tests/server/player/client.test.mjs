@@ -413,6 +413,33 @@ test("a key that is wrong or missing is asked for, and what waits is spoken with
   assert.equal(FakeSocket.last.messages("start").length, 1);
 });
 
+for (const code of ["rate_limited", "overloaded"]) {
+  test(`a client whose session is refused as ${code} comes back with its key when it is told to`, async (context) => {
+    const states = [];
+    client.useKey("open-sesame");
+    const socket = await connected();
+    client.addEventListener("state", ({ detail }) => states.push(detail.state));
+    client.speak("One.");
+    await settle();
+    context.mock.timers.enable({ apis: ["setTimeout"] });
+    socket.say({ type: "error", scope: "session", code, message: "come back later", retryable: true, retry_after_s: 30 });
+    socket.close(1013);
+    context.mock.timers.tick(29_999);
+    assert.deepEqual([states, FakeSocket.all.length], [["lost"], 1]);
+    context.mock.timers.tick(1_000);
+    assert.deepEqual([states, FakeSocket.all.length], [["lost", "connecting"], 2]);
+    context.mock.timers.reset();
+    FakeSocket.last.greet();
+    await settle();
+    assert.deepEqual(FakeSocket.last.sent[0], { type: "auth", token: "open-sesame" });
+    assert.deepEqual(FakeSocket.last.messages("text").map(({ text }) => text), ["One."]);
+    context.mock.timers.enable({ apis: ["setTimeout"] });
+    FakeSocket.last.close(1006);
+    context.mock.timers.tick(1_000);
+    assert.equal(FakeSocket.all.length, 3); // a line that is lost later is tried again as soon as ever
+  });
+}
+
 test("a key that is fetched is another one for each connection", async () => {
   let numKeys = 0;
   client.useKey(async () => `ticket-${++numKeys}`);

@@ -130,6 +130,21 @@ async def test_events_that_end_in_time_may_come_for_long(monkeypatch: pytest.Mon
             assert await read_event(reader) == ("pong", {"text": "here"})
 
 
+@pytest.mark.parametrize("event", [PING, PING_BEHIND, PING_LOADED])
+@pytest.mark.parametrize("num_bytes", [1, 9, -7, -1])
+async def test_packets_may_end_in_mid_event_for_long(
+    event: bytes, num_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time of an event begins with it, also if the packet that ends one holds the first bytes of the next."""
+    monkeypatch.setattr(message_reader, "MESSAGE_TIMEOUT_S", 0.3)
+    async with wyoming() as speaking, line_to(speaking) as (reader, writer):
+        writer.write(event[:num_bytes])
+        for _ in range(5):
+            await asyncio.sleep(0.1)
+            writer.write(event[num_bytes:] + event[:num_bytes])
+            assert await read_event(reader) == ("pong", {"text": "here"})
+
+
 @pytest.mark.parametrize("num_bytes", [65_536, 1000])
 async def test_payloads_are_read_at_the_rate_of_messages(
     num_bytes: int, monkeypatch: pytest.MonkeyPatch
