@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import time
 from collections.abc import Callable
@@ -13,8 +12,6 @@ MAX_ADDRESSES: Final = 10_000
 """The most addresses whose wrong keys are remembered."""
 MAX_KNOWN: Final = 10_000
 """The most pairs of an address and a key that it has used, of right keys and of wrong ones."""
-IPV6_NETWORK_BITS: Final = 64
-"""Addresses of IPv6 that share so many bits count as one, because one customer has all of them (RFC 6177)."""
 LOG_INTERVAL_S: Final = 60.0
 _Known = tuple[str, bytes]
 
@@ -41,9 +38,8 @@ class WrongKeys:
         """`max_per_min`: None for any number. `now_s` returns the time of a monotonic clock in s."""
         self._max_per_min = max_per_min
         self._now_s = now_s
-        self._spent_until_s: dict[
-            str, float
-        ] = {}  # by address: until when the wrong keys that it gave are paid for
+        # By address, of IPv6 by network (`Connection.address`): until when its wrong keys are paid for.
+        self._spent_until_s: dict[str, float] = {}
         self._known: dict[_Known, None] = {}  # the one that was used last is the last
         self._refused: dict[_Known, None] = {}  # the same of wrong keys
         self._logged_s = -LOG_INTERVAL_S
@@ -52,36 +48,33 @@ class WrongKeys:
         """Return how long a client of this address has to wait before this key is looked at; 0 if it need not."""
         if self._max_per_min is None:
             return 0.0
-        place = network_of(address)
         # The last wrong key that is allowed fills up the minute, but for rounding.
-        wait_s = (
-            self._spent_until_s.get(place, 0.0) - self._now_s() - (60.0 - 60.0 / self._max_per_min) - 1e-6
-        )
-        pair = (place, digest)
+        full_s = 60.0 - 60.0 / self._max_per_min
+        wait_s = self._spent_until_s.get(address, 0.0) - self._now_s() - full_s - 1e-6
+        pair = (address, digest)
         return 0.0 if wait_s <= 0 or pair in self._known or pair in self._refused else wait_s
 
     def note_wrong(self, address: str, digest: bytes) -> None:
         """Count a key that was looked up and is wrong, unless it was given from there before."""
         if self._max_per_min is None:
             return
-        place, now_s = network_of(address), self._now_s()
-        pair = (place, digest)
+        now_s, pair = self._now_s(), (address, digest)
         was_given_before = pair in self._known or pair in self._refused
         self._known.pop(pair, None)
         _remember(self._refused, pair)
         if was_given_before:
             return
-        if place not in self._spent_until_s and len(self._spent_until_s) >= MAX_ADDRESSES:
+        if address not in self._spent_until_s and len(self._spent_until_s) >= MAX_ADDRESSES:
             self._make_room(now_s)
-        begin_s = max(now_s, self._spent_until_s.pop(place, now_s))
-        self._spent_until_s[place] = min(begin_s + 60.0 / self._max_per_min, now_s + 60.0)
+        begin_s = max(now_s, self._spent_until_s.pop(address, now_s))
+        self._spent_until_s[address] = min(begin_s + 60.0 / self._max_per_min, now_s + 60.0)
         if self.wait_s(address, b"") and now_s >= self._logged_s + LOG_INTERVAL_S:
             self._logged_s = now_s
-            logger.warning("too many wrong keys: they are refused for a while", extra={"address": place})
+            logger.warning("too many wrong keys: they are refused for a while", extra={"address": address})
 
     def note_right(self, address: str, digest: bytes) -> None:
         """Remember that this key is used from this address."""
-        _remember(self._known, (network_of(address), digest))
+        _remember(self._known, (address, digest))
 
     def _make_room(self, now_s: float) -> None:
         """Forget the addresses that owe nothing, or the one whose wrong key is the longest ago."""
@@ -97,16 +90,3 @@ def _remember(pairs: dict[_Known, None], pair: _Known) -> None:
     pairs[pair] = None
     if len(pairs) > MAX_KNOWN:
         del pairs[next(iter(pairs))]
-
-
-def network_of(address: str) -> str:
-    """Return what counts as one client: an address of IPv4, a network of IPv6, or the text if it is neither."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.IPv6Network((parsed, IPV6_NETWORK_BITS), strict=False))

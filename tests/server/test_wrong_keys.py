@@ -16,7 +16,7 @@ from streamer.errors import AuthenticationError, RateLimitedError
 from streamer.server import wrong_keys
 from streamer.server.key_entries import named_key, plain_key
 from streamer.server.keys import FAILURES, ApiKeys
-from streamer.server.wrong_keys import WrongKeys, network_of
+from streamer.server.wrong_keys import WrongKeys
 from tests.server.named_keys import key_of, write_keys
 from tests.server.speaking import Running, configured, read_answer, running
 from tests.server.test_scopes import HANDSHAKES, POSTS
@@ -114,24 +114,6 @@ def test_expired_keys_and_wrong_scopes_are_no_guesses() -> None:
             assert limited(checked, given) is None
     assert limited(checked, "wrong") is None and limited(checked, "another")
     assert checked.failures == {"expired": 5, "scope": 5, "wrong": 1, "limited": 1}
-
-
-@pytest.mark.parametrize(
-    ("address", "network"),
-    [
-        ("10.0.0.1", "10.0.0.1"),
-        ("::ffff:10.0.0.1", "10.0.0.1"),
-        ("2001:db8::1", "2001:db8::/64"),
-        ("2001:db8::ffff:1", "2001:db8::/64"),
-        ("2001:db8:0:1::1", "2001:db8:0:1::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("", ""),
-        ("unix", "unix"),
-    ],
-)
-def test_what_one_customer_has_is_one_address(address: str, network: str) -> None:
-    """Of IPv6 that is a network, which has more addresses than could be counted."""
-    assert network_of(address) == network
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
