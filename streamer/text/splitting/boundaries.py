@@ -13,6 +13,7 @@ from enum import IntEnum
 from typing import Final
 
 from streamer.text.splitting.glued_stops import find_glued_stop
+from streamer.text.splitting.line_ends import LABEL, ends_sentence
 from streamer.text.splitting.punkt import SentenceEndClassifier
 from streamer.text.splitting.signs import (
     CLOSERS,
@@ -24,7 +25,7 @@ from streamer.text.splitting.signs import (
     is_symbol,
     last_token,
 )
-from streamer.text.tags import MAX_TAG_CHARS, NOTES, SPEAKER, TAG
+from streamer.text.tags import MAX_TAG_CHARS, NOTES, TAG
 
 MAX_SONG_CHARS: Final = 400
 """From a song's first note to its last; a longer one is cut like other text."""
@@ -73,24 +74,10 @@ _SONG_MARK: Final = re.compile(rf"[{NOTES}]+")
 _SILENT: Final = re.compile(rf"(?:{TAG}|[^\w\[{NOTES}]++|_)*+")
 """What may stand between a stop and the next sentence's first word: tags, quotes, emoji, dashes."""
 _SPEAKABLE: Final = re.compile(rf"[^\W_]|[{NOTES}]")
-_MARKER: Final = re.compile(rf"(?:[-*+•–—‣◦]|\(?\d{{1,3}}[.)]|#{{1,6}}|{SPEAKER})(?=\s)")
-_MARKER_BEGUN: Final = re.compile(rf"[-*+•–—‣◦]|\(?\d{{0,3}}[.)]?|#{{1,6}}|{SPEAKER}?")
-MIN_RULE_SIGNS, MAX_RULE_SIGNS = 3, 20
-_RULE_SIGN: Final = "-=_*~#+·•.–—\u2500-\u259f"
-_RULE: Final = re.compile(
-    rf"[ \t]{{0,16}}([{_RULE_SIGN}])(?:[ \t]{{0,4}}\1){{{MIN_RULE_SIGNS - 1},{MAX_RULE_SIGNS}}}+"
-    r"[ \t]{0,16}+(?=[\r\n]|\Z|\1)"
-)
-"""A line of one sign repeated, or a longer one's beginning."""
-_RULE_BEGUN: Final = re.compile(
-    rf"[ \t]{{0,16}}(?:([{_RULE_SIGN}])(?:[ \t]{{0,4}}\1){{0,{MAX_RULE_SIGNS}}}[ \t]{{0,16}})?"
-)
-_LABEL_ALONE: Final = re.compile(rf"\s*{SPEAKER}\s*")
 _TAGS_AT_LINE_END: Final = re.compile(
     rf"(?:{TAG}[ \t]{{0,{MAX_RUN_CHARS}}}){{1,8}}(?=[\r\n\u2028\u2029\x0b\f])"
 )
 _NUMBERED: Final = re.compile(r"\(?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{1,4})")
-_LABEL: Final = re.compile(r"[^\W\d_a-z]{2,20}:")
 _LINE_ENDS: Final = re.compile(r"\r\n?|[\n\u2028\x0b]")
 
 
@@ -98,58 +85,80 @@ ClassifierOf = Callable[[str], SentenceEndClassifier]
 """Gives the classifier for a stop by the text before it, from its sentence's beginning on."""
 
 
-def find_boundaries(text: str, classifier_of: ClassifierOf, *, is_whole: bool) -> Iterator[Boundary]:
-    """The boundaries of `text`, which begins a sentence, in order; with `is_whole` nothing will follow it."""
-    position = song_end = 0
+@dataclass(slots=True)
+class Progress:
+    """How far a text that is still being written was searched: all before `position` is decided."""
+
+    position: int = 0
+    song_end: int = 0
+    num_boundaries: int = 0
+    """Those before `position`."""
+
+
+def find_boundaries(
+    text: str, classifier_of: ClassifierOf, *, is_whole: bool, progress: Progress | None = None
+) -> Iterator[Boundary]:
+    """The boundaries of `text`, which begins a sentence, in order; with `is_whole` nothing will follow it.
+
+    With `progress` these are the boundaries behind it. It is moved on as they are taken, so that each stretch of a text
+    is searched once however often more is written.
+    """
+    progress = progress or Progress()
+    position = progress.position
     while event := _EVENT.search(text, position):
-        start, position = event.span()
-        if event.lastgroup == "tag":
-            yield Boundary(start, Strength.WORD)
-            continue
-        if event.lastgroup == "open":
-            begun = _OPEN_TAG.match(text, start)
-            if begun and begun.end() == len(text) and not is_whole:
-                yield Boundary(start, Strength.UNDECIDED)
-            continue
-        if event.lastgroup == "song":
-            yield Boundary(start, Strength.WORD)
-            close = _SONG_MARK.search(text, position, start + MAX_SONG_CHARS)
-            if close:
-                position = song_end = close.end()
-            elif len(text) < start + MAX_SONG_CHARS and not is_whole:
-                yield Boundary(start, Strength.UNDECIDED)
-            continue
-        if event.lastgroup == "stop":
-            yield from _glued_stop(text, start, position, classifier_of, is_whole)
-            continue
-        if position == len(text) and position - start < MAX_RUN_CHARS:
-            if not is_whole:
-                yield Boundary(start, Strength.UNDECIDED)
-        elif event.lastgroup == "gap" and start == song_end:
-            yield _after_song(text, start, position, is_whole)
-        elif event.lastgroup == "gap":
-            yield _gap(text, start, position, classifier_of, is_whole)
-        elif event.lastgroup == "wide_comma":
-            yield _wide_comma(text[start], position)
-        elif (
-            position - start == MAX_RUN_CHARS or not text[position].isspace()
-        ):  # else the gap's word has the stop
-            yield _before_words(
-                Boundary(position, Strength.SENTENCE, SENTENCE_PAUSE_S), text, position, is_whole
-            )
+        found, position = _boundaries_at(text, event, progress, classifier_of, is_whole)
+        yield from found
+        if position < len(text) and not (found and found[-1].strength is Strength.UNDECIDED):
+            progress.position = position
+            progress.num_boundaries += len(found)
+    if progress.position == position:  # nothing in the rest is one, unless its last stops become one
+        progress.position = max(position, len(text.rstrip(NARROW_STOPS)))
+
+
+def _boundaries_at(
+    text: str, event: re.Match[str], progress: Progress, classifier_of: ClassifierOf, is_whole: bool
+) -> tuple[list[Boundary], int]:
+    """The boundaries at one place, and where the search continues. Only the last one may be undecided."""
+    (start, end), kind = event.span(), event.lastgroup
+    if kind == "tag":
+        return [Boundary(start, Strength.WORD)], end
+    if kind == "open":
+        begun = _OPEN_TAG.match(text, start)
+        is_open = begun and begun.end() == len(text) and not is_whole
+        return [Boundary(start, Strength.UNDECIDED)] if is_open else [], end
+    if kind == "song":
+        found = [Boundary(start, Strength.WORD)]
+        if close := _SONG_MARK.search(text, end, start + MAX_SONG_CHARS):
+            end = progress.song_end = close.end()
+        elif len(text) < start + MAX_SONG_CHARS and not is_whole:
+            found.append(Boundary(start, Strength.UNDECIDED))
+        return found, end
+    if kind == "stop":
+        return _glued_stop(text, start, end, classifier_of, is_whole), end
+    if end == len(text) and end - start < MAX_RUN_CHARS:
+        return [] if is_whole else [Boundary(start, Strength.UNDECIDED)], end
+    if kind == "gap" and start == progress.song_end:
+        return [_after_song(text, start, end, is_whole)], end
+    if kind == "gap":
+        return [_gap(text, start, end, classifier_of, is_whole)], end
+    if kind == "wide_comma":
+        return [_wide_comma(text[start], end)], end
+    if end - start < MAX_RUN_CHARS and text[end].isspace():
+        return [], end  # the gap's word has the stop
+    stop = Boundary(end, Strength.SENTENCE, SENTENCE_PAUSE_S)
+    return [_before_words(stop, text, end, is_whole)], end
 
 
 def _glued_stop(
     text: str, start: int, end: int, classifier_of: ClassifierOf, is_whole: bool
-) -> Iterator[Boundary]:
+) -> list[Boundary]:
     """The boundary at stops with no space behind them, if they end a sentence."""
     stop = find_glued_stop(text, start, end, classifier_of, is_whole)
     if stop is None or _TAGS_AT_LINE_END.match(text, stop.position):
-        return
+        return []
     if stop.is_open:
-        yield Boundary(stop.position, Strength.UNDECIDED)
-    else:
-        yield Boundary(stop.position, Strength.SENTENCE, SENTENCE_PAUSE_S)
+        return [Boundary(stop.position, Strength.UNDECIDED)]
+    return [Boundary(stop.position, Strength.SENTENCE, SENTENCE_PAUSE_S)]
 
 
 def is_speakable(text: str) -> bool:
@@ -168,15 +177,17 @@ def _wide_comma(mark: str, position: int) -> Boundary:
 def _gap(text: str, start: int, end: int, classifier_of: ClassifierOf, is_whole: bool) -> Boundary:
     """The boundary at white space: what it is depends on the word before, the lines, and the word after."""
     gap = text[start:end]
+    if gap == " " and text[start - 1].isalnum():  # as behind most words
+        return Boundary(start, Strength.WORD)
     num_lines = len(_LINE_ENDS.findall(gap))
     if num_lines > 1 or "\u2029" in gap or "\f" in gap or len(gap) == MAX_RUN_CHARS:
         return _before_words(Boundary(start, Strength.PARAGRAPH, PARAGRAPH_PAUSE_S), text, end, is_whole)
     if num_lines:
-        line_boundary = Boundary(start, _line_boundary(text, start, end, is_whole), SENTENCE_PAUSE_S)
-        if line_boundary.strength is Strength.PARAGRAPH:
-            return _before_words(line_boundary, text, end, is_whole)
-        if line_boundary.strength is Strength.UNDECIDED:
-            return line_boundary
+        is_end = ends_sentence(text, start, end, is_whole)
+        if is_end is None:
+            return Boundary(start, Strength.UNDECIDED)
+        if is_end:
+            return _before_words(Boundary(start, Strength.PARAGRAPH, SENTENCE_PAUSE_S), text, end, is_whole)
     token = last_token(text, _before_tags(text, start) if num_lines else start)
     return _stop_boundary(text, start, end, token, classifier_of, is_whole) or _clause_boundary(
         text, start, end, token
@@ -198,21 +209,6 @@ def _before_tags(text: str, end: int) -> int:
     first = max(0, end - 2 * MAX_TAG_CHARS)
     tags = _LAST_TAGS.search(text[first:end])
     return first + tags.start() if tags else end
-
-
-def _line_boundary(text: str, start: int, end: int, is_whole: bool) -> Strength:
-    """Whether a single line end ends a sentence: PARAGRAPH, UNDECIDED, or WORD if the line is only wrapped."""
-    line = text[max(text.rfind("\n", 0, start), text.rfind("\r", 0, start)) + 1 : start]
-    if _LABEL_ALONE.fullmatch(line):
-        return Strength.WORD
-    is_item = _MARKER.match(line) is not None and not _LABEL.match(line)
-    if line.rstrip().endswith(":") or (is_item and text[end - 1] in "\n\r"):
-        return Strength.PARAGRAPH
-    if _MARKER.match(text, end):
-        return Strength.PARAGRAPH
-    if not is_whole and (_MARKER_BEGUN.fullmatch(text, end) or _RULE_BEGUN.fullmatch(text, end)):
-        return Strength.UNDECIDED
-    return Strength.PARAGRAPH if _RULE.match(text, end) else Strength.WORD
 
 
 def _stop_boundary(
@@ -257,7 +253,7 @@ def _clause_boundary(text: str, start: int, end: int, token: str) -> Boundary:
     mark = token.rstrip(CLOSERS)[-1:]
     if mark == "–":
         return Boundary(start, Strength.CONJUNCTION, CLAUSE_PAUSE_S)
-    if mark in (";", ":", "؛") and not _LABEL.fullmatch(token):
+    if mark in (";", ":", "؛") and not LABEL.fullmatch(token):
         return Boundary(start, Strength.CLAUSE, CLAUSE_PAUSE_S)
     if mark in (",", "،"):
         is_number = token[-2:-1].isdigit() and text[end : end + 1].isdigit()  # November 23, 2026

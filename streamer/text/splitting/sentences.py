@@ -19,6 +19,7 @@ from streamer.text.splitting.boundaries import (
     OPENING_SIGNS,
     SENTENCE_PAUSE_S,
     Boundary,
+    Progress,
     Strength,
     find_boundaries,
     is_speakable,
@@ -110,6 +111,8 @@ class SentenceSplitter:
         self._pending = ""
         self._num_given = 0  # characters of the source before the pending ones
         self._is_first = True
+        self._passed: list[Boundary] = []  # in the pending text, where the sentence was not to be cut yet
+        self._progress = Progress()  # of the search for boundaries
 
     @property
     def pending(self) -> str:
@@ -169,16 +172,20 @@ class SentenceSplitter:
         if not self._pending:
             return None
         limit = speech_limit(self._pending)
-        passed: list[Boundary] = []
-        for boundary in find_boundaries(self._pending, self._classifier_of, is_whole=is_whole):
+        if is_whole:
+            self._passed, self._progress = [], Progress()
+        passed = self._passed
+        del passed[self._progress.num_boundaries :]
+        for boundary in find_boundaries(
+            self._pending, self._classifier_of, is_whole=is_whole, progress=self._progress
+        ):
             if boundary.position > limit:
                 break
             if boundary.strength is Strength.UNDECIDED:
                 return None
             if self._is_wanted(boundary):
                 return self._within_tokens(boundary, passed)
-            if boundary.position > 0:
-                passed.append(boundary)
+            passed.append(boundary)
         if limit < len(self._pending):
             return self._within_tokens(self._best_cut(limit, passed), passed)
         if is_whole:
@@ -223,7 +230,7 @@ class SentenceSplitter:
         boundaries = [
             self._as_conjunction(boundary, limit, conjunctions)
             for boundary in passed
-            if boundary.position <= limit
+            if 0 < boundary.position <= limit
         ]
         late = [boundary for boundary in boundaries if boundary.position >= limit // 3]
         if late or boundaries:
@@ -262,8 +269,10 @@ class SentenceSplitter:
         self._drop(len(self._pending) - len(self._pending.lstrip()))
 
     def _drop(self, num_chars: int) -> None:
-        self._pending = self._pending[num_chars:]
-        self._num_given += num_chars
+        if num_chars:
+            self._pending = self._pending[num_chars:]
+            self._num_given += num_chars
+            self._passed, self._progress = [], Progress()
 
 
 def _before_open_numbers(text: str, end: int) -> int:

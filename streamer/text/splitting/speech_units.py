@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 
@@ -11,25 +12,23 @@ MAX_CLUSTER_CHARS: Final = 32
 """How far back a cut looks for the beginning of a character that is composed of several."""
 
 
+_LONG: Final = re.compile(r"[0-9\u3040-\u9fff\uac00-\ud7a3]")
+"""A digit, or a sign of a syllable: it takes as long to say as three letters."""
+
+
 def is_at_least(text: str, units: int) -> bool:
-    """Whether saying the text takes as long as `units` letters; signs of a syllable and digits count threefold."""
-    return len(text) >= units or len(text) + 2 * sum(map(_is_long, text)) >= units
+    """Whether saying the text takes as long as `units` letters."""
+    return len(text) >= units or len(text) + 2 * len(_LONG.findall(text)) >= units
 
 
 def speech_limit(text: str) -> int:
     """How many characters fit into the longest sentence."""
-    if 3 * len(text) <= MAX_SPEECH_UNITS:
-        return len(text)
-    units = 0
-    for position, character in enumerate(text):
-        units += 3 if _is_long(character) else 1
-        if units > MAX_SPEECH_UNITS:
-            return position
-    return len(text)
-
-
-def _is_long(character: str) -> bool:
-    return "0" <= character <= "9" or "\u3040" <= character <= "\u9fff" or "\uac00" <= character <= "\ud7a3"
+    num_long = 0
+    for long in _LONG.finditer(text, 0, MAX_SPEECH_UNITS):
+        if long.end() + 2 * (num_long + 1) > MAX_SPEECH_UNITS:
+            return min(long.start(), MAX_SPEECH_UNITS - 2 * num_long)
+        num_long += 1
+    return min(len(text), MAX_SPEECH_UNITS - 2 * num_long)
 
 
 def cluster_start(text: str, position: int) -> int:
