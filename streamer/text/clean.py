@@ -14,7 +14,7 @@ _CONTROL: Final = re.compile(
 )
 _SEPARATORS: Final = str.maketrans(dict.fromkeys("\x1c\x1d\x1e\x1f", " "))
 """Control characters that are white space to Python, and so to the original Bark."""
-_SPACE_BEFORE_MARK: Final = re.compile(r"\s+(?=[,.?!;:…])")
+_SPACE_BEFORE_MARK: Final = re.compile(r" (?=[,.?!;:…])")
 
 
 class Composer:
@@ -49,6 +49,8 @@ class Composer:
 
 def sanitize(text: str) -> str:
     """A whole text made clean: see `Composer`."""
+    if text.isascii() and text.isprintable():
+        return text
     composer = Composer()
     return composer.push(text) + composer.finish()
 

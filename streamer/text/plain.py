@@ -39,6 +39,9 @@ _RULE: Final = re.compile(
 )
 """The same sign three times or more, with what a table or an arrow adds to it; lone pipes, and the signs around
 `== a title ==`."""
+_SIGNS_IN_A_ROW: Final = re.compile(r"[^\w\s][ \t]{0,3}[^\w\s]")
+_RULE_SIGN: Final = re.compile(rf"[_|{_FRAME}]")
+"""Without any of these two, which most texts lack, a text has no run of marks and no rule."""
 _PAUSE_RUN: Final = re.compile(r"\s*+,(?:\s*+,)*+")
 _LETTER_RUN: Final = re.compile(rf"([^\W\d_])\1{{{MAX_LETTERS_IN_A_ROW},}}")
 _LONG_WORD: Final = re.compile(rf"([^\W_]{{{MAX_WORD_LETTERS}}})(?=[^\W_])")
@@ -49,13 +52,20 @@ def plain(text: str) -> str:
     if not text.isascii():
         composed = unicodedata.normalize("NFC", text)
         text = "".join(character for character in composed if unicodedata.category(character) != "Cn")
+    if _SIGNS_IN_A_ROW.search(text) or _RULE_SIGN.search(text):
+        text = _without_runs(text)
+    text = _LETTER_RUN.sub(lambda run: run[1] * MAX_LETTERS_IN_A_ROW, text)
+    if len(text) > MAX_WORD_LETTERS:
+        text = _LONG_WORD.sub(r"\1 ", text)
+    return text.strip()
+
+
+def _without_runs(text: str) -> str:
+    """The text with one mark for several, and a pause or a space for a rule."""
     text = _MARK_RUN.sub(lambda run: "".join(dict.fromkeys("".join(run.group().split()))), text)
     text = _STOP_RUN.sub(r"\1", _DOT_RUN.sub("...", text))
     text, num_rules = _RULE.subn(_pause, text)
-    if num_rules:
-        text = _PAUSE_RUN.sub(",", text).strip(", \t\r\n")
-    text = _LETTER_RUN.sub(lambda run: run[1] * MAX_LETTERS_IN_A_ROW, text)
-    return _LONG_WORD.sub(r"\1 ", text).strip()
+    return _PAUSE_RUN.sub(",", text).strip(", \t\r\n") if num_rules else text
 
 
 def _pause(rule: re.Match[str]) -> str:

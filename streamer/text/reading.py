@@ -10,7 +10,7 @@ from streamer.errors import InvalidParameterError
 from streamer.synthesis import ModelInfo
 from streamer.text.language_detection import AUTO, language_detector
 from streamer.text.lexicon import Lexicon
-from streamer.text.phones import ANNOTATED, annotated, read_phones
+from streamer.text.phones import ANCHOR, ANNOTATED, annotated, read_phones
 from streamer.text.plain import plain
 from streamer.text.splitting.markdown import ChatSplitter
 from streamer.text.splitting.markup import MarkupSplitter
@@ -85,12 +85,12 @@ def _verbalizer(info: ModelInfo, options: TextOptions) -> Callable[[str, str], s
     def verbalize(text: str, language: str) -> str:
         if options.lexicon is not None:
             text = options.lexicon.write(text, info.phones)
+        if ANCHOR not in text:
+            return in_words(text, language)
         pieces, end = [], 0
         for word in ANNOTATED.finditer(text):  # what is given in phones is not read any more
             pieces += [_between(in_words, text[end : word.start()], language), word.group()]
             end = word.end()
-        if not pieces:
-            return in_words(text, language)
         return "".join([*pieces, _between(in_words, text[end:], language)]).strip()
 
     return verbalize

@@ -33,8 +33,9 @@ MAX_REMEMBERED_WORDS: Final = 4096
 MAX_LEXICON_BYTES: Final = 256 << 20
 """The longest lexicon that is unpacked, in bytes."""
 _LONE_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
-_WORD_OR_CHARACTER: Final = re.compile(rf"{ANNOTATED.pattern}|[a-z']+|.", re.DOTALL)
-_INNER_STOP: Final = re.compile(r"[.?!]+(?=.*[^\W\d_])", re.DOTALL)
+_WORD_OR_CHARACTER: Final = re.compile(rf"{ANNOTATED.pattern.replace('(', '(?:')}|[a-z']+|.", re.DOTALL)
+_UP_TO_LAST_LETTER: Final = re.compile(r".*[^\W\d_]", re.DOTALL)
+_STOPS: Final = re.compile(r"[.?!]+")
 _LETTER_RUN: Final = re.compile(r"(.)\1{2,}")
 _ASCII_FOR: Final = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "–": "-", "—": "-"})
 
@@ -103,6 +104,11 @@ class PhonemeTokenizer:
     def __init__(self, symbols: Sequence[str], lexicon: Mapping[str, str]) -> None:
         """`lexicon`: word to its phones with spaces between. Raises `CheckpointError` on unknown phones."""
         self._id_of = {symbol: index for index, symbol in enumerate(symbols)}
+        self._id_of_signs = {
+            symbol: index
+            for symbol, index in self._id_of.items()
+            if not (symbol.isspace() or symbol.isalnum() or symbol == "'")
+        }
         self._lexicon = lexicon
         self._ids_of_words: dict[str, list[int]] = {}
         phones = set(" ".join(lexicon.values()).split())
@@ -116,30 +122,12 @@ class PhonemeTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The text's ids; none for a text without a word, because a model babbles on stops and commas alone."""
-        pieces = (match.group() for match in _WORD_OR_CHARACTER.finditer(_folded(text)))
-        has_word = any(_is_word(piece) and self._word(piece) for piece in pieces)
-        return self.encode_part(text) if has_word else []
+        ids, has_word = self._encode(text)
+        return ids if has_word else []
 
     def encode_part(self, text: str) -> list[int]:
         """The ids of a part of a text, which may be a comma alone."""
-        ids: list[int] = []
-        after_word = False  # the last id belongs to a word
-        is_parted = False  # something stood after it
-        space = self._id_of.get(" ")
-        for match in _WORD_OR_CHARACTER.finditer(inner_stops_as_commas(_folded(text))):
-            piece = match.group()
-            word_ids = self._word(piece) if _is_word(piece) else []
-            if word_ids:
-                if after_word and is_parted and space is not None:
-                    ids.append(space)
-                ids += word_ids
-                after_word, is_parted = True, False
-            elif piece in self._id_of and not piece.isspace() and not piece.isalnum() and piece != "'":
-                ids.append(self._id_of[piece])
-                after_word = False
-            else:
-                is_parted = True
-        return ids
+        return self._encode(text)[0]
 
     def unsupported(self, text: str) -> tuple[str, ...]:
         found: dict[str, None] = {}
@@ -147,6 +135,28 @@ class PhonemeTokenizer:
             if any(c.isalnum() and not ("a" <= c <= "z") and c not in self._id_of for c in _folded(word)):
                 found[word] = None
         return tuple(found)
+
+    def _encode(self, text: str) -> tuple[list[int], bool]:
+        """The ids, and whether any of them is a word's."""
+        ids: list[int] = []
+        after_word = False  # the last id belongs to a word
+        is_parted = False  # something stood after it
+        has_word = False
+        space = self._id_of.get(" ")
+        for piece in _WORD_OR_CHARACTER.findall(inner_stops_as_commas(_folded(text))):
+            if piece == " ":
+                is_parted = True
+            elif _is_word(piece) and (word_ids := self._word(piece)):
+                if after_word and is_parted and space is not None:
+                    ids.append(space)
+                ids += word_ids
+                after_word, is_parted, has_word = True, False, True
+            elif (sign_id := self._id_of_signs.get(piece)) is not None:
+                ids.append(sign_id)
+                after_word = False
+            else:
+                is_parted = True
+        return ids, has_word
 
     def _word(self, word: str) -> list[int]:
         ids = self._ids_of_words.get(word)
@@ -273,7 +283,8 @@ def word_phones(word: str, lexicon: Mapping[str, str]) -> str | None:
 
 def inner_stops_as_commas(text: str) -> str:
     """`text` with a comma for every stop, question or exclamation mark that has letters behind it."""
-    return _INNER_STOP.sub(",", text)
+    words = _UP_TO_LAST_LETTER.match(text)
+    return text if words is None else _STOPS.sub(",", words.group()) + text[words.end() :]
 
 
 def _is_word(piece: str) -> bool:
@@ -284,6 +295,8 @@ def _is_word(piece: str) -> bool:
 
 def _folded(text: str) -> str:
     """Lower case without accents, with plain apostrophes and dashes; `…` and phones stay."""
+    if ANCHOR not in text:
+        return _folded_words(text)
     pieces, end = [], 0
     for word in ANNOTATED.finditer(text):
         pieces += [_folded_words(text[end : word.start()]), word.group()]
@@ -292,8 +305,9 @@ def _folded(text: str) -> str:
 
 
 def _folded_words(text: str) -> str:
-    text = text.lower().translate(_ASCII_FOR)
+    text = text.lower()
     if text.isascii():
         return text
+    text = text.translate(_ASCII_FOR)
     parts = (c if c == "…" else unicodedata.normalize("NFKD", c) for c in unicodedata.normalize("NFC", text))
     return "".join(c for part in parts for c in part if not unicodedata.combining(c))

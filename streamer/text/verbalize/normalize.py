@@ -57,6 +57,7 @@ _ADDRESS: Final = re.compile(
     r"|\b[\w-]{1,63}(?:\.[\w-]{1,63}){0,4}"
     r"\.(?:com|org|net|io|dev|ai|edu|gov|co\.uk|de|fr)\b(?:/[\w/.-]{0,200}\w)?"
 )
+_INNER_STOP: Final = re.compile(r"\.\S")
 _ADDRESS_SIGNS: Final = {".": "dot", "/": "slash", "@": "at", "-": "dash", "_": "underscore", ":": "colon"}
 _DOTTED: Final = re.compile(r"\b(?:[A-Za-z]\.){2,}(?:[A-Za-z]\b)?")
 _ABBREVIATION: Final = re.compile(
@@ -70,10 +71,15 @@ _PAGE_WORDS: Final = {"p": "page ", "pp": "pages ", "ch": "chapter ", "Ch": "Cha
 _BEFORE_FEET: Final = re.compile(r"(?:[0-9]|\b(?:sq|cu)\.?) ?\Z")
 _WITH: Final = re.compile(r"\b[Ww]/(o\b)? ?(?=\w)")
 _SLASH: Final = re.compile(r"(?<=[^\W\d_])/(?=[^\W\d_])")
-_BLANKS: Final = re.compile(r"[ \t\r\n]+")
+_MARKUP_SIGN: Final = re.compile(r"[`#*+•>_|~\[-]")
+"""A sign that any markup has; it is looked for first, because most texts have none."""
+_BLANKS: Final = re.compile(r"[\t\r\n][ \t\r\n]*| [ \t\r\n]+")
+"""White space that is not one space."""
+_UNSPOKEN: Final = re.compile(r"[\[\]{}()^\\\"]|[^\x00-\x7f]")
 _BETWEEN_NUMBERS: Final = re.compile(r"(?<=[0-9)])(\*{1,2})(?=[0-9(.])|~(?=[$€£]?\.?[0-9])")
 """These signs stand before and between numbers; elsewhere they are Markdown."""
 _PLAIN_SIGNS: Final = {"*": "×", "**": "^"}
+_TWO_CAPITALS: Final = re.compile("[A-Z]{2}")
 _CAPITALS: Final = re.compile(r"\b([A-Z]{2,5})(s?)\b")
 
 
@@ -86,7 +92,8 @@ def normalize(text: str, language: str = "en", *, keeps_directions: bool = False
     """
     text = sanitize(text)
     if not keeps_directions:
-        return _in_words(BARK_DIRECTION.sub(" ", text), language)
+        has_directions = "[" in text or ":" in text or not text.isascii()
+        return _in_words(BARK_DIRECTION.sub(" ", text) if has_directions else text, language)
     pieces: list[str] = []
     end = 0
     for match in DIRECTION.finditer(text):
@@ -98,19 +105,23 @@ def normalize(text: str, language: str = "en", *, keeps_directions: bool = False
 
 def _in_words(text: str, language: str) -> str:
     language = language.lower().partition("-")[0]
-    text = _MARKUP.sub(
-        " ", _LINK.sub(r"\1", _BETWEEN_NUMBERS.sub(lambda match: _PLAIN_SIGNS.get(match[1], "≈"), text))
-    )
+    if _MARKUP_SIGN.search(text):
+        text = _BETWEEN_NUMBERS.sub(lambda match: _PLAIN_SIGNS.get(match[1], "≈"), text)
+        text = _MARKUP.sub(" ", _LINK.sub(r"\1", text))
     text = _BLANKS.sub(" ", text)
     if language == "en":
         for rewrite in _REWRITES:
             text = rewrite(text)
     elif language in WORDS:
         text = write_numbers(text, language)
-    return tidy(text.translate(_SPOKEN))
+    if _UNSPOKEN.search(text):
+        text = text.translate(_SPOKEN)
+    return tidy(text)
 
 
 def _write_addresses(text: str) -> str:
+    if "://" not in text and not _INNER_STOP.search(text):
+        return text
     return _ADDRESS.sub(lambda match: _address(match.group()), text)
 
 
@@ -125,11 +136,16 @@ def _address(address: str) -> str:
 
 def _write_abbreviations(text: str) -> str:
     streets = {"St": "street", "Dr": "drive"}
-    text = _STREET.sub(lambda match: streets[match[1]], text)
-    text = _NUMERO.sub(lambda match: "numbers " if match[1] else "number ", text)
-    text = _PAGES.sub(lambda match: _PAGE_WORDS[match[1]], text)
-    text = _WITH.sub(lambda match: "without " if match[1] else "with ", text)
-    return _ABBREVIATION.sub(_abbreviation, text)
+    has_stop = "." in text
+    if has_stop:
+        text = _STREET.sub(lambda match: streets[match[1]], text)
+    if has_stop or "#" in text or "№" in text:
+        text = _NUMERO.sub(lambda match: "numbers " if match[1] else "number ", text)
+    if has_stop:
+        text = _PAGES.sub(lambda match: _PAGE_WORDS[match[1]], text)
+    if "/" in text:
+        text = _WITH.sub(lambda match: "without " if match[1] else "with ", text)
+    return _ABBREVIATION.sub(_abbreviation, text) if has_stop else text
 
 
 def _abbreviation(match: re.Match[str]) -> str:
@@ -147,7 +163,10 @@ def _abbreviation(match: re.Match[str]) -> str:
 
 def _write_letters(text: str) -> str:
     """Spell acronyms: dotted ones, known ones, and those without a vowel."""
-    text = _DOTTED.sub(lambda match: spell(match.group().replace(".", "")) + _behind(match), text)
+    if "." in text:
+        text = _DOTTED.sub(lambda match: spell(match.group().replace(".", "")) + _behind(match), text)
+    if not _TWO_CAPITALS.search(text):
+        return text
     is_shouted = text.isupper() and " " in text.strip()
 
     def capitals(match: re.Match[str]) -> str:
@@ -171,7 +190,8 @@ def spell(letters: str) -> str:
 
 
 def _write_symbols(text: str) -> str:
-    text = _SLASH.sub(" ", text)
+    if "/" in text:
+        text = _SLASH.sub(" ", text)
     return _SYMBOL.sub(lambda match: f" {_SYMBOLS[match.group()]} ", text)
 
 
