@@ -7,12 +7,14 @@ from typing import Final
 
 FIRST_GUESS_CHARS: Final = 64
 """The length of a sentence that no other is before, as a guess."""
+MAX_REMEMBERED: Final = 128
+"""How many beginnings of sentences are remembered: a text that repeats itself is written out once."""
 
 
 class LongestFit:
     """Counts a text's tokens as it is spoken: `spoken(text)` must not have more than `max_tokens` by `count_tokens`.
 
-    Of each sentence of a text it remembers how it is spoken until `begin_sentence`.
+    It remembers the last beginnings of sentences: how they are spoken, and how many tokens that is.
     """
 
     def __init__(
@@ -22,21 +24,15 @@ class LongestFit:
         self._max_tokens = max_tokens
         self._verbalize = verbalize
         self._num_chars_before = FIRST_GUESS_CHARS  # of the sentence before
-        self._spoken: dict[tuple[str, str], str] = {}
+        self._counted: dict[tuple[str, str], tuple[str, int]] = {}
 
     def begin_sentence(self, num_chars_before: int) -> None:
-        """Forget the sentence that was cut off, which had this many characters."""
+        """Expect the next sentence to be as long as the one that was cut off, which had this many characters."""
         self._num_chars_before = num_chars_before
-        self._spoken.clear()
 
     def spoken(self, text: str, language: str) -> str:
         """Return how a text is spoken."""
-        if self._verbalize is None:
-            return text
-        spoken = self._spoken.get((text, language))
-        if spoken is None:
-            spoken = self._spoken[text, language] = self._verbalize(text, language)
-        return spoken
+        return self._count(text, language)[0]
 
     def fits(self, text: str, language: str) -> bool:
         """Whether the model takes the text."""
@@ -72,4 +68,14 @@ class LongestFit:
         return max(1, low)
 
     def _num_tokens(self, text: str, language: str) -> int:
-        return self._count_tokens(self.spoken(text, language))
+        return self._count(text, language)[1]
+
+    def _count(self, text: str, language: str) -> tuple[str, int]:
+        """Return how a text is spoken, and the number of its tokens."""
+        counted = self._counted.get((text, language))
+        if counted is None:
+            if len(self._counted) >= MAX_REMEMBERED:
+                self._counted.clear()
+            spoken = text if self._verbalize is None else self._verbalize(text, language)
+            counted = self._counted[text, language] = spoken, self._count_tokens(spoken)
+        return counted

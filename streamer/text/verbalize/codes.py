@@ -6,6 +6,7 @@ Telephone numbers, addresses, versions and part numbers are said by their digits
 from __future__ import annotations
 
 import re
+from string import ascii_uppercase
 from typing import Final
 
 from streamer.text.verbalize.kinds import LETTER, Kind
@@ -13,15 +14,16 @@ from streamer.text.verbalize.spelling import Speller
 from streamer.text.verbalize.units import CODES
 
 _OCTET: Final = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_PHONES: Final = (
-    r"(?<![\w.,])(?:\+?[0-9]{1,3}[-. ])?(?:\([0-9]{3}\)[ -]?|[0-9]{3}[-. ])?[0-9]{3}-[0-9]{4}(?![\w-])",
-    r"(?<![\w.,])(?:\+?[0-9]{1,3}[-. ])?(?:\([0-9]{3}\) ?|[0-9]{3}[. ])[0-9]{3}[. ][0-9]{4}(?![\w-])",
-    r"(?<![\w.,])\+(?=(?:[ ()./-]{0,2}[0-9]){7})[0-9]{1,3}(?:[ ./-]?\(?[0-9]{1,12}\)?){1,6}(?!\w)",
-    r"(?<![\w.,])(?=0(?:[ /-]?[0-9]){6})0[0-9]{1,5}(?:[ /-][0-9]{2,8}){1,5}(?![\w:.,/-]?[0-9])",
-    r"(?<![\w.,-])[0-9]{4}(?:[ -][0-9]{4}){3}(?![\w-])",
-    r"(?<![\w.,-])[0-9]{1,5}(?:-[0-9]{1,7}){2,5}(?![\w-]|[.,][0-9])",
-)
-"""The patterns find American numbers, international ones, those with a leading zero, cards, and rows such as ISBNs."""
+_PHONES: Final = {
+    r"(?<![\w.,])(?:\+?[0-9]{1,3}[-. ])?(?:\([0-9]{3}\)[ -]?|[0-9]{3}[-. ])?[0-9]{3}-[0-9]{4}(?![\w-])": "-. ",
+    r"(?<![\w.,])(?:\+?[0-9]{1,3}[-. ])?(?:\([0-9]{3}\) ?|[0-9]{3}[. ])[0-9]{3}[. ][0-9]{4}(?![\w-])": "-. ",
+    r"(?<![\w.,])\+(?=(?:[ ()./-]{0,2}[0-9]){7})[0-9]{1,3}(?:[ ./-]?\(?[0-9]{1,12}\)?){1,6}(?!\w)": "",
+    r"(?<![\w.,])(?=0(?:[ /-]?[0-9]){6})0[0-9]{1,5}(?:[ /-][0-9]{2,8}){1,5}(?![\w:.,/-]?[0-9])": " /-",
+    r"(?<![\w.,-])[0-9]{4}(?:[ -][0-9]{4}){3}(?![\w-])": " -",
+    r"(?<![\w.,-])[0-9]{1,5}(?:-[0-9]{1,7}){2,5}(?![\w-]|[.,][0-9])": "-",
+}
+"""The patterns find American numbers, international ones, those with a leading zero, cards, and rows such as ISBNs.
+With each stands what may be behind its first digits."""
 _NUMBERED: Final = (
     r"Airbus|Apartment|Apt\.|Area|Boeing|Bus|Channel|Flight|Gate|Highway|Interstate|Line|Peugeot|Platform|Room|"
     "Route|Suite"
@@ -45,11 +47,13 @@ def code_kinds(speller: Speller) -> list[Kind]:
             r"(?::(?P<port>[0-9]{1,5}))?(?![\w]|\.[0-9])",
             reader.ip_address,
             is_amount=False,
+            behind=".",
         ),
-        *(Kind(pattern, reader.phone, is_amount=False) for pattern in _PHONES),
+        *(Kind(pattern, reader.phone, is_amount=False, behind=behind) for pattern, behind in _PHONES.items()),
         Kind(
             r"(?<![0-9.,])(?![0-9]{1,3}(?:\.[0-9]{3})+(?!\.?[0-9]))[0-9]{1,9}(?:\.[0-9]{1,9}){2,}(?!\w)",
             reader.version,
+            behind=".",
         ),
     ]
 
@@ -69,7 +73,9 @@ def english_code_kinds(speller: Speller) -> list[Kind]:
             rf"{LETTER}\b(?P<before>[A-Z]{{2}}) (?P<digits>[0-9]{{5}})(?:-(?P<more>[0-9]{{4}}))?{_NO_AMOUNT}",
             reader.by_digits,
         ),
-        Kind(r"(?<!\w)0x(?P<digits>[0-9A-Fa-f]{1,32})(?!\w)", reader.hexadecimal, is_amount=False),
+        Kind(
+            r"(?<!\w)0x(?P<digits>[0-9A-Fa-f]{1,32})(?!\w)", reader.hexadecimal, is_amount=False, behind="x"
+        ),
         Kind(
             rf"{LETTER}\b(?P<before>(?:{_NUMBERED}|{_PLACES})(?: number)?) "
             r"(?P<digits>[0-9]{1,4})(?P<letter>[A-Z])(?!\w)",
@@ -81,8 +87,14 @@ def english_code_kinds(speller: Speller) -> list[Kind]:
             rf"(?=(?: [A-Z][a-z]{{1,20}}){{1,3}} (?:{_STREETS})\b)",
             reader.place,
             is_amount=False,
+            behind=ascii_uppercase,
         ),
-        Kind(r"(?<=[a-z])(?P<before>:)(?P<digits>[0-9]{2,5})(?![\w:])", reader.by_digits, is_amount=False),
+        Kind(
+            r"(?<=[a-z])(?P<before>:)(?P<digits>[0-9]{2,5})(?![\w:])",
+            reader.by_digits,
+            is_amount=False,
+            behind="",
+        ),
         Kind(
             rf"{LETTER}(?<![^\W\d_])(?!(?:{codes})[0-9])(?P<before>[A-Za-z]{{1,10}})(?P<digits>[0-9]{{1,6}})"
             r"(?!\w*%|[0-9°:]|[.,/][0-9])",

@@ -34,10 +34,11 @@ def date_kinds(speller: Speller) -> list[Kind]:
             rf"(?<![\w.,-]){_YEAR}{mark}{_MONTH.format('')}{mark}{_DAY.format('')}"
             rf"(?:[T ]{_CLOCK}{half}{_ZONE})?(?![0-9]|{mark}[0-9])",
             reader.date,
+            behind=mark[-1],
         )
         for mark in ("-", "/", r"\.")
     ]
-    kinds += [Kind(_numeric_date(speller, mark), reader.date) for mark in ("/", r"\.", "-")]
+    kinds += [Kind(_numeric_date(speller, mark), reader.date, behind=mark[-1]) for mark in ("/", r"\.", "-")]
     if speller.words.has_spaces and speller.language not in ("en", "ko"):
         kinds.append(_written_date(speller, reader))
     return kinds
@@ -49,15 +50,17 @@ def time_kinds(speller: Speller) -> list[Kind]:
     words = speller.words
     half = rf"{_HALF}?" if speller.language == "en" else f"(?:{words.after_time})?"
     kinds = [
-        Kind(rf"(?<![\w:.,]){_CLOCK}{half}{_NAMED_ZONE}(?![0-9:]|[.,][0-9])", reader.time),
+        Kind(rf"(?<![\w:.,]){_CLOCK}{half}{_NAMED_ZONE}(?![0-9:]|[.,][0-9])", reader.time, behind=":"),
         Kind(
             r"(?<![\w:.,])(?P<hour>[0-9]{1,4}):(?P<minute>[0-5][0-9]):(?P<second>[0-5][0-9])(?![0-9:])",
             reader.duration,
+            behind=":",
         ),
         Kind(
             rf"(?<![\w:.,])(?P<minute>[0-9]{{1,3}}):(?P<second>[0-5][0-9]){re.escape(speller.point)}(?P<part>[0-9]{{1,3}})"
             r"(?![0-9:]|[.,][0-9])",
             reader.duration,
+            behind=":",
         ),
     ]
     if words.time_marks != ":":
@@ -68,13 +71,14 @@ def time_kinds(speller: Speller) -> list[Kind]:
             )
         )
     if speller.language == "en":
-        kinds.append(Kind(rf"(?<![\w:.,])(?P<hour>1[0-2]|[1-9]){_HALF}", reader.time))
+        kinds.append(Kind(rf"(?<![\w:.,])(?P<hour>1[0-2]|[1-9]){_HALF}", reader.time, behind=" AaPp"))
         kinds.insert(
             0,
             Kind(
                 r"(?<![\w:.,])(?P<hour>[0-9]{1,3}):(?P<minute>[0-5][0-9])[ -](?:hours?|hrs?)\b"
                 r"|(?<![\w:.,])(?P<minute2>[0-9]{1,3}):(?P<second>[0-5][0-9])[ -](?:minutes?|mins?)\b",
                 reader.duration,
+                behind=":",
             ),
         )
     return kinds

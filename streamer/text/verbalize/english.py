@@ -43,6 +43,7 @@ def english_date_kinds(speller: Speller) -> list[Kind]:
             rf"(?:{_BEFORE_DAY})(?!9/11)(?P<month>0?[1-9]|1[0-2])/(?P<day>0?[1-9]|[12][0-9]|3[01])"
             r"(?![\w/]|[.,][0-9]| of\b)",
             lambda match: dates.words(match, int(match["day"]), int(match["month"]), None),
+            behind="/",
         ),
         Kind(
             r"(?<![\w.,])'?(?P<year>[12][0-9]{2}0)'?s\b"
@@ -66,37 +67,46 @@ def english_measure_kinds(speller: Speller) -> list[Kind]:
             r"|(?<![\w.])(?P<feet2>[3-8])['′’](?P<inches2>1[01]|[0-9])(?![\w'])"
             r"|(?<![\w.])(?P<feet3>[0-9]{1,2}) ?ft\.? (?P<inches3>[0-9]{1,2}) ?in\b",
             reader.feet_and_inches,
+            behind="'′’ f",
         ),
         Kind(
             r"(?<![\w.])(?P<degrees>[0-9]{1,3})° ?(?P<minutes>[0-9]{1,2})['′]"
             r"(?: ?(?P<seconds>[0-9]{1,2}(?:\.[0-9]{1,4})?)[\"″])?",
             reader.angle,
+            behind="°",
         ),
         Kind(
-            r"(?<![\w.])(?P<feet>[0-9]{1,4})′", lambda match: with_unit(speller, "length-foot", match["feet"])
+            r"(?<![\w.])(?P<feet>[0-9]{1,4})′",
+            lambda match: with_unit(speller, "length-foot", match["feet"]),
+            behind="′",
         ),
         Kind(
             rf"(?<![\w.])(?P<number>[0-9]{{1,4}}(?:\.[0-9]+)?)(?:″|[\"”](?=(?: ?[x×] ?[0-9]| (?:{_WITH_INCHES})s?\b)))"
             rf"|{_BEFORE_INCHES}(?P<sized>[0-9]{{1,4}}(?:\.[0-9]+)?)[\"”](?= [a-z])",
             lambda match: f"{speller.say(match['number'] or match['sized'])} inch",
+            behind='.″"”',
         ),
         Kind(
             rf"(?=[0-9.,]{{1,20}}-[^0-9])(?<![\w.,])(?P<number>{speller.number})-(?P<unit>{alternatives(unit_symbols(speller))})(?![\w^/-])",
             reader.before_noun,
+            behind="-.,",
         ),
         Kind(
             rf"(?=[-−–]?[0-9.,]{{1,20}}[eE]){MINUS}(?P<number>{speller.number})[eE](?P<sign>[+−-])?(?P<power>[0-9]{{1,3}})(?![\w.])",
             reader.scientific,
+            behind="eE.,",
         ),
         Kind(
             rf"(?<![\w.,])(?P<number>[1-9])[Kk](?= (?:{_IN_K})s?\b)"
             r"|(?<![\w.,$€£])(?P<bare>[48])K(?=[,;:.!?)@]|\Z)",
             lambda match: f"{speller.cardinal(int(match['number'] or match['bare']))} k",
+            behind="Kk",
         ),
-        Kind(r"(?<![\w.,])401\(?k\)?(?!\w)", lambda _: "four oh one k"),
+        Kind(r"(?<![\w.,])401\(?k\)?(?!\w)", lambda _: "four oh one k", behind="(k"),
         Kind(
             rf"(?=[0-9.,]{{1,20}}[x×X])(?<![\w.])(?P<number>{speller.number})[x×X](?![\w.])(?! ?[0-9])",
             lambda match: f"{speller.say(match['number'])} times",
+            behind="x×X.,",
         ),
     ]
 

@@ -26,6 +26,7 @@ def fraction_kind(speller: Speller) -> Kind:
         rf"{MINUS}(?<![\w./,:])(?:(?P<whole>[0-9]{{1,4}}) )?(?P<above>[0-9]{{1,4}})[/⁄](?P<below>[0-9]{{1,4}})"
         rf"(?![0-9/]|[.,][0-9])(?:rds?|ths?)?(?: ?(?P<unit>{alternatives(unit_symbols(speller))})(?![\w^/]))?",
         FractionReader(speller).fraction,
+        behind=" /⁄",
     )
 
 

@@ -20,15 +20,19 @@ class Kind:
     """A row of the table: `read` says what `pattern` finds.
 
     All groups of `pattern` have names. `is_amount`: a dash, a slash or an operator behind it may belong to it.
-    `needs_amount`: it counts only directly behind an amount.
+    `needs_amount`: it counts only directly behind an amount. `behind`: the characters that may stand behind the digits
+    it begins with, empty if it begins with a sign; None if it may begin with a letter, or if they are not listed.
+    `is_bare`: it needs no more than digits.
     """
 
     pattern: str
     read: Callable[[re.Match[str]], str]
     is_amount: bool = True
     needs_amount: bool = False
+    behind: str | None = None
+    is_bare: bool = False
 
     @cached_property
     def regex(self) -> re.Pattern[str]:
-        """The compiled pattern; it is compiled late, because most kinds are never met."""
+        """The compiled pattern."""
         return re.compile(self.pattern)

@@ -59,14 +59,21 @@ _ADDRESS: Final = re.compile(
 )
 _INNER_STOP: Final = re.compile(r"\.\S")
 _ADDRESS_SIGNS: Final = {".": "dot", "/": "slash", "@": "at", "-": "dash", "_": "underscore", ":": "colon"}
+_INNER_LETTER: Final = re.compile(r"\.[A-Za-z]\.")
 _DOTTED: Final = re.compile(r"\b(?:[A-Za-z]\.){2,}(?:[A-Za-z]\b)?")
 _ABBREVIATION: Final = re.compile(
     rf"\b({'|'.join(sorted(map(re.escape, _ABBREVIATIONS), key=len, reverse=True))})\.(?=[\s,;:)]|$)(?=(\s+[A-Z])?)",
     re.IGNORECASE,
 )
+_ABBREVIATION_STOP: Final = re.compile(
+    r"\.(?:" + "|".join(rf"(?<=\b{re.escape(word)}\.)" for word in _ABBREVIATIONS) + r")(?=[\s,;:)]|$)",
+    re.IGNORECASE,
+)
+"""The stop of an abbreviation: stops are rarer than the words that `_ABBREVIATION` would look at."""
 _STREET: Final = re.compile(r"(?<=[a-z] )(St|Dr)\.(?=\s*(?:$|[,.;a-z]))")
 _NUMERO: Final = re.compile(r"\b[Nn]o(s?)\. ?(?=[0-9])|(?<![^\W_])# ?(?=[0-9])|№ ?")
 _PAGES: Final = re.compile(r"\b(pp?|[Cc]h)\. ?(?=[0-9])")
+_NUMERO_SIGN: Final = re.compile("[.#] ?[0-9]|№")
 _PAGE_WORDS: Final = {"p": "page ", "pp": "pages ", "ch": "chapter ", "Ch": "Chapter "}
 _BEFORE_FEET: Final = re.compile(r"(?:[0-9]|\b(?:sq|cu)\.?) ?\Z")
 _WITH: Final = re.compile(r"\b[Ww]/(o\b)? ?(?=\w)")
@@ -136,16 +143,14 @@ def _address(address: str) -> str:
 
 def _write_abbreviations(text: str) -> str:
     streets = {"St": "street", "Dr": "drive"}
-    has_stop = "." in text
-    if has_stop:
+    if "St." in text or "Dr." in text:
         text = _STREET.sub(lambda match: streets[match[1]], text)
-    if has_stop or "#" in text or "№" in text:
+    if _NUMERO_SIGN.search(text):
         text = _NUMERO.sub(lambda match: "numbers " if match[1] else "number ", text)
-    if has_stop:
         text = _PAGES.sub(lambda match: _PAGE_WORDS[match[1]], text)
     if "/" in text:
         text = _WITH.sub(lambda match: "without " if match[1] else "with ", text)
-    return _ABBREVIATION.sub(_abbreviation, text) if has_stop else text
+    return _ABBREVIATION.sub(_abbreviation, text) if _ABBREVIATION_STOP.search(text) else text
 
 
 def _abbreviation(match: re.Match[str]) -> str:
@@ -163,7 +168,7 @@ def _abbreviation(match: re.Match[str]) -> str:
 
 def _write_letters(text: str) -> str:
     """Spell acronyms: dotted ones, known ones, and those without a vowel."""
-    if "." in text:
+    if _INNER_LETTER.search(text):
         text = _DOTTED.sub(lambda match: spell(match.group().replace(".", "")) + _behind(match), text)
     if not _TWO_CAPITALS.search(text):
         return text

@@ -18,20 +18,23 @@ from streamer.text.verbalize.codes import code_kinds, english_code_kinds
 from streamer.text.verbalize.dates import date_kinds, time_kinds
 from streamer.text.verbalize.english import english_date_kinds, english_measure_kinds
 from streamer.text.verbalize.fractions import fraction_kind
-from streamer.text.verbalize.kinds import MINUS, Kind
+from streamer.text.verbalize.kinds import LETTER, MINUS, Kind
 from streamer.text.verbalize.languages import MASCULINE, NATIVE_KOREAN
 from streamer.text.verbalize.quantities import quantity_kinds
-from streamer.text.verbalize.roman import roman_kinds
+from streamer.text.verbalize.roman import TITLES, roman_kinds
 from streamer.text.verbalize.signs import sign_kinds
 from streamer.text.verbalize.spelling import NARROW_SPACES, Speller, speller
 
 _SIGNS: Final = rf"[-−–—./+÷*×xX⁄^:,; %‰'’(${NARROW_SPACES}€£¥￥₹₩₽₺₴₪₫₱฿₦]"
 _START: Final = re.compile(
     rf"[0-9]|{_SIGNS}(?=[A-Z]{{0,2}}{_SIGNS}{{0,3}}[0-9])|/(?=\w)|\^(?=[a-z({{])"
-    r"|(?<![^\W_])[^\W\d_]++[$.]?[ -]?(?=[0-9A-Z])"
-    r"|(?<![^\W_])(?:M[CDILMVX]{3}|[IVX]++(?:st|nd|rd|th)?(?=[ -](?:cent|Olym)))"
+    r"|(?<![^\W_])[^\W\d_]++[$.]?[ -]?(?=[0-9]|[IVXLCDM]++(?![^\W_]))"
+    rf"|(?<![^\W_])(?:A\.(?=D)|(?:{TITLES}) (?=[A-Z])|M[CDILMVX]{{3}}|[IVX]++(?:st|nd|rd|th)?(?=[ -](?:cent|Olym)))"
 )
 """A pattern for where a number can begin: a digit, or a sign or a word before one or before a Roman numeral."""
+_SHOWN: Final = re.compile(r"[0-9/^IVXLCDM](?:(?<=[0-9/^])|(?![^\W_])|(?<=[IVX])(?:st|nd|rd|th))")
+"""What every number has: a digit, a sign, or the end of a Roman numeral."""
+_DIGITS: Final = re.compile("[0-9]+")
 _NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]")
 _SUPERSCRIPTS: Final = re.compile("[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _POWER_BASE: Final = re.compile(r"(?:[0-9)]|(?<![^\W\d_])(?:[^\W\d_]|[b-df-hj-np-tv-z]{2}|[ксдм]м|in|mi))\Z")
@@ -90,43 +93,59 @@ class _Writer:
 
     def __init__(self, language: str) -> None:
         self._speller = speller(language)
-        self._kinds = _kinds(self._speller)
-        nameless = (re.sub(r"\(\?P<\w+>", "(?:", kind.pattern) for kind in self._kinds)
-        self._any = re.compile("|".join(f"(?P<k{index}>{pattern})" for index, pattern in enumerate(nameless)))
+        kinds = _kinds(self._speller)
+        self._at_words = [kind for kind in kinds if kind.behind is None]
+        unworded = [kind for kind in kinds if LETTER not in kind.pattern]
+        self._at_signs = unworded
+        self._at_spaces = [kind for kind in kinds if kind.needs_amount]
+        self._bare = [kind for kind in kinds if kind.is_bare]
+        characters = set("".join(kind.behind or "" for kind in kinds))
+        self._at_digits_before = {
+            character: [kind for kind in unworded if kind.behind is None or character in kind.behind]
+            for character in characters
+        }
+        self._at_digits = [kind for kind in unworded if kind.behind is None]
+        for kind in kinds:
+            kind.regex.match("")  # it is compiled now, and not in the middle of a text
 
     def write(self, text: str) -> str:
         """Return the text with its numbers in words."""
+        if not _SHOWN.search(text):
+            return text
         written: list[str] = []
         end = position = 0
         amount_end = -1
         while start := _START.search(text, position):
             position = start.start() + 1
-            found = self._any.match(text, start.start())
+            found = self._find(text, start.start(), is_behind_amount=start.start() == amount_end)
             if found is None:
                 continue
-            first = int((found.lastgroup or "k0")[1:])
-            read = self._read(text, found.start(), first, is_behind_amount=found.start() == amount_end)
-            if read is None:
-                continue
-            match, words, is_amount = read
-            words = self._parted(text, match.start(), match.end(), words)
+            match, kind = found
+            words = self._parted(text, match.start(), match.end(), kind.read(match))
             if match.start() == end and written and written[-1][-1:].isalnum() and words[:1].isalnum():
                 words = self._speller.gap + words
             written += (text[end : match.start()], words)
             position = end = match.end()
-            amount_end = end if is_amount else -1
+            amount_end = end if kind.is_amount else -1
         return "".join((*written, text[end:]))
 
-    def _read(
-        self, text: str, start: int, first: int, *, is_behind_amount: bool
-    ) -> tuple[re.Match[str], str, bool] | None:
-        """Return what the first kind that fits at `start` says, from the row `first` on; None if none does."""
-        for kind in self._kinds[first:]:
+    def _find(self, text: str, start: int, *, is_behind_amount: bool) -> tuple[re.Match[str], Kind] | None:
+        """Return the first kind that fits at `start`, and what it finds there; None if none does."""
+        for kind in self._kinds_at(text, start):
             if kind.needs_amount and not is_behind_amount:
                 continue
             if match := kind.regex.match(text, start):
-                return match, kind.read(match), kind.is_amount
+                return match, kind
         return None
+
+    def _kinds_at(self, text: str, start: int) -> list[Kind]:
+        """Return the kinds that may begin at `start`, by the character there or, at digits, the one behind them."""
+        if digits := _DIGITS.match(text, start):
+            behind = text[digits.end() : digits.end() + 1]
+            return self._at_digits_before.get(behind, self._at_digits) if behind else self._bare
+        if text[start].isspace():
+            return self._at_spaces
+        return self._at_words if text[start].isalpha() else self._at_signs
 
     def _parted(self, text: str, start: int, end: int, words: str) -> str:
         """Separate the words from letters and digits that touched the number, if the language separates words."""
@@ -194,17 +213,19 @@ def plain_kinds(speller: Speller) -> list[Kind]:
 
     years = [
         Kind(
-            r"(?<![0-9,.])(?:1[1-9]|20)[0-9]{2}(?![0-9]|[.,][0-9])", lambda match: speller.year(match.group())
+            r"(?<![0-9,.])(?:1[1-9]|20)[0-9]{2}(?![0-9]|[.,][0-9])",
+            lambda match: speller.year(match.group()),
+            is_bare=True,
         )
     ]
     return [
-        Kind(r"(?<![\w:.,])[0-9]{1,3}(?::[0-9]{1,3}){2,4}(?![\w:])", ratios),
-        Kind(rf"(?<![\w:.,])(?P<above>[0-9]{{1,3}}):(?P<below>{number})(?![\w:])", ratio),
+        Kind(r"(?<![\w:.,])[0-9]{1,3}(?::[0-9]{1,3}){2,4}(?![\w:])", ratios, behind=":"),
+        Kind(rf"(?<![\w:.,])(?P<above>[0-9]{{1,3}}):(?P<below>{number})(?![\w:])", ratio, behind=":"),
         *(Kind(pattern, partial(ordinal, rules=rules)) for pattern, rules in speller.words.ordinals),
         *(years if speller.language == "en" else _language_kinds(speller)),
-        Kind(rf"{MINUS}(?P<number>{number})", plain),
-        Kind(r"(?<=[0-9])[,;](?=[0-9])", lambda match: match.group() + " "),
-        Kind(r"(?<=[^\W\d_])-(?=[0-9])", lambda _: speller.gap),
+        Kind(rf"{MINUS}(?P<number>{number})", plain, is_bare=True),
+        Kind(r"(?<=[0-9])[,;](?=[0-9])", lambda match: match.group() + " ", behind=""),
+        Kind(r"(?<=[^\W\d_])-(?=[0-9])", lambda _: speller.gap, behind=""),
     ]
 
 

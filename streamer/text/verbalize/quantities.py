@@ -66,6 +66,7 @@ def quantity_kinds(speller: Speller) -> list[Kind]:
             rf"(?: ?(?P<seconds>[0-9]{{1,2}}) ?s(?:ecs?)?)?\b"
             rf"|(?<![\w.,])(?P<minutes2>[0-9]{{1,4}}) ?m(?:ins?)? ?(?P<seconds2>[0-9]{{1,2}}) ?s(?:ecs?)?\b",
             measures.duration,
+            behind=" dhm",
         ),
         Kind(rf"{MINUS}(?![0-9]{{4}})(?P<number>{number}){money.counted_scales}", money.scaled),
         Kind(rf"{MINUS}{lower}(?P<number>{number}){gap}{unit}{ends}", measures.measure),

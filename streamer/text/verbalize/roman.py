@@ -12,7 +12,7 @@ _NUMERAL: Final = (
     r"(?=[IVXLCDM])M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?![^\W_]|[-’'](?!s\b)\w)"
 )
 _VALUES: Final = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
-_TITLES: Final = "Pope|King|Queen|Emperor|Empress|Tsar|Czar|Sultan|Kaiser|Prince|Pharaoh"
+TITLES: Final = "Pope|King|Queen|Emperor|Empress|Tsar|Czar|Sultan|Kaiser|Prince|Pharaoh"
 _RULERS: Final = (
     "Albert|Alexander|Alfonso|Amenhotep|Artaxerxes|Benedict|Boniface|Carlos|Catherine|Charles|Christian|Clement|"
     "Constantine|Darius|Edward|Elizabeth|Emmanuel|Felipe|Ferdinand|Francis|Franz|Frederick|Friedrich|George|"
@@ -52,7 +52,7 @@ def roman_kinds(speller: Speller) -> list[Kind]:
 
     return [
         Kind(
-            rf"{LETTER}\b(?P<before>(?:{_TITLES}) [A-Z][a-z]+(?: [A-Z][a-z]+)?) "
+            rf"{LETTER}\b(?P<before>(?:{TITLES}) [A-Z][a-z]+(?: [A-Z][a-z]+)?) "
             rf"(?P<roman>(?!I\b){_NUMERAL}|I(?={_BEHIND_THE_FIRST}))",
             ruler,
         ),

@@ -29,11 +29,13 @@ def sign_kinds(speller: Speller) -> list[Kind]:
             rf"{_SPACE}[-–]{_SPACE}(?=(?:{_TERM} ?[+*/×÷-] ?){{0,3}}{_TERM} ?[=≈])",
             lambda _: f" {speller.minus.strip()} ",
             needs_amount=True,
+            behind="",
         ),
         Kind(
             rf"(?:{_SPACE}[-–]{_SPACE}|—)(?=(?:AD )?[$€£¥₹]?\.?[0-9])",
             lambda _: speller.to,
             needs_amount=True,
+            behind="",
         ),
     ]
 
@@ -62,12 +64,14 @@ def _english_kinds(speller: Speller) -> list[Kind]:
         return f" {'by' if is_size else _OPERATORS[sign]} "
 
     return [
-        Kind(rf"/(?:(?P<unit>{units})(?![\w^])|(?=(?:{_PER})\b)|{several})", per, needs_amount=True),
+        Kind(
+            rf"/(?:(?P<unit>{units})(?![\w^])|(?=(?:{_PER})\b)|{several})", per, needs_amount=True, behind=""
+        ),
         Kind(
             r" (?P<sign>[/÷*×xX]) (?=[-−$€£(.]?[0-9(])|(?P<tight>[*÷xX×])(?=[-−(.]?[0-9(])",
             operator,
             needs_amount=True,
         ),
-        Kind(r"(?<=[0-9])/(?=[0-9])", lambda _: " slash "),
-        Kind(r"(?<=[\w)])\^[({]?(?P<exponent>[+−-]?[0-9]{1,9}|[a-z])(?!\w)[)}]?", power),
+        Kind(r"(?<=[0-9])/(?=[0-9])", lambda _: " slash ", behind=""),
+        Kind(r"(?<=[\w)])\^[({]?(?P<exponent>[+−-]?[0-9]{1,9}|[a-z])(?!\w)[)}]?", power, behind=""),
     ]
