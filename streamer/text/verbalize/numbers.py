@@ -35,6 +35,8 @@ _START: Final = re.compile(
 _SHOWN: Final = re.compile(r"[0-9/^IVXLCDM](?:(?<=[0-9/^])|(?![^\W_])|(?<=[IVX])(?:st|nd|rd|th))")
 """What every number has: a digit, a sign, or the end of a Roman numeral."""
 _DIGITS: Final = re.compile("[0-9]+")
+_SIGNS_OF_NUMBERS: Final = "-−–+(.'"
+"""What may stand before the first digits of a kind that begins with digits."""
 _NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]")
 _SUPERSCRIPTS: Final = re.compile("[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _POWER_BASE: Final = re.compile(r"(?:[0-9)]|(?<![^\W\d_])(?:[^\W\d_]|[b-df-hj-np-tv-z]{2}|[ксдм]м|in|mi))\Z")
@@ -96,7 +98,8 @@ class _Writer:
         kinds = _kinds(self._speller)
         self._at_words = [kind for kind in kinds if kind.behind is None]
         unworded = [kind for kind in kinds if LETTER not in kind.pattern]
-        self._at_signs = unworded
+        self._at_signs = [kind for kind in unworded if not kind.behind]
+        self._at_signs_of_numbers = unworded
         self._at_spaces = [kind for kind in kinds if kind.needs_amount]
         self._bare = [kind for kind in kinds if kind.is_bare]
         characters = set("".join(kind.behind or "" for kind in kinds))
@@ -145,7 +148,9 @@ class _Writer:
             return self._at_digits_before.get(behind, self._at_digits) if behind else self._bare
         if text[start].isspace():
             return self._at_spaces
-        return self._at_words if text[start].isalpha() else self._at_signs
+        if text[start].isalpha():
+            return self._at_words
+        return self._at_signs_of_numbers if text[start] in _SIGNS_OF_NUMBERS else self._at_signs
 
     def _parted(self, text: str, start: int, end: int, words: str) -> str:
         """Separate the words from letters and digits that touched the number, if the language separates words."""

@@ -160,7 +160,7 @@ class MoneyReader:
     def _name(self, sign: str, value: Decimal) -> str:
         if sign in self._names:
             return plural_form(self._speller, self._names[sign][1], value)
-        return currency_name(self._speller.language, SIGN_CODES.get(sign, sign), value)
+        return currency_name(self._speller.language, SIGN_CODES.get(sign, sign), str(value))
 
 
 class MeasureReader:

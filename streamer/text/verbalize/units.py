@@ -89,24 +89,24 @@ def with_unit(speller: Speller, unit: str, number: str, minus: str = "", words: 
     if words is None:
         is_feminine = unit in speller.words.feminine_units
         words = speller.say(number, NUMBERING if value % 1 else FEMININE if is_feminine else MASCULINE)
-    pattern = _unit_pattern(
-        speller.language, unit, value if value < 1000 else Decimal(int(value) % 1000 + 1000)
-    )
+    value = value if value < 1000 else Decimal(int(value) % 1000 + 1000)
+    pattern = _unit_pattern(speller.language, unit, str(value))
     name = pattern.replace("#", f"{minus}{words}", 1)
     return name if speller.words.has_spaces else name.replace(" ", "")
 
 
 @lru_cache(maxsize=4096)
-def _unit_pattern(language: str, unit: str, value: Decimal) -> str:
+def _unit_pattern(language: str, unit: str, value: str) -> str:
+    """Return CLDR's form for a value as it is written: `1.0` is equal to `1`, and has another form."""
     override = _UNIT_OVERRIDES.get((language, unit))
-    pattern = override or format_unit(value, unit, "long", _HASH, locale=language)
+    pattern = override or format_unit(Decimal(value), unit, "long", _HASH, locale=language)
     return pattern.replace("\u00a0", " ").replace("\u202f", " ")
 
 
 @lru_cache(maxsize=1024)
-def currency_name(language: str, code: str, value: Decimal) -> str:
-    """Return CLDR's name of a currency (`US dollars`), for signs without a shorter one in our table."""
-    name = get_currency_name(code, value, locale=language)
+def currency_name(language: str, code: str, value: str) -> str:
+    """Return CLDR's name of a currency (`US dollars`) behind `value`, for signs without a shorter one in our table."""
+    name = get_currency_name(code, Decimal(value), locale=language)
     return name.lower() if language == "pt" else name
 
 
@@ -118,8 +118,14 @@ def plural_form(speller: Speller, forms: list[str], value: Decimal) -> str:
         3: ("one", "few", "many"),
         4: ("one", "few", "many", "other"),
     }[len(forms)]
-    category = _locale(speller.language).plural_form(value)
+    category = _plural_category(speller.language, str(value))
     return forms[categories.index(category)] if category in categories else forms[-1]
+
+
+@lru_cache(maxsize=4096)
+def _plural_category(language: str, value: str) -> str:
+    """Return CLDR's name of the plural form that a value asks for as it is written."""
+    return _locale(language).plural_form(Decimal(value))
 
 
 @lru_cache(maxsize=16)

@@ -94,3 +94,21 @@ def test_measures_in_english(written: str, said: str) -> None:
 def test_money_and_measures_follow_the_language(language: str, written: str, said: str) -> None:
     """Separators, plural forms, genders of units, places of percent and degrees are the language's own."""
     assert write_numbers(written, language) == said
+
+
+@pytest.mark.parametrize(
+    ("one", "one_point_zero"),
+    [
+        ("1 km", "one point zero kilometers"),
+        ("1 kg", "one point zero kilograms"),
+        ("1 h", "one point zero hours"),
+        ("1°C", "one point zero degrees Celsius"),
+        ("1 GB", "one point zero gigabytes"),
+        ("SEK 1", "one point zero Swedish kronor"),
+    ],
+)
+def test_a_number_is_said_alike_whatever_was_said_before(one: str, one_point_zero: str) -> None:
+    """What is remembered of `1` does not count for `1.0`, which is equal to it and asks for the plural."""
+    assert normalize(one).startswith("one ")
+    assert normalize(one.replace("1", "1.0")) == one_point_zero
+    assert normalize(one).startswith("one ")
