@@ -32,8 +32,7 @@ _POLISH_TENS: Final = (
     "siedemdziesiątego", "osiemdziesiątego", "dziewięćdziesiątego",
 )  # fmt: skip
 _ENGLISH_SCALES: Final = tuple(
-    (1000**power, name)
-    for power, name in enumerate(("thousand", "million", "billion", "trillion", "quadrillion"), 1)
+    (1000**power, name) for power, name in enumerate(("thousand", "million", "billion", "trillion"), 1)
 )[::-1]
 _DEFAULT_RULES: Final = {"en": "spellout-numbering-verbose", "ko": "spellout-cardinal-sinokorean"}
 _WITHOUT_GAPS: Final = ("ja", "ko", "zh")
@@ -139,7 +138,7 @@ class Speller:
     def _count_anew(self, number: int, rules: str) -> str:
         if rules == NUMBERING or rules not in self._rulesets:
             rules = self._default_rules
-        if rules == _DEFAULT_RULES["en"] and 1000 <= number < 10**MAX_COUNTED_DIGITS:
+        if rules == _DEFAULT_RULES["en"] and 1000 <= number < 1000 * _ENGLISH_SCALES[0][0]:
             return self._english(number)
         try:
             words = self._engine.format_number(number, ruleset_names=[rules]).text

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import unicodedata
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.text_kinds import KINDS, text_of
+from streamer.text.plain import plain
+from streamer.text.splitting import boundaries
 from streamer.text.splitting.boundaries import LOOKAHEAD_CHARS, MAX_SONG_CHARS
 from streamer.text.splitting.sentences import BITE_CHARS, Sentence, SentenceSplitter
 from streamer.text.splitting.speech_units import MAX_SPEECH_UNITS
@@ -488,3 +492,60 @@ def test_the_work_grows_with_the_text_and_not_with_its_square(characters: list[s
         assert sum(len(sentence.text.split()) for sentence in sentences) >= len(text.split())
         assert num_verbalized <= 10 * len(text), (piece, num_verbalized)
         assert num_counted <= 100 * len(text), (piece, num_counted)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_text_is_searched_and_written_out_a_few_times(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However a text of this kind is fed, the work for each of its characters is bounded.
+
+    Letter by letter no more of it is written out than at once, and hardly more is searched for places to cut.
+    """
+    num_searched = num_verbalized = num_counted = 0
+    search = boundaries._boundaries_at
+
+    def counting(*arguments: Any) -> tuple[list[boundaries.Boundary], int]:
+        nonlocal num_searched
+        num_searched += 1
+        return search(*arguments)
+
+    def verbalize(text: str, language: str) -> str:
+        nonlocal num_verbalized
+        num_verbalized += len(text)
+        return normalize(plain(text), language)
+
+    def count(text: str) -> int:
+        nonlocal num_counted
+        num_counted += len(text)
+        return sum(1 + len(word) // 4 for word in text.split())
+
+    monkeypatch.setattr(boundaries, "_boundaries_at", counting)
+    text = text_of(kind, 1000)
+    for num_chars in (len(text), 1):
+        num_searched = num_verbalized = num_counted = 0
+        splitter = SentenceSplitter(count, 60, verbalize=verbalize)
+        for start in range(0, len(text), num_chars):
+            list(splitter.feed(text[start : start + num_chars]))
+        list(splitter.end())
+        assert num_searched <= 4 * len(text), num_searched
+        assert num_verbalized <= 10 * len(text), num_verbalized
+        assert num_counted <= 100 * len(text), num_counted
+
+
+@pytest.mark.parametrize(
+    "unit", ["#1 ", "$1,", "1. ", "3:00 p.m. ", "2024-01-01 ", "&#39; ", "[pause:1.5] ", "word "]
+)
+def test_a_text_that_repeats_itself_is_written_out_once(unit: str) -> None:
+    """Sentences that begin alike cost no more than the first few of them."""
+    verbalized: list[str] = []
+
+    def verbalize(text: str, language: str) -> str:
+        verbalized.append(text)
+        return normalize(text, language)
+
+    splitter = SentenceSplitter(lambda text: 3 * len(text.split()), 60, verbalize=verbalize)
+    list(splitter.feed(unit * 50))
+    num_at_first = len(verbalized)
+    list(splitter.feed(unit * 500))
+    assert len(verbalized) <= 2 * num_at_first + 16, (num_at_first, len(verbalized))

@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.text_kinds import KINDS, text_of
+from streamer.text.verbalize import numbers
 from streamer.text.verbalize.languages import WORDS
 from streamer.text.verbalize.normalize import normalize
-from streamer.text.verbalize.numbers import write_numbers
+from streamer.text.verbalize.numbers import plain_digits, write_numbers
+from streamer.text.verbalize.spelling import speller
 
 SAID = {
     "1:05:30": "one hour five minutes thirty seconds",
@@ -231,3 +234,41 @@ def test_nothing_is_glued(numbers: list[str]) -> None:
 def test_long_rows_are_taken(unit: str, language: str) -> None:
     """Thousands of characters of anything come out: no pattern goes back over what it has read."""
     assert write_numbers((unit * 4000)[:4000], language)
+
+
+def texts_with_numbers(language: str) -> list[str]:
+    """Return texts of all kinds, and numbers of `SAID` behind and beside each other."""
+    written = [*SAID]
+    pairs = [
+        f"{first} {second} {first}{second}"
+        for distance in (1, 5, 11)
+        for first, second in zip(written, written[distance:] + written[:distance], strict=True)
+    ]
+    texts = [*pairs, *(text_of(kind, 100) for kind in KINDS)]
+    return [plain_digits(text) for text in (texts if language == "en" else texts[::7])]
+
+
+@pytest.mark.parametrize("language", WORDS)
+def test_no_kind_is_passed_over_that_fits(language: str) -> None:
+    """At every place the kinds that are tried have the same first one that fits as the whole table has."""
+    table = numbers._kinds(speller(language))
+    writer = numbers._writer(language)
+    for text in texts_with_numbers(language):
+        for start in {match.start() for match in numbers._START.finditer(text)}:
+            tried = [kind.pattern for kind in writer._kinds_at(text, start)]
+            for is_behind_amount in (False, True):
+                fits = [
+                    kind.pattern
+                    for kind in table
+                    if (is_behind_amount or not kind.needs_amount) and kind.regex.match(text, start)
+                ]
+                assert not fits or fits[0] in tried, (text, start, fits[0])
+
+
+@pytest.mark.parametrize(
+    "number", [1000, 1005, 4823, 1_000_000, 1_000_100, 12_345_678, 10**15 - 1, 10**17 + 99]
+)
+def test_large_english_numbers_are_those_of_the_rules(number: int) -> None:
+    """They are put together from smaller ones, and are the words that CLDR's rules give."""
+    words = speller("en")._engine.format_number(number, ruleset_names=["spellout-numbering-verbose"]).text
+    assert speller("en").cardinal(number) == words.replace("-", " ").replace(",", "")
