@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from streamer.stages.coarse_windows import DROPPED_HISTORY, CoarseWindows
-from streamer.text.tokens.tokenizer import PhonemeTokenizer
+from streamer.text.tokens.phonemes import PhonemeTokenizer
 from training.lexicon import lexicon
 from training.pronunciation import PIECE, symbol_of_sign
 from training.recipe import (

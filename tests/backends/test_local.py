@@ -29,7 +29,7 @@ from streamer.speech.events import SentenceStarted
 from streamer.speech.settings import SpeechSettings
 from streamer.speech.text_feed import TextFeed
 from streamer.synthesis import SentenceRequest
-from streamer.text.tokens.tokenizer import PhonemeTokenizer
+from streamer.text.tokens.phonemes import PhonemeTokenizer
 from streamer.voices.library import VoiceLibrary
 from tests.backends.tiny_speaker import MAX_TOKENS, Fault, LettersTokenizer, save_voices, tiny_synthesizer
 from tests.fakes.tiny_bark import TINY_WITH_PATH, tiny_model

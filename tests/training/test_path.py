@@ -6,7 +6,8 @@ import pytest
 
 from streamer.assembly import BUILTIN_MODEL
 from streamer.stages.text_path import PathMaker
-from streamer.text.tokens.tokenizer import PhonemeTokenizer, read_lexicon
+from streamer.text.tokens.phonemes import PhonemeTokenizer
+from streamer.text.tokens.tokenizer import read_lexicon
 from training.features import PHONE_INDEX, sign_phones
 from training.path import path_config
 from training.pronunciation import text_signs

@@ -1,4 +1,4 @@
-"""Text to ids: phones from a lexicon, word pieces as the original's, and clear errors."""
+"""Tokenizers from their files: word pieces as the original's, a lexicon, and clear errors."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from transformers import BertTokenizer
 
 from streamer.errors import CheckpointError
 from streamer.models.config import TokenizerConfig
-from streamer.text.phones import annotated
-from streamer.text.tokens.tokenizer import PhonemeTokenizer, load_tokenizer
+from streamer.text.tokens.tokenizer import load_tokenizer
 
 SYMBOLS = (" ", ",", ".", "?", "!", "…", "HH", "AH", "L", "OW", "W", "ER", "D", *"abcdefghijklmnopqrstuvwxyz")
 LEXICON = "hello\tHH AH L OW\nworld\tW ER L D\nworld\tW D\n"
@@ -32,72 +31,6 @@ PIECES = [
     "wor",
     "##ld",
 ]
-
-
-def phonemes(text: str) -> list[str]:
-    tokenizer = PhonemeTokenizer(SYMBOLS, {"hello": "HH AH L OW", "world": "W ER L D"})
-    return [SYMBOLS[index] for index in tokenizer.encode(text)]
-
-
-def test_words_become_their_phones() -> None:
-    """A space parts words, punctuation replaces it, other characters are skipped."""
-    hello, world = ["HH", "AH", "L", "OW"], ["W", "ER", "L", "D"]
-    assert phonemes("Hello   WORLD") == [*hello, " ", *world]
-    assert phonemes("hello, world! 7") == [*hello, ",", *world, "!"]
-    assert phonemes("'hello' (world)…") == [*hello, " ", *world, "…"]
-
-
-def test_a_word_may_be_given_in_phones() -> None:
-    """Its phones count whatever the lexicon says of it; a model of word pieces reads the word."""
-    given = annotated("hello", ("W", "ER", "D"))
-    assert phonemes(f"{given} world") == ["W", "ER", "D", " ", "W", "ER", "L", "D"]
-    assert phonemes(f"world, {given}!") == ["W", "ER", "L", "D", ",", "W", "ER", "D", "!"]
-    assert phonemes(annotated("字", ("OW",))) == ["OW"]
-    assert phonemes(f"{given}. Hello.") == ["W", "ER", "D", ",", "HH", "AH", "L", "OW", "."]
-    tokenizer = PhonemeTokenizer(SYMBOLS, {"hello": "HH AH L OW"})
-    assert tokenizer.phones == ("HH", "AH", "L", "OW")
-    assert tokenizer.unsupported(f"{given} 7") == ("7",)
-
-
-def test_only_the_last_stop_ends_the_speech() -> None:
-    """Several short sentences in one text are spoken to their end; what comes behind the stop may be no word."""
-    assert phonemes("Hello! World.") == phonemes("Hello, world.")
-    assert phonemes("Hello?! World?!") == phonemes("Hello, world?!")
-    assert phonemes("Hello!” ") == phonemes("Hello!")
-
-
-def test_a_word_of_known_parts_becomes_their_phones() -> None:
-    """The lexicon need not hold every word that is made of its words."""
-    assert phonemes("helloworld") == [*phonemes("hello"), *phonemes("world")]
-    assert phonemes("worlds") == list("worlds")  # this model has no Z
-
-
-@pytest.mark.parametrize(
-    ("written", "read"),
-    [
-        ("Hellooo", "hello"),
-        ("helllo", "hello"),
-        ("hhhello", "hello"),
-        ("worldddd", "world"),
-        ("'wooorld'", "world"),
-    ],
-)
-def test_a_drawn_out_word_is_read_as_the_word(written: str, read: str) -> None:
-    """Three equal letters in a row stand for two or for one."""
-    assert phonemes(written) == phonemes(read) != list(read)
-
-
-def test_unknown_words_are_spelled() -> None:
-    """One symbol for each letter, without accents."""
-    assert phonemes("Héllo xy") == ["HH", "AH", "L", "OW", " ", "x", "y"]
-    assert PhonemeTokenizer(SYMBOLS, {}).unsupported("ok привет 7 ok") == ("привет", "7")
-
-
-@pytest.mark.parametrize("text", ["", "...", "- - -", "Привет, мир!", "🙂, 🙂"])
-def test_without_a_word_there_is_nothing_to_say(text: str) -> None:
-    """Stops alone, and words of other alphabets, have no ids; beside a word stops have theirs."""
-    assert phonemes(text) == []
-    assert phonemes("ok...") == ["o", "k", ".", ".", "."]
 
 
 def test_a_lexicon_is_read_from_its_file(tmp_path: Path) -> None:
