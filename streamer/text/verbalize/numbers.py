@@ -35,8 +35,9 @@ _START: Final = re.compile(
 _SHOWN: Final = re.compile(r"[0-9/^IVXLCDM](?:(?<=[0-9/^])|(?![^\W_])|(?<=[IVX])(?:st|nd|rd|th))")
 """What every number has: a digit, a sign, or the end of a Roman numeral."""
 _DIGITS: Final = re.compile("[0-9]+")
-_SIGNS_OF_NUMBERS: Final = "-−–+(.'"
-"""What may stand before the first digits of a kind that begins with digits."""
+_MINUSES: Final = "-−–"
+_SIGNS_OF_NUMBERS: Final = "+(.'"
+"""What else may stand before the first digits of a kind that begins with digits."""
 _NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]")
 _SUPERSCRIPTS: Final = re.compile("[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _POWER_BASE: Final = re.compile(r"(?:[0-9)]|(?<![^\W\d_])(?:[^\W\d_]|[b-df-hj-np-tv-z]{2}|[ксдм]м|in|mi))\Z")
@@ -99,6 +100,7 @@ class _Writer:
         self._at_words = [kind for kind in kinds if kind.behind is None]
         unworded = [kind for kind in kinds if LETTER not in kind.pattern]
         self._at_signs = [kind for kind in unworded if not kind.behind]
+        self._at_minuses = [kind for kind in unworded if not kind.behind or MINUS in kind.pattern]
         self._at_signs_of_numbers = unworded
         self._at_spaces = [kind for kind in kinds if kind.needs_amount]
         self._bare = [kind for kind in kinds if kind.is_bare]
@@ -150,6 +152,8 @@ class _Writer:
             return self._at_spaces
         if text[start].isalpha():
             return self._at_words
+        if text[start] in _MINUSES:
+            return self._at_minuses
         return self._at_signs_of_numbers if text[start] in _SIGNS_OF_NUMBERS else self._at_signs
 
     def _parted(self, text: str, start: int, end: int, words: str) -> str:
