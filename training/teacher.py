@@ -281,6 +281,8 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=NUM_SHARDS)
     arguments = parser.parse_args()
     os.nice(19)
+    # Each utterance has a length of its own, and oneDNN keeps what it compiles for the last thousand: gigabytes.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     (arguments.work / "speech").mkdir(parents=True, exist_ok=True)
     spoken = lines(arguments.wordnet, arguments.shards * SHARD_SENTENCES)
     shards = [spoken[first : first + SHARD_SENTENCES] for first in range(0, len(spoken), SHARD_SENTENCES)]
