@@ -142,7 +142,7 @@ class Speller:
             return self._english(number)
         try:
             words = self._engine.format_number(number, ruleset_names=[rules]).text
-        except RbnfError:
+        except (RbnfError, RecursionError):  # it computes with floats, which round 10**17 - 1 up
             return str(number)
         # The built-in voice was trained on words without hyphens and commas.
         return (

@@ -272,3 +272,11 @@ def test_large_english_numbers_are_those_of_the_rules(number: int) -> None:
     """They are put together from smaller ones, and are the words that CLDR's rules give."""
     words = speller("en")._engine.format_number(number, ruleset_names=["spellout-numbering-verbose"]).text
     assert speller("en").cardinal(number) == words.replace("-", " ").replace(",", "")
+
+
+@pytest.mark.parametrize("language", WORDS)
+@pytest.mark.parametrize("digits", ["9" * 15, "9" * 16, "9" * 17, "9" * 18, "9" * 19, "99999999999999950"])
+def test_a_number_beyond_the_precision_of_floats_is_said(language: str, digits: str) -> None:
+    """The rules know no words for some of them: these are read digit by digit, and never end the utterance."""
+    said = write_numbers(digits, language)
+    assert said and not re.search("[0-9]", said)
