@@ -51,6 +51,9 @@ PARTS = 2 if HAS_VNNI else 1
 ROWS_AT_ONCE = 8 if HAS_AVX512 else 2
 """The most rows of type INPUT whose sums of a group fit into the registers."""
 
+_MAX_SETS = 4 if HAS_AVX512 else 2
+"""The sums among which a single row alternates, so that they fit into the registers."""
+
 _i8, _i16, _i32, _f32 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.FloatType()
 _NUM_VECTORS = GROUP // LANES
 _sums, _floats = ir.VectorType(_i32, LANES), ir.VectorType(_f32, LANES)
@@ -104,7 +107,7 @@ def _new_sums(builder: ir.IRBuilder, offsets: ir.Value, num_rows: int, num_parts
     """Make sums that begin with the `offsets` of a group, in upper rows, and else with zero."""
     sums = [
         [[_new_sum(builder) for _ in range(_NUM_VECTORS)] for _ in range(num_rows)]
-        for _ in range(max(1, 4 // num_rows))
+        for _ in range(max(1, _MAX_SETS // num_rows))
     ]
     for turn, per_set in enumerate(sums):
         for row, places in enumerate(per_set):
