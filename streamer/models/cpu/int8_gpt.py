@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding, pad
+from torch.nn.functional import embedding
 
-from streamer.models.cpu.decode_step import Bytes, Floats, Weights, decode_step
+from streamer.models.cpu.compiled_layer import CompiledBlock, Int8Head
+from streamer.models.cpu.decode_step import Bytes, Floats, Offsets, Weights, decode_step
 from streamer.models.cpu.int8_forward import (
     PARALLEL_WIDTH,
     Int8Block,
@@ -23,11 +25,14 @@ from streamer.models.cpu.int8_forward import (
     on_one_thread,
     use_fastest_forward,
 )
-from streamer.models.cpu.llvm_intrinsics import GROUP, INPUTS
+from streamer.models.cpu.int8_linear import Int8Linear, pack
 from streamer.models.cpu.quantization import dequantize, quantize
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import CausalGpt, Rows, blocks_of, prefill
 from streamer.models.kv_cache import KvCache
+
+_PACKED_DIMS = 5
+"""The dimensions of the packed weights of all layers."""
 
 
 def use_int8(network: CausalGpt | FineGpt, forward_dtype: torch.dtype | None = None) -> None:
@@ -36,12 +41,22 @@ def use_int8(network: CausalGpt | FineGpt, forward_dtype: torch.dtype | None = N
     `forward_dtype`, by default this CPU's fastest, is for what stays in floats, and for forward passes as a whole if
     int8 does not make them faster. Int8 layers replace the float ones, so such a network cannot be saved.
     """
-    if isinstance(network, CausalGpt):
-        network.decode_step = Int8DecodeStep(network)
-        network.prefill_pass = prefill_by_row
-    use_fastest_forward(network, forward_dtype or fastest_forward_dtype())
-    if isinstance(network, CausalGpt):
-        _warm_up(network)
+    num_threads = torch.get_num_threads() if network.config.width >= PARALLEL_WIDTH else 1
+    if isinstance(network, FineGpt):
+        network.tie_weights()
+        weights = [head.get_parameter("weight") for head in network.lm_heads]
+        network.lm_heads = nn.ModuleList(
+            Int8Head(pack(weight), len(weight), num_threads) for weight in weights
+        )
+        use_fastest_forward(network, forward_dtype or fastest_forward_dtype())
+        return
+    step = Int8DecodeStep(network, num_threads)
+    head = Int8Head(step.head, network.config.output_vocab_size, num_threads)
+    network.decode_step, network.prefill_pass = step, prefill_by_row
+    network.lm_head = head  # type: ignore[assignment]
+    use_fastest_forward(network, forward_dtype or fastest_forward_dtype(), step.layers())
+    step.shares_layers = isinstance(network.blocks[0], CompiledBlock)
+    _warm_up(network)
 
 
 class Int8DecodeStep:
@@ -52,7 +67,7 @@ class Int8DecodeStep:
 
     cache_dtype = torch.bfloat16
 
-    def __init__(self, gpt: CausalGpt) -> None:
+    def __init__(self, gpt: CausalGpt, num_threads: int) -> None:
         """Pack the weights of `gpt`, whose linears are rounded to what the packed weights are worth."""
         blocks = blocks_of(gpt.transformer.h)
         self._weights = Weights(
@@ -64,11 +79,24 @@ class Int8DecodeStep:
             _floats(gpt.transformer.ln_f.weight),
             *_pack(gpt.lm_head),
         )
-        self.num_threads = torch.get_num_threads() if gpt.config.width >= PARALLEL_WIDTH else 1
+        self.num_threads = num_threads
+        self.shares_layers = False  # until passes read the same memory
+
+    @property
+    def head(self) -> Int8Linear:
+        """The linear layer that makes logits."""
+        weights = self._weights
+        return Int8Linear(weights.head, weights.head_offsets, weights.head_scales)
 
     @property
     def nbytes(self) -> int:
-        return sum(array.nbytes for array in self._weights)
+        arrays = [array for array in self._weights if array.ndim != _PACKED_DIMS or not self.shares_layers]
+        return sum(array.nbytes for array in arrays)
+
+    def layers(self) -> list[list[Int8Linear]]:
+        """Return the four linears of every layer, as views."""
+        stacks = zip(*[iter(self._weights[1:-4])] * 3, strict=True)
+        return [list(of_layer) for of_layer in zip(*map(_unstacked, stacks), strict=True)]
 
     def __call__(self, gpt: CausalGpt, rows: Rows, cache: KvCache, _length: int | None) -> Tensor:
         tokens, positions, slots = rows
@@ -93,7 +121,8 @@ def prefill_by_row(gpt: CausalGpt, embeddings: Tensor, cache: KvCache, slots: Te
         rows = zip(torch.split(embeddings, 1), torch.split(slots, 1), strict=True)
         return torch.cat([prefill(gpt, row, cache, slot) for row, slot in rows])
 
-    return on_one_thread(by_row) if isinstance(gpt.blocks[0], Int8Block) else by_row()
+    is_int8 = isinstance(gpt.blocks[0], CompiledBlock | Int8Block)
+    return on_one_thread(by_row) if is_int8 else by_row()
 
 
 def _warm_up(gpt: CausalGpt) -> None:
@@ -104,25 +133,21 @@ def _warm_up(gpt: CausalGpt) -> None:
     gpt.decode(zero, zero, cache, zero)
 
 
-def _pack_all(linears: Sequence[nn.Linear]) -> tuple[Bytes, Floats]:
-    """Pack one linear layer of every block: weights and scales as of `_pack`, with [layers, ...] in front."""
-    weights, scales = zip(*map(_pack, linears), strict=True)
-    return np.stack(weights), np.stack(scales)
+def _pack_all(linears: Sequence[nn.Linear]) -> tuple[Bytes, Offsets, Floats]:
+    """Pack one linear layer of every block: the fields of an `Int8Linear`, with [layers, ...] in front."""
+    weights, offsets, scales = zip(*map(_pack, linears), strict=True)
+    return np.stack(weights), np.stack(offsets), np.stack(scales)
 
 
-def _pack(linear: nn.Linear) -> tuple[Bytes, Floats]:
-    """Pack weights as [groups, inputs / 2, GROUP, 2] and scales as [groups, GROUP], the order of a step's reads.
+def _unstacked(fields: tuple[Any, ...]) -> list[Int8Linear]:
+    """Return the linears whose fields these are, with [layers, ...] in front."""
+    return [Int8Linear(*of_layer) for of_layer in zip(*fields, strict=True)]
 
-    Zeros pad the outputs to whole groups and the inputs to a multiple of INPUTS. `linear` is rounded to the result.
-    """
-    quantized, scales = quantize(linear.weight)
-    linear.weight = nn.Parameter(dequantize(quantized, scales), requires_grad=False)
-    more_outputs, more_inputs = (
-        -size % unit for size, unit in zip(quantized.shape, (GROUP, INPUTS), strict=True)
-    )
-    packed = pad(quantized, (0, more_inputs, 0, more_outputs))
-    packed = packed.view(-1, GROUP, packed.shape[1] // 2, 2).transpose(1, 2).contiguous()
-    return (packed.numpy(), _floats(pad(scales, (0, more_outputs)).view(-1, GROUP)))
+
+def _pack(linear: nn.Linear) -> Int8Linear:
+    """Pack a linear layer, which is itself rounded to what the packed weights are worth."""
+    linear.weight = nn.Parameter(dequantize(*quantize(linear.weight)), requires_grad=False)
+    return pack(linear.weight)
 
 
 def _floats(tensor: Tensor) -> Floats:

@@ -76,6 +76,10 @@ def load_model(
             from streamer.models.cpu.int8_gpt import use_int8
 
             use_int8(network)
+        elif is_int8 and isinstance(network, CodecDecoder):
+            from streamer.models.cpu.compiled_codec import compile_codec
+
+            compile_codec(network)
         elif isinstance(network, CausalGpt | FineGpt):
             set_dtype(network, _dtype(dtype))
     fine = networks["fine"]
