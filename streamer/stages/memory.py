@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +9,7 @@ import torch
 from streamer.errors import ConfigError
 from streamer.models.files.checkpoint import LoadedModel
 from streamer.models.gpt import CausalGpt
+from streamer.process_memory import max_resident_bytes
 from streamer.stages.text_path import PathMaker
 
 MAX_SLOTS = 128
@@ -81,12 +80,6 @@ def free_memory(device: torch.device) -> tuple[int | None, int]:
         return None, 0
     free_bytes, total_bytes = torch.cuda.mem_get_info(device)
     return free_bytes, total_bytes
-
-
-def max_resident_bytes() -> int:
-    """Return the most main memory that this process has held so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def _slot_bytes(model: LoadedModel) -> int:

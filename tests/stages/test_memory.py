@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from streamer.errors import ConfigError
+from streamer.process_memory import max_resident_bytes
 from streamer.stages.chain import build_stages
 from streamer.stages.memory import (
     CPU_SLOTS,
     MAX_SLOTS,
     MemoryPlan,
     free_memory,
-    max_resident_bytes,
     plan_memory,
 )
 from tests.fakes.tiny_bark import TINY, TINY_WITH_PATH, tiny_model

@@ -7,10 +7,12 @@ faster, else in a float type.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, pad
@@ -26,22 +28,75 @@ from streamer.models.cpu.int8_forward import (
 from streamer.models.cpu.llvm_intrinsics import GROUP, INPUTS
 from streamer.models.cpu.quantization import dequantize, quantize
 from streamer.models.fine_gpt import FineGpt
-from streamer.models.gpt import CausalGpt, Rows, blocks_of, prefill
+from streamer.models.gpt import Block, CausalGpt, Rows, prefill
 from streamer.models.kv_cache import KvCache
 
+Fill = Callable[[nn.Module, str], None]
+"""Gives the weights whose names begin with a prefix to those parameters of a module that are on the meta device."""
 
-def use_int8(network: CausalGpt | FineGpt, forward_dtype: torch.dtype | None = None) -> None:
+
+def use_int8(
+    network: CausalGpt | FineGpt,
+    forward_dtype: torch.dtype | None = None,
+    *,
+    fill: Fill = lambda _module, _prefix: None,
+) -> None:
     """Convert `network`, in float32 on the CPU, to int8, and compile it: this may take seconds.
 
     `forward_dtype`, by default this CPU's fastest, is for what stays in floats, and for forward passes as a whole if
     int8 does not make them faster. Int8 layers replace the float ones, so such a network cannot be saved.
+
+    The weights of a network on the meta device are asked of `fill`, layer by layer, so that no more than one layer is
+    in memory as floats.
     """
+    packed = _Packed(network.config.num_layers)
+
+    def prepare(layer: int, block: Block) -> None:
+        fill(block, f"transformer.h.{layer}.")
+        if isinstance(network, CausalGpt):
+            packed.add_layer(layer, block)
+
     if isinstance(network, CausalGpt):
-        network.decode_step = Int8DecodeStep(network)
+        fill(network.lm_head, "lm_head.")
+        packed.add_head(network.lm_head)
+    use_fastest_forward(network, forward_dtype or fastest_forward_dtype(), prepare)
+    fill(network, "")
+    if isinstance(network, CausalGpt):
+        network.decode_step = Int8DecodeStep(network, packed)
         network.prefill_pass = prefill_by_row
-    use_fastest_forward(network, forward_dtype or fastest_forward_dtype())
-    if isinstance(network, CausalGpt):
         _warm_up(network)
+
+
+class _Packed:
+    """The weights of a network as a decode step reads them, put together one layer after the other."""
+
+    def __init__(self, num_layers: int) -> None:
+        self.arrays: dict[str, npt.NDArray[Any]] = {}
+        """By the names of the fields of `Weights`."""
+        self._num_layers = num_layers
+
+    def add_layer(self, layer: int, block: Block) -> None:
+        """Pack the weights of `block`, whose linears are rounded to what the packed weights are worth."""
+        self._put("gains", layer, _floats(torch.stack([block.ln_1.weight, block.ln_2.weight])))
+        linears = {
+            "project": block.attn.c_attn,
+            "merge": block.attn.c_proj,
+            "widen": block.mlp.c_fc,
+            "narrow": block.mlp.c_proj,
+        }
+        for name, linear in linears.items():
+            weights, scales = _pack(linear)
+            self._put(name, layer, weights)
+            self._put(f"{name}_scales", layer, scales)
+
+    def add_head(self, head: nn.Linear) -> None:
+        """Pack the weights of the last product, which is rounded as the layers are."""
+        self.arrays["head"], self.arrays["head_scales"] = _pack(head)
+
+    def _put(self, name: str, layer: int, array: npt.NDArray[Any]) -> None:
+        if name not in self.arrays:
+            self.arrays[name] = np.empty((self._num_layers, *array.shape), array.dtype)
+        self.arrays[name][layer] = array
 
 
 class Int8DecodeStep:
@@ -52,18 +107,8 @@ class Int8DecodeStep:
 
     cache_dtype = torch.bfloat16
 
-    def __init__(self, gpt: CausalGpt) -> None:
-        """Pack the weights of `gpt`, whose linears are rounded to what the packed weights are worth."""
-        blocks = blocks_of(gpt.transformer.h)
-        self._weights = Weights(
-            _floats(torch.stack([torch.stack([block.ln_1.weight, block.ln_2.weight]) for block in blocks])),
-            *_pack_all([block.attn.c_attn for block in blocks]),
-            *_pack_all([block.attn.c_proj for block in blocks]),
-            *_pack_all([block.mlp.c_fc for block in blocks]),
-            *_pack_all([block.mlp.c_proj for block in blocks]),
-            _floats(gpt.transformer.ln_f.weight),
-            *_pack(gpt.lm_head),
-        )
+    def __init__(self, gpt: CausalGpt, packed: _Packed) -> None:
+        self._weights = Weights(head_gain=_floats(gpt.transformer.ln_f.weight), **packed.arrays)
         self.num_threads = torch.get_num_threads() if gpt.config.width >= PARALLEL_WIDTH else 1
 
     @property
@@ -102,12 +147,6 @@ def _warm_up(gpt: CausalGpt) -> None:
     zero = torch.zeros(1, dtype=torch.long)
     gpt.prefill(gpt.embed(zero.expand(1, 2)), cache, zero)  # A single position's arrays have another layout.
     gpt.decode(zero, zero, cache, zero)
-
-
-def _pack_all(linears: Sequence[nn.Linear]) -> tuple[Bytes, Floats]:
-    """Pack one linear layer of every block: weights and scales as of `_pack`, with [layers, ...] in front."""
-    weights, scales = zip(*map(_pack, linears), strict=True)
-    return np.stack(weights), np.stack(scales)
 
 
 def _pack(linear: nn.Linear) -> tuple[Bytes, Floats]:
