@@ -129,7 +129,7 @@ def build_worker(config: Config, on_recorded: OnRecorded = lambda _num, _of: Non
     tracer = create_tracer(config.traces, package_version())
 
     def load() -> Synthesizer:
-        loaded.append(build_synthesizer(config.engine, on_recorded, tracer))
+        loaded.append(build_synthesizer(worker_engine(config.engine), on_recorded, tracer))
         return loaded[0]
 
     workers, certificate, version = config.workers, Certificate.of(config.server), package_version()
@@ -151,6 +151,14 @@ def build_worker(config: Config, on_recorded: OnRecorded = lambda _num, _of: Non
         if metrics_port is None
         else functools.partial(open_sockets, workers.worker_host, metrics_port, "worker_metrics_"),
     )
+
+
+def worker_engine(config: EngineConfig) -> EngineConfig:
+    """Return the engine's settings of a worker, in which nothing that can be heard depends on its machine's speed.
+
+    A sentence may be made again by another worker, on another machine, and must sound the same.
+    """
+    return replace(config, chunk_schedule="latency") if config.chunk_schedule == "auto" else config
 
 
 def read_config(config: EngineConfig) -> ModelConfig:

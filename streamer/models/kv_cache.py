@@ -33,9 +33,7 @@ class KvCache:
     ) -> None:
         head_dim = config.width // config.num_heads
         shape = (config.num_layers, num_slots, config.num_heads, config.block_size, head_dim)
-        zeros = _zeros_on_demand if torch.device(device).type == "cpu" else torch.zeros
-        self.keys = zeros(shape, dtype=dtype, device=device)
-        self.values = zeros(shape, dtype=dtype, device=device)
+        self.keys, self.values = (_zeros(shape, dtype, torch.device(device)) for _ in range(2))
 
     @cached_property
     def bits(self) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
@@ -120,8 +118,10 @@ class CacheRows:
         return keys[:, :, : self.length][self.place], values[:, :, : self.length][self.place]
 
 
-def _zeros_on_demand(shape: tuple[int, ...], *, dtype: torch.dtype, device: object) -> Tensor:
-    """Return zeros on the CPU that take memory only where they are written; torch writes its own at once."""
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return zeros, on a CPU such as take memory only where they are written; torch writes its own at once."""
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
     num_bytes = math.prod(shape) * dtype.itemsize
     memory = np.zeros(num_bytes + CACHE_LINE_BYTES, np.uint8)
     first = -memory.ctypes.data % CACHE_LINE_BYTES

@@ -45,8 +45,8 @@ _RESIDENT_BYTES = 1 << 26
 class Weights:
     """A state dict under our names, and the file it came from, for messages.
 
-    `map_again`, for a file that is mapped into memory, returns the same state dict once more: what was read of a mapping
-    counts as the process's memory until all of its tensors are gone. None for a file that was read as a whole.
+    `map_again`, for a file that is mapped into memory, returns the same state dict once more: what was read of a
+    mapping counts as the process's memory until all of its tensors are gone. None for a file that was read whole.
     """
 
     tensors: dict[str, Tensor]
@@ -58,9 +58,9 @@ class Weights:
     def fill(self, module: nn.Module, prefix: str = "") -> None:
         """Give the weights whose names begin with `prefix` to those parameters of `module` that are on the meta device.
 
-        Each is converted to the type that its parameter has. A weight that several parts share is read once; they are to
-        be tied again. The weights must have passed `check_fit`; raises `CheckpointError` for one that is not a number,
-        or infinite, because it would spoil every sentence.
+        Each is converted to the type that its parameter has. A weight that several parts share is read once, and they
+        are to be tied again. The weights must have passed `check_fit`; raises `CheckpointError` for one that is not a
+        number, or infinite, because it would spoil every sentence.
         """
         for key, parameter in list(module.named_parameters()):
             if parameter.is_meta:
