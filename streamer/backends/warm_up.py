@@ -11,8 +11,6 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
-import llvmlite.binding
-
 from streamer.errors import CheckpointError, EngineError
 from streamer.process_memory import return_freed_memory
 from streamer.synthesis import ModelInfo, PcmChunk, SentenceRequest
@@ -112,6 +110,8 @@ def log_speed(speed: Speed) -> None:
 
 def instruction_sets() -> list[str]:
     """Name the CPU's instruction sets that decide the speed of the matrix products."""
+    import llvmlite.binding  # here, because a process with a GPU need not load a compiler
+
     features = llvmlite.binding.get_host_cpu_features()
     return [name for feature, name in INSTRUCTION_SETS.items() if features.get(feature)]
 
