@@ -74,7 +74,8 @@ def parts(folder: Path, output: Path, *, is_rehearsal: bool, minutes: float = MI
         return Part(name, arguments, limit_s, shape, result)
 
     def first_audio(shape: str, limit_s: float) -> Part:
-        more = ("--model", str(folder / shape), "--others", "0", "--repeats", "3")
+        repeats = "1" if is_rehearsal else "3"
+        more = ("--model", str(folder / shape), "--others", "0", "--repeats", repeats)
         return measured(f"first-audio-{shape}", limit_s, shape, "first_audio", *more)
 
     def size_of(shape: str) -> str:

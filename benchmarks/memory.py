@@ -1,7 +1,7 @@
 """How much memory does a process with a model take, and how soon is it ready? This checkout, and another beside it.
 
 Each run is a process of its own, which loads the model, warms up and speaks a sentence; the checkouts take turns. The
-peak is the kernel's own figure (`VmHWM`), and time is the processor's, so that other work on the machine does not count.
+peak is the kernel's own figure (`VmHWM`), and time is the processor's, so that other work on the machine hardly counts.
 `--transformers` runs transformers' Bark in float32 on the same weights, which must be in Hugging Face's layout.
 
     python -m benchmarks.memory --make small /tmp/bark
