@@ -218,6 +218,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.make:
         return make(arguments.make, arguments.output)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and with it all parts
     output = arguments.output.resolve()
     output.mkdir(parents=True, exist_ok=True)
     how = {"is_rehearsal": arguments.rehearse, "minutes": arguments.minutes}
