@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar, get_args
 
 import numpy as np
 
-from streamer.assembly import build_synthesizer
+from streamer.assembly import build_synthesizer, repeatable
 from streamer.audio.formats import AudioFormat
 from streamer.audio.packets import Packet, create_encoder
 from streamer.audio.recording import Audio as Audio
@@ -144,7 +144,7 @@ def speak_into_memory(
 
     With `include_history` the events carry the tokens of the spoken sentences.
     """
-    synthesizer = _started(engine).result()
+    synthesizer = _started(repeatable(engine)).result()
     settings = replace(_settings(synthesizer, options), include_history=include_history)
 
     async def collect() -> Audio:
