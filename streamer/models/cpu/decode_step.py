@@ -17,17 +17,14 @@ import numpy as np
 import numpy.typing as npt
 from numba import prange
 
+from streamer.models.cpu.int8_linear import multiply_words, new_words, quantize_words
+from streamer.models.cpu.integer_products import GROUP
 from streamer.models.cpu.llvm_intrinsics import (
-    GROUP,
     HEAD_PART,
     POSITIONS,
-    ROWS_AT_ONCE,
     add_values,
     dot_keys,
-    product_of_1,
-    product_of_2,
-    product_of_4,
-    product_of_8,
+    prefer_wide_vectors,
 )
 from streamer.models.cpu.numba_math import (
     bfloat16,
@@ -37,13 +34,12 @@ from streamer.models.cpu.numba_math import (
     kernel,
     moments,
     parallel,
-    quantize_row,
 )
 from streamer.models.cpu.numba_threads import Team, meet, new_counters, sharing_threads, take
-from streamer.models.cpu.quantization import LARGEST
 
 Bytes = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]
+Offsets = npt.NDArray[np.int32]
 
 _PHASES_PER_LAYER = 5
 """Four products, and attention: each is finished by all threads before any of them begins the next."""
@@ -52,22 +48,26 @@ _PHASES_PER_LAYER = 5
 class Weights(NamedTuple):
     """A transformer's weights as a step reads them.
 
-    A linear layer has int8 weights [layers, groups, inputs / 2, GROUP, 2] and scales [layers, groups, GROUP]; zeros
-    fill up the last group and the inputs. `gains` [layers, 2, width] are those of a layer's two norms, `head_gain`
-    [width] is that of the last norm. The head is a single linear layer, without `layers` in front.
+    A linear layer has the fields of an `Int8Linear`, with [layers, ...] in front. `gains` [layers, 2, width] are those
+    of a layer's two norms, `head_gain` [width] is that of the last norm. The head is a single linear layer.
     """
 
     gains: Floats
     project: Bytes
+    project_offsets: Offsets
     project_scales: Floats
     merge: Bytes
+    merge_offsets: Offsets
     merge_scales: Floats
     widen: Bytes
+    widen_offsets: Offsets
     widen_scales: Floats
     narrow: Bytes
+    narrow_offsets: Offsets
     narrow_scales: Floats
     head_gain: Floats
     head: Bytes
+    head_offsets: Offsets
     head_scales: Floats
 
 
@@ -97,56 +97,21 @@ def _norm(x, gain, y):
 
 
 @kernel
-def _quantize(x, quantized, factors):
-    """Round every row of `x` to integers in int16; `factors` [rows] make them floats again.
+def _linear(x, inputs, linear, y, with_gelu, team):
+    """Multiply `x` [rows, inputs] with an `Int8Linear` to `y` [rows, outputs], perhaps with a GELU behind.
 
-    The integers are as large as the sum of their products with int8 weights allows in int32: 22,017 for a width of 768.
+    A phase: this thread computes its share of the outputs. `inputs` has room for the quantized `x`.
     """
-    largest = np.float32(min(32767, 0x7FFF_FFFF // (LARGEST * x.shape[1])))
-    for row in range(len(x)):
-        factors[row] = quantize_row(x[row], largest, quantized[row])
-
-
-@kernel
-def _outputs(weight, scale, quantized, factors, y, start):
-    """Compute `GROUP` outputs of every row, from `start` on; the weights are read from memory once."""
-    num_rows = len(factors)
-    row = 0
-    weight_at, scale_at = weight.ctypes.data, scale.ctypes.data
-    x_stride, y_stride = quantized.strides[0], y.strides[0]
-    num_inputs = quantized.shape[1]
-    while row < num_rows:
-        left = num_rows - row
-        x_at, factor_at = quantized[row].ctypes.data, factors[row:].ctypes.data
-        y_at = y[row, start:].ctypes.data
-        if left >= 8 and ROWS_AT_ONCE >= 8:
-            product_of_8(weight_at, scale_at, x_at, x_stride, num_inputs, factor_at, y_at, y_stride)
-            row += 8
-        elif left >= 4 and ROWS_AT_ONCE >= 4:
-            product_of_4(weight_at, scale_at, x_at, x_stride, num_inputs, factor_at, y_at, y_stride)
-            row += 4
-        elif left >= 2:
-            product_of_2(weight_at, scale_at, x_at, x_stride, num_inputs, factor_at, y_at, y_stride)
-            row += 2
-        else:
-            product_of_1(weight_at, scale_at, x_at, x_stride, num_inputs, factor_at, y_at, y_stride)
-            row += 1
-
-
-@kernel
-def _linear(x, inputs, weights, scales, y, with_gelu, team):
-    """Multiply `x` [rows, inputs] with a linear layer's weights to `y` [rows, outputs], perhaps with a GELU behind.
-
-    A phase: this thread computes its share of the outputs. `inputs` has room for `x` in int16.
-    """
+    prefer_wide_vectors()
     factors = np.empty(len(x), np.float32)
-    _quantize(x, inputs, factors)
-    num_groups = len(weights)
+    for row in range(len(x)):
+        factors[row] = quantize_words(x[row], row, inputs)
+    num_groups = len(linear[0])
     size = max(1, num_groups // (8 * team.num_threads)) if team.num_threads > 1 else num_groups
     begin = take(team) * size
     while begin < num_groups:
         for group in range(begin, min(begin + size, num_groups)):
-            _outputs(weights[group], scales[group], inputs, factors, y, group * GROUP)
+            multiply_words(linear, group, inputs, factors, y)
             if with_gelu:
                 for row in range(len(y)):
                     gelu(y[row, group * GROUP : (group + 1) * GROUP])
@@ -222,23 +187,50 @@ def _run(weights, step, num_threads):
     )  # They come as plain tuples, because a parallel loop takes no others.
     num_rows, width = s.x.shape
     x, normed = s.x.copy(), np.empty((num_rows, width), np.float32)
-    inputs = np.zeros((num_rows, 2 * w.project.shape[2]), np.int16)
-    wide_inputs = np.zeros((num_rows, 2 * w.narrow.shape[2]), np.int16)
+    inputs, wide_inputs = new_words(num_rows, width), new_words(num_rows, 4 * width)
     scores = np.empty(s.keys.shape[3], np.float32)
     team = Team(num_threads, s.counters, np.ones(1, np.int64))
     for layer in range(len(w.gains)):
         _norm(x, w.gains[layer, 0], normed)
-        _linear(normed, inputs, w.project[layer], w.project_scales[layer], s.projected, False, team)
+        _linear(
+            normed,
+            inputs,
+            (w.project[layer], w.project_offsets[layer], w.project_scales[layer]),
+            s.projected,
+            False,
+            team,
+        )
         _attend(s, layer, scores, team)
-        _linear(s.attended, inputs, w.merge[layer], w.merge_scales[layer], s.added, False, team)
+        _linear(
+            s.attended,
+            inputs,
+            (w.merge[layer], w.merge_offsets[layer], w.merge_scales[layer]),
+            s.added,
+            False,
+            team,
+        )
         x += s.added[:, :width]
         _norm(x, w.gains[layer, 1], normed)
-        _linear(normed, inputs, w.widen[layer], w.widen_scales[layer], s.widened, True, team)
+        _linear(
+            normed,
+            inputs,
+            (w.widen[layer], w.widen_offsets[layer], w.widen_scales[layer]),
+            s.widened,
+            True,
+            team,
+        )
         widened = s.widened[:, : 4 * width]
-        _linear(widened, wide_inputs, w.narrow[layer], w.narrow_scales[layer], s.added, False, team)
+        _linear(
+            widened,
+            wide_inputs,
+            (w.narrow[layer], w.narrow_offsets[layer], w.narrow_scales[layer]),
+            s.added,
+            False,
+            team,
+        )
         x += s.added[:, :width]
     _norm(x, w.head_gain, normed)
-    _linear(normed, inputs, w.head, w.head_scales, s.logits, False, team)
+    _linear(normed, inputs, (w.head, w.head_offsets, w.head_scales), s.logits, False, team)
 
 
 @parallel

@@ -29,7 +29,7 @@ def quantize_norms(x, gain, bias, quantized, factors):
         mean, scale = moments(x[row])
         for index in range(width):
             normed[index] = (x[row, index] - mean) * scale * gain[index] + bias[index]
-        factors[row] = quantize_row(normed, _LARGEST, quantized[row])
+        factors[row] = quantize_row(normed, _LARGEST, 0, quantized[row])
 
 
 @kernel
@@ -40,7 +40,7 @@ def quantize_bfloat16(x, quantized, factors):
     for row in range(num_rows):
         for index in range(width):
             floats[index] = from_bfloat16(x[row, index])
-        factors[row] = quantize_row(floats, _LARGEST, quantized[row])
+        factors[row] = quantize_row(floats, _LARGEST, 0, quantized[row])
 
 
 @kernel
@@ -53,7 +53,7 @@ def quantize_gelu(sums, factors, scale, quantized, new_factors):
         for index in range(width):
             floats[index] = np.float32(sums[row, index]) * factor * scale[index]
         rough_gelu(floats)
-        new_factors[row] = quantize_row(floats, _LARGEST, quantized[row])
+        new_factors[row] = quantize_row(floats, _LARGEST, 0, quantized[row])
 
 
 @kernel

@@ -1,9 +1,10 @@
 """Forward passes in int8 on a CPU: the prefills of a `CausalGpt` and the passes of a `FineGpt`.
 
-The weights are int8 with one scale per output, the inputs of a product int8 with one scale per position. Sums of
-integers are exact, so a position's result does not depend on what is computed beside it. Each thread takes its
-share of the positions through all products of a layer, and its share of the heads through attention. Torch's own
-threads stay out, because joining them after every operation would take longer than many of the operations.
+Compiled layers (`compiled_layer`) compute them, but for CPUs with AMX, which only torch's products use; the layers for
+these are here. The weights are int8 with one scale per output, the inputs of a product int8 with one scale per
+position. Sums of integers are exact, so a position's result does not depend on what is computed beside it. Each thread
+takes its share of the positions through all products of a layer, and its share of the heads through attention.
+Torch's own threads stay out, because joining them after every operation would take longer than many of the operations.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from streamer.models.cpu.compiled_layer import CompiledBlock
 from streamer.models.cpu.forward_kernels import (
     add_scaled,
     quantize_bfloat16,
@@ -25,12 +27,9 @@ from streamer.models.cpu.forward_kernels import (
     quantize_norms,
     to_bfloat16,
 )
-from streamer.models.cpu.head_attention import (
-    QUERIES_AT_ONCE,
-    HeadAttention,
-    attend_in_bfloat16,
-    attend_in_int8,
-)
+from streamer.models.cpu.head_attention import QUERIES_AT_ONCE, attend_in_bfloat16
+from streamer.models.cpu.int8_linear import Int8Linear
+from streamer.models.cpu.integer_products import IS_X86
 from streamer.models.cpu.quantization import quantize
 from streamer.models.cpu.scratch import scratch
 from streamer.models.fine_gpt import FineGpt
@@ -47,9 +46,9 @@ SCORES_AT_ONCE = 1 << 18
 
 
 def has_fast_int8() -> bool:
-    """Return whether this CPU has instructions for sums of int8 products (VNNI or AMX)."""
-    # These names are private, but the public list of capabilities is younger than the oldest torch we support.
-    return torch.cpu._is_vnni_supported() or torch.cpu._is_amx_tile_supported()
+    """Return whether products of integers are faster than those of floats here, as they are on x86."""
+    # This name is private, but the public list of capabilities is younger than the oldest torch we support.
+    return IS_X86 or torch.cpu._is_amx_tile_supported()
 
 
 def fastest_forward_dtype() -> torch.dtype:
@@ -58,20 +57,28 @@ def fastest_forward_dtype() -> torch.dtype:
     return torch.bfloat16 if has_bfloat16 else torch.float32
 
 
-def fastest_attention() -> HeadAttention:
-    """Return the way to attend that is fastest on this CPU, if it has fast int8."""
-    return attend_in_bfloat16 if torch.cpu._is_amx_tile_supported() else attend_in_int8
+def fastest_layer(
+    block: Block, num_threads: int, packed: Sequence[Int8Linear] | None = None
+) -> Int8Block | CompiledBlock:
+    """Return `block` in the form that is fastest on this CPU, if it has fast int8.
+
+    If its linears are `packed` already, in the order of `CompiledBlock`, the same memory is used.
+    """
+    if torch.cpu._is_amx_tile_supported():
+        return Int8Block(block, num_threads)
+    return CompiledBlock(block, num_threads, packed)
 
 
 def use_fastest_forward(
     network: CausalGpt | FineGpt,
     forward_dtype: torch.dtype,
-    prepare: Callable[[int, Block], None] = lambda _layer, _block: None,
+    prepare: Callable[[int, Block], Sequence[Int8Linear] | None] = lambda _layer, _block: None,
 ) -> None:
     """Convert `network`, in float32, to forward passes in int8 if that is faster here, else in `forward_dtype`.
 
     Int8 layers replace the float ones, whose memory is freed. Such a network cannot be saved. `prepare` is called with
-    each layer's number and the layer just before it is converted.
+    each layer's number and the layer just before it is converted, and returns its linears if they are packed already
+    (see `fastest_layer`).
     """
     width, layers = network.config.width, network.transformer.h
     is_int8 = width >= MIN_WIDTH and has_fast_int8()
@@ -80,9 +87,9 @@ def use_fastest_forward(
     for number in range(len(layers)):
         block = layers[number]
         assert isinstance(block, Block)
-        prepare(number, block)
+        packed = prepare(number, block)
         if is_int8:
-            layers[number] = Int8Block(block, fastest_attention(), num_threads)
+            layers[number] = fastest_layer(block, num_threads, packed)
         else:
             set_dtype(block, forward_dtype)
     network.blocks = cast("Sequence[Layer]", list(layers))
@@ -128,14 +135,10 @@ class _Int8Linear(nn.Module):
 
 
 class Int8Block(nn.Module):
-    """A `Layer` in int8, made from a `Block` in float32. Its queries, keys and values are bfloat16.
+    """A `Layer` in int8, made from a `Block` in float32. Its queries, keys and values are bfloat16."""
 
-    `attention` takes a few heads at a time.
-    """
-
-    def __init__(self, block: Block, attention: HeadAttention, num_threads: int) -> None:
+    def __init__(self, block: Block, num_threads: int) -> None:
         super().__init__()
-        self._attention = attention
         self._num_heads = block.attn.num_heads
         self._num_threads = num_threads
         self._norms = [_norm(block.ln_1), _norm(block.ln_2)]
@@ -179,7 +182,7 @@ class Int8Block(nn.Module):
             for row, first in places[part]:
                 heads = slice(first, first + at_once)
                 some = query[row, heads], key[row, heads], value[row, heads]
-                self._attention(*some, out[row].flatten(1), first * head_dim, is_causal=is_causal)
+                attend_in_bfloat16(*some, out[row].flatten(1), first * head_dim, is_causal=is_causal)
 
         _share(attend_some, len(places), 1, self._num_threads)
         return out.transpose(1, 2)

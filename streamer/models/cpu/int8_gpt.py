@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding, pad
+from torch.nn.functional import embedding
 
-from streamer.models.cpu.decode_step import Bytes, Floats, Weights, decode_step
+from streamer.models.cpu.compiled_layer import CompiledBlock, Int8Head
+from streamer.models.cpu.decode_step import Floats, Weights, decode_step
 from streamer.models.cpu.int8_forward import (
     PARALLEL_WIDTH,
     Int8Block,
@@ -25,11 +26,17 @@ from streamer.models.cpu.int8_forward import (
     on_one_thread,
     use_fastest_forward,
 )
-from streamer.models.cpu.llvm_intrinsics import GROUP, INPUTS
+from streamer.models.cpu.int8_linear import Int8Linear, pack
 from streamer.models.cpu.quantization import dequantize, quantize
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import Block, CausalGpt, Rows, prefill
 from streamer.models.kv_cache import KvCache
+
+_PACKED_DIMS = 5
+"""The dimensions of the packed weights of all layers."""
+_FIELDS = "", "_offsets", "_scales"
+"""The ends of the names of an `Int8Linear`'s fields among those of `Weights`."""
+
 
 Fill = Callable[[nn.Module, str], None]
 """Gives the weights whose names begin with a prefix to those parameters of a module that are on the meta device."""
@@ -49,22 +56,35 @@ def use_int8(
     The weights of a network on the meta device are asked of `fill`, layer by layer, so that no more than one layer is
     in memory as floats.
     """
+    num_threads = torch.get_num_threads() if network.config.width >= PARALLEL_WIDTH else 1
+    forward_dtype = forward_dtype or fastest_forward_dtype()
+    if isinstance(network, FineGpt):
+        _use_int8_passes(network, forward_dtype, num_threads, fill)
+        return
     packed = _Packed(network.config.num_layers)
 
-    def prepare(layer: int, block: Block) -> None:
+    def prepare(layer: int, block: Block) -> list[Int8Linear]:
         fill(block, f"transformer.h.{layer}.")
-        if isinstance(network, CausalGpt):
-            packed.add_layer(layer, block)
+        return packed.add_layer(layer, block)
 
-    if isinstance(network, CausalGpt):
-        fill(network.lm_head, "lm_head.")
-        packed.add_head(network.lm_head)
-    use_fastest_forward(network, forward_dtype or fastest_forward_dtype(), prepare)
+    fill(network.lm_head, "lm_head.")
+    head = packed.add_head(network.lm_head)
+    network.lm_head = Int8Head(head, network.config.output_vocab_size, num_threads)  # type: ignore[assignment]
+    use_fastest_forward(network, forward_dtype, prepare)
     fill(network, "")
-    if isinstance(network, CausalGpt):
-        network.decode_step = Int8DecodeStep(network, packed)
-        network.prefill_pass = prefill_by_row
-        _warm_up(network)
+    shares_layers = isinstance(network.blocks[0], CompiledBlock)
+    network.decode_step = Int8DecodeStep(network, packed, num_threads, shares_layers=shares_layers)
+    network.prefill_pass = prefill_by_row
+    _warm_up(network)
+
+
+def _use_int8_passes(network: FineGpt, forward_dtype: torch.dtype, num_threads: int, fill: Fill) -> None:
+    fill(network.transformer.wtes, "transformer.wtes.")
+    network.tie_weights()
+    weights = [head.get_parameter("weight") for head in network.lm_heads]
+    network.lm_heads = nn.ModuleList(Int8Head(pack(weight), len(weight), num_threads) for weight in weights)
+    use_fastest_forward(network, forward_dtype, lambda layer, block: fill(block, f"transformer.h.{layer}."))
+    fill(network, "")
 
 
 class _Packed:
@@ -75,8 +95,8 @@ class _Packed:
         """By the names of the fields of `Weights`."""
         self._num_layers = num_layers
 
-    def add_layer(self, layer: int, block: Block) -> None:
-        """Pack the weights of `block`, whose linears are rounded to what the packed weights are worth."""
+    def add_layer(self, layer: int, block: Block) -> list[Int8Linear]:
+        """Pack the weights of `block`, whose linears are rounded to what these are worth, and return them as views."""
         self._put("gains", layer, _floats(torch.stack([block.ln_1.weight, block.ln_2.weight])))
         linears = {
             "project": block.attn.c_attn,
@@ -84,36 +104,47 @@ class _Packed:
             "widen": block.mlp.c_fc,
             "narrow": block.mlp.c_proj,
         }
-        for name, linear in linears.items():
-            weights, scales = _pack(linear)
-            self._put(name, layer, weights)
-            self._put(f"{name}_scales", layer, scales)
+        return [
+            Int8Linear(
+                *(
+                    self._put(name + end, layer, field)
+                    for end, field in zip(_FIELDS, _pack(linear), strict=True)
+                )
+            )
+            for name, linear in linears.items()
+        ]
 
-    def add_head(self, head: nn.Linear) -> None:
+    def add_head(self, head: nn.Linear) -> Int8Linear:
         """Pack the weights of the last product, which is rounded as the layers are."""
-        self.arrays["head"], self.arrays["head_scales"] = _pack(head)
+        packed = _pack(head)
+        self.arrays |= {"head": packed.weights, "head_offsets": packed.offsets, "head_scales": packed.scales}
+        return packed
 
-    def _put(self, name: str, layer: int, array: npt.NDArray[Any]) -> None:
+    def _put(self, name: str, layer: int, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if name not in self.arrays:
             self.arrays[name] = np.empty((self._num_layers, *array.shape), array.dtype)
         self.arrays[name][layer] = array
+        kept: npt.NDArray[Any] = self.arrays[name][layer]
+        return kept
 
 
 class Int8DecodeStep:
     """The `DecodeStep` that is one compiled function, in which no row reads past its own position.
 
-    `num_threads`: the most threads that share a step.
+    `num_threads`: the most threads that share a step. `shares_layers`: whether passes read the same memory.
     """
 
     cache_dtype = torch.bfloat16
 
-    def __init__(self, gpt: CausalGpt, packed: _Packed) -> None:
+    def __init__(self, gpt: CausalGpt, packed: _Packed, num_threads: int, *, shares_layers: bool) -> None:
         self._weights = Weights(head_gain=_floats(gpt.transformer.ln_f.weight), **packed.arrays)
-        self.num_threads = torch.get_num_threads() if gpt.config.width >= PARALLEL_WIDTH else 1
+        self.num_threads = num_threads
+        self._shares_layers = shares_layers
 
     @property
     def nbytes(self) -> int:
-        return sum(array.nbytes for array in self._weights)
+        arrays = [array for array in self._weights if array.ndim != _PACKED_DIMS or not self._shares_layers]
+        return sum(array.nbytes for array in arrays)
 
     def __call__(self, gpt: CausalGpt, rows: Rows, cache: KvCache, _length: int | None) -> Tensor:
         tokens, positions, slots = rows
@@ -138,7 +169,8 @@ def prefill_by_row(gpt: CausalGpt, embeddings: Tensor, cache: KvCache, slots: Te
         rows = zip(torch.split(embeddings, 1), torch.split(slots, 1), strict=True)
         return torch.cat([prefill(gpt, row, cache, slot) for row, slot in rows])
 
-    return on_one_thread(by_row) if isinstance(gpt.blocks[0], Int8Block) else by_row()
+    is_int8 = isinstance(gpt.blocks[0], CompiledBlock | Int8Block)
+    return on_one_thread(by_row) if is_int8 else by_row()
 
 
 def _warm_up(gpt: CausalGpt) -> None:
@@ -149,19 +181,10 @@ def _warm_up(gpt: CausalGpt) -> None:
     gpt.decode(zero, zero, cache, zero)
 
 
-def _pack(linear: nn.Linear) -> tuple[Bytes, Floats]:
-    """Pack weights as [groups, inputs / 2, GROUP, 2] and scales as [groups, GROUP], the order of a step's reads.
-
-    Zeros pad the outputs to whole groups and the inputs to a multiple of INPUTS. `linear` is rounded to the result.
-    """
-    quantized, scales = quantize(linear.weight)
-    linear.weight = nn.Parameter(dequantize(quantized, scales), requires_grad=False)
-    more_outputs, more_inputs = (
-        -size % unit for size, unit in zip(quantized.shape, (GROUP, INPUTS), strict=True)
-    )
-    packed = pad(quantized, (0, more_inputs, 0, more_outputs))
-    packed = packed.view(-1, GROUP, packed.shape[1] // 2, 2).transpose(1, 2).contiguous()
-    return (packed.numpy(), _floats(pad(scales, (0, more_outputs)).view(-1, GROUP)))
+def _pack(linear: nn.Linear) -> Int8Linear:
+    """Pack a linear layer, which is itself rounded to what the packed weights are worth."""
+    linear.weight = nn.Parameter(dequantize(*quantize(linear.weight)), requires_grad=False)
+    return pack(linear.weight)
 
 
 def _floats(tensor: Tensor) -> Floats:

@@ -1,29 +1,20 @@
-"""The innermost loops of `decode_step`, written as LLVM vectors, so that the compiler has no choice.
+"""Attention's innermost loops in `decode_step`, and what numba has no functions for, written as LLVM code.
 
-Nothing here is specific to a processor: LLVM maps the vectors to the processor's instructions (on x86 the pair
-products become one `vpdpwssd` or `vpmaddwd`), and splits vectors that are wider than its registers.
+Nothing here is specific to a processor: LLVM maps the vectors to the processor's instructions, and splits vectors that
+are wider than its registers.
 """
 
 # ruff: noqa: ARG001  (an intrinsic need not use all its arguments)
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any
 
 from llvmlite import ir
-from llvmlite.binding import get_host_cpu_features
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 LANES = 16
 """The int32 or float32 numbers in a vector of 512 bits."""
-GROUP = 2 * LANES
-"""The outputs of a linear layer that are computed together."""
-INPUTS = 8
-"""The unit of a packed linear layer's inputs, which zeros fill up to a multiple of it."""
-ROWS_AT_ONCE = 8 if get_host_cpu_features().get("avx512bw") else 2
-"""The most rows whose sums of a group fit into the registers."""
 POSITIONS = 8
 """The positions of a cache that attention reads together."""
 HEAD_PART = 64
@@ -31,10 +22,8 @@ HEAD_PART = 64
 _CHAINS = 2
 """The number of sums among which positions alternate: a single sum would wait for each addition."""
 
-_i8, _i16, _i32, _f32 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.FloatType()
+_i32, _f32 = ir.IntType(32), ir.FloatType()
 _sums, _floats = ir.VectorType(_i32, LANES), ir.VectorType(_f32, LANES)
-_bytes, _shorts = ir.VectorType(_i8, 2 * LANES), ir.VectorType(_i16, 2 * LANES)
-_products = ir.VectorType(_i32, 2 * LANES)
 
 
 def _indices(values: range | list[int]) -> ir.Constant:
@@ -55,77 +44,6 @@ def _splat(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
 def _load(builder: ir.IRBuilder, address: ir.Value, offset: int, kind: ir.Type, align: int) -> ir.Value:
     place = builder.inttoptr(builder.add(address, address.type(offset)), kind.as_pointer())
     return builder.load(place, align=align)
-
-
-def _pair_products(builder: ir.IRBuilder, weights: ir.Value, inputs: ir.Value) -> ir.Value:
-    """Multiply int16 [lanes, 2] with the same, and add up the pairs to int32 [lanes]."""
-    product = builder.mul(builder.sext(weights, _products), builder.sext(inputs, _products))
-    return builder.add(
-        builder.shuffle_vector(product, product, _EVEN), builder.shuffle_vector(product, product, _ODD)
-    )
-
-
-def _product(num_rows: int) -> Callable[..., Any]:
-    num_sets = max(
-        1, 4 // num_rows
-    )  # Each sum waits for its last addition, so few rows alternate among several.
-
-    def product(typing_context, weight, scale, x, x_stride, num_inputs, factor, y, y_stride):
-        """Multiply int8 weights [inputs / 2, GROUP, 2] with int16 `x` [rows, inputs], scale [GROUP] and factor [rows].
-
-        The result is float32 `y` [rows, GROUP]. Arguments are addresses, and strides in bytes. The sums are exact.
-        """
-
-        def generate(context, builder, signature, arguments):
-            weight, scale, x, x_stride, num_inputs, factor, y, y_stride = arguments
-            word = weight.type
-            zero = ir.Constant(_sums, None)
-            sums = [
-                [[cgutils.alloca_once_value(builder, zero) for _ in range(2)] for _ in range(num_rows)]
-                for _ in range(num_sets)
-            ]
-            rows = [builder.add(x, builder.mul(x_stride, word(row))) for row in range(num_rows)]
-            for per_set in sums:
-                for pair in per_set:
-                    for place in pair:
-                        builder.store(zero, place)
-            with cgutils.for_range(builder, builder.udiv(num_inputs, word(2 * num_sets))) as loop:
-                at = builder.mul(loop.index, word(num_sets))
-                weights_at = builder.add(weight, builder.mul(at, word(2 * GROUP)))
-                inputs_at = [builder.add(row, builder.mul(at, word(4))) for row in rows]
-                for turn in range(num_sets):
-                    halves = [
-                        builder.sext(
-                            _load(builder, weights_at, turn * 2 * GROUP + half * GROUP, _bytes, 16), _shorts
-                        )
-                        for half in range(2)
-                    ]
-                    for row in range(num_rows):
-                        pair = _load(builder, inputs_at[row], 4 * turn, _i32, 4)
-                        inputs = builder.bitcast(_splat(builder, pair), _shorts)
-                        for half in range(2):
-                            place = sums[turn][row][half]
-                            product = _pair_products(builder, halves[half], inputs)
-                            builder.store(builder.add(builder.load(place), product), place)
-            for row in range(num_rows):
-                row_factor = _splat(builder, _load(builder, factor, 4 * row, _f32, 4))
-                out = builder.add(y, builder.mul(y_stride, word(row)))
-                for half in range(2):
-                    total = builder.load(sums[0][row][half])
-                    for turn in range(1, num_sets):
-                        total = builder.add(total, builder.load(sums[turn][row][half]))
-                    scales = _load(builder, scale, 4 * LANES * half, _floats, 4)
-                    value = builder.fmul(builder.fmul(builder.sitofp(total, _floats), scales), row_factor)
-                    place = builder.inttoptr(builder.add(out, word(4 * LANES * half)), _floats.as_pointer())
-                    builder.store(value, place, align=4)
-            return context.get_dummy_value()
-
-        return types.void(*[types.uintp] * 8), generate
-
-    return intrinsic(product)
-
-
-product_of_1, product_of_2, product_of_4, product_of_8 = map(_product, (1, 2, 4, 8))
 
 
 def _halves_at(builder: ir.IRBuilder, address: ir.Value) -> list[ir.Value]:
@@ -242,6 +160,18 @@ def add_values(typing_context, weights, values, num_blocks, size, out):
         return context.get_dummy_value()
 
     return types.void(*[types.uintp] * 5), generate
+
+
+@intrinsic
+def prefer_wide_vectors(typing_context):
+    """Have this function's loops use vectors of 512 bits where there are some; LLVM prefers 256 on many processors."""
+
+    def generate(context, builder, signature, arguments):
+        # llvmlite's own `add` refuses attributes with values.
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), generate
 
 
 @intrinsic

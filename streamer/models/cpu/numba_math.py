@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from streamer.compilation import compiled
-from streamer.models.cpu.llvm_intrinsics import as_bits, as_float
+from streamer.models.cpu.llvm_intrinsics import as_bits, as_float, prefer_wide_vectors
 
 _FAST_MATH = {"reassoc", "contract", "nsz", "arcp"}
 _EPSILON = 1e-5
@@ -69,6 +69,7 @@ def gelu(x):
 @kernel
 def rough_gelu(x):
     """Apply GELU in place; erf by Abramowitz and Stegun (1964) 7.1.27, whose error of 5e-4 int8's rounding exceeds."""
+    prefer_wide_vectors()
     for index in range(len(x)):
         value = x[index]
         z = abs(value) * np.float32(0.7071067811865476)
@@ -123,8 +124,8 @@ def from_bfloat16(x):
 
 
 @inline
-def quantize_row(x, largest, quantized):
-    """Round a float32 row to integers of up to `largest`; returns the factor that makes them floats again.
+def quantize_row(x, largest, offset, quantized):
+    """Round a float32 row to integers of up to `largest`, plus `offset`; returns the factor of what was rounded.
 
     The factor of a row with a number that is not finite is NaN.
     """
@@ -138,8 +139,8 @@ def quantize_row(x, largest, quantized):
         if most >= np.float32(_SMALLEST):
             inverse = largest / most
     if inverse == 0:
-        quantized[:] = 0
+        quantized[:] = offset
     else:
         for index in range(len(x)):
-            quantized[index] = np.int32(np.rint(x[index] * inverse))
+            quantized[index] = np.int32(np.rint(x[index] * inverse)) + np.int32(offset)
     return factor

@@ -72,18 +72,22 @@ def load_model(
     for name, network in networks.items():
         given: Weights = getattr(checkpoint, name)
         check_fit(network, given)
-        if not isinstance(network, CausalGpt | FineGpt):
-            given.fill(network)
-        elif is_int8:
+        if not is_int8:
+            if isinstance(network, CausalGpt | FineGpt):
+                set_dtype(network, _dtype(dtype))
+            _fill(network, given)
+        elif isinstance(network, CausalGpt | FineGpt):
             # Imported here, because a process that uses a GPU need not load a compiler.
             from streamer.models.cpu.int8_gpt import use_int8
 
             use_int8(network, fill=given.fill)
         else:
-            set_dtype(network, _dtype(dtype))
+            from streamer.models.cpu.compiled_codec import compile_codec
+
             given.fill(network)
+            assert isinstance(network, CodecDecoder)
+            compile_codec(network)
         given.release()
-    _tie(networks)
     for name, network in networks.items():
         # As in Bark's own code, whose codec does not run on Apple's GPUs.
         network.to("cpu" if name == "codec" and torch.device(device).type == "mps" else device).eval()
@@ -122,8 +126,7 @@ def convert_model(
     for name, network in networks.items():
         given: Weights = getattr(checkpoint, name)
         check_fit(network, given)
-        given.fill(network)
-    _tie(networks)
+        _fill(network, given)
     save_model(LoadedModel(checkpoint.config, directory=path, **networks), target, dtype=dtype)  # type: ignore[arg-type]
 
 
@@ -204,11 +207,10 @@ def _build(config: ModelConfig) -> dict[str, nn.Module]:
         }
 
 
-def _tie(networks: Mapping[str, nn.Module]) -> None:
-    """Share the fine model's heads with its embeddings once more: `fill` has replaced these."""
-    fine = networks["fine"]
-    assert isinstance(fine, FineGpt)
-    fine.tie_weights()
+def _fill(network: nn.Module, given: Weights) -> None:
+    given.fill(network)
+    if isinstance(network, FineGpt):
+        network.tie_weights()
 
 
 def _dtype(dtype: torch.dtype | str) -> torch.dtype:

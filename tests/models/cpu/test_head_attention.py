@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 
-from streamer.models.cpu.head_attention import HeadAttention, attend_in_bfloat16, attend_in_int8
+from streamer.models.cpu.compiled_layer import attend_with_heads
+from streamer.models.cpu.head_attention import attend_in_bfloat16
 from streamer.models.cpu.scratch import scratch
 
 LENGTH, SIZE = 700, 32
-BOTH = pytest.mark.parametrize("attention", [attend_in_bfloat16, attend_in_int8])
+Attention = Callable[..., Tensor]
 
 
-def _attended(attention: HeadAttention, heads: list[Tensor], *, is_causal: bool) -> Tensor:
-    """What `attention` makes of query, key and value [heads, length, size]: float32 of the same shape."""
-    query, key, value = (each.to(torch.bfloat16) for each in heads)
+def _in_bfloat16(query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool) -> Tensor:
     num_heads, length, size = query.shape
     out = torch.empty(length, num_heads * size, dtype=torch.bfloat16)
-    attention(query, key, value, out, 0, is_causal=is_causal)
+    attend_in_bfloat16(query, key, value, out, 0, is_causal=is_causal)
     return out.view(length, num_heads, size).transpose(0, 1).float()
+
+
+def _in_int8(query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool) -> Tensor:
+    return attend_with_heads(query[None], key[None], value[None], is_causal=is_causal, num_threads=2)[0]
+
+
+BOTH = pytest.mark.parametrize("attention", [_in_bfloat16, _in_int8])
+
+
+def _attended(attention: Attention, heads: list[Tensor], *, is_causal: bool) -> Tensor:
+    """What `attention` makes of query, key and value [heads, length, size]: float32 of the same shape."""
+    return attention(*(each.to(torch.bfloat16) for each in heads), is_causal=is_causal)
 
 
 @BOTH
 @pytest.mark.parametrize("size_of_scores", [0.0, 0.3, 1.0, 3.0])
 @pytest.mark.parametrize("is_causal", [False, True])
-def test_it_is_near_exact_attention(attention: HeadAttention, size_of_scores: float, is_causal: bool) -> None:
+def test_it_is_near_exact_attention(attention: Attention, size_of_scores: float, is_causal: bool) -> None:
     """The error is that of numbers with eight bits, from equal weights to a few that outweigh all."""
     torch.manual_seed(0)
     heads = list(torch.randn(3, 2, LENGTH, SIZE).unbind())
@@ -37,7 +50,7 @@ def test_it_is_near_exact_attention(attention: HeadAttention, size_of_scores: fl
 
 @BOTH
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.9])
-def test_many_small_weights_beside_a_large_one_count(attention: HeadAttention, share: float) -> None:
+def test_many_small_weights_beside_a_large_one_count(attention: Attention, share: float) -> None:
     """A first key that draws `share` of all attention leaves the rest its part, of which each has little."""
     query, key, value = torch.zeros(3, 1, LENGTH, SIZE).unbind()
     query[..., 0] = SIZE**0.5
@@ -48,7 +61,7 @@ def test_many_small_weights_beside_a_large_one_count(attention: HeadAttention, s
 
 
 @BOTH
-def test_loud_values_do_not_drown_quiet_ones(attention: HeadAttention) -> None:
+def test_loud_values_do_not_drown_quiet_ones(attention: Attention) -> None:
     """A value that nothing attends to hardly coarsens the others, a hundred times as large as it is."""
     torch.manual_seed(0)
     query, key, value = torch.randn(3, 1, LENGTH, SIZE).unbind()
@@ -61,7 +74,7 @@ def test_loud_values_do_not_drown_quiet_ones(attention: HeadAttention) -> None:
 
 
 @BOTH
-def test_values_that_are_all_zero_make_zero(attention: HeadAttention) -> None:
+def test_values_that_are_all_zero_make_zero(attention: Attention) -> None:
     """Nothing is divided by zero."""
     query, key = torch.randn(2, 1, LENGTH, SIZE).unbind()
     made = _attended(attention, [query, key, torch.zeros_like(key)], is_causal=True)
@@ -69,7 +82,7 @@ def test_values_that_are_all_zero_make_zero(attention: HeadAttention) -> None:
 
 
 @BOTH
-def test_heads_are_read_where_they_lie(attention: HeadAttention) -> None:
+def test_heads_are_read_where_they_lie(attention: Attention) -> None:
     """Heads that lie between others, as a projection leaves them, are read as copies of them would be."""
     torch.manual_seed(0)
     fused = torch.randn(LENGTH, 3, 2, SIZE).to(torch.bfloat16)

@@ -8,9 +8,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from streamer.models.config import TransformerConfig
-from streamer.models.cpu import attention_kernels, forward_kernels, int8_forward
-from streamer.models.cpu.head_attention import HeadAttention, attend_in_bfloat16, attend_in_int8
-from streamer.models.cpu.int8_forward import Int8Block, fastest_forward_dtype, use_fastest_forward
+from streamer.models.cpu import int8_attention, int8_forward, int8_linear, layer_kernels
+from streamer.models.cpu.compiled_layer import CompiledBlock
+from streamer.models.cpu.int8_forward import (
+    Int8Block,
+    fastest_forward_dtype,
+    fastest_layer,
+    use_fastest_forward,
+)
 from streamer.models.cpu.int8_gpt import use_int8
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import Block, CausalGpt, run_layer
@@ -18,6 +23,7 @@ from streamer.models.kv_cache import KvCache
 
 CONFIG = TransformerConfig(2, 2, 64, 640, 50, 40)
 SLOTS = torch.arange(2)
+Kind = type[CompiledBlock] | type[Int8Block]
 LENGTH = 600
 """More positions than go through a layer together, and no multiple of that number."""
 
@@ -39,10 +45,10 @@ def block(request: pytest.FixtureRequest) -> Block:
     return block
 
 
-@pytest.fixture(params=[attend_in_bfloat16, attend_in_int8])
-def attention(request: pytest.FixtureRequest) -> HeadAttention:
-    """Both ways to attend; any CPU can take either."""
-    chosen: HeadAttention = request.param
+@pytest.fixture(params=[CompiledBlock, Int8Block])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """Both kinds of layers; any CPU can take either."""
+    chosen: Kind = request.param
     return chosen
 
 
@@ -53,12 +59,10 @@ def x() -> Tensor:
 
 
 @pytest.mark.parametrize("is_causal", [False, True])
-def test_a_layer_is_near_the_float_layer(
-    block: Block, x: Tensor, is_causal: bool, attention: HeadAttention
-) -> None:
+def test_a_layer_is_near_the_float_layer(block: Block, x: Tensor, is_causal: bool, kind: Kind) -> None:
     """What an int8 layer adds to the residual differs from the float layer's by the rounding to 127 steps alone."""
     expected = run_layer(block, x, is_causal=is_causal) - x
-    made = run_layer(Int8Block(block, attention, 2), x, is_causal=is_causal) - x
+    made = run_layer(kind(block, 2), x, is_causal=is_causal) - x
     assert (made - expected).std() < 0.03 * expected.std()
 
 
@@ -75,7 +79,7 @@ def test_attention_of_every_length_is_computed_in_few_shapes(
         return bmm(first, second)
 
     monkeypatch.setattr(torch, "bmm", note)
-    layer = Int8Block(block, attend_in_bfloat16, 1)
+    layer = Int8Block(block, 1)
     for length in (1, 2, 63, 64, 65, 127, 129, 500, 513, 577):
         query, key, value = torch.randn(3, 1, CONFIG.num_heads, length, 32).bfloat16()
         made = layer.attend(query, key, value, is_causal=is_causal)
@@ -87,9 +91,9 @@ def test_attention_of_every_length_is_computed_in_few_shapes(
     assert len(shapes) < 30
 
 
-def test_the_past_does_not_see_the_future(block: Block, x: Tensor, attention: HeadAttention) -> None:
+def test_the_past_does_not_see_the_future(block: Block, x: Tensor, kind: Kind) -> None:
     """In a causal layer a position's result does not depend on what follows it."""
-    layer = Int8Block(block, attention, 1)
+    layer = kind(block, 1)
     changed = x.clone()
     changed[:, 300:] *= -3
     before, after = (run_layer(layer, each, is_causal=True) for each in (x, changed))
@@ -99,41 +103,35 @@ def test_the_past_does_not_see_the_future(block: Block, x: Tensor, attention: He
 
 @pytest.mark.parametrize("num_rows", [2, 3])
 def test_a_row_is_the_same_alone_and_beside_loud_rows(
-    block: Block, x: Tensor, num_rows: int, attention: HeadAttention
+    block: Block, x: Tensor, num_rows: int, kind: Kind
 ) -> None:
     """A row's result is equal to the last bit: positions have scales of their own, and sums of integers are exact."""
-    layer = Int8Block(block, attention, 2)
+    layer = kind(block, 2)
     rows = torch.cat([torch.randn(num_rows - 1, LENGTH, CONFIG.width) * 1000, x])
     alone = run_layer(layer, x, is_causal=True)
     assert torch.equal(run_layer(layer, rows, is_causal=True)[-1:], alone)
 
 
 @pytest.mark.parametrize("num_threads", [2, 3, 16])
-def test_threads_do_not_change_the_result(
-    block: Block, x: Tensor, num_threads: int, attention: HeadAttention
-) -> None:
+def test_threads_do_not_change_the_result(block: Block, x: Tensor, num_threads: int, kind: Kind) -> None:
     """A layer's result does not depend on the number of threads, and torch's own number of threads stays the same."""
     usual = torch.get_num_threads()
-    made, alone = (
-        run_layer(Int8Block(block, attention, number), x, is_causal=False) for number in (num_threads, 1)
-    )
+    made, alone = (run_layer(kind(block, number), x, is_causal=False) for number in (num_threads, 1))
     assert torch.equal(made, alone)
     assert torch.get_num_threads() == usual
 
 
-def test_only_what_is_asked_for_is_computed(block: Block, x: Tensor, attention: HeadAttention) -> None:
+def test_only_what_is_asked_for_is_computed(block: Block, x: Tensor, kind: Kind) -> None:
     """The results from `first` on are those of the whole layer."""
-    layer = Int8Block(block, attention, 2)
+    layer = kind(block, 2)
     whole, part = (run_layer(layer, x, is_causal=False, first=first) for first in (0, 250))
     assert part.shape == (1, LENGTH - 250, CONFIG.width)
     assert (part - whole[:, 250:]).abs().max() < 0.01 * whole.abs().max()
 
 
-def test_what_is_not_a_number_stays_so_and_stays_in_its_row(
-    block: Block, x: Tensor, attention: HeadAttention
-) -> None:
+def test_what_is_not_a_number_stays_so_and_stays_in_its_row(block: Block, x: Tensor, kind: Kind) -> None:
     """NaN in a position reaches every position that attends to it, and no other row."""
-    layer = Int8Block(block, attention, 2)
+    layer = kind(block, 2)
     rows = torch.cat([x, x])
     rows[0, 3] = torch.nan
     made = run_layer(layer, rows, is_causal=True)
@@ -145,7 +143,7 @@ def test_a_prefill_by_rows_equals_each_alone() -> None:
     torch.manual_seed(2)
     gpt = CausalGpt(CONFIG).eval()
     use_int8(gpt, torch.bfloat16)
-    assert isinstance(gpt.blocks[0], Int8Block)
+    assert isinstance(gpt.blocks[0], CompiledBlock | Int8Block)
     tokens = torch.randint(50, (2, LENGTH))
 
     def prefilled(rows: slice) -> tuple[Tensor, Tensor, Tensor]:
@@ -157,15 +155,12 @@ def test_a_prefill_by_rows_equals_each_alone() -> None:
         assert torch.equal(together, alone)
 
 
-def test_conversion_compiles_all_that_passes_call(
-    attention: HeadAttention, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_conversion_compiles_all_that_passes_call() -> None:
     """No later pass of a converted network, causal or not, waits for a compiler."""
-    monkeypatch.setattr(int8_forward, "fastest_attention", lambda: attention)
     torch.manual_seed(4)
     gpt = CausalGpt(CONFIG).eval()
     use_int8(gpt, torch.bfloat16)
-    modules = vars(forward_kernels), vars(attention_kernels)
+    modules = [vars(module) for module in (layer_kernels, int8_attention, int8_linear)]
     kernels = [each for module in modules for each in module.values() if hasattr(each, "signatures")]
     compiled = [list(kernel.signatures) for kernel in kernels]
     gpt.prefill(
@@ -173,6 +168,15 @@ def test_conversion_compiles_all_that_passes_call(
     )
     run_layer(gpt.blocks[0], torch.randn(1, 20, CONFIG.width), is_causal=False, first=7)
     assert [list(kernel.signatures) for kernel in kernels] == compiled
+
+
+@pytest.mark.parametrize("has_tiles", [True, False])
+def test_only_processors_with_tiles_use_torchs_products(
+    has_tiles: bool, block: Block, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AMX, which only torch's products use, outruns compiled layers."""
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_tiles)
+    assert isinstance(fastest_layer(block, 1), Int8Block if has_tiles else CompiledBlock)
 
 
 def test_a_fine_pass_is_near_the_float_pass() -> None:
@@ -203,7 +207,7 @@ def test_int8_layers_replace_the_float_ones(network_type: type[CausalGpt | FineG
 def test_elsewhere_layers_stay_as_they_are(
     has_int8: bool, min_width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a CPU without integer instructions, and in models too small to gain, layers stay float and can be saved."""
+    """On a CPU without fast integers, and in models too small to gain, layers stay float and can be saved."""
     monkeypatch.setattr(int8_forward, "has_fast_int8", lambda: has_int8)
     monkeypatch.setattr(int8_forward, "MIN_WIDTH", min_width)
     gpt = CausalGpt(CONFIG)

@@ -32,8 +32,8 @@ def from_bfloat16(x):
 
 
 @numba.njit
-def quantize_row(x, largest, quantized):
-    return numba_math.quantize_row(x, largest, quantized)
+def quantize_row(x, largest, offset, quantized):
+    return numba_math.quantize_row(x, largest, offset, quantized)
 
 
 def test_exponentials_are_near_the_exact_ones() -> None:
@@ -67,7 +67,7 @@ def test_a_row_is_rounded_to_the_nearest_integers(largest: int, dtype: type[np.i
     """The largest number becomes `largest`, and each is off by half a step at most."""
     x = np.array([0.5, -2.0, 1.99, 0.0], np.float32)
     quantized = np.empty(4, dtype)
-    factor = quantize_row(x, np.float32(largest), quantized)
+    factor = quantize_row(x, np.float32(largest), 0, quantized)
     assert quantized[1] == -largest
     np.testing.assert_allclose(quantized * factor, x, atol=0.501 * 2 / largest)
 
@@ -78,5 +78,5 @@ def test_a_row_is_rounded_to_the_nearest_integers(largest: int, dtype: type[np.i
 def test_a_row_without_a_scale_is_zeros(value: float, expected: float) -> None:
     """A row of zeros stays one; a number that is not finite makes the factor NaN, and nothing overflows."""
     quantized = np.full(3, 7, np.int8)
-    factor = quantize_row(np.array([0, value, 0], np.float32), np.float32(127), quantized)
+    factor = quantize_row(np.array([0, value, 0], np.float32), np.float32(127), 0, quantized)
     np.testing.assert_array_equal([factor * 0 + factor, *quantized], [expected, 0, 0, 0])

@@ -350,7 +350,8 @@ def test_little_of_a_file_is_in_memory_at_once(
     again = load_model(directory, dtype=dtype)
     assert_same(expected, again)
     assert len(mapped) > 2 * len(set(mapped))
-    assert again.fine.lm_heads[0].weight is again.fine.transformer.wtes[1].weight
+    if dtype != "int8":
+        assert again.fine.lm_heads[0].weight is again.fine.transformer.wtes[1].weight
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])

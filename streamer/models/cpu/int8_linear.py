@@ -1,0 +1,176 @@
+"""A linear layer in int8, packed once in the order in which products read it; decode steps and whole passes share it.
+
+Inputs are rounded to integers row by row, and sums of integers are exact: a row's result is the same to the last bit
+for any number of rows.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from streamer.models.cpu.integer_products import (
+    GROUP,
+    HAS_VNNI,
+    INPUT,
+    INPUTS,
+    OFFSET,
+    PARTS,
+    ROWS_AT_ONCE,
+    UNIT,
+    product_of_1,
+    product_of_2,
+    product_of_4,
+    product_of_8,
+    words_of_1,
+    words_of_2,
+    words_of_4,
+    words_of_8,
+)
+from streamer.models.cpu.numba_math import inline, kernel, quantize_row
+from streamer.models.cpu.quantization import LARGEST, quantize
+
+Floats = npt.NDArray[np.float32]
+
+
+class Int8Linear(NamedTuple):
+    """Weights int8 [groups, units, GROUP, UNIT], `offsets` int32 and `scales` float32 [groups, GROUP].
+
+    Zeros fill up the last group and the inputs. The offsets are what `OFFSET` in each input adds to a sum, negated.
+    """
+
+    weights: npt.NDArray[np.int8]
+    offsets: npt.NDArray[np.int32]
+    scales: Floats
+
+
+def pack(weight: Tensor) -> Int8Linear:
+    """Quantize and pack a linear layer's weight [outputs, inputs], of any float type."""
+    quantized, scales = quantize(weight)
+    more_outputs, more_inputs = (
+        -size % unit for size, unit in zip(quantized.shape, (GROUP, INPUTS), strict=True)
+    )
+    quantized = pad(quantized, (0, more_inputs, 0, more_outputs))
+    units = quantized.shape[1] // UNIT
+    return Int8Linear(
+        quantized.view(-1, GROUP, units, UNIT).transpose(1, 2).contiguous().numpy(),
+        (-OFFSET * quantized.sum(1, dtype=torch.int32)).view(-1, GROUP).numpy(),
+        pad(scales, (0, more_outputs)).view(-1, GROUP).numpy(),
+    )
+
+
+@inline
+def largest_input(num_inputs):
+    """Return the largest magnitude of quantized inputs: as much as their type, or their sums in int32, can hold."""
+    return np.float32(LARGEST if HAS_VNNI else min(32767, 0x7FFF_FFFF // (LARGEST * num_inputs)))
+
+
+@kernel
+def multiply_group(linear, group, x, num_units, factors, y):
+    """Write a group's outputs of every row of `x` to `y` [rows, outputs], reading the first `num_units` of inputs."""
+    weights, offsets, scales = linear
+    weights_at, offsets_at = weights[group].ctypes.data, offsets[group].ctypes.data
+    scales_at = scales[group].ctypes.data
+    x_stride, y_stride = x.strides[0], y.strides[0]
+    x_at, factors_at = x.ctypes.data, factors.ctypes.data
+    y_at = y.ctypes.data + np.uintp(4 * GROUP * group)
+    left = len(x)
+    while left > 0:
+        if left >= 8 and ROWS_AT_ONCE >= 8:
+            count = 8
+            product_of_8(
+                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride
+            )
+        elif left >= 4 and ROWS_AT_ONCE >= 4:
+            count = 4
+            product_of_4(
+                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride
+            )
+        elif left >= 2:
+            count = 2
+            product_of_2(
+                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride
+            )
+        else:
+            count = 1
+            product_of_1(
+                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride
+            )
+        left -= count
+        x_at += count * x_stride
+        y_at += count * y_stride
+        factors_at += 4 * count
+
+
+@inline
+def new_words(num_rows, num_inputs):
+    """Return room for rows of int16 as `multiply_words` takes them."""
+    return np.zeros((num_rows * PARTS, -(-num_inputs // INPUTS) * INPUTS), INPUT)
+
+
+@inline
+def quantize_words(x, row, words):
+    """Round a float32 row to integers in int16, as large as their sums in int32 can hold; returns their factor.
+
+    With bytes as INPUT, one row of `words` gets the upper bytes and the next one the lower ones.
+    """
+    largest = np.float32(min(32767, 0x7FFF_FFFF // (LARGEST * len(x))))
+    if not HAS_VNNI:
+        return quantize_row(x, largest, 0, words[row, : len(x)])
+    whole = np.empty(len(x), np.int16)
+    factor = quantize_row(x, largest, 0, whole)
+    upper, lower = words[2 * row], words[2 * row + 1]
+    for index in range(len(x)):
+        upper[index] = (whole[index] >> np.int16(8)) + np.int16(OFFSET)
+        lower[index] = whole[index] & np.int16(255)
+    return factor
+
+
+@kernel
+def multiply_words(linear, group, words, factors, y):
+    """Write a group's outputs of every row of `words` to `y` [rows, outputs]; the weights are read once."""
+    weights, offsets, scales = linear
+    num_units = weights.shape[1]
+    weights_at, offsets_at = weights[group].ctypes.data, offsets[group].ctypes.data
+    scales_at = scales[group].ctypes.data
+    x_stride, y_stride = words.strides[0], y.strides[0]
+    x_at, factors_at = words.ctypes.data, factors.ctypes.data
+    y_at = y.ctypes.data + np.uintp(4 * GROUP * group)
+    left = len(factors)
+    while left > 0:
+        if left >= 8 and ROWS_AT_ONCE >= 8 * PARTS:
+            count = 8
+            words_of_8(
+                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride
+            )
+        elif left >= 4 and ROWS_AT_ONCE >= 4 * PARTS:
+            count = 4
+            words_of_4(
+                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride
+            )
+        elif left >= 2 and ROWS_AT_ONCE >= 2 * PARTS:
+            count = 2
+            words_of_2(
+                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride
+            )
+        else:
+            count = 1
+            words_of_1(
+                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride
+            )
+        left -= count
+        x_at += count * PARTS * x_stride
+        y_at += count * y_stride
+        factors_at += 4 * count
+
+
+@kernel
+def multiply(linear, x, factors, y):
+    """Multiply quantized `x` [rows, inputs], with `factors` [rows], with a linear layer to `y` [rows, outputs]."""
+    for group in range(len(linear[0])):
+        multiply_group(linear, group, x, linear[0].shape[1], factors, y)

@@ -1,0 +1,188 @@
+"""Products of integers as LLVM vectors, so that the compiler has no choice; `int8_linear` multiplies by them.
+
+A processor with VNNI multiplies bytes: four weights with four inputs in each lane of a vector (`vpdpbusd`). The inputs
+must then have no sign, so that 128 is added to them, which the initial values of the sums take off again. Any other
+processor multiplies pairs of int16, for which LLVM chooses the instructions (on x86 `vpmaddwd`).
+"""
+
+# ruff: noqa: ARG001  (an intrinsic need not use all its arguments)
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
+from numba import config
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+
+def _has(feature: str) -> bool:
+    """Return whether the processor that numba compiles for has a feature, by LLVM's name.
+
+    Numba compiles for this one, unless NUMBA_CPU_FEATURES names features, as in "+avx2,+fma".
+    """
+    chosen: str | None = config.CPU_FEATURES  # type: ignore[attr-defined]
+    if chosen is not None:
+        return f"+{feature}" in chosen.split(",")
+    return bool(get_host_cpu_features().get(feature))
+
+
+IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
+HAS_AVX512 = _has("avx512bw") and _has("avx512vl")
+HAS_VNNI = (HAS_AVX512 and _has("avx512vnni")) or _has("avxvnni")
+LANES = 16 if HAS_AVX512 else 8
+"""The int32 numbers in a vector."""
+GROUP = 32
+"""The outputs of a linear layer that are computed together."""
+UNIT = 4 if HAS_VNNI else 2
+"""The neighbouring inputs that a lane multiplies at once."""
+INPUTS = 16
+"""The unit of a packed linear layer's inputs, which zeros fill up to a multiple of it."""
+INPUT = np.uint8 if HAS_VNNI else np.int16
+"""The type of quantized inputs."""
+OFFSET = 128 if HAS_VNNI else 0
+"""What is added to a quantized input."""
+PARTS = 2 if HAS_VNNI else 1
+"""The rows of type INPUT that an input row of int16 consists of: its upper bytes, and its lower ones."""
+ROWS_AT_ONCE = 8 if HAS_AVX512 else 2
+"""The most rows of type INPUT whose sums of a group fit into the registers."""
+
+_MAX_SETS = 4 if HAS_AVX512 else 2
+"""The sums among which a single row alternates, so that they fit into the registers."""
+
+_i8, _i16, _i32, _f32 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.FloatType()
+_NUM_VECTORS = GROUP // LANES
+_sums, _floats = ir.VectorType(_i32, LANES), ir.VectorType(_f32, LANES)
+_shorts = ir.VectorType(_i16, 2 * LANES)
+
+
+def _load(builder: ir.IRBuilder, address: ir.Value, offset: int, kind: ir.Type, align: int = 1) -> ir.Value:
+    place = builder.inttoptr(builder.add(address, address.type(offset)), kind.as_pointer())
+    return builder.load(place, align=align)
+
+
+def _splat(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    vector = ir.VectorType(value.type, LANES)
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, _i32(0))
+    return builder.shuffle_vector(first, first, ir.Constant(_sums, [_i32(0)] * LANES))
+
+
+def _weights(builder: ir.IRBuilder, address: ir.Value, vector: int) -> ir.Value:
+    """Load the weights of a vector's outputs, for one unit of inputs, as `_add_products` takes them."""
+    if HAS_VNNI:
+        return _load(builder, address, 4 * LANES * vector, _sums)
+    packed = _load(builder, address, 2 * LANES * vector, ir.VectorType(_i8, 2 * LANES))
+    return builder.sext(packed, _shorts)
+
+
+def _add_products(builder: ir.IRBuilder, sums: ir.Value, inputs: ir.Value, weights: ir.Value) -> ir.Value:
+    """Add the products of one unit of inputs, an int32's bits, with the weights of a vector's outputs."""
+    inputs = _splat(builder, inputs)
+    if HAS_VNNI:
+        kind = ir.FunctionType(_sums, [_sums, _sums, _sums])
+        name = f"llvm.x86.avx512.vpdpbusd.{32 * LANES}"
+        function = cgutils.get_or_insert_function(builder.module, kind, name)  # type: ignore[no-untyped-call]
+        return builder.call(function, [sums, inputs, weights])
+    wide = ir.VectorType(_i32, 2 * LANES)
+    products = builder.mul(builder.sext(weights, wide), builder.sext(builder.bitcast(inputs, _shorts), wide))
+    even, odd = (ir.Constant(_sums, [_i32(lane) for lane in range(first, 2 * LANES, 2)]) for first in (0, 1))
+    pairs = [builder.shuffle_vector(products, products, places) for places in (even, odd)]
+    return builder.add(sums, builder.add(*pairs))
+
+
+_Sums = list[list[list[ir.Value]]]
+"""Places in memory, which become registers: [sets, rows, vectors]. Few rows alternate among sets of sums, because an
+addition to a sum waits for the one before."""
+
+
+def _new_sum(builder: ir.IRBuilder) -> ir.Value:
+    return cgutils.alloca_once(builder, _sums)  # type: ignore[no-untyped-call]
+
+
+def _new_sums(builder: ir.IRBuilder, offsets: ir.Value, num_rows: int, num_parts: int) -> _Sums:
+    """Make sums that begin with the `offsets` of a group, in upper rows, and else with zero."""
+    sums = [
+        [[_new_sum(builder) for _ in range(_NUM_VECTORS)] for _ in range(num_rows)]
+        for _ in range(max(1, _MAX_SETS // num_rows))
+    ]
+    for turn, per_set in enumerate(sums):
+        for row, places in enumerate(per_set):
+            for vector, place in enumerate(places):
+                start = _load(builder, offsets, 4 * LANES * vector, _sums)
+                has_offset = turn == 0 and row % num_parts == 0
+                builder.store(start if has_offset else ir.Constant(_sums, None), place)
+    return sums
+
+
+def _add_units(
+    builder: ir.IRBuilder, sums: _Sums, weights: ir.Value, rows: list[ir.Value], number: ir.Value
+) -> None:
+    """Add the products of one unit of inputs to each set of sums, from unit `number` times the sets on."""
+    word = weights.type
+    first = builder.mul(number, word(len(sums)))
+    weights_at = builder.add(weights, builder.mul(first, word(GROUP * UNIT)))
+    inputs_at = builder.mul(first, word(4))
+    for turn, per_set in enumerate(sums):
+        unit_at = builder.add(weights_at, word(turn * GROUP * UNIT))
+        vectors = [_weights(builder, unit_at, vector) for vector in range(_NUM_VECTORS)]
+        for row, places in zip(rows, per_set, strict=True):
+            inputs = _load(builder, builder.add(row, inputs_at), 4 * turn, _i32)
+            for vector, place in zip(vectors, places, strict=True):
+                builder.store(_add_products(builder, builder.load(place), inputs, vector), place)
+
+
+def _total(builder: ir.IRBuilder, sums: _Sums, row: int, num_parts: int, vector: int) -> ir.Value:
+    """Return a row's sums as int32: those of all sets, and of both parts."""
+    totals = []
+    for part in range(row * num_parts, (row + 1) * num_parts):
+        total = builder.load(sums[0][part][vector])
+        for per_set in sums[1:]:
+            total = builder.add(total, builder.load(per_set[part][vector]))
+        totals.append(total)
+    if num_parts == 1:
+        return totals[0]
+    return builder.add(builder.shl(totals[0], ir.Constant(_sums, [_i32(8)] * LANES)), totals[1])
+
+
+def _product(num_results: int, num_parts: int = 1) -> Callable[..., Any]:
+    """Make the product of a number of rows, each of which has one part or an upper and a lower one."""
+    num_rows = num_results * num_parts
+
+    def product(typing_context, weights, offsets, scales, x, x_stride, num_units, factors, y, y_stride):
+        """Multiply int8 weights [num_units, GROUP, UNIT] with `x` [rows, num_units * UNIT] of type INPUT.
+
+        `num_units` is a multiple of 4. The sums begin with int32 `offsets` [GROUP] and are exact. With two parts,
+        rows alternate between upper and lower ones. The result is float32 `y` [rows / parts, GROUP], times `scales`
+        [GROUP] and `factors` [rows / parts]. Arguments are addresses, and strides in bytes.
+        """
+
+        def generate(context, builder, signature, arguments):
+            weights, offsets, scales, x, x_stride, num_units, factors, y, y_stride = arguments
+            word = weights.type
+            sums = _new_sums(builder, offsets, num_rows, num_parts)
+            rows = [builder.add(x, builder.mul(x_stride, word(row))) for row in range(num_rows)]
+            with cgutils.for_range(builder, builder.udiv(num_units, word(len(sums)))) as loop:
+                _add_units(builder, sums, weights, rows, loop.index)
+            for row in range(num_results):
+                factor = _splat(builder, _load(builder, factors, 4 * row, _f32))
+                out = builder.add(y, builder.mul(y_stride, word(row)))
+                for vector in range(_NUM_VECTORS):
+                    total = _total(builder, sums, row, num_parts, vector)
+                    scale = _load(builder, scales, 4 * LANES * vector, _floats)
+                    value = builder.fmul(builder.fmul(builder.sitofp(total, _floats), scale), factor)
+                    place = builder.add(out, word(4 * LANES * vector))
+                    builder.store(value, builder.inttoptr(place, _floats.as_pointer()), align=4)
+            return context.get_dummy_value()
+
+        return types.void(*[types.uintp] * 9), generate
+
+    return intrinsic(product)
+
+
+product_of_1, product_of_2, product_of_4, product_of_8 = map(_product, (1, 2, 4, 8))
+words_of_1, words_of_2, words_of_4, words_of_8 = (_product(number, PARTS) for number in (1, 2, 4, 8))
+"""The same for rows of int16."""
