@@ -34,8 +34,6 @@ from streamer.models.kv_cache import KvCache
 
 _PACKED_DIMS = 5
 """The dimensions of the packed weights of all layers."""
-_FIELDS = "", "_offsets", "_scales"
-"""The ends of the names of an `Int8Linear`'s fields among those of `Weights`."""
 
 
 Fill = Callable[[nn.Module, str], None]
@@ -104,15 +102,13 @@ class _Packed:
             "widen": block.mlp.c_fc,
             "narrow": block.mlp.c_proj,
         }
-        return [
-            Int8Linear(
-                *(
-                    self._put(name + end, layer, field)
-                    for end, field in zip(_FIELDS, _pack(linear), strict=True)
-                )
-            )
-            for name, linear in linears.items()
-        ]
+        packed = []
+        for name, linear in linears.items():
+            made = _pack(linear)
+            weights = self._put(name, layer, made.weights)
+            offsets = self._put(f"{name}_offsets", layer, made.offsets)
+            packed.append(Int8Linear(weights, offsets, self._put(f"{name}_scales", layer, made.scales)))
+        return packed
 
     def add_head(self, head: nn.Linear) -> Int8Linear:
         """Pack the weights of the last product, which is rounded as the layers are."""
