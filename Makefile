@@ -36,12 +36,16 @@ bench: install-test
 	$(BIN)/python -m benchmarks.server_cost --streams 1 64
 	$(BIN)/python -m benchmarks.stages
 
-# Wheels for a GPU machine with Python 3.12 and torch that reaches no registry; two folders, each small enough to copy.
+# Wheels for a GPU machine with Python 3.12, torch and numpy that reaches no registry: two archives, each below 64 MiB,
+# of which the second is for a machine without numba.
 WHEELS := download -q --only-binary=:all: --python-version 3.12 \
 	--platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64
 wheels:
 	$(PYTHON) -m pip $(WHEELS) -d wheels/libraries -r benchmarks/gpu_wheels.txt
 	$(PYTHON) -m pip $(WHEELS) -d wheels/compiler --no-deps numba llvmlite
+	rm -f wheels/libraries/numpy-*
+	for part in libraries compiler; do tar -cf wheels/$$part.tar wheels/$$part; done
+	find wheels -name '*.tar' -size +64M -print -exec false {} +
 	du -sh wheels/*
 
 install: $(VENV)/.installed

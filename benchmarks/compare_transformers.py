@@ -125,7 +125,7 @@ def run_streamer(
     device: str,
     num_semantic: int,
     *,
-    fine_at_once: bool,
+    schedule: str,
     chunk_frames: tuple[int, ...],
 ) -> dict[str, float]:
     from dataclasses import replace
@@ -138,18 +138,18 @@ def run_streamer(
     from streamer.models.files.checkpoint import load_model
     from streamer.sampling import SamplingParams
     from streamer.stages.chain import build_stages
+    from streamer.stages.fine_windows import scheduled
     from streamer.stages.sentence import SentenceWork
     from streamer.synthesis import PcmChunk
     from streamer.voices.voice import Voice
 
     model = load_model(directory, dtype=dtype, device=device)
     config = model.config
-    if fine_at_once:
-        chunk_frames = (config.fine.context - config.fine.history,)
+    fine = scheduled(config.fine, schedule)
     if chunk_frames:
-        fine = replace(config.fine, chunk_frames=chunk_frames, later_chunk_frames=chunk_frames)
-        config = replace(config, fine=fine)
-        model = replace(model, config=config)
+        fine = replace(fine, chunk_frames=chunk_frames, later_chunk_frames=chunk_frames)
+    config = replace(config, fine=fine)
+    model = replace(model, config=config)
     voice = Voice(*(history()[f"{name}_prompt"] for name in ("semantic", "coarse", "fine")))
     record = CudaRecorder() if device.startswith("cuda") else None
     stages = build_stages(model, num_slots=1, record=record)
@@ -225,7 +225,7 @@ def child(arguments: argparse.Namespace) -> None:
             dtype,
             arguments.device,
             num_semantic,
-            fine_at_once=arguments.fine_at_once,
+            schedule=arguments.schedule,
             chunk_frames=tuple(arguments.chunk_frames),
         )
     result["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -272,7 +272,7 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, help="JSON file to write")
     parser.add_argument("--run", help=argparse.SUPPRESS)
-    parser.add_argument("--fine-at-once", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--schedule", default="latency", help=argparse.SUPPRESS)
     parser.add_argument("--directory", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.run:
@@ -284,7 +284,7 @@ def main() -> None:
         make_weights(arguments.size, Path(folder))
         wanted = [(run, []) for run in runs]
         if runs[-1].startswith("streamer"):
-            wanted.append((runs[-1], ["--fine-at-once"]))
+            wanted.append((runs[-1], ["--schedule", "throughput"]))
         for run, more in wanted:
             command = [sys.executable, "-m", "benchmarks.compare_transformers", "--run", run, *more]
             command += ["--directory", folder, "--seconds", str(arguments.seconds)]
@@ -295,7 +295,7 @@ def main() -> None:
             if done.returncode:
                 raise SystemExit(f"{run} ended with {done.returncode}: {done.stderr[-2000:]}")
             row = json.loads(done.stdout.splitlines()[-1])
-            row["run"] = run + (", fine once a sentence" if more else "")
+            row["run"] = run + (", throughput" if more else "")
             row["real_time_factor"] = row["total_s"] / row["audio_s"]
             rows.append(row)
             print(f"{row['run']}: {row['total_s']:.1f} s for {row['audio_s']:.1f} s of sound", flush=True)

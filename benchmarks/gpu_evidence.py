@@ -1,22 +1,27 @@
-"""What can only a GPU show? Everything in one command of less than ten minutes; results are written as they come.
+"""What can only a GPU show? The most telling first, in one command of a given number of minutes.
 
-    python -m benchmarks.gpu_evidence --output benchmarks/results/gpu
+    python -m benchmarks.gpu_evidence --minutes 8 --output benchmarks/results/gpu
 
 On a machine that has torch but reaches no registry, install first what `make wheels` fetched elsewhere:
 
-    pip install --no-index --find-links wheels/libraries --find-links wheels/compiler -r benchmarks/gpu_wheels.txt numba
+    pip install --no-index --find-links wheels/libraries -r benchmarks/gpu_wheels.txt
     pip install --no-index --no-deps --no-build-isolation -e .
 
-It runs the GPU's tests, then first audio, capacity, the stages beside their floors, and transformers beside us, with
-random weights of the small and the large shape. Each part has its own time limit, at which it ends with all processes
-that it started, and a part that fails does not keep the others from running. `--rehearse` does the same with tiny
-shapes on any machine, to see that it works.
+(and numba from wheels/compiler, if it is not there either).
+
+First come the tests: every kernel beside the plain path, then whole sentences beside the CPU's, recorded as graphs and
+not. Then, with random weights of the large and the small shape, which are made meanwhile: first audio, the stages
+beside their floors, capacity, and transformers beside us. Each part is a process with a time limit, at which it ends
+with all that it started; one that fails keeps no other from running. `summary.json` holds what the parts have measured
+and the end of what they printed, and is written after each of them. `--rehearse` does the same with tiny shapes on any
+machine, to see that it works.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import re
 import signal
@@ -24,6 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,114 +37,197 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.compare_transformers import make_voice, make_weights
 from streamer.loadtest.environment import environment, write_result
 
 TAIL_CHARS = 3000
-TOTAL_S = 590.0
-"""The time limit of the whole command, in seconds, including the making of the weights; the last part may get less
-than its own limit."""
+MINUTES = 8.0
+"""The usual time limit of the whole command; the limits of its parts fit into it, and change with it."""
+WEIGHTS_S = 120.0
+"""How long parts wait for the weights that they need, in seconds, from the beginning of the command."""
+SHAPES = ("large", "small")
 
 
-def parts(models: dict[str, Path], output: Path, *, is_rehearsal: bool) -> list[tuple[str, list[str], float]]:
-    """Return the name, `python -m` arguments and time limit in seconds of each part, the most important first."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A command, as arguments of `python -m`, with its time limit in seconds. `shape`: the weights that it needs."""
+
+    name: str
+    arguments: list[str]
+    limit_s: float
+    shape: str | None = None
+    result: Path | None = None
+    """The JSON file that it writes."""
+
+
+def parts(folder: Path, output: Path, *, is_rehearsal: bool, minutes: float = MINUTES) -> list[Part]:
+    """Return all parts, the most telling first. `folder` holds the weights, in a directory for each shape."""
     device = [] if is_rehearsal else ["--device", "cuda"]
     step = ["--seconds", "2", "--utterances", "4"] if is_rehearsal else ["--seconds", "15"]
+    seconds = "1" if is_rehearsal else "5"
 
-    def size(shape: str) -> str:
+    def tests(name: str, directory: str, limit_s: float) -> Part:
+        return Part(name, ["pytest", "-v", "-rA", "-p", "no:cacheprovider", directory], limit_s)
+
+    def measured(name: str, limit_s: float, shape: str | None, module: str, *more: str) -> Part:
+        result = output / f"{name}.json"
+        arguments = [f"benchmarks.{module}", *more, "--output", str(result)]
+        return Part(name, arguments, limit_s, shape, result)
+
+    def first_audio(shape: str, limit_s: float) -> Part:
+        repeats = "1" if is_rehearsal else "3"
+        more = ("--model", str(folder / shape), "--others", "0", "--repeats", repeats)
+        return measured(f"first-audio-{shape}", limit_s, shape, "first_audio", *more)
+
+    def size_of(shape: str) -> str:
         return "tiny" if is_rehearsal else shape
 
-    def first_audio(shape: str) -> list[str]:
-        return ["first_audio", "--model", str(models[shape]), "--others", "0", "--repeats", "3"]
+    def stages(shape: str, limit_s: float) -> Part:
+        return measured(f"stages-{shape}", limit_s, None, "stages", "--size", size_of(shape), *device)
 
-    def capacity(shape: str, rate_hz: float) -> list[str]:
-        model = ["--model", str(models[shape]), "--count-silence"]
-        return ["capacity", *model, "--rate", f"{rate_hz:g}", "--warm-up", "2", *step]
+    def capacity(shape: str, limit_s: float, rate_hz: int) -> Part:
+        more = ("--model", str(folder / shape), "--count-silence", "--rate", f"{rate_hz}", "--warm-up", "2")
+        return measured(f"capacity-{shape}", limit_s, shape, "capacity", *more, *step)
 
-    def stages(shape: str) -> list[str]:
-        return ["stages", "--size", size(shape), *device]
-
-    seconds = "1" if is_rehearsal else "5"
-    commands: dict[str, tuple[list[str], float]] = {
-        "first-audio-large": (first_audio("large"), 50.0),
-        "capacity-large": (capacity("large", 4), 140.0),
-        "stages-large": (stages("large"), 40.0),
-        "compare-small": (
-            ["compare_transformers", "--size", size("small"), "--seconds", seconds, *device],
-            95.0,
-        ),
-        "first-audio-small": (first_audio("small"), 40.0),
-        "capacity-small": (capacity("small", 8), 110.0),
-        "stages-small": (stages("small"), 35.0),
-    }
-    measured = [
-        (name, [f"benchmarks.{module}", *more, "--output", str(output / f"{name}.json")], limit_s)
-        for name, ((module, *more), limit_s) in commands.items()
+    compared = ("--size", size_of("small"), "--seconds", seconds, *device)
+    all_parts = [
+        tests("kernels", "tests/models/gpu", 50),
+        tests("graphs", "tests/gpu", 50),
+        first_audio("large", 45),
+        stages("large", 35),
+        first_audio("small", 30),
+        stages("small", 25),
+        capacity("large", 100, 4),
+        capacity("small", 80, 8),
+        measured("compare-small", 60, None, "compare_transformers", *compared),
     ]
-    return [("tests", ["pytest", "-q", "tests/gpu"], 60.0), *measured]
+    return [replace(part, limit_s=part.limit_s * minutes / MINUTES) for part in all_parts]
 
 
-def run(name: str, arguments: list[str], limit_s: float, output: Path) -> dict[str, Any]:
-    """Run one part; its output goes to a file beside the results as it comes, and stays there if the part is ended."""
-    begin_s = time.monotonic()
-    path = output / f"{name}.txt"
+def start_making(shape: str, directory: Path, output: Path, *, is_rehearsal: bool) -> subprocess.Popen[bytes]:
+    """Begin to write random weights and a voice; `directory` is there once all of it is written."""
+    size = "tiny" if is_rehearsal else shape
+    with (output / f"weights-{shape}.txt").open("w") as printed:
+        return subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.gpu_evidence", "--make", size, "--output", str(directory)],
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def make(size: str, directory: Path) -> None:
+    """Write random weights and a voice."""
+    from benchmarks.compare_transformers import make_voice, make_weights  # imports torch
+
+    unfinished = directory.with_name(f"{directory.name}.unfinished")
+    make_weights(size, unfinished)
+    make_voice(unfinished)
+    unfinished.rename(directory)
+
+
+def run(part: Part, limit_s: float, output: Path) -> dict[str, Any]:
+    """Run one part; its output goes to a file beside the results as it comes, and stays there if the part is ended.
+
+    `status` is the process's exit status, None at the time limit, or what kept it from running.
+    """
+    begin_s, path = time.monotonic(), output / f"{part.name}.txt"
+    row: dict[str, Any] = {"part": part.name, "status": None}
+    try:
+        row["status"] = _status(part, limit_s, path)
+        row["tail"] = path.read_text(errors="replace")[-TAIL_CHARS:]
+        if part.result is not None and part.result.exists():
+            row["result"] = json.loads(part.result.read_text())
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # a full disk, a file that was cut off: no reason to end the others
+        row["status"] = row["status"] or f"{type(error).__name__}: {error}"
+    return {"tail": "", **row, "seconds": time.monotonic() - begin_s}
+
+
+def _status(part: Part, limit_s: float, path: Path) -> int | None:
     with path.open("w") as printed:
         process = subprocess.Popen(
-            [sys.executable, "-u", "-m", *arguments],
+            [sys.executable, "-u", "-m", *part.arguments],
             stdout=printed,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},  # also for the processes that it starts
             start_new_session=True,
         )
         try:
-            status = process.wait(max(0.0, limit_s))
+            return process.wait(max(0.0, limit_s))
         except subprocess.TimeoutExpired:
-            status = None
             printed.write(f"\nstopped after {limit_s:.0f} s\n")
-        finally:  # a server that outlives its part would keep the GPU's memory
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    tail = path.read_text(errors="replace")[-TAIL_CHARS:]
-    return {"part": name, "status": status, "seconds": time.monotonic() - begin_s, "tail": tail}
+            return None
+        finally:
+            end(process)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, required=True, help="folder for the results")
-    parser.add_argument("--only", nargs="+", help="names of parts to run")
-    parser.add_argument("--rehearse", action="store_true")
-    arguments = parser.parse_args()
-    ends_s = time.monotonic() + TOTAL_S
-    arguments.output.mkdir(parents=True, exist_ok=True)
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process with all that it started: a server that outlives its part would keep the GPU's memory."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def run_all(wanted: list[Part], folder: Path, output: Path, *, is_rehearsal: bool, minutes: float) -> bool:
+    """Run the parts, write the summary after each, and return whether all went well."""
+    begin_s = time.monotonic()
     rows: list[dict[str, Any]] = []
-    summary = {"benchmark": "gpu_evidence", **environment(), "parts": rows}
-    with tempfile.TemporaryDirectory() as folder:
-        models = {shape: Path(folder) / shape for shape in ("small", "large")}
-        wanted = [
-            part
-            for part in parts(models, arguments.output.resolve(), is_rehearsal=arguments.rehearse)
-            if arguments.only is None or part[0] in arguments.only
-        ]
-        for shape, directory in models.items():
-            if any(str(directory) in command for _, command, _ in wanted):
-                make_weights("tiny" if arguments.rehearse else shape, directory)
-                make_voice(directory)
-        for name, command, limit_s in track(wanted, "measuring"):
-            rows.append(run(name, command, min(limit_s, ends_s - time.monotonic()), arguments.output))
-            write_result(arguments.output / "summary.json", summary)
+    summary = {"benchmark": "gpu_evidence", **environment(), "minutes": minutes, "parts": rows}
+    with contextlib.ExitStack() as makers:
+        making = {}
+        for shape in dict.fromkeys(part.shape for part in wanted if part.shape):
+            making[shape] = start_making(shape, folder / shape, output, is_rehearsal=is_rehearsal)
+            makers.callback(end, making[shape])
+        for part in track(wanted, "measuring"):
+            if part.shape is not None:
+                with contextlib.suppress(subprocess.TimeoutExpired):  # the part will say what is missing
+                    making[part.shape].wait(max(0.0, begin_s + WEIGHTS_S - time.monotonic()))
+            left_s = begin_s + 60 * minutes - time.monotonic()
+            rows.append(run(part, min(part.limit_s, left_s), output))
+            write_result(output / "summary.json", summary)
+    show(rows)
+    return all(row["status"] == 0 for row in rows) and (is_rehearsal or has_tested(rows))
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """Print how each part ended."""
     table = Table()
     for column in ("part", "status", "seconds"):
         table.add_column(column)
     for row in rows:
         table.add_row(row["part"], str(row["status"]), f"{row['seconds']:.0f}")
     Console().print(table)
-    sys.exit(any(row["status"] for row in rows) or (not arguments.rehearse and not _has_tested(rows)))
 
 
-def _has_tested(rows: list[dict[str, Any]]) -> bool:
+def has_tested(rows: list[dict[str, Any]]) -> bool:
     """Return whether the tests ran, if they were requested: a run that skips all of them looks like a success."""
-    return all(re.search(r"\b\d+ passed", row["tail"]) for row in rows if row["part"] == "tests")
+    return all(
+        re.search(r"\b\d+ passed", row["tail"]) for row in rows if row["part"] in ("kernels", "graphs")
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="folder for the results")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="time limit of the whole command")
+    parser.add_argument("--only", nargs="+", help="names of parts to run")
+    parser.add_argument("--rehearse", action="store_true")
+    parser.add_argument("--make", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.make:
+        return make(arguments.make, arguments.output)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and with it all parts
+    output = arguments.output.resolve()
+    output.mkdir(parents=True, exist_ok=True)
+    how = {"is_rehearsal": arguments.rehearse, "minutes": arguments.minutes}
+    with tempfile.TemporaryDirectory() as folder:
+        every = parts(Path(folder), output, **how)
+        if unknown := set(arguments.only or ()) - {part.name for part in every}:
+            raise SystemExit(f"no such part: {', '.join(sorted(unknown))}")
+        wanted = [part for part in every if arguments.only is None or part.name in arguments.only]
+        sys.exit(not run_all(wanted, Path(folder), output, **how))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from streamer.errors import StreamerError
 from streamer.models.config import LARGE, SMALL, ModelConfig
 from streamer.models.files.config_file import read_config
 from streamer.stages.coarse_windows import CoarseWindows
-from streamer.stages.fine_windows import chunk_end
+from streamer.stages.fine_windows import chunk_end, whole_window
 
 SAMPLE_RATE_HZ = 150
 """The simulated sampling rate: sound is only counted here, and a sample stands for half a frame."""
@@ -162,7 +162,7 @@ class Sentence:
         self.slot = -1
         self.failure: StreamerError | None = None
         self.is_truncated = False
-        self.next_border = chunk_end(0, index, config.fine)
+        self.next_border = next_border(self)
 
     @property
     def is_finished(self) -> bool:
@@ -171,6 +171,14 @@ class Sentence:
     def take_audio(self) -> Samples:
         new, self.num_taken = self.num_decoded - self.num_taken, self.num_decoded
         return np.zeros(round(new * SAMPLE_RATE_HZ / self.config.codec.frame_rate_hz), np.float32)
+
+
+def next_border(work: Sentence) -> int:
+    """Return how many frames the fine stage's next step finishes; it waits for these, or for the sentence's end."""
+    fine = work.config.fine
+    if fine.is_whole:
+        return whole_window(work.num_fine, work.num_frames_in_all, fine.history, fine).num_final
+    return chunk_end(work.num_fine, work.index, fine)
 
 
 class _Simulated:
@@ -251,13 +259,13 @@ class Fine(_Simulated):
         frames = work.num_coarse // self._config.coarse.num_codebooks
         if work.num_coarse == work.num_coarse_in_all:
             return frames > work.num_fine
-        return frames >= work.next_border
+        return not self._config.fine.is_whole and frames >= work.next_border
 
     def step(self, batch: Sequence[Sentence]) -> None:
         self._spend(self._times.fine_step + len(batch) * self._times.fine_row, len(batch))
         for work in batch:
             work.num_fine = min(work.next_border, work.num_frames_in_all)
-            work.next_border = chunk_end(work.num_fine, work.index, self._config.fine)
+            work.next_border = next_border(work)
 
 
 class Codec(_Simulated):

@@ -156,17 +156,16 @@ def codec_rows(config: ModelConfig, machine: Machine) -> Iterator[dict[str, Any]
         yield {"step": f"codec, {frames} frames", "rows": 1, "ms": took, "floor_ms": None}
 
 
-@torch.inference_mode()
-def measure(config: ModelConfig, machine: Machine) -> list[dict[str, Any]]:
+def measure(config: ModelConfig, machine: Machine) -> Iterator[dict[str, Any]]:
+    """Yield a row for each step, as soon as it was measured."""
     semantic, coarse = config.semantic, config.coarse
     prompt = semantic.text_context + 1
     window = coarse.semantic_context + 1 + coarse.max_history
-    return [
-        *causal_rows("semantic", semantic.transformer, machine, (prompt, prompt + 250)),
-        *causal_rows("coarse", coarse.transformer, machine, (window, window + coarse.window // 2)),
-        *fine_rows(config, machine),
-        *codec_rows(config, machine),
-    ]
+    with torch.inference_mode():
+        yield from causal_rows("semantic", semantic.transformer, machine, (prompt, prompt + 250))
+        yield from causal_rows("coarse", coarse.transformer, machine, (window, window + coarse.window // 2))
+        yield from fine_rows(config, machine)
+        yield from codec_rows(config, machine)
 
 
 def main() -> None:
@@ -183,7 +182,21 @@ def main() -> None:
     sizes = {"tiny": tiny, "small": SMALL, "large": LARGE}
     config = sizes.get(arguments.size) or read_config(BUILTIN_MODEL / "config.json")
     machine = Machine(device, choose_dtype(arguments.dtype, device))
-    rows = measure(config, machine)
+    rows: list[dict[str, Any]] = []
+    result = {
+        "benchmark": "stages",
+        **environment(),
+        "size": arguments.size,
+        "dtype": machine.dtype,
+        "threads": arguments.threads,
+        "bytes_per_ms": machine.bytes_per_ms,
+        "operations_per_ms": machine.operations_per_ms,
+        "rows": rows,
+    }
+    for row in measure(config, machine):
+        rows.append(row)
+        if arguments.output:
+            write_result(arguments.output, result)
     speed = f"{machine.bytes_per_ms / 1e6:.0f} GB/s, {machine.operations_per_ms / 1e9:.2f} TFLOP/s"
     table = Table(title=f"{arguments.size}, {machine.dtype} on {device}: {speed}")
     for name in ("step", "rows", "ms", "floor ms", "times its floor"):
@@ -193,18 +206,6 @@ def main() -> None:
         bounds = (f"{floor:.2f}", f"{row['ms'] / floor:.1f}") if floor else ("", "")
         table.add_row(row["step"], str(row["rows"]), f"{row['ms']:.2f}", *bounds)
     Console(width=120).print(table)
-    if arguments.output:
-        result = {
-            "benchmark": "stages",
-            **environment(),
-            "size": arguments.size,
-            "dtype": machine.dtype,
-            "threads": arguments.threads,
-            "bytes_per_ms": machine.bytes_per_ms,
-            "operations_per_ms": machine.operations_per_ms,
-            "rows": rows,
-        }
-        write_result(arguments.output, result)
 
 
 if __name__ == "__main__":

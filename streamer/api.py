@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar, get_args
 
 import numpy as np
 
-from streamer.assembly import build_synthesizer
+from streamer.assembly import build_synthesizer, repeatable
 from streamer.audio.formats import AudioFormat
 from streamer.audio.packets import Packet, create_encoder
 from streamer.audio.recording import Audio as Audio
@@ -66,7 +66,7 @@ async def stream(
     seed: int | None = None,
     params: Params = NO_PARAMS,
     model: str | Path | None = None,
-    chunk_frames: str = "growing",
+    chunk_schedule: str = "latency",
     continuity: Continuity = "preset",
     speakers: Mapping[str, str] = NO_SPEAKERS,
     reading: TextOptions = AS_IT_IS,
@@ -78,7 +78,7 @@ async def stream(
     """
     options = SpeechOptions(voice, seed, params, continuity, speakers, reading, speed)
     truncated = False
-    async with contextlib.aclosing(speech_events(_engine(model, chunk_frames), text, options)) as events:
+    async with contextlib.aclosing(speech_events(_engine(model, chunk_schedule), text, options)) as events:
         async for event in events:
             if isinstance(event, SpeechWarning):
                 logger.warning(event.message)
@@ -112,7 +112,7 @@ def synthesize(
     seed: int | None = None,
     params: Params = NO_PARAMS,
     model: str | Path | None = None,
-    chunk_frames: str = "growing",
+    chunk_schedule: str = "latency",
     continuity: Continuity = "preset",
     speakers: Mapping[str, str] = NO_SPEAKERS,
     reading: TextOptions = AS_IT_IS,
@@ -122,14 +122,14 @@ def synthesize(
 
     `voice`: None for the model's default. `seed`: None to have one drawn, which the result names. `params`: the other
     fields of `SamplingParams`, by name. `model`: None for the built-in voice, or a model directory, which is loaded
-    once per process. `chunk_frames`: with "whole" each sentence's fine codes are filled in at its end, as the original
-    does. `continuity`: whether a sentence continues the voice's preset, the voice's last sentence, or both.
+    once per process. `chunk_schedule`: with "whole" each sentence's fine codes are filled in at its end, as the
+    original does. `continuity`: whether a sentence continues the voice's preset, the voice's last sentence, or both.
     `speakers`: labels in the text, such as `Alice` of `Alice: Hello.`, and the voices that speak what follows them.
     `reading`: the language, whether numbers are written out, whether the text is Markdown, whether pauses and tags of
     SSML in it are followed, and a lexicon. `speed`: from half to twice as fast as usual, at the same pitch.
     """
     options = SpeechOptions(voice, seed, params, continuity, speakers, reading, speed)
-    return speak_into_memory(_engine(model, chunk_frames), text, options)
+    return speak_into_memory(_engine(model, chunk_schedule), text, options)
 
 
 def speak_into_memory(
@@ -144,7 +144,7 @@ def speak_into_memory(
 
     With `include_history` the events carry the tokens of the spoken sentences.
     """
-    synthesizer = _started(engine).result()
+    synthesizer = _started(repeatable(engine)).result()
     settings = replace(_settings(synthesizer, options), include_history=include_history)
 
     async def collect() -> Audio:
@@ -256,12 +256,13 @@ def _samples(packet: Packet) -> Samples:
     return np.frombuffer(packet.payload, "<f4").copy()  # which the caller may write to
 
 
-def _engine(model: str | Path | None, chunk_frames: str) -> EngineConfig:
+def _engine(model: str | Path | None, chunk_schedule: str) -> EngineConfig:
     # Speech into memory is not played while it is made, so nothing is refused.
-    if chunk_frames not in CHUNK_SCHEDULES:
+    if chunk_schedule not in CHUNK_SCHEDULES:
         raise InvalidParameterError(
-            f"chunk_frames {chunk_frames!r}: it is one of {', '.join(CHUNK_SCHEDULES)}", param="chunk_frames"
+            f"chunk_schedule {chunk_schedule!r}: it is one of {', '.join(CHUNK_SCHEDULES)}",
+            param="chunk_schedule",
         )
     return EngineConfig(
-        model=None if model is None else Path(model), max_load=None, chunk_frames=chunk_frames
+        model=None if model is None else Path(model), max_load=None, chunk_schedule=chunk_schedule
     )

@@ -129,7 +129,7 @@ def build_worker(config: Config, on_recorded: OnRecorded = lambda _num, _of: Non
     tracer = create_tracer(config.traces, package_version())
 
     def load() -> Synthesizer:
-        loaded.append(build_synthesizer(config.engine, on_recorded, tracer))
+        loaded.append(build_synthesizer(repeatable(config.engine), on_recorded, tracer))
         return loaded[0]
 
     workers, certificate, version = config.workers, Certificate.of(config.server), package_version()
@@ -151,6 +151,15 @@ def build_worker(config: Config, on_recorded: OnRecorded = lambda _num, _of: Non
         if metrics_port is None
         else functools.partial(open_sockets, workers.worker_host, metrics_port, "worker_metrics_"),
     )
+
+
+def repeatable(config: EngineConfig) -> EngineConfig:
+    """Return the settings of an engine by which nothing that can be heard depends on its machine's speed.
+
+    A sentence of a worker may be made again by another worker, on another machine, and must sound the same. Speech into
+    memory is not heard while it is made, so that nothing is gained by measuring.
+    """
+    return replace(config, chunk_schedule="latency") if config.chunk_schedule == "auto" else config
 
 
 def read_config(config: EngineConfig) -> ModelConfig:

@@ -22,8 +22,8 @@ from streamer.trace_config import TracesConfig
 from streamer.worker_config import WorkersConfig
 
 CONFIG_FILE_VARIABLE = "STREAMER_CONFIG"
-CHUNK_SCHEDULES = ("growing", "whole")
-"""The choices of `chunk_frames`, the fine stage's schedule."""
+CHUNK_SCHEDULES = ("auto", "latency", "balanced", "throughput", "whole")
+"""The choices of `chunk_schedule`; all but `auto` are those of `stages.fine_windows.scheduled`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,10 @@ class EngineConfig:
     cuda_graphs: str = option(
         "on", "on a GPU, record the steps at the start and replay them", choices=("on", "off")
     )
-    chunk_frames: str = option(
-        "growing",
-        "growing: a sentence sounds early, filled in by chunks; whole: at its end, in the original's own windows",
+    chunk_schedule: str = option(
+        "auto",
+        "fine chunks, from the earliest sound to the least work; whole: at a sentence's end, in the original's "
+        "windows; auto: by the measured speed",
         choices=CHUNK_SCHEDULES,
     )
     num_threads: int | None = option(

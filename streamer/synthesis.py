@@ -96,6 +96,8 @@ class ModelInfo:
     """The phones in which a text may give words, as `text/phones` writes them; most models have none."""
     tells_words: bool = False
     """Whether chunks bring the words that are heard in them."""
+    chunk_schedule: str | None = None
+    """The schedule of the fine stage's chunks, which decides how a seed sounds; None if the model has none."""
 
 
 @dataclass(frozen=True, slots=True)

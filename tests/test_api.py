@@ -63,12 +63,15 @@ def test_whole_sentences_are_another_way_to_speak(tmp_path: Path) -> None:
     """Filled in whole, a sentence of several chunks is as long and sounds otherwise; other schedules are refused."""
     model = save_speaking_model(tmp_path)
     text = "A deaf dog had a big cab and a bad egg, bad face and all."
-    whole = streamer.synthesize(text, model=model, seed=5, chunk_frames="whole")
+    whole = streamer.synthesize(text, model=model, seed=5, chunk_schedule="whole")
     growing = streamer.synthesize(text, model=model, seed=5)
     assert len(whole.samples) == len(growing.samples)
     assert np.abs(whole.samples - growing.samples).max() > 1e-3
-    with pytest.raises(InvalidParameterError, match="chunk_frames 'small': it is one of growing, whole"):
-        streamer.synthesize(text, model=model, chunk_frames="small")
+    with pytest.raises(
+        InvalidParameterError,
+        match="chunk_schedule 'small': it is one of auto, latency, balanced, throughput, whole",
+    ):
+        streamer.synthesize(text, model=model, chunk_schedule="small")
 
 
 async def test_the_stream_is_the_whole_sound(fake: FakeSynthesizer) -> None:

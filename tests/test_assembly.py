@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from streamer import assembly
-from streamer.assembly import choose_device, choose_dtype
+from streamer.assembly import choose_device, choose_dtype, repeatable
 from streamer.config import EngineConfig
 from streamer.errors import ConfigError
 from streamer.telemetry.traces import Tracer
@@ -81,3 +81,19 @@ async def test_a_server_is_made_with_what_the_operator_and_the_supervisor_ask_fo
             lines.append(receiving.recv(4096).decode())
         server.stop()
         await server.run_until_stopped()
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("auto", "latency"),
+        ("latency", "latency"),
+        ("balanced", "balanced"),
+        ("throughput", "throughput"),
+        ("whole", "whole"),
+    ],
+)
+def test_what_must_sound_the_same_anywhere_is_not_measured(given: str, used: str) -> None:
+    """What would be measured is the earliest sound on all workers; what the operator names stays."""
+    config = EngineConfig(chunk_schedule=given, max_waiting=7)
+    assert repeatable(config) == EngineConfig(chunk_schedule=used, max_waiting=7)

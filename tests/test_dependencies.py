@@ -38,3 +38,10 @@ def test_no_version_with_a_known_hole_is_allowed(name: str) -> None:
 def test_what_is_tested_is_allowed(name: str) -> None:
     """Every dependency has a lowest version, and what is installed here is no older."""
     assert Version(version(name)) >= lowest(REQUIREMENTS[name])
+
+
+def test_a_gpu_machine_is_given_what_the_server_imports() -> None:
+    """Its wheels hold every dependency but what comes with torch, and PyAV, which only files of sound need."""
+    listed = (Path(__file__).parents[1] / "benchmarks" / "gpu_wheels.txt").read_text().splitlines()
+    wheels = {Requirement(line).name for line in listed if not line.startswith("#")}
+    assert set(REQUIREMENTS) - wheels == {"torch", "numpy", "numba", "av"}

@@ -17,7 +17,7 @@ import torch
 from streamer.backends.model_info import model_info
 from streamer.backends.step_spans import StepSpans
 from streamer.backends.text_words import TextWords
-from streamer.backends.warm_up import log_speed, warm_up
+from streamer.backends.warm_up import fitting_schedule, log_speed, warm_up
 from streamer.config import EngineConfig
 from streamer.engine.device.cuda_graphs import CudaRecorder
 from streamer.engine.engine import Engine
@@ -27,6 +27,7 @@ from streamer.errors import ConfigError, InvalidParameterError, StreamerError, T
 from streamer.models.files.checkpoint import LoadedModel, load_model
 from streamer.sampling import check_windows
 from streamer.stages.chain import build_stages, semantic_cap
+from streamer.stages.fine_windows import scheduled
 from streamer.stages.memory import MemoryPlan, free_memory, plan_memory
 from streamer.stages.sentence import SentenceWork
 from streamer.synthesis import Health, ModelInfo, PcmChunk, SentenceRequest
@@ -58,6 +59,10 @@ class LocalSynthesizer:
         on_recorded: OnRecorded = lambda _num_recorded, _num_steps: None,
         tracer: Tracer = NO_TRACER,
     ) -> None:
+        self._has_fixed_schedule = config.chunk_schedule != "auto"
+        self._schedule = config.chunk_schedule if self._has_fixed_schedule else "latency"
+        fine = scheduled(model.config.fine, self._schedule)
+        model = replace(model, config=replace(model.config, fine=fine))
         device = next(model.semantic.parameters()).device
         free_bytes, total_bytes = free_memory(device)
         plan = plan_memory(model, config.num_slots, free_bytes=free_bytes, total_bytes=total_bytes)
@@ -83,7 +88,7 @@ class LocalSynthesizer:
         self._tracer = tracer
         self._watchdog: Watchdog | None = None
         self._is_ready = False
-        self._info = model_info(model.config, voices, tokenizer.phones)
+        self._info = self._describe()
 
     @classmethod
     def load(
@@ -105,9 +110,6 @@ class LocalSynthesizer:
         # One core is left to the event loop: with all of them the two compete, and both are slower.
         torch.set_num_threads(config.num_threads or max(1, len(os.sched_getaffinity(0)) - 1))
         model = load_model(model_directory, device=config.device, dtype=config.dtype)
-        if config.chunk_frames == "whole":
-            fine = replace(model.config.fine, is_whole=True)
-            model = replace(model, config=replace(model.config, fine=fine))
         tokenizer = load_model_tokenizer(model.config, model.directory)
         voices = VoiceLibrary(directories, model.config, shared=shared_voices)
         return cls(model, tokenizer, voices, config, on_recorded=on_recorded, tracer=tracer)
@@ -119,13 +121,13 @@ class LocalSynthesizer:
     def reload_voices(self) -> None:
         """Read the directories of voices again; see `VoiceLibrary.reload`."""
         self.voices.reload()
-        self._info = model_info(self.model_config, self.voices, self._tokenizer.phones)
+        self._info = self._describe()
 
     def refresh_voices(self) -> bool:
         """Read the directories of voices again if they have changed; see `VoiceLibrary.refresh`."""
         has_changed = self.voices.refresh()
         if has_changed:
-            self._info = model_info(self.model_config, self.voices, self._tokenizer.phones)
+            self._info = self._describe()
         return has_changed
 
     def count_tokens(self, text: str) -> int:
@@ -199,6 +201,8 @@ class LocalSynthesizer:
             await asyncio.to_thread(self._record)
             self._engine.start()
             speed = await warm_up(self, num_slots=self._plan.num_slots, reset_costs=self._engine.reset_costs)
+            if not self._has_fixed_schedule:
+                self._use_schedule(fitting_schedule(speed))
         except BaseException as error:
             self._stop()
             if isinstance(error, torch.OutOfMemoryError):
@@ -237,6 +241,17 @@ class LocalSynthesizer:
 
         for stage in recording:
             stage.record(count)
+
+    def _use_schedule(self, schedule: str) -> None:
+        """Make sentences by this schedule from now on, when only those of the warm-up have been made."""
+        self._schedule, config = schedule, self.model_config
+        self.model_config = replace(config, fine=scheduled(config.fine, schedule))
+        self._stages[2].reschedule(self.model_config.fine)
+        self._info = self._describe()
+        logger.info("chunks of the fine stage: %s, by the measured speed", schedule)
+
+    def _describe(self) -> ModelInfo:
+        return model_info(self.model_config, self.voices, self._tokenizer.phones, self._schedule)
 
     def _step_spans(self, request: SentenceRequest) -> StepSpans | None:
         sentence = self._tracer.continued(request.traceparent) if request.traceparent else NO_SPAN

@@ -10,7 +10,9 @@ from streamer.synthesis import ModelInfo
 from streamer.voices.library import VoiceLibrary
 
 
-def model_info(config: ModelConfig, voices: VoiceLibrary, phones: Sequence[str] = ()) -> ModelInfo:
+def model_info(
+    config: ModelConfig, voices: VoiceLibrary, phones: Sequence[str] = (), chunk_schedule: str | None = None
+) -> ModelInfo:
     """Return the port's description of a model, its voices and its tokenizer's phones."""
     context = config.semantic.text_context
     return ModelInfo(
@@ -37,4 +39,5 @@ def model_info(config: ModelConfig, voices: VoiceLibrary, phones: Sequence[str] 
         normalizes_text=config.normalize_text,
         phones=phones,
         tells_words=config.path is not None,
+        chunk_schedule=chunk_schedule,
     )

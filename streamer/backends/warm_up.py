@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
-import llvmlite.binding
-
 from streamer.errors import CheckpointError, EngineError
+from streamer.process_memory import return_freed_memory
 from streamer.synthesis import ModelInfo, PcmChunk, SentenceRequest
 
 logger = logging.getLogger(__name__)
@@ -22,6 +22,9 @@ AT_ONCE = 4
 """Sentences spoken at the same time, from which the engine learns what a row costs."""
 SLOW_S = 2.0
 """Time to a first audio beyond which the machine is slow: its start is not delayed by further measurements."""
+MUCH_SLOWER_THAN_REAL_TIME = 2.0
+"""Real-time factor of the warm-up's sentence, which is short, from which the longest chunks are heard soonest without a
+break (`benchmarks/schedules.py`)."""
 NEAR_REAL_TIME = 0.7
 """Real-time factor from which the log warns that playback may stall."""
 INSTRUCTION_SETS = {
@@ -66,6 +69,7 @@ async def warm_up(speaker: Speaker, *, num_slots: int, reset_costs: Callable[[],
     """
     at_once = min(AT_ONCE, num_slots)
     await _speak(speaker, FIRST_TEXT, 1, to_end=False)
+    return_freed_memory()  # above all the compiler's
     first_audio_s, _ = await _speak(speaker, FIRST_TEXT, 1, to_end=False)
     if first_audio_s > SLOW_S:
         reset_costs()
@@ -77,6 +81,14 @@ async def warm_up(speaker: Speaker, *, num_slots: int, reset_costs: Callable[[],
     if took_s <= SLOW_S:
         await _speak(speaker, text, at_once, to_end=True)
     return Speed(first_audio_s, took_s / audio_s if audio_s else None)
+
+
+def fitting_schedule(speed: Speed) -> str:
+    """Return the schedule of fine chunks by which a sentence is soonest heard without a break at this speed."""
+    factor = math.inf if speed.real_time_factor is None else speed.real_time_factor
+    if factor < 1:
+        return "latency"
+    return "balanced" if factor < MUCH_SLOWER_THAN_REAL_TIME else "throughput"
 
 
 def log_speed(speed: Speed) -> None:
@@ -98,6 +110,8 @@ def log_speed(speed: Speed) -> None:
 
 def instruction_sets() -> list[str]:
     """Name the CPU's instruction sets that decide the speed of the matrix products."""
+    import llvmlite.binding  # here, because a process with a GPU need not load a compiler
+
     features = llvmlite.binding.get_host_cpu_features()
     return [name for feature, name in INSTRUCTION_SETS.items() if features.get(feature)]
 

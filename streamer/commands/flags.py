@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from streamer.api import SpeechOptions
 
 MODEL_OPTIONS = (
-    "model", "models_directory", "device", "dtype", "chunk_frames", "num_threads", "voices_directory",
+    "model", "models_directory", "device", "dtype", "chunk_schedule", "num_threads", "voices_directory",
 )  # fmt: skip
 
 

@@ -68,8 +68,10 @@ class CodecDecoder(nn.Module):
         super().__init__()
         self.config = config
         self.codebooks = nn.Parameter(
-            torch.randn(config.num_codebooks, config.codebook_size, config.dimension)
+            torch.empty(config.num_codebooks, config.codebook_size, config.dimension)
         )
+        if not self.codebooks.is_meta:  # torch would load its compiler
+            nn.init.normal_(self.codebooks)
         self.layers = nn.ModuleList(_layers(config))
 
     @property

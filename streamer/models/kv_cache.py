@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +12,9 @@ import torch
 from torch import Tensor
 
 from streamer.models.config import TransformerConfig
+
+CACHE_LINE_BYTES = 64
+"""What a row's keys and values begin at a multiple of, so that a vector is never read from two lines."""
 
 
 class KvCache:
@@ -29,8 +33,7 @@ class KvCache:
     ) -> None:
         head_dim = config.width // config.num_heads
         shape = (config.num_layers, num_slots, config.num_heads, config.block_size, head_dim)
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)
-        self.values = torch.zeros(shape, dtype=dtype, device=device)
+        self.keys, self.values = (_zeros(shape, dtype, torch.device(device)) for _ in range(2))
 
     @cached_property
     def bits(self) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
@@ -113,3 +116,13 @@ class CacheRows:
         keys[self.slots, :, self.positions] = key[:, :, 0].to(keys.dtype)
         values[self.slots, :, self.positions] = value[:, :, 0].to(values.dtype)
         return keys[:, :, : self.length][self.place], values[:, :, : self.length][self.place]
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return zeros, on a CPU such as take memory only where they are written; torch writes its own at once."""
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    num_bytes = math.prod(shape) * dtype.itemsize
+    memory = np.zeros(num_bytes + CACHE_LINE_BYTES, np.uint8)
+    first = -memory.ctypes.data % CACHE_LINE_BYTES
+    return torch.from_numpy(memory[first : first + num_bytes]).view(dtype).view(shape)

@@ -106,6 +106,7 @@ def _models(service: Service) -> Answer:
         "default_voice": info.default_voice,
         "max_text_tokens": info.max_text_tokens,
         "note": info.note,
+        "chunk_schedule": info.chunk_schedule,
     }
     return json_answer(
         HTTPStatus.OK, {"object": "list", "data": [as_openai], "models": [model], "default": info.name}

@@ -53,6 +53,10 @@ class FineStage:
             num_fields = config.num_codebooks * config.context + 3 + len(self._made)
             self._graphed = GraphedStep(self.fill, upload([0] * num_fields, self._device), record)
 
+    def reschedule(self, config: FineConfig) -> None:
+        """Fill in sentences by the chunks of this config from now on; no sentence may be in progress."""
+        self._config = config
+
     def begin(self, work: SentenceWork) -> None:
         work.fine.codes = work.fine.codes.to(self._device)
 

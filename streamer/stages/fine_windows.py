@@ -1,13 +1,13 @@
 """The fine stage's windows in pure numbers: which frames each fills in, and where it begins; load moves no border.
 
-There are two schedules. In chunks, a sentence is heard early: each chunk is what `generate_fine` of suno-ai/bark
-(`bark/generation.py`) makes of a sentence that ends there. Whole, it is that function's own: overlapping windows over
-the finished sentence, of which a later one fills in again what the one before had too little to its right for.
+In chunks, a sentence is heard early: each chunk is what `generate_fine` of suno-ai/bark (`bark/generation.py`) makes of
+a sentence that ends there. Whole, it is that function's own: overlapping windows over the finished sentence, of which a
+later one fills in again what the one before had too little to its right for. A schedule has a name (`scheduled`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamer.models.config import FineConfig
 
@@ -23,6 +23,27 @@ class FineWindow:
     first: int
     end: int
     num_final: int
+
+
+def scheduled(config: FineConfig, schedule: str) -> FineConfig:
+    """Return the config of a named schedule.
+
+    `latency`: the model's own chunks. `balanced`: its chunks of later sentences, for the first one, too. `throughput`:
+    chunks as large as fit beside the history. `whole`: the original's windows, once a sentence is finished. In this
+    order the fine model runs less often, and the first sound comes later.
+    """
+    largest = (_stride(config),)
+    match schedule:
+        case "latency":
+            return config
+        case "balanced":
+            return replace(config, chunk_frames=config.later_chunk_frames)
+        case "throughput":
+            return replace(config, chunk_frames=largest, later_chunk_frames=largest)
+        case "whole":
+            return replace(config, is_whole=True)
+        case _:
+            raise ValueError(f"{schedule!r} is no schedule of chunks")
 
 
 def chunk_window(

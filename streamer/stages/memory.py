@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +9,7 @@ import torch
 from streamer.errors import ConfigError
 from streamer.models.files.checkpoint import LoadedModel
 from streamer.models.gpt import CausalGpt
+from streamer.process_memory import max_resident_bytes, resident_bytes
 from streamer.stages.text_path import PathMaker
 
 MAX_SLOTS = 128
@@ -39,12 +38,15 @@ class MemoryPlan:
         )
 
     def process_needs(self) -> str:
-        """The memory of the whole process with all slots in use, from the most that it has held so far.
+        """The main memory of the whole process: what it holds now, and the most that it can, with all slots in use.
 
-        That includes the interpreter and the libraries. Called after the warm-up, which has used few of the slots.
+        That includes the interpreter and the libraries. Called after the warm-up, which has used few of the slots: on a
+        CPU a slot takes its memory when it is first used.
         """
+        resident = resident_bytes()
         slots_bytes = 0 if self.is_on_gpu else self.num_slots * self.slot_bytes
-        return f"{_readable(max_resident_bytes() + slots_bytes)} of main memory"
+        most = max(max_resident_bytes(), resident + slots_bytes)
+        return f"{_readable(resident)} of main memory now, {_readable(most)} at most"
 
 
 def plan_memory(
@@ -81,12 +83,6 @@ def free_memory(device: torch.device) -> tuple[int | None, int]:
         return None, 0
     free_bytes, total_bytes = torch.cuda.mem_get_info(device)
     return free_bytes, total_bytes
-
-
-def max_resident_bytes() -> int:
-    """Return the most main memory that this process has held so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def _slot_bytes(model: LoadedModel) -> int:

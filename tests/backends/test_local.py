@@ -34,7 +34,14 @@ from streamer.voices.library import VoiceLibrary
 from tests.backends.tiny_speaker import MAX_TOKENS, Fault, LettersTokenizer, save_voices, tiny_synthesizer
 from tests.fakes.tiny_bark import TINY_WITH_PATH, tiny_model
 
-CONFIG = EngineConfig(device="cpu", dtype="float32", num_slots=2, num_threads=1, max_load=None)
+CONFIG = EngineConfig(
+    device="cpu",
+    dtype="float32",
+    num_slots=2,
+    num_threads=1,
+    max_load=None,
+    chunk_schedule="latency",  # whatever else the machine has to do
+)
 
 
 @pytest.fixture

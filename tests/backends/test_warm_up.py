@@ -5,12 +5,17 @@ from __future__ import annotations
 import logging
 
 import llvmlite.binding
+import numpy as np
 import pytest
 
-from streamer.backends import warm_up
-from streamer.backends.warm_up import Speed, log_speed
+from streamer.backends import local, warm_up
+from streamer.backends.warm_up import Speed, fitting_schedule, log_speed
 from streamer.errors import CheckpointError, EngineError, ModelNumericError
+from streamer.sampling import SamplingParams
+from streamer.stages.fine_windows import scheduled
+from streamer.synthesis import SentenceRequest
 from tests.backends.tiny_speaker import tiny_synthesizer
+from tests.fakes.tiny_bark import TINY
 
 
 def logged(caplog: pytest.LogCaptureFixture, speed: Speed) -> dict[str, str]:
@@ -53,6 +58,72 @@ def test_a_fast_machine_is_not_warned_of(caplog, factor):
     assert set(logged(caplog, Speed(0.1, factor))) == {"INFO"}
 
 
+@pytest.mark.parametrize(
+    ("factor", "schedule"),
+    [
+        (0.0, "latency"),
+        (0.26, "latency"),
+        (0.99, "latency"),
+        (1.0, "balanced"),
+        (1.9, "balanced"),
+        (2.0, "throughput"),
+        (30.0, "throughput"),
+        (None, "throughput"),
+    ],
+)
+def test_a_machine_that_cannot_keep_up_makes_fewer_chunks(factor, schedule):
+    """At real time and faster sound comes early; slower, or so slow that it was not measured, whole sentences do."""
+    assert fitting_schedule(Speed(0.5, factor)) == schedule
+
+
+@pytest.mark.parametrize(
+    ("given", "factor", "schedule"),
+    [
+        ("auto", 0.3, "latency"),
+        ("auto", None, "throughput"),
+        ("balanced", None, "balanced"),
+        ("whole", 0.3, "whole"),
+    ],
+)
+async def test_the_schedule_is_measured_once_unless_it_is_given(
+    tmp_path, monkeypatch, given, factor, schedule
+):
+    """Whatever the machine's speed, a given schedule stays; the model's description names the one in use."""
+
+    async def measured(*_, **__):
+        return Speed(0.5, factor)
+
+    monkeypatch.setattr(local, "warm_up", measured)
+    synthesizer = tiny_synthesizer(tmp_path, chunk_schedule=given)
+    await synthesizer.start()
+    synthesizer.reload_voices()
+    assert synthesizer.info.chunk_schedule == schedule
+    assert synthesizer.model_config.fine == scheduled(TINY.fine, schedule)
+    await synthesizer.close()
+
+
+async def test_a_measured_schedule_sounds_as_the_same_one_given(tmp_path, monkeypatch):
+    """A schedule and a seed give the same sound, whether a slow machine has chosen the schedule or its operator."""
+
+    async def spoken(schedule, factor):
+        async def measured(*_, **__):
+            return Speed(0.5, factor)
+
+        monkeypatch.setattr(local, "warm_up", measured)
+        synthesizer = tiny_synthesizer(tmp_path, chunk_schedule=schedule)
+        await synthesizer.start()
+        request = SentenceRequest("a", "hello there", "one", SamplingParams(seed=3, min_eos_p=None))
+        chunks = [chunk.samples async for chunk in synthesizer.synthesize(request)]
+        await synthesizer.close()
+        return np.concatenate(chunks)
+
+    for schedule, slow in (("balanced", 1.5), ("throughput", None)):
+        given, measured_one = await spoken(schedule, 0.1), await spoken("auto", slow)
+        np.testing.assert_array_equal(given, measured_one)
+    early = await spoken("auto", 0.1)
+    assert len(early) == len(given) and np.abs(early - given).max() > 1e-3
+
+
 async def test_the_start_measures_one_sentence(tmp_path, caplog, monkeypatch):
     """The real-time factor is measured unless the first audio takes long; the log names the process's memory too."""
     for slow_s, is_measured in ((1e9, True), (0.0, False)):
@@ -65,7 +136,7 @@ async def test_the_start_measures_one_sentence(tmp_path, caplog, monkeypatch):
         speed = next(record.getMessage() for record in caplog.records if "speed of" in record.getMessage())
         assert ("a second of audio" in speed) == is_measured
         memory = next(record for record in caplog.records if record.getMessage() == "memory")
-        assert "slots" in memory.plan and memory.whole_process.endswith("of main memory")
+        assert "slots" in memory.plan and memory.whole_process.endswith("at most")
 
 
 @pytest.mark.parametrize("error", [EngineError("no"), ModelNumericError("NaN")])

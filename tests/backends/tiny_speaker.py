@@ -50,7 +50,7 @@ def tiny_synthesizer(
             return prefill(*arguments)
 
         model.coarse.prefill = faulty
-    config = EngineConfig(**{"num_slots": 3, "max_load": None, **options})
+    config = EngineConfig(**{"num_slots": 3, "max_load": None, "chunk_schedule": "latency", **options})
     return LocalSynthesizer(model, LettersTokenizer(), VoiceLibrary([directory], TINY), config, tracer=tracer)
 
 

@@ -18,7 +18,7 @@ from streamer.synthesis import Synthesizer
 from tests.backends.workers.fleet import front_end, request, sound, speak, until
 from tests.fakes.speaking_model import save_speaking_model
 
-ENGINE = {"device": "cpu", "dtype": "float32", "num_threads": 1}
+ENGINE = {"device": "cpu", "dtype": "float32", "num_threads": 1, "chunk_schedule": "latency"}
 NAMES = ("A deaf dog.", "A cab.")
 
 

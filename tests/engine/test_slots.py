@@ -33,3 +33,26 @@ def test_no_slots_at_all_is_refused():
     """A pool needs at least one slot."""
     with pytest.raises(ValueError, match="at least 1"):
         SlotPool(0)
+
+
+@pytest.mark.parametrize(
+    ("freed", "next_slots"),
+    [([0], [0, 4]), ([3], [3, 4]), ([3, 1], [1, 3]), ([2, 0, 1], [0, 1]), ([3, 2, 1, 0], [0, 1])],
+)
+def test_no_slot_is_used_before_all_lower_ones_are(freed: list[int], next_slots: list[int]) -> None:
+    """In whatever order slots come back, the lowest is next: the memory of higher ones stays untouched."""
+    pool = SlotPool(6)
+    for _ in range(4):
+        pool.try_allocate()
+    for slot in freed:
+        pool.free(slot)
+    assert [pool.try_allocate() for _ in next_slots] == next_slots
+
+
+def test_one_sentence_after_the_other_takes_one_slot() -> None:
+    """However many there are."""
+    pool = SlotPool(16)
+    for _ in range(40):
+        slot = pool.try_allocate()
+        assert slot == 0
+        pool.free(slot)

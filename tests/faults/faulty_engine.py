@@ -68,7 +68,7 @@ class Engines:
     ) -> AsyncIterator[Running]:
         """A server; `options` are those of `EngineConfig`."""
         options = {"num_slots": 4, "num_threads": 1, "max_load": None} | options
-        engine = EngineConfig(device="cpu", dtype="float32", **options)
+        engine = EngineConfig(device="cpu", dtype="float32", chunk_schedule="latency", **options)
         synthesizer = LocalSynthesizer.load(self._model_directory, engine)
         failures: list[EngineError] = []
         config = config or for_all(speech={"lead_ms": None})

@@ -94,7 +94,9 @@ async def test_a_session_remembers_its_utterances_without_their_encoders() -> No
 
 async def test_the_engine_keeps_no_slot_listener_or_outlet(tmp_path: Path) -> None:
     """With a real engine, too, nothing is left of utterances that ended, were cancelled, or lost their client."""
-    config = EngineConfig(device="cpu", dtype="float32", num_slots=CLIENTS, max_load=None)
+    config = EngineConfig(
+        device="cpu", dtype="float32", num_slots=CLIENTS, max_load=None, chunk_schedule="latency"
+    )
     async with serving(LocalSynthesizer.load(save_speaking_model(tmp_path), config)) as server:
         await speak_many(server, 12)
         before = await left(server)

@@ -37,7 +37,8 @@ async def test_probes_and_lists_are_answered() -> None:
             ],
             "default": "tone",
         }
-        assert json.loads((await server.get("/v1/models"))[2])["default"] == "fake"
+        listed = json.loads((await server.get("/v1/models"))[2])
+        assert listed["default"] == "fake" and listed["models"][0]["chunk_schedule"] is None
         status, _, body = await server.get("/metrics")
         assert status == 200 and b"tts_connections" in body
         assert (await server.get("/v1/stream"))[0] == 426

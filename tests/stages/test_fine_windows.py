@@ -4,8 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from streamer.assembly import BUILTIN_MODEL
+from streamer.config import CHUNK_SCHEDULES
 from streamer.models.config import SMALL
-from streamer.stages.fine_windows import FineWindow, chunk_end, chunk_window, whole_window
+from streamer.models.files.config_file import read_config
+from streamer.stages.fine_windows import FineWindow, chunk_end, chunk_window, scheduled, whole_window
 
 
 def borders(config, num_chunks, sentence_index=0):
@@ -29,6 +32,40 @@ def test_no_chunk_exceeds_the_room_beside_the_history():
     """Sizes are cut to what a buffer holds beside its left context."""
     config = replace(SMALL.fine, context=128, history=64, chunk_frames=(8, 30, 200))
     assert borders(config, 4) == [8, 38, 102, 166]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "first_sentence", "later_sentence"),
+    [
+        ("latency", [8, 32, 104, 320, 832], [128, 640, 1152]),
+        ("balanced", [128, 640, 1152], [128, 640, 1152]),
+        ("throughput", [512, 1024, 1536], [512, 1024, 1536]),
+    ],
+)
+def test_a_schedule_names_its_borders(schedule, first_sentence, later_sentence):
+    """Bark's borders by each schedule: written down, because a seed's sound depends on them, on every machine."""
+    config = scheduled(SMALL.fine, schedule)
+    assert borders(config, len(first_sentence)) == first_sentence
+    assert borders(config, len(later_sentence), 1) == later_sentence
+    assert not config.is_whole
+
+
+def test_the_built_in_voice_has_the_same_schedules():
+    """Its own chunks come first, and the largest are as long as its history leaves room for."""
+    fine = read_config(BUILTIN_MODEL / "config.json").fine
+    assert borders(scheduled(fine, "latency"), 4) == [40, 88, 152, 216]
+    assert borders(scheduled(fine, "throughput"), 3) == [64, 128, 192]
+
+
+def test_each_schedule_that_may_be_set_is_known_and_no_other():
+    """All names of the option but `auto` are schedules, of which one is the original's own."""
+    assert {scheduled(SMALL.fine, name).is_whole for name in CHUNK_SCHEDULES if name != "auto"} == {
+        True,
+        False,
+    }
+    for unknown in ("auto", "growing", "", "Latency"):
+        with pytest.raises(ValueError, match="is no schedule"):
+            scheduled(SMALL.fine, unknown)
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,20 @@
 """Memory is planned before it is allocated, and what does not fit is refused with a remedy."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from streamer.errors import ConfigError
+from streamer.process_memory import max_resident_bytes
 from streamer.stages.chain import build_stages
 from streamer.stages.memory import (
     CPU_SLOTS,
     MAX_SLOTS,
     MemoryPlan,
     free_memory,
-    max_resident_bytes,
     plan_memory,
 )
 from tests.fakes.tiny_bark import TINY, TINY_WITH_PATH, tiny_model
@@ -66,9 +68,26 @@ def test_a_cpu_is_not_planned():
 
 def test_the_process_needs_more_than_the_plan():
     """The interpreter and the libraries count, and all slots on a CPU; a GPU has memory of its own for them."""
-    before = max_resident_bytes()
-    assert before > 50e6
     plan = MemoryPlan(weights_bytes=1, slot_bytes=10**9, num_slots=8)
-    on_gpu = replace(plan, is_on_gpu=True)
-    assert float(plan.process_needs().split(" GB")[0]) >= 8
-    assert "MB" in on_gpu.process_needs() or float(on_gpu.process_needs().split(" GB")[0]) < 8
+    now, most = in_bytes(plan.process_needs())
+    assert now > 50e6 and 8e9 <= most < 8e9 + 1.1 * max_resident_bytes()
+    now, most = in_bytes(replace(plan, is_on_gpu=True).process_needs())
+    assert now <= 1.01 * most and most < 1.1 * max_resident_bytes()
+
+
+def test_what_the_process_is_said_to_hold_is_what_the_system_counts():
+    """Within 15 % of the kernel's own figure, before and after a hundred megabytes more."""
+    plan = MemoryPlan(weights_bytes=1, slot_bytes=1, num_slots=1)
+    for _ in range(2):
+        now, _ = in_bytes(plan.process_needs())
+        status = Path("/proc/self/status").read_text()
+        counted = 1024 * int(status.split("VmRSS:")[1].split()[0])
+        assert abs(now - counted) < 0.15 * counted
+        held = torch.ones(25_000_000)
+    assert len(held)
+
+
+def in_bytes(needs):
+    """The two amounts of memory in a text such as `1.5 GB of main memory now, 700.0 MB at most`."""
+    amounts = re.findall(r"([\d.]+) ([GM])B", needs)
+    return [float(number) * {"G": 1e9, "M": 1e6}[unit] for number, unit in amounts]

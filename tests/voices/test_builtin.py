@@ -109,7 +109,9 @@ def test_no_word_can_be_left_out(text: str) -> None:
 @pytest.mark.parametrize("dtype", ["int8", "float32"])
 async def test_it_speaks_a_sentence(dtype: str) -> None:
     """A sound as long as speech, neither silent nor clipped nor cut, with pauses and loud places in it."""
-    synthesizer = LocalSynthesizer.load(BUILTIN_MODEL, EngineConfig(device="cpu", dtype=dtype))
+    synthesizer = LocalSynthesizer.load(
+        BUILTIN_MODEL, EngineConfig(device="cpu", dtype=dtype, chunk_schedule="latency")
+    )
     await synthesizer.start()
     try:
         samples, is_truncated = await spoken(synthesizer, TEXT)

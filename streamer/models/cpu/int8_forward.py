@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ from streamer.models.cpu.integer_products import IS_X86
 from streamer.models.cpu.quantization import quantize
 from streamer.models.cpu.scratch import scratch
 from streamer.models.fine_gpt import FineGpt
-from streamer.models.gpt import Block, CausalGpt, LayerNorm, blocks_of, set_dtype
+from streamer.models.gpt import Block, CausalGpt, Layer, LayerNorm, set_dtype
 
 MIN_WIDTH = 256
 """The width from which int8 is faster than plain bfloat16."""
@@ -71,23 +72,28 @@ def fastest_layer(
 def use_fastest_forward(
     network: CausalGpt | FineGpt,
     forward_dtype: torch.dtype,
-    packed: Sequence[Sequence[Int8Linear] | None] | None = None,
+    prepare: Callable[[int, Block], Sequence[Int8Linear] | None] = lambda _layer, _block: None,
 ) -> None:
     """Convert `network`, in float32, to forward passes in int8 if that is faster here, else in `forward_dtype`.
 
-    `packed` are the layers' linears, if they are packed already (see `fastest_layer`).
-    Int8 layers replace the float ones, whose memory is freed. Such a network cannot be saved.
+    Int8 layers replace the float ones, whose memory is freed. Such a network cannot be saved. `prepare` is called with
+    each layer's number and the layer just before it is converted, and returns its linears if they are packed already
+    (see `fastest_layer`).
     """
-    width = network.config.width
-    if width >= MIN_WIDTH and has_fast_int8():
-        num_threads = torch.get_num_threads() if width >= PARALLEL_WIDTH else 1
-        blocks = blocks_of(network.transformer.h)
-        each_packed = packed or [None] * len(blocks)
-        layers = [
-            fastest_layer(block, num_threads, linears)
-            for block, linears in zip(blocks, each_packed, strict=True)
-        ]
-        network.blocks, network.transformer.h = layers, nn.ModuleList(layers)
+    width, layers = network.config.width, network.transformer.h
+    is_int8 = width >= MIN_WIDTH and has_fast_int8()
+    num_threads = torch.get_num_threads() if width >= PARALLEL_WIDTH else 1
+    network.blocks = []  # so that nothing keeps a layer that was replaced
+    for number in range(len(layers)):
+        block = layers[number]
+        assert isinstance(block, Block)
+        packed = prepare(number, block)
+        if is_int8:
+            layers[number] = fastest_layer(block, num_threads, packed)
+        else:
+            set_dtype(block, forward_dtype)
+    network.blocks = cast("Sequence[Layer]", list(layers))
+    if is_int8:
         network.register_state_dict_pre_hook(_refuse_to_save)  # type: ignore[no-untyped-call]
     set_dtype(network, forward_dtype)
 

@@ -7,17 +7,18 @@ faster, else in a float type.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
 from streamer.models.cpu.compiled_layer import CompiledBlock, Int8Head
-from streamer.models.cpu.decode_step import Bytes, Floats, Offsets, Weights, decode_step
+from streamer.models.cpu.decode_step import Floats, Weights, decode_step
 from streamer.models.cpu.int8_forward import (
     PARALLEL_WIDTH,
     Int8Block,
@@ -28,75 +29,118 @@ from streamer.models.cpu.int8_forward import (
 from streamer.models.cpu.int8_linear import Int8Linear, pack
 from streamer.models.cpu.quantization import dequantize, quantize
 from streamer.models.fine_gpt import FineGpt
-from streamer.models.gpt import CausalGpt, Rows, blocks_of, prefill
+from streamer.models.gpt import Block, CausalGpt, Rows, prefill
 from streamer.models.kv_cache import KvCache
 
 _PACKED_DIMS = 5
 """The dimensions of the packed weights of all layers."""
 
 
-def use_int8(network: CausalGpt | FineGpt, forward_dtype: torch.dtype | None = None) -> None:
+Fill = Callable[[nn.Module, str], None]
+"""Gives the weights whose names begin with a prefix to those parameters of a module that are on the meta device."""
+
+
+def use_int8(
+    network: CausalGpt | FineGpt,
+    forward_dtype: torch.dtype | None = None,
+    *,
+    fill: Fill = lambda _module, _prefix: None,
+) -> None:
     """Convert `network`, in float32 on the CPU, to int8, and compile it: this may take seconds.
 
     `forward_dtype`, by default this CPU's fastest, is for what stays in floats, and for forward passes as a whole if
     int8 does not make them faster. Int8 layers replace the float ones, so such a network cannot be saved.
+
+    The weights of a network on the meta device are asked of `fill`, layer by layer, so that no more than one layer is
+    in memory as floats.
     """
     num_threads = torch.get_num_threads() if network.config.width >= PARALLEL_WIDTH else 1
+    forward_dtype = forward_dtype or fastest_forward_dtype()
     if isinstance(network, FineGpt):
-        network.tie_weights()
-        weights = [head.get_parameter("weight") for head in network.lm_heads]
-        network.lm_heads = nn.ModuleList(
-            Int8Head(pack(weight), len(weight), num_threads) for weight in weights
-        )
-        use_fastest_forward(network, forward_dtype or fastest_forward_dtype())
+        _use_int8_passes(network, forward_dtype, num_threads, fill)
         return
-    step = Int8DecodeStep(network, num_threads)
-    head = Int8Head(step.head, network.config.output_vocab_size, num_threads)
-    network.decode_step, network.prefill_pass = step, prefill_by_row
-    network.lm_head = head  # type: ignore[assignment]
-    use_fastest_forward(network, forward_dtype or fastest_forward_dtype(), step.layers())
-    step.shares_layers = isinstance(network.blocks[0], CompiledBlock)
+    packed = _Packed(network.config.num_layers)
+
+    def prepare(layer: int, block: Block) -> list[Int8Linear]:
+        fill(block, f"transformer.h.{layer}.")
+        return packed.add_layer(layer, block)
+
+    fill(network.lm_head, "lm_head.")
+    head = packed.add_head(network.lm_head)
+    network.lm_head = Int8Head(head, network.config.output_vocab_size, num_threads)  # type: ignore[assignment]
+    use_fastest_forward(network, forward_dtype, prepare)
+    fill(network, "")
+    shares_layers = isinstance(network.blocks[0], CompiledBlock)
+    network.decode_step = Int8DecodeStep(network, packed, num_threads, shares_layers=shares_layers)
+    network.prefill_pass = prefill_by_row
     _warm_up(network)
+
+
+def _use_int8_passes(network: FineGpt, forward_dtype: torch.dtype, num_threads: int, fill: Fill) -> None:
+    fill(network.transformer.wtes, "transformer.wtes.")
+    network.tie_weights()
+    weights = [head.get_parameter("weight") for head in network.lm_heads]
+    network.lm_heads = nn.ModuleList(Int8Head(pack(weight), len(weight), num_threads) for weight in weights)
+    use_fastest_forward(network, forward_dtype, lambda layer, block: fill(block, f"transformer.h.{layer}."))
+    fill(network, "")
+
+
+class _Packed:
+    """The weights of a network as a decode step reads them, put together one layer after the other."""
+
+    def __init__(self, num_layers: int) -> None:
+        self.arrays: dict[str, npt.NDArray[Any]] = {}
+        """By the names of the fields of `Weights`."""
+        self._num_layers = num_layers
+
+    def add_layer(self, layer: int, block: Block) -> list[Int8Linear]:
+        """Pack the weights of `block`, whose linears are rounded to what these are worth, and return them as views."""
+        self._put("gains", layer, _floats(torch.stack([block.ln_1.weight, block.ln_2.weight])))
+        linears = {
+            "project": block.attn.c_attn,
+            "merge": block.attn.c_proj,
+            "widen": block.mlp.c_fc,
+            "narrow": block.mlp.c_proj,
+        }
+        packed = []
+        for name, linear in linears.items():
+            made = _pack(linear)
+            weights = self._put(name, layer, made.weights)
+            offsets = self._put(f"{name}_offsets", layer, made.offsets)
+            packed.append(Int8Linear(weights, offsets, self._put(f"{name}_scales", layer, made.scales)))
+        return packed
+
+    def add_head(self, head: nn.Linear) -> Int8Linear:
+        """Pack the weights of the last product, which is rounded as the layers are."""
+        packed = _pack(head)
+        self.arrays |= {"head": packed.weights, "head_offsets": packed.offsets, "head_scales": packed.scales}
+        return packed
+
+    def _put(self, name: str, layer: int, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if name not in self.arrays:
+            self.arrays[name] = np.empty((self._num_layers, *array.shape), array.dtype)
+        self.arrays[name][layer] = array
+        kept: npt.NDArray[Any] = self.arrays[name][layer]
+        return kept
 
 
 class Int8DecodeStep:
     """The `DecodeStep` that is one compiled function, in which no row reads past its own position.
 
-    `num_threads`: the most threads that share a step.
+    `num_threads`: the most threads that share a step. `shares_layers`: whether passes read the same memory.
     """
 
     cache_dtype = torch.bfloat16
 
-    def __init__(self, gpt: CausalGpt, num_threads: int) -> None:
-        """Pack the weights of `gpt`, whose linears are rounded to what the packed weights are worth."""
-        blocks = blocks_of(gpt.transformer.h)
-        self._weights = Weights(
-            _floats(torch.stack([torch.stack([block.ln_1.weight, block.ln_2.weight]) for block in blocks])),
-            *_pack_all([block.attn.c_attn for block in blocks]),
-            *_pack_all([block.attn.c_proj for block in blocks]),
-            *_pack_all([block.mlp.c_fc for block in blocks]),
-            *_pack_all([block.mlp.c_proj for block in blocks]),
-            _floats(gpt.transformer.ln_f.weight),
-            *_pack(gpt.lm_head),
-        )
+    def __init__(self, gpt: CausalGpt, packed: _Packed, num_threads: int, *, shares_layers: bool) -> None:
+        self._weights = Weights(head_gain=_floats(gpt.transformer.ln_f.weight), **packed.arrays)
         self.num_threads = num_threads
-        self.shares_layers = False  # until passes read the same memory
-
-    @property
-    def head(self) -> Int8Linear:
-        """The linear layer that makes logits."""
-        weights = self._weights
-        return Int8Linear(weights.head, weights.head_offsets, weights.head_scales)
+        self._shares_layers = shares_layers
 
     @property
     def nbytes(self) -> int:
-        arrays = [array for array in self._weights if array.ndim != _PACKED_DIMS or not self.shares_layers]
+        arrays = [array for array in self._weights if array.ndim != _PACKED_DIMS or not self._shares_layers]
         return sum(array.nbytes for array in arrays)
-
-    def layers(self) -> list[list[Int8Linear]]:
-        """Return the four linears of every layer, as views."""
-        stacks = zip(*[iter(self._weights[1:-4])] * 3, strict=True)
-        return [list(of_layer) for of_layer in zip(*map(_unstacked, stacks), strict=True)]
 
     def __call__(self, gpt: CausalGpt, rows: Rows, cache: KvCache, _length: int | None) -> Tensor:
         tokens, positions, slots = rows
@@ -131,17 +175,6 @@ def _warm_up(gpt: CausalGpt) -> None:
     zero = torch.zeros(1, dtype=torch.long)
     gpt.prefill(gpt.embed(zero.expand(1, 2)), cache, zero)  # A single position's arrays have another layout.
     gpt.decode(zero, zero, cache, zero)
-
-
-def _pack_all(linears: Sequence[nn.Linear]) -> tuple[Bytes, Offsets, Floats]:
-    """Pack one linear layer of every block: the fields of an `Int8Linear`, with [layers, ...] in front."""
-    weights, offsets, scales = zip(*map(_pack, linears), strict=True)
-    return np.stack(weights), np.stack(offsets), np.stack(scales)
-
-
-def _unstacked(fields: tuple[Any, ...]) -> list[Int8Linear]:
-    """Return the linears whose fields these are, with [layers, ...] in front."""
-    return [Int8Linear(*of_layer) for of_layer in zip(*fields, strict=True)]
 
 
 def _pack(linear: nn.Linear) -> Int8Linear:

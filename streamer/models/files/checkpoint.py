@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -26,7 +27,6 @@ from streamer.models.files.weight_files import (
     Checkpoint,
     Weights,
     check_fit,
-    fill,
     read_tensors,
     with_tied_heads,
 )
@@ -70,21 +70,24 @@ def load_model(
         raise CheckpointError(f"dtype {INT8!r} is for the CPU: use bfloat16 on {device}")
     networks = _build(checkpoint.config)
     for name, network in networks.items():
-        fill(network, getattr(checkpoint, name))
-        if is_int8 and isinstance(network, CausalGpt | FineGpt):
+        given: Weights = getattr(checkpoint, name)
+        check_fit(network, given)
+        if not is_int8:
+            if isinstance(network, CausalGpt | FineGpt):
+                set_dtype(network, _dtype(dtype))
+            _fill(network, given)
+        elif isinstance(network, CausalGpt | FineGpt):
             # Imported here, because a process that uses a GPU need not load a compiler.
             from streamer.models.cpu.int8_gpt import use_int8
 
-            use_int8(network)
-        elif is_int8 and isinstance(network, CodecDecoder):
+            use_int8(network, fill=given.fill)
+        else:
             from streamer.models.cpu.compiled_codec import compile_codec
 
+            given.fill(network)
+            assert isinstance(network, CodecDecoder)
             compile_codec(network)
-        elif isinstance(network, CausalGpt | FineGpt):
-            set_dtype(network, _dtype(dtype))
-    fine = networks["fine"]
-    assert isinstance(fine, FineGpt)
-    fine.tie_weights()
+        given.release()
     for name, network in networks.items():
         # As in Bark's own code, whose codec does not run on Apple's GPUs.
         network.to("cpu" if name == "codec" and torch.device(device).type == "mps" else device).eval()
@@ -121,7 +124,9 @@ def convert_model(
         checkpoint = _with_part(checkpoint, name, _read(other), other)
     networks = _build(checkpoint.config)
     for name, network in networks.items():
-        fill(network, getattr(checkpoint, name))
+        given: Weights = getattr(checkpoint, name)
+        check_fit(network, given)
+        _fill(network, given)
     save_model(LoadedModel(checkpoint.config, directory=path, **networks), target, dtype=dtype)  # type: ignore[arg-type]
 
 
@@ -182,7 +187,10 @@ def _read(path: Path) -> Checkpoint:
 def _read_own(path: Path) -> Checkpoint:
     files = {name: path / f"{name}.safetensors" for name in _PARTS}
     config = read_config(path / "config.json")
-    weights = {name: Weights(read_tensors(file), str(file)) for name, file in files.items()}
+    weights = {
+        name: Weights(read_tensors(file), str(file), partial(read_tensors, file))
+        for name, file in files.items()
+    }
     weights["fine"] = with_tied_heads(weights["fine"])
     return Checkpoint(config, **weights)
 
@@ -197,6 +205,12 @@ def _build(config: ModelConfig) -> dict[str, nn.Module]:
             "fine": FineGpt(fine.transformer, fine.num_codebooks, fine.num_codebooks_given),
             "codec": CodecDecoder(config.codec),
         }
+
+
+def _fill(network: nn.Module, given: Weights) -> None:
+    given.fill(network)
+    if isinstance(network, FineGpt):
+        network.tie_weights()
 
 
 def _dtype(dtype: torch.dtype | str) -> torch.dtype:

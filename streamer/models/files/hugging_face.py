@@ -13,7 +13,14 @@ from streamer.models.config import SMALL, CodecConfig, ModelConfig, TransformerC
 from streamer.models.files.codec_weights import codec_weights
 from streamer.models.files.config_file import check_config
 from streamer.models.files.suno import bark_config, tokenizer_config
-from streamer.models.files.weight_files import Checkpoint, Weights, read_json, read_tensors, with_tied_heads
+from streamer.models.files.weight_files import (
+    Checkpoint,
+    Weights,
+    reader_again,
+    read_json,
+    read_tensors,
+    with_tied_heads,
+)
 
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _PREFIXES = {"text": "semantic.", "coarse": "coarse_acoustics.", "fine": "fine_acoustics."}
@@ -78,8 +85,14 @@ def is_hugging_face(directory: Path) -> bool:
 def read_hugging_face(directory: Path) -> Checkpoint:
     """Read a directory as `BarkModel.save_pretrained` or the hub lays it out; raises `CheckpointError`."""
     config = _read_config(directory)
-    tensors, source = _read_weights(directory)
-    stages = {stage: Weights(stage_weights(tensors, prefix), source) for stage, prefix in _PREFIXES.items()}
+    files, source = _weight_files(directory)
+    tensors = _read_weights(files)
+
+    def stage(prefix: str) -> Weights:
+        read_again = reader_again(files, lambda: stage_weights(_read_weights(files), prefix))
+        return Weights(stage_weights(tensors, prefix), source, read_again)
+
+    stages = {name: stage(prefix) for name, prefix in _PREFIXES.items()}
     codec = {key.removeprefix("codec_model."): tensor for key, tensor in tensors.items() if _is_codec(key)}
     for key in tensors:
         if not key.startswith(("codec_model.", *_PREFIXES.values())):
@@ -110,27 +123,30 @@ def stage_weights(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return stage
 
 
-def _read_weights(directory: Path) -> tuple[dict[str, Tensor], str]:
-    """All tensors under Hugging Face's names, and the file (or the shards' index) they came from."""
+def _weight_files(directory: Path) -> tuple[list[Path], str]:
+    """The files with the weights, and the file (or the shards' index) that stands for them in messages."""
     for name in _WEIGHT_FILES:
         file, index = directory / name, directory / f"{name}.index.json"
         if file.is_file():
-            return read_tensors(file), str(file)
+            return [file], str(file)
         if index.is_file():
-            return _read_shards(index), str(index)
+            return _shards(index), str(index)
     raise CheckpointError(f"{directory}: neither {' nor '.join(_WEIGHT_FILES)} is there")
 
 
-def _read_shards(index: Path) -> dict[str, Tensor]:
+def _shards(index: Path) -> list[Path]:
     places = read_json(index).get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
         raise CheckpointError(f"{index}: weight_map is missing or names no files")
-    tensors: dict[str, Tensor] = {}
-    for name in sorted(set(places.values())):
+    for name in places.values():
         if PurePath(name).name != name:
             raise CheckpointError(f"{index}: weight_map leads out of the directory: {name}")
-        tensors |= read_tensors(index.with_name(name))
-    return tensors
+    return [index.with_name(name) for name in sorted(set(places.values()))]
+
+
+def _read_weights(files: list[Path]) -> dict[str, Tensor]:
+    """All tensors of the files under Hugging Face's names."""
+    return {key: tensor for file in files for key, tensor in read_tensors(file).items()}
 
 
 def _read_config(directory: Path) -> ModelConfig:

@@ -23,6 +23,7 @@ from streamer.models.files.weight_files import (
     Checkpoint,
     Weights,
     check_state,
+    reader_again,
     read_pickle,
     read_tensors,
     with_tied_heads,
@@ -131,12 +132,16 @@ def _read_stage(file: Path) -> tuple[dict[str, Any], Weights]:
         raise CheckpointError(f"{file}: model_args is missing; this is none of Suno's checkpoints")
     if content["model_args"].get("bias"):
         raise CheckpointError(f"{file}: model_args.bias is true; only Bark's released form, without, is read")
-    tensors: dict[str, Tensor] = {
+    read_again = reader_again([file], lambda: _stage_tensors(read_pickle(file), file))
+    return content["model_args"], Weights(_stage_tensors(content, file), str(file), read_again)
+
+
+def _stage_tensors(content: dict[str, Any], file: Path) -> dict[str, Tensor]:
+    return {
         key.removeprefix("_orig_mod."): tensor
         for key, tensor in check_state(content.get("model"), f"{file}: model").items()
         if not key.endswith(".attn.bias")  # the causal mask, kept by older files
     }
-    return content["model_args"], Weights(tensors, str(file))
 
 
 def _transformer(args: dict[str, Any], file: Path) -> TransformerConfig:

@@ -6,7 +6,8 @@ import json
 import re
 import warnings
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from streamer.errors import CheckpointError
 from streamer.models.config import ModelConfig
+from streamer.process_memory import return_freed_memory
 
 # Suno's files keep `best_val_loss` as a numpy scalar: its pickled parts, under numpy 1's and 2's names.
 _NUMPY_SCALAR = np.float64(0).__reduce__()[0]
@@ -33,14 +35,65 @@ _SAFE_GLOBALS: list[Any] = [
 _UNPICKLER_REASON = re.compile(r"WeightsUnpickler error:\s*(.+)")
 _HEAD = re.compile(r"lm_heads\.(\d{1,3})\.weight")
 _EMBEDDING = re.compile(r"transformer\.wtes\.(\d{1,3})\.weight")
+_NUMBERS_AT_ONCE = 1 << 22
+"""The most numbers of a tensor that are read, checked and converted at a time."""
+_RESIDENT_BYTES = 1 << 26
+"""How many bytes of a mapped file are read before it is mapped anew."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Weights:
-    """A state dict under our names, and the file it came from, for messages."""
+    """A state dict under our names, and the file it came from, for messages.
+
+    `map_again`, for a file that is mapped into memory, returns the same state dict once more: what was read of a
+    mapping counts as the process's memory until all of its tensors are gone. None for a file that was read whole.
+    """
 
     tensors: dict[str, Tensor]
     source: str
+    map_again: Callable[[], dict[str, Tensor]] | None = None
+    _mapped: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
+    _num_bytes_left: int = field(default=0, init=False, repr=False)
+
+    def fill(self, module: nn.Module, prefix: str = "") -> None:
+        """Give the weights whose names begin with `prefix` to those parameters of `module` that are on the meta device.
+
+        Each is converted to the type that its parameter has. A weight that several parts share is read once, and they
+        are to be tied again. The weights must have passed `check_fit`; raises `CheckpointError` for one that is not a
+        number, or infinite, because it would spoil every sentence.
+        """
+        for key, parameter in list(module.named_parameters()):
+            if parameter.is_meta:
+                path, _, name = key.rpartition(".")
+                weight = self._read(prefix + key, parameter.dtype)
+                setattr(module.get_submodule(path), name, nn.Parameter(weight, requires_grad=False))
+
+    def release(self) -> None:
+        """Leave nothing in memory of what was read, nor of what was computed of it and is no longer needed."""
+        self._mapped, self._num_bytes_left = {}, 0
+        return_freed_memory()
+
+    def _read(self, key: str, dtype: torch.dtype) -> Tensor:
+        """A copy of the tensor, made some rows at a time, so that little of the file is in memory at once."""
+        copy = torch.empty(self.tensors[key].shape, dtype=dtype)
+        num_rows = max(1, _NUMBERS_AT_ONCE * len(copy) // copy.numel())
+        for first in range(0, len(copy), num_rows):
+            piece = self._resident()[key][first : first + num_rows]
+            if not all(torch.isfinite(bound) for bound in torch.aminmax(piece)):
+                raise CheckpointError(
+                    f"{self.source}: {key} holds values that are no finite numbers: it is damaged"
+                )
+            copy[first : first + num_rows] = piece
+            self._num_bytes_left -= piece.nbytes
+        return copy
+
+    def _resident(self) -> dict[str, Tensor]:
+        if self.map_again is None:
+            return self.tensors
+        if self._num_bytes_left <= 0:
+            self.release()
+            self._mapped, self._num_bytes_left = self.map_again(), _RESIDENT_BYTES
+        return self._mapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +117,7 @@ def read_pickle(file: Path) -> Any:
         with torch.serialization.safe_globals(_SAFE_GLOBALS), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the protocols of files that are refused a moment later
             # Mapped, not read: two thirds of Suno's files are optimizer state that inference does not need.
-            return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+            return torch.load(file, map_location="cpu", weights_only=True, mmap=is_mapped(file))
     except Exception as error:  # a damaged file may raise nearly anything
         text = str(error).strip() or type(error).__name__
         found = _UNPICKLER_REASON.search(text)
@@ -88,6 +141,40 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{file}: cannot be read ({error.strerror or error})") from error
     except (SafetensorError, ValueError) as error:
         raise CheckpointError(f"{file}: is not a whole safetensors file ({error})") from error
+
+
+def reader_again(
+    files: Sequence[Path], read: Callable[[], dict[str, Tensor]]
+) -> Callable[[], dict[str, Tensor]] | None:
+    """`read`, to be called again while its files are those of now; None unless all of them are mapped.
+
+    It raises `CheckpointError` once one of them was replaced: weights of two models are none.
+    """
+    if not all(map(is_mapped, files)):
+        return None
+    known = [_identity(file) for file in files]
+
+    def read_again() -> dict[str, Tensor]:
+        tensors = read()
+        for file, identity in zip(files, known, strict=True):
+            if _identity(file) != identity:
+                raise CheckpointError(f"{file}: was replaced while it was read; load the model again")
+        return tensors
+
+    return read_again
+
+
+def _identity(file: Path) -> tuple[int, int, int, int]:
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise CheckpointError(f"{file}: cannot be read ({error.strerror or error})") from error
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def is_mapped(file: Path) -> bool:
+    """Whether `read_tensors` and `read_pickle` map the file into memory instead of reading it."""
+    return file.suffix == ".safetensors" or zipfile.is_zipfile(file)
 
 
 def check_state(state: object, source: str) -> dict[str, Tensor]:
@@ -117,32 +204,31 @@ def with_tied_heads(weights: Weights) -> Weights:
 
     Raises `CheckpointError` if both are there and differ.
     """
-    tensors = dict(weights.tensors)
+    for head, embedding in _ties(weights.tensors):
+        both = [weights.tensors[key] for key in (head, embedding) if key in weights.tensors]
+        if len(both) == 2 and not torch.equal(*both):
+            raise CheckpointError(f"{weights.source}: {head} differs from {embedding}, which it must share")
+    map_again = weights.map_again
+    return Weights(
+        _with_both(weights.tensors),
+        weights.source,
+        None if map_again is None else lambda: _with_both(map_again()),
+    )
+
+
+def _with_both(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    tied = dict(tensors)
+    for head, embedding in _ties(tensors):
+        tied[head] = tied[embedding] = tensors[embedding if embedding in tensors else head]
+    return tied
+
+
+def _ties(tensors: dict[str, Tensor]) -> list[tuple[str, str]]:
+    """Each head and the embedding that it shares, of which at least one is there."""
     heads = {int(match[1]) for key in tensors if (match := _HEAD.fullmatch(key))}
     embeddings = {int(match[1]) for key in tensors if (match := _EMBEDDING.fullmatch(key))}
-    for number in sorted(heads | {number - 1 for number in embeddings} - {-1}):
-        head, embedding = f"lm_heads.{number}.weight", f"transformer.wtes.{number + 1}.weight"
-        if head not in tensors and embedding in tensors:
-            tensors[head] = tensors[embedding]
-        elif embedding not in tensors and head in tensors:
-            tensors[embedding] = tensors[head]
-        elif not torch.equal(tensors[head], tensors[embedding]):
-            raise CheckpointError(f"{weights.source}: {head} differs from {embedding}, which it must share")
-    return Weights(tensors, weights.source)
-
-
-def fill(module: nn.Module, given: Weights) -> None:
-    """Replace the parameters of `module` (made on the meta device) by copies, in float32, of these weights.
-
-    Raises what `check_fit` and `check_finite` do.
-    """
-    check_fit(module, given)
-    check_finite(given)
-    copies = {
-        key: given.tensors[key].to(torch.float32, copy=True).contiguous() for key in module.state_dict()
-    }
-    module.load_state_dict(copies, assign=True)
-    module.requires_grad_(False)
+    numbers = sorted(heads | {number - 1 for number in embeddings} - {-1})
+    return [(f"lm_heads.{number}.weight", f"transformer.wtes.{number + 1}.weight") for number in numbers]
 
 
 def check_fit(module: nn.Module, given: Weights) -> None:
@@ -162,15 +248,6 @@ def check_fit(module: nn.Module, given: Weights) -> None:
             raise CheckpointError(f"{source}: {key} holds {found.dtype}, not floating point numbers")
     if extra := [key for key in weights if key not in expected]:
         raise CheckpointError(f"{source}: {extra[0]} is not part of the model ({len(extra)} such keys)")
-
-
-def check_finite(given: Weights) -> None:
-    """Raise `CheckpointError` for a weight that is not a number, or infinite: it would spoil every sentence."""
-    for key, tensor in given.tensors.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise CheckpointError(
-                f"{given.source}: {key} holds values that are no finite numbers: it is damaged"
-            )
 
 
 def _check_exists(file: Path) -> None:

@@ -150,6 +150,7 @@ class Session(ServerMessage, kw_only=True, tag="session"):
     default_voice: str
     capabilities: Capabilities
     limits: dict[str, int | float]
+    chunk_schedule: str | None = None
 
 
 class Started(ServerMessage, kw_only=True, tag="started"):

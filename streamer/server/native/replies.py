@@ -48,6 +48,7 @@ def greeting(session_id: str, info: ModelInfo, config: Config) -> messages.Sessi
             phones=tuple(info.phones),
         ),
         limits={name: getattr(config.limits, name) for name in ANNOUNCED_LIMITS},
+        chunk_schedule=info.chunk_schedule,
     )
 
 

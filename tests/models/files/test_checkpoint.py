@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +20,7 @@ from torch import Tensor
 from streamer.errors import CheckpointError
 from streamer.models.cpu import int8_gpt
 from streamer.models.cpu.int8_gpt import Int8DecodeStep
+from streamer.models.files import checkpoint, hugging_face, suno, weight_files
 from streamer.models.files.checkpoint import LoadedModel, convert_model, load_model, save_model
 from tests.fakes.bark_files import save_suno_stage
 
@@ -319,3 +322,48 @@ def test_a_directory_without_a_model_says_what_it_could_be(tmp_path: Path) -> No
     """An empty or missing directory is an error that lists the formats, or says it is not there."""
     assert "Hugging Face" in error_of(tmp_path)
     assert "no such model directory" in error_of(tmp_path / "nowhere")
+
+
+def test_loading_needs_no_compiler_of_torch(own: Path) -> None:
+    """Empty networks are made without it: it would take forty megabytes, and half a second of the start."""
+    code = "import sys; from pathlib import Path; from streamer.models.files.checkpoint import load_model\n"
+    code += f"load_model(Path({str(own)!r})); print('sympy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("layout", ["suno_directory", "hugging_face_directory", "own"])
+def test_little_of_a_file_is_in_memory_at_once(
+    layout: str, dtype: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However small the pieces, and however often the file is mapped again, the model is the same."""
+    directory: Path = request.getfixturevalue(layout)
+    expected = load_model(directory, dtype=dtype)
+    monkeypatch.setattr(weight_files, "_NUMBERS_AT_ONCE", 50_000)
+    monkeypatch.setattr(weight_files, "_RESIDENT_BYTES", 1_000_000)
+    mapped: list[Path] = []
+    for name in ("read_tensors", "read_pickle"):
+        for module in (checkpoint, hugging_face, suno):
+            if read := getattr(module, name, None):
+                monkeypatch.setattr(module, name, lambda file, read=read: mapped.append(file) or read(file))
+    again = load_model(directory, dtype=dtype)
+    assert_same(expected, again)
+    assert len(mapped) > 2 * len(set(mapped))
+    if dtype != "int8":
+        assert again.fine.lm_heads[0].weight is again.fine.transformer.wtes[1].weight
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("row", [0, 2999, 129_599])
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_a_weight_that_is_no_number_is_found_in_any_piece(
+    broken_suno: Path, value: float, row: int, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the first, a middle or the last rows of the largest tensor: the file and the key are named."""
+    monkeypatch.setattr(weight_files, "_NUMBERS_AT_ONCE", 20_000)
+    state = text_state(broken_suno)
+    state["transformer.wte.weight"][row, 3] = value
+    save_suno_stage(broken_suno / "text.pt", state)
+    with pytest.raises(CheckpointError, match=r"text\.pt: transformer\.wte\.weight holds values"):
+        load_model(broken_suno, dtype=dtype)
