@@ -6,16 +6,22 @@ import asyncio
 import functools
 import logging
 import socket
+import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from streamer.config import LimitsConfig
+from streamer.server.client_address import TrustedProxies, counted_as, peer_of
 from streamer.server.connection import MAX_UNSENT_BYTES, Connection
+from streamer.server.limited_listener import LimitedListener
+from streamer.server.listening import BACKLOG
 from streamer.server.places import Place, Places
 from streamer.server.tls import Certificate
 from streamer.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
+SAY_EVERY_S: Final = 60.0
+"""How often the log says that connections are dropped."""
 State = Literal["idle", "exchange", "session"]
 """What is done over a connection now: nothing but waiting, answering a request, or serving a session."""
 
@@ -38,8 +44,12 @@ Converse = Callable[[Connection, Place], Conversation]
 class Connections:
     """All connections that are open, each with the task that serves it."""
 
-    def __init__(self, places: Places, limits: LimitsConfig, metrics: Metrics) -> None:
+    def __init__(
+        self, places: Places, limits: LimitsConfig, metrics: Metrics, proxies: TrustedProxies
+    ) -> None:
         self._places = places
+        self._proxies = proxies
+        self._said_s = -SAY_EVERY_S
         self._limits = limits
         self._metrics = metrics
         self._listeners: list[asyncio.Server] = []
@@ -55,8 +65,11 @@ class Connections:
 
     async def listen(
         self, sockets: Sequence[socket.socket], converse: Converse, certificate: Certificate | None = None
-    ) -> None:
-        """Accept what comes to these sockets, and let it be served by what `converse` returns."""
+    ) -> Sequence[socket.socket]:
+        """Accept what comes to these sockets, and let it be served by what `converse` returns.
+
+        Returns the sockets that take the place of these, which must not be used any more.
+        """
         create = functools.partial(
             Connection,
             accepted=functools.partial(self._accept, converse, certificate),
@@ -64,8 +77,11 @@ class Connections:
             count_slow_client=self._metrics.slow_clients_closed.inc,
         )
         loop = asyncio.get_running_loop()
-        for listening in sockets:
-            self._listeners.append(await loop.create_server(create, sock=listening))
+        limited = [LimitedListener(listening, self._may_connect) for listening in sockets]
+        for listening in limited:
+            # asyncio listens again, with a backlog of its own if none is given.
+            self._listeners.append(await loop.create_server(create, sock=listening, backlog=BACKLOG))
+        return limited
 
     def add(self, conversation: Conversation, place: Place) -> None:
         """Serve a conversation that is held without a connection that was accepted here."""
@@ -106,6 +122,17 @@ class Connections:
                 self._metrics.slow_clients_closed.inc()
                 connection.abort()
         self._metrics.egress_buffer.set(num_bytes)
+
+    def _may_connect(self, peer_name: object) -> bool:
+        """Whether a connection is accepted; those of one address may come only so often, but through a proxy."""
+        peer = peer_of(peer_name)
+        if self._proxies.trust(peer) or self._places.may_connect(address := counted_as(peer)):
+            return True
+        self._metrics.connections_rejected.labels("too_often").inc()
+        if (now_s := time.monotonic()) >= self._said_s + SAY_EVERY_S:
+            self._said_s = now_s
+            logger.warning("too many connects: some are dropped", extra={"address": address})
+        return False
 
     def _accept(self, converse: Converse, certificate: Certificate | None, connection: Connection) -> None:
         """Take a connection in. TLS begins only now, so that connections are counted before its handshake, too."""

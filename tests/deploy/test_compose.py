@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import yaml
 
 from streamer.commands.cli import _parser
 from streamer.commands.flags import read_settings
-from streamer.config import Config, WorkersConfig
+from streamer.config import Config, LimitsConfig, WorkersConfig
 from streamer.options import ENVIRONMENT_PREFIX
 
 ROOT = Path(__file__).parents[2]
@@ -89,6 +90,18 @@ def test_the_front_end_finds_its_workers(monkeypatch: pytest.MonkeyPatch) -> Non
         assert "worker_token" in SERVICES[name]["secrets"] and "worker_token" in SERVICES["front"]["secrets"]
     members = {name for name, service in SERVICES.items() if "workers" in service["networks"]}
     assert members == {"front", *WORKERS} and COMPOSE["networks"]["workers"]["internal"]
+
+
+def test_the_front_end_believes_the_proxy_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose network is one that only the two of them share, so that limits by address are each client's own."""
+    config = settings("front", monkeypatch)
+    (network,) = COMPOSE["networks"]["clients"]["ipam"]["config"]
+    assert config.server.trusted_proxies == (network["subnet"],)
+    assert {name for name, service in SERVICES.items() if "clients" in service["networks"]} == {
+        "proxy",
+        "front",
+    }
+    assert config.limits == replace(LimitsConfig(), drain_timeout_s=config.limits.drain_timeout_s)
 
 
 def test_nobody_from_outside_reaches_more_than_the_proxy() -> None:
