@@ -9,6 +9,7 @@ import json
 import logging
 from typing import Final
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -172,6 +173,14 @@ class HttpMachine(RuleBasedStateMachine):
             self.synthesizer.make()
             self.settle()
 
+    @rule()
+    def all_sound_arrives(self) -> None:
+        for _ in range(100):
+            self.settle(0.01)
+            if not self.synthesizer.make():
+                break
+
+    @precondition(lambda self: self.synthesizer.waiting)
     @rule(kind=st.sampled_from([EngineError, ModelNumericError, OverloadedError, OSError]))
     def a_sentence_fails(self, kind: type[Exception]) -> None:
         self.num_failed_on_purpose += kind is OSError
@@ -193,7 +202,7 @@ class HttpMachine(RuleBasedStateMachine):
         self.peer.transport.read_on()
         self.settle()
 
-    @precondition(lambda self: self.peer.is_open)
+    @precondition(lambda self: self.peer.is_open and self.asked)
     @rule(by_half=st.booleans())
     def the_client_leaves(self, by_half: bool) -> None:
         self.peer.leave(by_half=by_half)
@@ -207,7 +216,7 @@ class HttpMachine(RuleBasedStateMachine):
         self.settle()
         self.connect()
 
-    @precondition(lambda self: not self.server.is_stopping)
+    @precondition(lambda self: not self.server.is_stopping and len(self.asked) > 1)
     @rule()
     def the_server_drains(self) -> None:
         self.server.is_stopping = True
@@ -242,10 +251,7 @@ class HttpMachine(RuleBasedStateMachine):
     def end(self) -> None:
         """Everything that was asked is answered, the client leaves, and nothing is left behind."""
         self.peer.transport.read_on()
-        for _ in range(100):
-            self.settle(0.01)
-            if not self.synthesizer.make():
-                break
+        self.all_sound_arrives()
         self.nothing_is_amiss()
         if self.peer.is_open and not self.rest:
             assert [answer.is_whole for answer in self.peer.answers()] == [True] * len(self.asked)
@@ -255,7 +261,7 @@ class HttpMachine(RuleBasedStateMachine):
 
 
 class TestHttp(HttpMachine.TestCase):  # type: ignore[misc,name-defined]
-    settings = SEARCH
+    settings = settings(SEARCH, max_examples=SEARCH.max_examples * 2)  # for two addresses
 
     @classmethod
     def setUpClass(cls) -> None:
