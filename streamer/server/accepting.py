@@ -53,7 +53,8 @@ class Connections:
         self._limits = limits
         self._metrics = metrics
         self._listeners: list[asyncio.Server] = []
-        self._open: dict[asyncio.Task[None], tuple[Connection | None, Conversation]] = {}
+        self._open: dict[asyncio.Task[None], tuple[Connection | None, Conversation, Place]] = {}
+        self._when_ended = self._ended  # one for all of them, because there are thousands
 
     def __len__(self) -> int:
         return len(self._open)
@@ -61,7 +62,7 @@ class Connections:
     @property
     def conversations(self) -> Sequence[Conversation]:
         """What is spoken over the open connections."""
-        return [conversation for _, conversation in self._open.values()]
+        return [conversation for _, conversation, _ in self._open.values()]
 
     async def listen(
         self, sockets: Sequence[socket.socket], converse: Converse, certificate: Certificate | None = None
@@ -89,13 +90,13 @@ class Connections:
 
     def cut_exchanges(self) -> None:
         """Cut the requests that are being answered."""
-        for task, (_, conversation) in self._open.items():
+        for task, (_, conversation, _) in self._open.items():
             if conversation.state == "exchange":
                 task.cancel()
 
     async def finished(self, timeout_s: float) -> None:
         """Return when nothing is done over any connection, or the time is up."""
-        busy = [task for task, (_, conversation) in self._open.items() if conversation.state != "idle"]
+        busy = [task for task, (_, conversation, _) in self._open.items() if conversation.state != "idle"]
         if busy:
             await asyncio.wait(busy, timeout=timeout_s)
 
@@ -112,7 +113,7 @@ class Connections:
         """Cut connections whose unsent bytes pile up, as pongs do outside of every queue, and those whose clients left
         while nothing was read from them."""
         num_bytes = 0
-        for connection, _ in self._open.values():
+        for connection, _, _ in self._open.values():
             if connection is None:
                 continue
             num_bytes += connection.num_unsent_bytes
@@ -138,10 +139,12 @@ class Connections:
         """Take a connection in. TLS begins only now, so that connections are counted before its handshake, too."""
         place = self._places.connect(connection.address)
         place.evict = functools.partial(self._evict, connection)
+        conversation = converse(connection, place)
+        serving = conversation.serve
         if certificate is not None:
             connection.transport.pause_reading()  # what comes is TLS's
-        conversation = converse(connection, place)
-        self._begin(connection, conversation, place, self._serve(connection, conversation, certificate))
+            serving = functools.partial(self._serve_tls, connection, conversation, certificate)
+        self._begin(connection, conversation, place, serving())
 
     def _evict(self, connection: Connection) -> None:
         self._metrics.connections_rejected.labels("unproven").inc()
@@ -155,24 +158,23 @@ class Connections:
         serving: Coroutine[None, None, None],
     ) -> None:
         task = asyncio.get_running_loop().create_task(serving)
-        self._open[task] = connection, conversation
-        task.add_done_callback(functools.partial(self._ended, place))
+        self._open[task] = connection, conversation, place
+        task.add_done_callback(self._when_ended)
 
-    async def _serve(
-        self, connection: Connection, conversation: Conversation, certificate: Certificate | None
+    async def _serve_tls(
+        self, connection: Connection, conversation: Conversation, certificate: Certificate
     ) -> None:
-        if certificate is not None:
-            try:
-                await connection.start_tls(certificate.context, self._limits.auth_timeout_s)
-            except OSError as error:
-                self._metrics.connections_rejected.labels("tls").inc()
-                logger.debug("a TLS handshake failed", extra={"reason": str(error)})
-                connection.abort()
-                return
+        try:
+            await connection.start_tls(certificate.context, self._limits.auth_timeout_s)
+        except OSError as error:
+            self._metrics.connections_rejected.labels("tls").inc()
+            logger.debug("a TLS handshake failed", extra={"reason": str(error)})
+            connection.abort()
+            return
         await conversation.serve()
 
-    def _ended(self, place: Place, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        *_, place = self._open.pop(task)
         place.leave()
-        del self._open[task]
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("an unexpected error", exc_info=error)

@@ -17,11 +17,11 @@ import h11
 from websockets.datastructures import Headers
 
 from streamer.errors import InternalError, StreamerError
-from streamer.server import websocket
 from streamer.server.accepting import State
 from streamer.server.access import Credentials, check_host, check_key, check_origin, check_place
 from streamer.server.client_protocol import ClientProtocol
 from streamer.server.connection import ClientGoneError, Connection
+from streamer.server.handshakes import handshake
 from streamer.server.host import Host
 from streamer.server.http import Answer, Exchange, Fields, RefusedError, Request, error_answer, refusal
 from streamer.server.places import Place
@@ -211,7 +211,7 @@ class HttpConnection:
             upgrade, protocol = self._let_in(request, route)
         except RefusedError as refused:
             raise RefusedError(route.shape_error(request, refused.answer), refused.reason) from None
-        answer = websocket.handshake(request.path, request.headers, route.subprotocols)
+        answer = handshake(request.path, request.headers, route.subprotocols)
         if answer.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             names = ("Allow", "Upgrade")
             fields = tuple((name, answer.headers[name]) for name in names if name in answer.headers)
