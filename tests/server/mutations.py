@@ -222,7 +222,8 @@ async def _converse(
 ) -> tuple[int, int | None]:
     """Return how many messages were sent, and the code with which the server closed the connection, if it did."""
     num_sent = 0
-    with contextlib.suppress(WebSocketException, ConnectionError):
+    # websockets raises `AttributeError` if the connection is lost while it sends: it aborts a transport that is gone.
+    with contextlib.suppress(WebSocketException, ConnectionError, AttributeError):
         async with connect(
             f"ws://127.0.0.1:{port}{path}",
             proxy=None,
@@ -232,7 +233,7 @@ async def _converse(
         ) as websocket:
             listening = asyncio.create_task(_listen(websocket.recv))
             try:
-                with contextlib.suppress(ConnectionClosed):
+                with contextlib.suppress(ConnectionClosed, AttributeError):
                     for message in messages:
                         await websocket.send(message)
                         num_sent += 1
