@@ -23,8 +23,7 @@ ROOM = Room(num_listeners=1, max_listeners=4, num_unheard=0, num_short=0, max_sh
 
 
 async def _status(server: Running, *, host: str = "test") -> dict[str, Any]:
-    request = f"GET /v1/status HTTP/1.1\r\nHost: {host}\r\n\r\n"
-    status, _, body = await server.http(request.encode())
+    status, _, body = await server.get("/v1/status", host)
     assert status == 200
     told = json.loads(body)
     assert isinstance(told, dict)
