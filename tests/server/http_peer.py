@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 from unittest import mock
@@ -239,7 +238,3 @@ def request(method: str, path: str, body: bytes, *fields: str, is_chunked: bool 
         pieces = [body[start : start + 7] for start in range(0, len(body), 7)]
         body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
     return "\r\n".join(head).encode() + b"\r\n\r\n" + body
-
-
-Judge = Callable[[Answer], None]
-"""Raises `AssertionError` for an answer that is wrong as far as it has come."""
