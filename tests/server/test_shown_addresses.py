@@ -1,4 +1,4 @@
-"""Who is told where a front end's workers are: an operator's key, and programs of this machine."""
+"""Who is told where a front end's workers are: the operator, and programs of this machine where nobody else is served."""
 
 from __future__ import annotations
 
@@ -58,13 +58,28 @@ async def _told(port: int | None, path: str, fields: str) -> bytes:
         ("Host: localhost\r\nX-Forwarded-For: ", False),
     ],
 )
-@pytest.mark.parametrize("keys", [None, "plain"])
+@pytest.mark.parametrize(
+    ("host", "keys"),
+    [
+        ("127.0.0.1", None),
+        ("localhost", None),
+        ("127.0.0.1", "plain"),
+        ("0.0.0.0", None),
+        ("0.0.0.0", "plain"),
+    ],
+)
 async def test_strangers_are_told_states_and_counts_alone(
-    keys: str | None, fields: str, is_told: bool, tmp_path: Path
+    host: str, keys: str | None, fields: str, is_told: bool, tmp_path: Path
 ) -> None:
-    """Keys without scopes open the operator's views to all: only programs of this machine see where workers are."""
+    """A peer on this machine may be a forwarder that adds no header: it is believed only where the server has neither
+    keys nor an address that others reach."""
     (tmp_path / "plain").write_text("secret\n")
-    options = {"api_keys_file": None if keys is None else tmp_path / keys}
+    is_told = is_told and host != "0.0.0.0" and keys is None
+    options = {
+        "host": host,
+        "api_keys_file": None if keys is None else tmp_path / keys,
+        "allowed_origins": ("http://test",),
+    }
     async with running(configured(server=options), FrontEnd()) as server:
         told = {path: await _told(server.server.port, path, fields) for path in PATHS}
     shown = {path for path, body in told.items() if HOST.encode() in body}
@@ -88,12 +103,18 @@ async def test_a_key_with_the_scope_is_told(tmp_path: Path) -> None:
             )
 
 
-async def test_programs_of_this_machine_are_told_on_the_operators_port() -> None:
-    """What a proxy sends there is from elsewhere all the same."""
-    async with running(configured(server={"admin_port": 0}), FrontEnd()) as server:
-        for fields, is_told in (("Host: localhost", True), ("Host: localhost\r\nVia: 1.1 proxy", False)):
-            body = await _told(server.server.admin_port, "/v1/status", fields)
-            assert (HOST.encode() in body) == is_told
+@pytest.mark.parametrize("keys", [None, "plain"])
+@pytest.mark.parametrize("fields", ["Host: localhost", "Host: localhost\r\nVia: 1.1 proxy"])
+async def test_all_who_reach_the_operators_port_are_told(
+    fields: str, keys: str | None, tmp_path: Path
+) -> None:
+    """Without a key with the scope only this machine reaches it; the probes name nobody there either."""
+    (tmp_path / "plain").write_text("secret\n")
+    options = {"host": "0.0.0.0", "admin_port": 0, "api_keys_file": None if keys is None else tmp_path / keys}
+    async with running(configured(server=options), FrontEnd()) as server:
+        for path in PATHS:
+            is_told = HOST.encode() in await _told(server.server.admin_port, path, fields)
+            assert is_told == (path in ("/v1/status", "/metrics"))
 
 
 @pytest.mark.parametrize(
