@@ -217,7 +217,7 @@ def is_of_this_machine(request: Request) -> bool:
     """Whether a program of this machine seems to send the request, and no proxy, nor a page whose name was made to
     resolve here.
 
-    A forwarder on this machine that adds no header (`ssh -R`, stunnel, a balancer of TCP) cannot be told from a program.
+    A forwarder on this machine that adds no header (`ssh -R`, stunnel, a balancer of TCP) looks like a program.
     """
     is_forwarded = any(name in request.headers for name in _FORWARDED)
     hosts = request.headers.get_all("Host")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from websockets.datastructures import Headers
@@ -18,8 +19,12 @@ UNKNOWN: Final = "local"
 """Whom a connection without an address is counted as, such as one that is over already."""
 _IPV6_NETWORK_BITS: Final = 64
 """What one customer has at least, who may connect from each of its addresses (RFC 6177)."""
-_PAIR: Final = re.compile(r'[\s,]*([\w-]+)=(?:"((?:\\.|[^"\\])*)"|([^\s;,"]*))\s*(;|,|$)')
-"""A parameter in an element of `Forwarded`, with what ends it (RFC 7239, section 4)."""
+_NAME, _VALUE = r"[\w!#$%&'*+.^`|~-]+", r'"(?:\\.|[^"\\])*"|[^\s;,"\\]*'
+_ELEMENT: Final = re.compile(
+    rf"[ \t]*(?:{_NAME}=(?:{_VALUE})[ \t]*)?(?:;[ \t]*(?:{_NAME}=(?:{_VALUE})[ \t]*)?)*"
+)
+"""An element of `Forwarded`: pairs, any of which may be empty (RFC 7239, section 4)."""
+_PAIR: Final = re.compile(rf"({_NAME})=({_VALUE})")
 _NODE: Final = re.compile(r"\[([^\[\]]*)\](?::\w*)?|([\d.]+)(?::\w*)?|([^\[\]]*)")
 """A node: an address of IPv6 in brackets, or without, or one of IPv4, with a port or without."""
 
@@ -57,7 +62,7 @@ class TrustedProxies:
         A proxy that names nobody, or what is no address, is counted itself.
         """
         client = peer
-        for node in _nodes(headers)[: -MAX_PROXIES - 1 : -1]:
+        for node in itertools.islice(_nodes(headers), MAX_PROXIES):
             if not self.trust(client) or (address := _address_of(node)) is None:
                 break
             client = address
@@ -81,23 +86,30 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     return network
 
 
-def _nodes(headers: Headers) -> list[str]:
-    """Return whom the proxies got a request from, in their order; each is an address, or something else."""
+def _nodes(headers: Headers) -> Iterator[str]:
+    """Yield whom the proxies got a request from, the last one first; each is an address, or something else."""
     if told := headers.get_all("X-Forwarded-For"):
-        return [node for node in map(str.strip, ",".join(told).split(",")) if node]
-    forwarded, place = ",".join(headers.get_all("Forwarded")).rstrip(" \t,"), 0
-    nodes, node = list[str](), ""
-    while place < len(forwarded):
-        pair = _PAIR.match(forwarded, place)
-        if pair is None:  # a quote that a client left open would hide what a proxy has added behind it
-            return [""]
-        if pair[1].lower() == "for":
-            node = pair[2] or pair[3] or ""
-        if pair[4] != ";":
-            nodes.append(node)
-            node = ""
-        place = pair.end()
-    return nodes
+        return (node for node in map(str.strip, reversed(",".join(told).split(","))) if node)
+    return _nodes_of_elements(",".join(headers.get_all("Forwarded")))
+
+
+def _nodes_of_elements(forwarded: str) -> Iterator[str]:
+    """Yield the `for` of each element of `Forwarded`, the last one first, and end at what is none.
+
+    What a client sends cannot hide what a proxy adds behind it, also if it leaves a quote open: the shortest end behind
+    a comma that is an element is the last one, because an end that begins within its quotes has an odd number of them.
+    """
+    end = len(forwarded)
+    while end > 0:
+        begin = forwarded.rfind(",", 0, end) + 1
+        while (element := _ELEMENT.fullmatch(forwarded, begin, end)) is None:
+            if begin == 0:
+                return
+            begin = forwarded.rfind(",", 0, begin - 1) + 1
+        if element[0].strip():
+            pairs = {pair[1].lower(): pair[2] for pair in _PAIR.finditer(element[0])}
+            yield pairs.get("for", "").strip('"')
+        end = begin - 1
 
 
 def _address_of(node: str) -> IPAddress | None:

@@ -53,9 +53,9 @@ def add_views(routes: Routes, service: Service, status: Status) -> None:
 def _may_see_addresses(request: Request, service: Service) -> bool:
     """Whether a request may be told addresses of the operator's network.
 
-    It may if its key had the scope that the route needs, and on the operator's port, which others reach with such a key
-    only. Without keys and without that port, programs of this machine may if the server listens for them alone: where it
-    serves others, its peer on this machine may be a forwarder that says nothing of its clients, whose `Host` is theirs.
+    It may if its key had the scope that the route needs, and on the operator's port, which others reach with such a
+    key only. Without keys and without that port, programs of this machine may if the server listens for them alone:
+    where it serves others, its peer may be a forwarder that says nothing of its clients, and the `Host` is theirs.
     """
     config = service.config.server
     if request.key_name is not None or config.admin_port is not None:

@@ -76,10 +76,12 @@ def test_what_a_client_invents_does_not_count(told: str, counted: str) -> None:
         (("X-Forwarded-For", "for=203.0.113.7"),),
         (("X-Forwarded-For", "203.0.113.7 203.0.113.8"),),
         (("X-Forwarded-For", "²01.0.0.1"),),
-        (("Forwarded", 'for=6.6.6.6;by="'), ("Forwarded", "for=203.0.113.7")),
-        (("Forwarded", 'for=6.6.6.6;by="'), ("Forwarded", 'for="203.0.113.7";by="10.0.0.1"')),
-        (("Forwarded", 'for=6.6.6.6;by="x\\'), ("Forwarded", 'for="203.0.113.7"')),
         (("Forwarded", "for=6.6.6.6;"), ("Forwarded", "for")),
+        (("Forwarded", "for=6.6.6.6, for=203.0.113.7;x"),),
+        (("Forwarded", "for=6.6.6.6, ;;"),),
+        (("Forwarded", 'for=6.6.6.6, by="x, for=203.0.113.7"'),),
+        (("Forwarded", 'for=6.6.6.6, by="a, for=";host="b"'),),
+        (("Forwarded", 'for=6.6.6.6, by="x, for=\\"203.0.113.7\\""'),),
         (("X-Forwarded-For", "9" * 8000),),
         (("Forwarded", "for=_hidden"),),
         (("Forwarded", 'for="unknown"'),),
@@ -104,11 +106,57 @@ def test_a_proxy_that_names_nobody_is_counted_itself(fields: tuple[tuple[str, st
         ('for=6.6.6.6, for="203.0.113.7"', "203.0.113.7"),
         ('for="a,b";by="c;for=6.6.6.6", for=203.0.113.7', "203.0.113.7"),
         ('by="x;for=6.6.6.6";for=203.0.113.7', "203.0.113.7"),
+        ("for=203.0.113.7;", "203.0.113.7"),
+        (";for=203.0.113.7;;proto=http;", "203.0.113.7"),
+        ("for=203.0.113.7 ; proto=http , ,", "203.0.113.7"),
+        ("for=203.0.113.7;x.y=z", "203.0.113.7"),
+        ("for=[2001:db8:1:2:3::4]:80", "2001:db8:1:2::/64"),
     ],
 )
 def test_forwarded_is_read_by_its_grammar(forwarded: str, counted: str) -> None:
     """What is quoted ends neither an element nor a pair (RFC 7239, section 4)."""
     assert client(("Forwarded", forwarded)) == counted
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "x",
+        "for",
+        "for=6.6.6.6;",
+        "for=6.6.6.6;;",
+        'for=6.6.6.6;by="',
+        'for=6.6.6.6;by="x\\',
+        'for="6.6.6.6, for="7.7.7.7',
+        '"',
+        "=,;=\\",
+        "for=6.6.6.6 for=7.7.7.7",
+        "@" * 8000,
+        ',"' * 4000,
+        ',a="b' * 1600,
+    ],
+    ids=lambda sent: sent[:30],
+)
+@pytest.mark.parametrize(
+    "added",
+    [
+        "for=203.0.113.7",
+        'for="203.0.113.7:80";by="10.0.0.1"',
+        'by="10.0.0.1, x";for=203.0.113.7',
+        "for=203.0.113.7;, for=10.1.1.1",
+    ],
+)
+def test_nothing_that_a_client_sends_hides_it(sent: str, added: str) -> None:
+    """However wrong its own `Forwarded` is: it is read from the end, where proxies add, up to the first stranger."""
+    assert client(("Forwarded", sent), ("Forwarded", added)) == "203.0.113.7"
+    assert client(("Forwarded", f"{sent}, {added}")) == "203.0.113.7"
+
+
+@pytest.mark.parametrize("added", ["for=10.1.1.1", "for=10.1.1.1;"])
+def test_the_last_proxy_counts_if_what_is_before_it_is_no_element(added: str) -> None:
+    """It was told nothing that can be read of whom it got the request from."""
+    for sent in ("x", 'for=6.6.6.6, by="', "for=6.6.6.6, for", "=", ";"):
+        assert client(("Forwarded", sent), ("Forwarded", added)) == "10.1.1.1"
 
 
 def test_only_so_many_proxies_are_looked_through() -> None:

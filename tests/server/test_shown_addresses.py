@@ -1,4 +1,4 @@
-"""Who is told where a front end's workers are: the operator, and programs of this machine where nobody else is served."""
+"""Who is told where a front end's workers are: the operator, and programs of this machine if it alone is served."""
 
 from __future__ import annotations
 
