@@ -28,6 +28,8 @@ from tests.fakes.event_loop import HandMovedLoop
 from tests.fakes.letters import HandFedSynthesizer
 
 HIGH_WATER_BYTES: Final = 16_384
+PEER: Final = "203.0.113.1"
+"""The address of every `HttpPeer`."""
 
 
 class HandTransport(asyncio.Transport):
@@ -42,7 +44,7 @@ class HandTransport(asyncio.Transport):
         self.protocol: asyncio.Protocol
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return {"peername": ("203.0.113.1", 1), "socket": mock.Mock()}.get(name, default)
+        return {"peername": (PEER, 1), "socket": mock.Mock()}.get(name, default)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         pass
@@ -107,9 +109,12 @@ class HttpServer:
 
     def __post_init__(self) -> None:
         limits, self.metrics = self.config.limits, Metrics()
-        self.service = Service(self.config, self.synthesizer, Admission(limits), ApiKeys(), self.metrics)
+        proxies = TrustedProxies(self.config.server.trusted_proxies)
+        self.service = Service(
+            self.config, self.synthesizer, Admission(limits), ApiKeys(), self.metrics, proxies=proxies
+        )
         self.service.admission.places = places = Places(limits, self.loop.time)
-        self.connections = Connections(places, limits, self.metrics, TrustedProxies())
+        self.connections = Connections(places, limits, self.metrics, proxies)
         self.sessions = Sessions(self.service)
         self.routes = Routes()
         self.routes.begin_session = functools.partial(
