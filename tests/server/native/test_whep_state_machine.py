@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import re
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from unittest import mock
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from streamer.errors import EngineError, ModelNumericError, OverloadedError
 from streamer.server.ending import CloseRequest
+from streamer.server.flow_control import PlaybackClock
 from tests.fakes.letters import LETTERS
 from tests.server.http_peer import Answer, HttpPeer, HttpServer, request
 from tests.server.session_machine import LIMITS, SEARCH, _Unexpected, logger, texts
@@ -72,9 +75,13 @@ class FakePeerConnection:
 class Listening:
     """A session as its player knows it."""
 
-    def __init__(self, path: str, connection: FakePeerConnection) -> None:
+    num_done: ClassVar[int] = 0
+    """How many utterances of all sessions have been heard to the end."""
+
+    def __init__(self, path: str, connection: FakePeerConnection, began_s: float) -> None:
         self.path = path
         self.connection = connection
+        self.began_s = began_s
         self.open: set[str] = set()
         self.is_greeted = False
         self.may_be_over = False
@@ -91,6 +98,7 @@ class Listening:
                     self.open.add(message["id"])
                 case "done":
                     self.open.remove(message["id"])  # raises for an end of nothing
+                    Listening.num_done += 1
 
 
 class WhepMachine(RuleBasedStateMachine):
@@ -98,9 +106,14 @@ class WhepMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.nanoseconds = itertools.count()
         self.patches = [
             mock.patch("streamer.server.webrtc.RTCPeerConnection", FakePeerConnection),
             mock.patch.object(asyncio, "to_thread", _at_once),
+            mock.patch(
+                "streamer.server.session.PlaybackClock",
+                lambda lead_ms: PlaybackClock(lead_ms, self.now_s),
+            ),
         ]
         for patch in self.patches:
             patch.start()
@@ -113,6 +126,10 @@ class WhepMachine(RuleBasedStateMachine):
         self.num_failed_on_purpose = 0
         self.sessions: list[Listening] = []
         self.waiting: list[tuple[HttpPeer, Callable[[Answer], None]]] = []
+
+    def now_s(self) -> float:
+        """The loop's time, and a nanosecond more each time: a rest of less than a clock's step would never end."""
+        return self.loop.time() + next(self.nanoseconds) * 1e-9
 
     def ask(self, data: bytes, judge: Callable[[Answer], None]) -> None:
         peer = HttpPeer(self.server)
@@ -130,7 +147,22 @@ class WhepMachine(RuleBasedStateMachine):
                 judge(answer)
         self.loop.pass_time()
 
-    @precondition(lambda self: len(self.sessions) < MAX_SESSIONS)
+    @property
+    def has_room(self) -> bool:
+        return sum(not session.may_be_over for session in self.sessions) < MAX_SESSIONS
+
+    @initialize()
+    def a_session_begins(self) -> None:
+        """So that each example has somebody to speak to."""
+        self.offers(offer=b"good")
+        self.a_player_connects(index=0)
+
+    @precondition(lambda self: self.has_room)
+    @rule()
+    def another_session_begins(self) -> None:
+        self.a_session_begins()
+
+    @precondition(lambda self: self.has_room)
     @rule(offer=st.sampled_from([b"good", b"good a=candidate:1 x", b"bad", b"\xff"]))
     def offers(self, offer: bytes) -> None:
         def judge(answer: Answer) -> None:
@@ -138,7 +170,8 @@ class WhepMachine(RuleBasedStateMachine):
             if answer.status == 201:
                 location = re.search(rb"Location: (\S+)", answer.head)
                 assert location is not None
-                self.sessions.append(Listening(location[1].decode(), FakePeerConnection.made[-1]))
+                made = FakePeerConnection.made[-1]
+                self.sessions.append(Listening(location[1].decode(), made, self.loop.time()))
 
         self.ask(request("POST", "/v1/whep", offer, "Content-Type: application/sdp"), judge)
 
@@ -171,27 +204,38 @@ class WhepMachine(RuleBasedStateMachine):
         data=st.data(),
     )
     def a_player_says(self, index: int, kind: str, name: str, data: st.DataObject) -> None:
-        session = self._session(index)
         message: dict[str, Any] = {"type": kind, "id": name}
         if kind in ("speak", "text"):
             message["text"] = data.draw(texts(name))
-        body = b"{" if kind == "{" else json.dumps(message).encode()
+        self.say(self._session(index), b"{" if kind == "{" else json.dumps(message).encode())
 
+    @precondition(lambda self: self.sessions)
+    @rule(index=st.integers(0, 9), name=st.sampled_from(IDS), data=st.data())
+    def a_player_speaks(self, index: int, name: str, data: st.DataObject) -> None:
+        self.a_player_says(index=index, kind="speak", name=name, data=data)
+
+    def say(self, session: Listening, body: bytes) -> None:
         def judge(answer: Answer) -> None:
             assert answer.status == 200 or (answer.status == 404 and session.may_be_over)
             if answer.status == 200:
                 session.hear(answer.body)
+            elif session in self.sessions:
+                self.sessions.remove(session)
 
         self.ask(request("POST", session.path, body), judge)
 
     @precondition(lambda self: self.sessions)
     @rule(index=st.integers(0, 9))
     def a_player_leaves(self, index: int) -> None:
-        session = self._session(index)
+        self.leave(self._session(index))
+
+    def leave(self, session: Listening) -> None:
         was_over, session.may_be_over = session.may_be_over, True
 
         def judge(answer: Answer) -> None:
             assert answer.status == 200 or (answer.status == 404 and was_over)
+            if answer.status == 404 and session in self.sessions:
+                self.sessions.remove(session)
 
         self.ask(request("DELETE", session.path, b""), judge)
 
@@ -219,7 +263,8 @@ class WhepMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.1, 3.0, 40.0]))
     def time_passes(self, seconds: float) -> None:
         for session in self.sessions:  # one whose player does not connect ends by itself
-            session.may_be_over |= seconds > 10 and session.connection.connectionState == "new"
+            waits_s = self.loop.time() + seconds - session.began_s
+            session.may_be_over |= waits_s > 10 and session.connection.connectionState == "new"
         self.settle(seconds)
 
     @rule()
@@ -237,7 +282,7 @@ class WhepMachine(RuleBasedStateMachine):
         assert self.server.service.admission.places.num_taken <= num_held
 
     def _session(self, index: int) -> Listening:
-        return self.sessions[index % len(self.sessions)]
+        return self.sessions[-1 - index % len(self.sessions)]
 
     def teardown(self) -> None:
         try:
@@ -253,9 +298,21 @@ class WhepMachine(RuleBasedStateMachine):
             self.loop.close()
 
     def end(self) -> None:
-        """All sessions are ended, each request has its answer, and nothing is left."""
-        for index in range(len(self.sessions)):
-            self.a_player_leaves(index)
+        """What is open comes to its end, of which each player hears. All sessions are ended, each request has its
+        answer, and nothing is left."""
+        sessions = tuple(self.sessions)
+        for session in sessions:
+            self.loop.call_soon(session.connection.become, "connected")
+            for name in IDS:
+                self.say(session, json.dumps({"type": "end", "id": name}).encode())
+        for _ in range(100):
+            self.synthesizer.make()
+            self.settle(0.1)
+        for session in sessions:
+            self.say(session, b'{"type": "ping"}')
+            assert not session.open or session.may_be_over, f"no `done` for {session.open}"
+        for session in sessions:
+            self.leave(session)
         self.settle(PATIENCE_S)
         self.nothing_is_amiss()
         assert not self.waiting, "a request has no answer"
@@ -269,8 +326,13 @@ async def _at_once(do: Callable[..., Any], *arguments: Any) -> Any:
 
 
 class TestWhep(WhepMachine.TestCase):  # type: ignore[misc,name-defined]
-    settings = SEARCH
+    settings = settings(SEARCH, max_examples=SEARCH.max_examples * 3)  # for several sessions
 
     @classmethod
     def setUpClass(cls) -> None:
         logging.getLogger("aiortc").setLevel(logging.ERROR)
+        Listening.num_done = 0
+
+    def runTest(self) -> None:
+        super().runTest()
+        assert Listening.num_done > 0, "no player has heard an utterance to its end"
