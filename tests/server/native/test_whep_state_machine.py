@@ -8,7 +8,6 @@ import json
 import logging
 import re
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any, ClassVar, Final
 from unittest import mock
 
@@ -21,6 +20,7 @@ from streamer.errors import EngineError, ModelNumericError, OverloadedError
 from streamer.server.ending import CloseRequest
 from streamer.server.flow_control import PlaybackClock
 from tests.fakes.letters import LETTERS
+from tests.fakes.peer_connection import FakePeerConnection
 from tests.server.http_peer import Answer, HttpPeer, HttpServer, request
 from tests.server.session_machine import LIMITS, SEARCH, _Unexpected, logger, texts
 
@@ -29,47 +29,6 @@ IDS: Final = tuple(LETTERS[:3])
 MAX_SESSIONS: Final = 4
 PATIENCE_S: Final = 100.0
 """Longer than a session waits for its player to connect."""
-
-
-class FakePeerConnection:
-    """Stands in for aiortc's: an offer that says `good` is followed, and a test says when the player is there."""
-
-    made: Final[list[FakePeerConnection]] = []
-
-    def __init__(self, _configuration: object) -> None:
-        self.connectionState = "new"
-        self.localDescription = SimpleNamespace(sdp="v=0\r\n")
-        self.follow: Callable[[], None]
-        self.made.append(self)
-
-    def on(self, event: str, callback: Callable[[], None]) -> None:
-        if event == "connectionstatechange":
-            self.follow = callback
-
-    def addTransceiver(self, _track: object, direction: str) -> Any:
-        self._audio = mock.Mock(currentDirection=direction)
-        return self._audio
-
-    def getTransceivers(self) -> list[Any]:
-        return [self._audio]
-
-    async def setRemoteDescription(self, description: Any) -> None:
-        if "good" not in description.sdp:
-            raise ValueError("no SDP")
-
-    async def setLocalDescription(self, _description: object) -> None:
-        pass
-
-    async def createAnswer(self) -> object:
-        return None
-
-    async def close(self) -> None:
-        self.become("closed")
-
-    def become(self, state: str) -> None:
-        if self.connectionState not in ("closed", state):
-            self.connectionState = state
-            self.follow()
 
 
 class Listening:
