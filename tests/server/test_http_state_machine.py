@@ -263,7 +263,7 @@ class HttpMachine(RuleBasedStateMachine):
         self.server.check_nothing_is_held()
 
 
-class TestHttp(HttpMachine.TestCase):  # type: ignore[misc,name-defined]
+class TestHttp(HttpMachine.TestCase):  # type: ignore[misc,valid-type]
     settings = settings(SEARCH, max_examples=SEARCH.max_examples * 2)  # for two addresses
 
     @classmethod

@@ -102,6 +102,7 @@ async def test_the_kernel_looks_after_clients_that_no_protocol_pings() -> None:
         opened = server.server._open
         assert isinstance(opened, Connections)
         ((accepted, *_),) = opened._open.values()
+        assert accepted is not None
         sock: socket.socket = accepted.transport.get_extra_info("socket")
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         idle_s = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)

@@ -99,10 +99,10 @@ async def test_wrong_keys_of_one_client_keep_out_no_other(tmp_path: Path) -> Non
 
 def test_requests_of_one_client_slow_down_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even over the same connection: what the one owes the other does not pay."""
-    limits = {"max_connections_per_address": 1}
+    config = configured(server={"trusted_proxies": (PEER,)}, max_connections_per_address=1)
     monkeypatch.setattr(places, "ADDRESS_REQUESTS_PER_S", 0.1)
     monkeypatch.setattr(places, "ADDRESS_REQUESTS_BURST", 4)
-    server = HttpServer(configured(server={"trusted_proxies": (PEER,)}, **limits))
+    server = HttpServer(config)
     peer = HttpPeer(server)
 
     def ask(client: str, wait_s: float = 0.0) -> int:

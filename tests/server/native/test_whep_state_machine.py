@@ -66,7 +66,7 @@ class WhepMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.nanoseconds = itertools.count()
-        self.patches = [
+        self.patches: list[Any] = [
             mock.patch("streamer.server.webrtc.RTCPeerConnection", FakePeerConnection),
             mock.patch.object(asyncio, "to_thread", _at_once),
             mock.patch(
@@ -284,7 +284,7 @@ async def _at_once(do: Callable[..., Any], *arguments: Any) -> Any:
     return do(*arguments)
 
 
-class TestWhep(WhepMachine.TestCase):  # type: ignore[misc,name-defined]
+class TestWhep(WhepMachine.TestCase):  # type: ignore[misc,valid-type]
     settings = settings(SEARCH, max_examples=SEARCH.max_examples * 3)  # for several sessions
 
     @classmethod
