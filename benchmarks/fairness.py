@@ -2,8 +2,9 @@
 
 In `crowd` many utterances start at the same moment. In `alone` a polite client speaks a short sentence every half
 second; in `beside a hog` it does so while another one, with a key of its own, starts utterances of 1,300 characters as
-fast as it may; in the floods while another one sends frames that cost it nothing. Each pair runs against one server,
-one case after the other. The model is simulated (`simulated_synthesizer.py`), unless `--real` is given.
+fast as it may; in the floods while another one sends frames that cost it nothing, or connects again and again. Each
+pair runs against one server, one case after the other, while `/livez` is asked for ten times a second. The model is
+simulated (`simulated_synthesizer.py`), unless `--real` is given.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import contextlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +25,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.connect_floods import KINDS, process
 from benchmarks.simulated_machine import MACHINES
 from benchmarks.simulated_synthesizer import start
 from benchmarks.speaking import LIFTED_LIMITS, running_server
@@ -38,6 +41,7 @@ CROWD_TEXT: Final = (
 )
 HOG_TEXT: Final = (CROWD_TEXT * 9)[:1300]
 NUM_POLITE, POLITE_EVERY_S = 14, 0.5
+PROBE_EVERY_S: Final = 0.1
 NUM_HOG_CONNECTIONS, HOG_EVERY_S, HOG_AHEAD_S = 4, 0.1, 3.0
 POLITE, HOG = "polite-key", "hog-key"
 NO_MASK = b"\0\0\0\0"
@@ -80,8 +84,14 @@ async def polite(url: str, case: str) -> dict[str, Any]:
     now_s = asyncio.get_running_loop().time()
     recordings = [Recording(now_s + 1 + number * POLITE_EVERY_S) for number in range(NUM_POLITE)]
     async with asyncio.TaskGroup() as tasks:
-        for number, recording in enumerate(recordings):
+        probing = tasks.create_task(_probe(url))
+        speaking = [
             tasks.create_task(speak(Target(url, api_key=POLITE), SENTENCE, number, recording))
+            for number, recording in enumerate(recordings)
+        ]
+        await asyncio.wait(speaking)
+        probing.cancel()
+    probes_s = probing.result()
     served = [
         (recording, play(packets_of(recording))) for recording in recordings if recording.outcome == "served"
     ]
@@ -92,8 +102,25 @@ async def polite(url: str, case: str) -> dict[str, Any]:
         "asked": NUM_POLITE,
         "first_p50_s": float(np.percentile(first_s or [0.0], 50)),
         "first_p95_s": float(np.percentile(first_s or [0.0], 95)),
+        "livez_p50_s": float(np.percentile(probes_s, 50)),
+        "livez_worst_s": max(probes_s),
         "silence_worst_s": max((playout.stopped_s for _, playout in served), default=0.0),
     }
+
+
+async def _probe(url: str) -> list[float]:
+    """Ask for `/livez` until cancelled; returns how long each answer took."""
+    address, took_s = urlsplit(url), list[float]()
+    with contextlib.suppress(asyncio.CancelledError):
+        while True:
+            began_s = time.monotonic()
+            reader, writer = await asyncio.open_connection(address.hostname, address.port)
+            writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await reader.readline()
+            writer.close()
+            took_s.append(time.monotonic() - began_s)
+            await asyncio.sleep(PROBE_EVERY_S)
+    return took_s
 
 
 async def hog(url: str) -> None:
@@ -170,7 +197,7 @@ async def measure(
     with tempfile.TemporaryDirectory() as directory:
         keys = Path(directory) / "keys"
         keys.write_text(f"{POLITE}\n{HOG}\n")
-        options = {"api_keys_file": keys}
+        options: dict[str, object] = {"api_keys_file": keys}
         async with server({**options, **LIFTED_LIMITS}, machine, flags) as url:
             rows += [await crowd(url, number) for number in crowds]
         async with server(options, machine, flags) as url:
@@ -211,6 +238,7 @@ def show(result: dict[str, Any]) -> None:
         "first p50 ms",
         "p95",
         "of alone",
+        "/livez worst ms",
         "worst silence ms",
         "told to return after s",
     ):
@@ -218,14 +246,17 @@ def show(result: dict[str, Any]) -> None:
     for row in result["rows"]:
         first = [f"{1000 * row[name]:.0f}" if name in row else "" for name in ("first_p50_s", "first_p95_s")]
         ratio = f"{row['ratio_p95']:.2f}" if "ratio_p95" in row else ""
+        livez = f"{1000 * row['livez_worst_s']:.0f}" if "livez_worst_s" in row else ""
         retry = "{:.1f} to {:.1f}".format(*row["retry_after_s"]) if "retry_after_s" in row else ""
         silence = f"{1000 * row['silence_worst_s']:.0f}"
-        table.add_row(row["case"], f"{row['served']} of {row['asked']}", *first, ratio, silence, retry)
+        table.add_row(row["case"], f"{row['served']} of {row['asked']}", *first, ratio, livez, silence, retry)
     Console(width=120).print(table)
 
 
 def main() -> None:
-    disturbances = {"hog": hog} | {name: flood(frames) for name, frames in FLOODS.items()}
+    disturbances: dict[str, Disturbance] = {"hog": hog}
+    disturbances |= {name: flood(frames) for name, frames in FLOODS.items()}
+    disturbances |= {kind: process(kind) for kind in KINDS}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--crowds", type=int, nargs="*", default=[64])
     parser.add_argument("--beside", nargs="*", choices=tuple(disturbances), default=tuple(disturbances))

@@ -24,6 +24,17 @@ OPEN_TIMEOUT_S: Final = 60.0
 VOICE: Final = "one"
 """The only voice of `server_cost`'s synthesizer."""
 NATIVE: Final = "native"
+UNTOLD: Final = "untold"
+"""Why a text is not spoken over a telephone's stream, which has no message for it."""
+
+
+class RefusedError(Exception):
+    """The server says that it does not speak a text, or not to its end. `code`: why, in the protocol's words."""
+
+    def __init__(self, code: str, *, is_retry_told: bool = False) -> None:
+        super().__init__(code)
+        self.code = code
+        self.is_retry_told = is_retry_told
 
 
 def numbered() -> Callable[[], str]:
@@ -43,7 +54,10 @@ async def native(port: int, encoding: str) -> AsyncIterator[Speak]:
             async for received in server:
                 if isinstance(received, bytes):
                     yield received
-                elif json.loads(received)["type"] == "done":
+                elif (message := json.loads(received))["type"] in ("done", "error"):
+                    error = message if message["type"] == "error" else message.get("error")
+                    if error is not None:
+                        raise RefusedError(error["code"], is_retry_told="retry_after_s" in error)
                     return
 
         yield speak
@@ -73,6 +87,8 @@ async def elevenlabs(port: int, encoding: str) -> AsyncIterator[Speak]:
                 await server.send(json.dumps(message | context))
             async for received in server:
                 message = json.loads(received)
+                if message.get("error"):
+                    raise RefusedError(message["error"])
                 if message.get("audio"):
                     yield base64.b64decode(message["audio"])
                 if message.get("isFinal"):
@@ -92,7 +108,9 @@ async def deepgram(port: int, encoding: str) -> AsyncIterator[Speak]:
             async for received in server:
                 if isinstance(received, bytes):
                     yield received
-                elif json.loads(received)["type"] == "Flushed":
+                elif (message := json.loads(received))["type"] == "Error":
+                    raise RefusedError(message["code"])
+                elif message["type"] == "Flushed":
                     return
 
         yield speak
@@ -116,6 +134,8 @@ async def cartesia(port: int, encoding: str) -> AsyncIterator[Speak]:
                 message = json.loads(received)
                 if message["type"] == "chunk":
                     yield base64.b64decode(message["data"])
+                elif message["type"] == "error":
+                    raise RefusedError(f"{message['status_code']} {message['error'].partition(':')[0]}")
                 elif message["done"]:
                     return
 
@@ -134,7 +154,12 @@ async def realtime(port: int, _encoding: str) -> AsyncIterator[Speak]:
                 message = json.loads(received)
                 if message["type"] == "response.output_audio.delta":
                     yield base64.b64decode(message["delta"])
+                elif message["type"] == "error":
+                    raise RefusedError(message["error"]["code"])
                 elif message["type"] == "response.done":
+                    details = message["response"].get("status_details") or {}
+                    if error := details.get("error"):
+                        raise RefusedError(error["code"])
                     return
 
         yield speak
@@ -151,7 +176,9 @@ async def text_buffer(port: int, _encoding: str) -> AsyncIterator[Speak]:
                 message = json.loads(received)
                 if message["type"] == "conversation.item.audio_output.delta":
                     yield base64.b64decode(message["delta"])
-                elif message["type"] in ("conversation.item.audio_output.done", "error"):
+                elif message["type"] in ("conversation.item.tts.failed", "error"):
+                    raise RefusedError(message["error"]["code"])
+                elif message["type"] == "conversation.item.audio_output.done":
                     return
 
         yield speak
@@ -165,12 +192,16 @@ async def telephony(port: int, _encoding: str) -> AsyncIterator[Speak]:
 
         async def speak(text: str) -> Sound:
             await server.send(json.dumps({"event": "text", "text": text, "last": True}))
+            is_silent = True
             async for received in server:
                 message = json.loads(received)
                 if message["event"] == "media":
+                    is_silent = False
                     yield base64.b64decode(message["media"]["payload"])
                 elif message["event"] == "mark":
                     await server.send(received)  # as a telephone reports that all was played
+                    if is_silent:
+                        raise RefusedError(UNTOLD)
                     return
 
         yield speak
@@ -187,6 +218,8 @@ async def wyoming(port: int, _encoding: str) -> AsyncIterator[Speak]:
         async def speak(text: str) -> Sound:
             await server.write_event(Event("synthesize", {"text": text}))
             while (event := await server.read_event()) is not None and event.type != "audio-stop":
+                if event.type == "error":
+                    raise RefusedError(event.data["code"])
                 if event.payload:
                     yield event.payload
 
@@ -206,7 +239,9 @@ async def posting(port: int, path: str) -> AsyncIterator[Callable[[dict[str, str
 
         async def post(body: dict[str, str]) -> Sound:
             async with client.stream("POST", f"http://127.0.0.1:{port}{path}", json=body) as answer:
-                answer.raise_for_status()
+                if answer.is_error:
+                    error = json.loads(await answer.aread())["error"]
+                    raise RefusedError(error["code"], is_retry_told="Retry-After" in answer.headers)
                 async for piece in answer.aiter_raw():
                     yield piece
 

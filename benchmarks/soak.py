@@ -21,8 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.protocol_clients import CLIENTS, OTHERS
-from benchmarks.soak_clients import UTTERANCE_TIMEOUT_S, Ports, Tally, listen_politely, misbehave
+from benchmarks.soak_clients import UTTERANCE_TIMEOUT_S, Ports, listen_politely, misbehave
 from benchmarks.soak_server import ENGINES, Holdings, RunningServer, started
+from benchmarks.soak_tally import HEARD, Tally
 from streamer.loadtest.environment import environment, write_result
 
 OPTIONS: Final[dict[str, object]] = {"max_load": "none", "write_timeout_s": 5, "auth_timeout_s": 5}
@@ -32,6 +33,8 @@ SETTLE_S: Final = 60.0
 BASE_LINE_MINUTES: Final = 10.0
 MAX_GROWTH: Final = 0.05
 """By which part the memory may have grown at the end beyond what it was after the first ten minutes."""
+FAULTS: Final = {"audio_encode_failed", "engine_failed", "internal_error", "model_numeric"}
+"""Codes of errors that no client brings about."""
 MIB: Final = 1 << 20
 
 
@@ -61,9 +64,8 @@ async def soak(
         "minutes": minutes,
         "clients": num_clients,
         "wild_clients": num_wild,
-        "counts": dict(tally.counts),
+        "outcomes": {protocol: dict(counts) for protocol, counts in sorted(tally.outcomes.items())},
         "asked": tally.num_asked,
-        "failures": dict(tally.failures),
         "before": asdict(before),
         "after": asdict(after),
         "rss_growth": growth(rows),
@@ -96,7 +98,7 @@ async def _settled(server: RunningServer, before: Holdings | None) -> Holdings:
 
 def complaints(before: Holdings, after: Holdings, tally: Tally, rows: list[dict[str, Any]]) -> list[str]:
     """Return what is not as it has to be."""
-    found = [f"{count} x {failure}" for failure, count in tally.failures.items()]
+    found, num_heard = tally.complaints(), tally.totals()[HEARD]
     for name in ("num_tasks", "num_descriptors", "num_connections", "num_running", "num_slots_used"):
         was, now = getattr(before, name), getattr(after, name)
         if now != was:
@@ -105,10 +107,15 @@ def complaints(before: Holdings, after: Holdings, tally: Tally, rows: list[dict[
         found.append(f"the log has {after.num_errors} errors")
     ended = {name: count - before.outcomes.get(name, 0) for name, count in after.outcomes.items()}
     num_whole = ended.get("ok", 0) + ended.get("truncated", 0)
-    if num_whole < tally.counts["heard"]:
-        found.append(f"{tally.counts['heard']} utterances were heard whole, and {num_whole} counted")
+    if num_whole < num_heard:
+        found.append(f"{num_heard} utterances were heard whole, and {num_whole} counted")
+    num_errors = sum(after.errors.values()) - sum(before.errors.values())
+    if ended.get("error", 0) > num_errors:
+        found.append(f"{ended['error']} utterances failed, and {num_errors} errors have a code")
     if sum(ended.values()) > tally.num_asked:
         found.append(f"{tally.num_asked} utterances were asked for, and {sum(ended.values())} counted")
+    for code in FAULTS & after.errors.keys():
+        found.append(f"clients were told {after.errors[code]} x {code}")
     grown = growth(rows)
     if grown is not None and grown > MAX_GROWTH:
         found.append(f"memory grew by {grown:.1%} after the first {BASE_LINE_MINUTES:.0f} minutes")
@@ -131,7 +138,7 @@ def _row(holdings: Holdings, tally: Tally, after_s: float, since_s: float) -> di
         "objects": holdings.num_objects,
         "threads": holdings.num_threads,
         "running": holdings.num_running,
-        "heard": tally.counts["heard"],
+        "heard": tally.totals()[HEARD],
         "first_sound_p50_ms": 1000 * float(np.percentile(first_s, 50)) if first_s else None,
         "first_sound_p99_ms": 1000 * float(np.percentile(first_s, 99)) if first_s else None,
         "load": _load(),
@@ -164,7 +171,11 @@ def show(result: dict[str, Any]) -> None:
         table.add_row(name, str(was), str(result["after"][name]))
     console = Console(width=120)
     console.print(table)
-    console.print(", ".join(f"{name}: {count}" for name, count in sorted(result["counts"].items())))
+    outcomes = Table("protocol", "outcome", "utterances", title="what became of what clients asked for")
+    for protocol, counts in result["outcomes"].items():
+        for outcome, count in sorted(counts.items()):
+            outcomes.add_row(protocol, outcome, str(count))
+    console.print(outcomes)
     if result["rss_growth"] is not None:
         console.print(f"memory after the first {BASE_LINE_MINUTES:.0f} minutes: {result['rss_growth']:+.1%}")
     for complaint in result["complaints"] or ["everything is accounted for"]:

@@ -11,12 +11,12 @@ import random
 import socket
 import struct
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
-from benchmarks.protocol_clients import CLIENTS, OTHERS, VOICE, Client, Speak
+from benchmarks.protocol_clients import CLIENTS, OTHERS, VOICE, Client, RefusedError, Speak
+from benchmarks.soak_tally import HEARD, LEFT, NO_SOUND, TIMED_OUT, Tally, broken_off, failed, refused
 
 WORDS: Final = (
     "the cat sat on a mat and looked at rain that fell over old ships from far away in green light".split()
@@ -28,21 +28,6 @@ UTTERANCE_TIMEOUT_S: Final = 120.0
 SILENT_S: Final = 15.0
 """How long a client that does nothing waits for the server to end the connection."""
 SMALL_BUFFER_BYTES: Final = 4096
-
-
-@dataclass
-class Tally:
-    """What became of what the clients did. `first_sounds` are (when, after how many seconds)."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    failures: Counter[str] = field(default_factory=Counter)
-    first_sounds: list[tuple[float, float]] = field(default_factory=list)
-    num_asked: int = 0
-    """Utterances that the server may have been asked for."""
-
-    def first_sounds_since(self, moment_s: float) -> list[float]:
-        """Return the times to the first sound of those that came after this moment."""
-        return [after_s for when_s, after_s in self.first_sounds if when_s >= moment_s]
 
 
 @dataclass(frozen=True)
@@ -80,35 +65,49 @@ async def listen_politely(ports: Ports, tally: Tally, rng: random.Random, until_
     while time.monotonic() < until_s:
         protocol = rng.choice(list(clients))
         client, encoding = rng.choice(clients[protocol])
+        is_listening = False
         try:
             async with asyncio.timeout(UTTERANCE_TIMEOUT_S), client(ports.of(protocol), encoding) as speak:
-                num_texts = rng.randint(1, 3)
-                while num_texts and await _listen(speak, protocol, tally, rng) and time.monotonic() < until_s:
-                    num_texts -= 1
+                for _ in range(rng.randint(1, 3)):
+                    is_listening = True
+                    is_over = not await _listen(speak, protocol, tally, rng)
+                    is_listening = False
+                    if is_over or time.monotonic() >= until_s:
+                        break
         except Exception as error:
-            tally.counts["failed"] += 1
-            tally.failures[f"{protocol}: {type(error).__name__}: {error}"[:200]] += 1
+            if not is_listening:
+                tally.note_unconnected(protocol, error)
             await asyncio.sleep(0.5)
 
 
 async def _listen(speak: Speak, protocol: str, tally: Tally, rng: random.Random) -> bool:
-    """Listen to one text; returns whether it was heard to its end, after which another may be said."""
+    """Listen to one text; returns whether it was heard to its end, after which another may be said.
+
+    Its outcome is noted, and what ended it otherwise is raised.
+    """
     leaves_after = rng.randint(1, 20) if rng.random() < LEAVES_EARLY else None
     tally.num_asked += 1
     asked_s, num_pieces = time.monotonic(), 0
-    async with contextlib.aclosing(speak(text(rng))) as pieces:
-        async for _ in pieces:
-            if num_pieces == 0:
-                tally.first_sounds.append((time.monotonic(), time.monotonic() - asked_s))
-            num_pieces += 1
-            if num_pieces == leaves_after:
-                tally.counts["left early"] += 1
-                return False
-    if not num_pieces:
-        raise RuntimeError("nothing was heard")
-    tally.counts["heard"] += 1
-    tally.counts[f"heard, {protocol}"] += 1
-    return True
+    outcome = TIMED_OUT
+    try:
+        async with contextlib.aclosing(speak(text(rng))) as pieces:
+            async for _ in pieces:
+                if num_pieces == 0:
+                    tally.first_sounds.append((time.monotonic(), time.monotonic() - asked_s))
+                num_pieces += 1
+                if num_pieces == leaves_after:
+                    outcome = LEFT
+                    return False
+        outcome = HEARD if num_pieces else NO_SOUND
+        return outcome == HEARD
+    except RefusedError as error:
+        outcome = refused(error)
+        raise
+    except Exception as error:
+        outcome = failed(error)
+        raise
+    finally:
+        tally.note(protocol, outcome)
 
 
 def raw_requests(words: str) -> dict[str, bytes]:
@@ -258,14 +257,18 @@ async def misbehave(ports: Ports, tally: Tally, rng: random.Random, until_s: flo
     while time.monotonic() < until_s:
         do = rng.choice(MISDEEDS)
         protocol, request = rng.choice(list(raw_requests(text(rng)).items()))
-        line = Line()
+        line, is_asked, is_cut = Line(), False, False
         try:
             await line.connect(ports.of(protocol), SMALL_BUFFER_BYTES if do is read_nothing else None)
-            tally.num_asked += 1
+            is_asked = True
             await do(line, request, rng)
-        except OSError:
-            tally.counts["cut by the server"] += 1
+        except OSError as error:
+            is_cut = True
+            if not is_asked:
+                tally.note_unconnected(protocol, error)
         finally:
             line.close()
-        tally.counts[do.__name__.replace("_", " ")] += 1
+        if is_asked:
+            tally.num_asked += 1
+            tally.note(protocol, broken_off(do.__name__.replace("_", " "), is_cut=is_cut))
         await asyncio.sleep(rng.random() / 5)

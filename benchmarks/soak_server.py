@@ -40,11 +40,13 @@ SENTENCE_S: Final = 1.0
 """How long `Metronome` speaks, whatever the text."""
 START_TIMEOUT_S: Final = 300.0
 OUTCOMES: Final = "tts_requests_total"
+ERRORS: Final = "tts_errors_total"
 
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What the process holds at one moment. `outcomes`: ended utterances by how they ended; `errors`: log records."""
+    """What the process holds at one moment. `outcomes`: ended utterances by how they ended; `errors`: what clients were
+    told of, by code; `num_errors`: log records."""
 
     rss_bytes: int
     num_descriptors: int
@@ -56,6 +58,7 @@ class Holdings:
     num_slots_used: int
     num_errors: int
     outcomes: dict[str, int]
+    errors: dict[str, int]
     cpu_s: float
 
     @property
@@ -157,13 +160,14 @@ def _holdings(server: Server, errors: _CountErrors) -> Holdings:
         num_running=figure("tts_requests_running"),
         num_slots_used=figure("tts_slots_used") + figure("tts_listeners"),
         num_errors=errors.num_records,
-        outcomes={_label(sample): round(sample.value) for sample in samples if sample.name == OUTCOMES},
+        outcomes=_by_label(samples, OUTCOMES, "outcome"),
+        errors={code: count for code, count in _by_label(samples, ERRORS, "code").items() if count},
         cpu_s=time.process_time(),
     )
 
 
-def _label(sample: Sample) -> str:
-    return sample.labels["outcome"]
+def _by_label(samples: list[Sample], name: str, label: str) -> dict[str, int]:
+    return {sample.labels[label]: round(sample.value) for sample in samples if sample.name == name}
 
 
 class _CountErrors(logging.Handler):

@@ -116,6 +116,10 @@ class ServerConfig:
     allowed_origins: tuple[str, ...] = option(
         (), "web origins besides the server's own page whose scripts may connect, or *"
     )
+    trusted_proxies: tuple[str, ...] = option(
+        (),
+        "networks of proxies (CIDR) whose word counts about a client's address; none: each connection's own",
+    )
     ticket_secret_file: Path | None = option(
         None, "file whose bytes sign tickets, shared by several processes; none: each process draws its own"
     )

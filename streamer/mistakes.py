@@ -13,6 +13,7 @@ from streamer.config import Config, SpeechConfig
 from streamer.errors import ConfigError, StreamerError
 from streamer.server.access import check_allowed_origins
 from streamer.server.adapters import add_ports
+from streamer.server.client_address import TrustedProxies
 from streamer.server.keys import ApiKeys
 from streamer.server.listening import check_address, check_ports
 from streamer.server.openai_names import check_mapping, read_mapping
@@ -70,6 +71,7 @@ def find_mistakes(config: Config) -> list[str]:
 def _check_server(config: Config, mistakes: Mistakes) -> None:
     server = config.server
     mistakes.check(lambda: check_allowed_origins(server.allowed_origins))
+    mistakes.check(lambda: TrustedProxies(server.trusted_proxies))
     mistakes.check(lambda: check_ports(ports_of(server)))
     mistakes.check(lambda: check_traces(config.traces))
     keys = mistakes.check(lambda: ApiKeys.read(server.api_keys_file))

@@ -1,10 +1,17 @@
-"""The variables of the process's environment: this module alone reads `os.environ`."""
+"""The variables of the process's environment: this module alone reads `os.environ`, and changes it."""
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Mapping
+import shutil
+import tempfile
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
+from typing import Final
+
+TRITON_CACHE: Final = "TRITON_CACHE_DIR"
+"""The variable that tells Triton where to keep compiled kernels."""
 
 
 def variables() -> Mapping[str, str]:
@@ -24,6 +31,23 @@ def default_voices_directory(environ: Mapping[str, str] | None = None) -> Path |
     process.
     """
     return _user_directory("voices", environ)
+
+
+def provide_triton_cache(environ: MutableMapping[str, str] | None = None) -> None:
+    """Have Triton keep its kernels in a temporary folder, until the process ends, where its own cannot be written.
+
+    It would fail there, as in a container whose root is read-only. `environ`: None for the environment of the process.
+    """
+    environ = os.environ if environ is None else environ
+    home = environ.get("TRITON_HOME") or os.path.expanduser("~")  # noqa: PTH111  (which a user may lack)
+    folder = Path(environ.get(TRITON_CACHE) or f"{home}/.triton/cache")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except OSError:
+        environ[TRITON_CACHE] = temporary = tempfile.mkdtemp(prefix="triton-")
+        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
 
 
 def _user_directory(name: str, environ: Mapping[str, str] | None) -> Path | None:

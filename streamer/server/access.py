@@ -31,6 +31,8 @@ RETRY_AFTER_S: Final = 5.0
 """When a client that found the server full is to come back."""
 SUBPROTOCOL: Final = "streamer."
 """What stands before a ticket among the subprotocols that a page offers."""
+_FORWARDED: Final = ("Forwarded", "Via", "X-Forwarded-For", "X-Real-IP")
+"""Header fields of proxies, any of which says that the client is not who opened the connection."""
 
 
 def read_bearer(request: Request) -> str | None:
@@ -209,6 +211,17 @@ def check_place(place: Place) -> None:
     if reason == "address_full":
         status, code = HTTPStatus.TOO_MANY_REQUESTS, "rate_limited"
     raise RefusedError(refusal(status, code, FULL_MESSAGES[reason], retry_after_s=RETRY_AFTER_S), reason)
+
+
+def is_of_this_machine(request: Request) -> bool:
+    """Whether a program of this machine seems to send the request, and no proxy, nor a page whose name was made to
+    resolve here.
+
+    A forwarder on this machine that adds no header (`ssh -R`, stunnel, a balancer of TCP) looks like a program.
+    """
+    is_forwarded = any(name in request.headers for name in _FORWARDED)
+    hosts = request.headers.get_all("Host")
+    return is_local(request.address) and not is_forwarded and all(map(is_local, hosts))
 
 
 def is_local(host: str) -> bool:

@@ -68,7 +68,7 @@ class Server:
         self.metrics.read_authentication(self._service.keys.failures, FAILURES)
         self._supervisor = supervisor or Supervisor({})
         self._sessions = Sessions(self._service)
-        self._open = Connections(self._service.admission.places, config.limits, self.metrics)
+        self._open = self._connections(self._service.admission.places)
         self.status = Status(self._service)
         self.metrics.read_state(lambda: self.status.state()[0], STATES)
         check_admin_host(config.server, self._service.keys)
@@ -86,7 +86,7 @@ class Server:
         self.metrics.connections.set_function(lambda: len(self._sessions))
         self.metrics.utterances_queued.set_function(lambda: self._service.admission.queue.num_waiting)
         self._certificate = Certificate.of(config.server)
-        self._admin_open = Connections(Places(config.limits), config.limits, self.metrics)
+        self._admin_open = self._connections(Places(config.limits))
         self._ports = Ports(config.server, self._open, self._admin_open, self._certificate)
         keys = self._service.keys
         self._host = Host(
@@ -283,6 +283,9 @@ class Server:
             async with asyncio.timeout(LAST_WORDS_S):
                 await self._synthesizer.close()
         await asyncio.to_thread(self._service.tracer.close, LAST_WORDS_S)
+
+    def _connections(self, places: Places) -> Connections:
+        return Connections(places, self._config.limits, self.metrics, self._service.proxies)
 
     def _fail(self, error: EngineError) -> None:
         logger.error("engine failed", extra={"reason": error.message})

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import select
 import socket
 import ssl
@@ -16,6 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import Final, cast
 
+from streamer.server.client_address import counted_as, peer_of
 from streamer.server.light_event import LightEvent
 
 SEND_BUFFER_BYTES: Final = 65_536
@@ -29,8 +29,6 @@ LINGER_S: Final = 2.0
 KEEPALIVE_S: Final = (15, 5, 5)
 """When the kernel asks a silent client whether it is there, and again, and drops it, each after the one before."""
 _WRITE_LIMIT_BYTES: Final = 16_384
-_IPV6_NETWORK_BITS: Final = 64
-"""What one customer has at least, who may connect from each of its addresses (RFC 6177)."""
 _GONE: Final = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 
 
@@ -91,7 +89,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; asyncio calls this."""
         self.transport = cast("asyncio.Transport", transport)
-        self.address = sys.intern(_address(transport.get_extra_info("peername")))  # many have the same
+        self.address = sys.intern(counted_as(peer_of(self.peer_name)))  # many have the same
         self.transport.set_write_buffer_limits(_WRITE_LIMIT_BYTES)
         with contextlib.suppress(OSError):  # of a connection that is gone already
             sock: socket.socket = transport.get_extra_info("socket")
@@ -128,6 +126,11 @@ class Connection(asyncio.Protocol):
         self._end()
         self._drained.set()
         self.lost.set()
+
+    @property
+    def peer_name(self) -> object:
+        """The name of the socket at the other end, which may be a proxy's."""
+        return self.transport.get_extra_info("peername")
 
     @property
     def num_unsent_bytes(self) -> int:
@@ -248,15 +251,3 @@ def _keep_alive(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_S[0])
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_S[1])
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, len(KEEPALIVE_S) - 1)
-
-
-def _address(peer: object) -> str:
-    """Return whom a client is counted as: an IPv4 address looks the same to a socket that takes IPv6, too."""
-    if not isinstance(peer, tuple) or not peer:
-        return "local"
-    address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
-    if isinstance(address, ipaddress.IPv4Address) or address.is_loopback:
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.ip_network((address, _IPV6_NETWORK_BITS), strict=False))

@@ -221,6 +221,14 @@ class Budget:
         self._updated_s = now_s
         return max(0.0, -self._available / self._per_s)
 
+    def take(self, amount: float) -> bool:
+        """Take this much if there is as much; returns whether it was taken. Nothing is owed."""
+        self.spend(0.0)
+        if self._available < amount:
+            return False
+        self._available -= amount
+        return True
+
     @property
     def is_full(self) -> bool:
         """Whether nothing was taken lately, so that there is nothing to remember."""

@@ -17,11 +17,11 @@ import h11
 from websockets.datastructures import Headers
 
 from streamer.errors import InternalError, StreamerError
-from streamer.server import websocket
 from streamer.server.accepting import State
 from streamer.server.access import Credentials, check_host, check_key, check_origin, check_place
 from streamer.server.client_protocol import ClientProtocol
 from streamer.server.connection import ClientGoneError, Connection
+from streamer.server.handshakes import handshake
 from streamer.server.host import Host
 from streamer.server.http import Answer, Exchange, Fields, RefusedError, Request, error_answer, refusal
 from streamer.server.places import Place
@@ -54,7 +54,7 @@ class HttpConnection:
         self._place = place
         self._host = host
         self._limits = host.service.config.limits
-        self._reader = RequestReader(connection, self._limits, place.spend)
+        self._reader = RequestReader(connection, self._limits, place, host.service.proxies)
         self._http = self._reader.http
         self._fields: Fields = ()  # of every answer to the request that is being read
         self._session: Awaitable[None] | None = None  # of the WebSocket that was let in
@@ -65,6 +65,7 @@ class HttpConnection:
             idle_s = self._limits.auth_timeout_s
             while await self._serve_next(idle_s) and not self._host.is_stopping():
                 self._http.start_next_cycle()
+                self._place.rest()
                 idle_s = KEEP_ALIVE_S
             if self._session is not None:
                 await self._serve_session(self._session)
@@ -210,11 +211,10 @@ class HttpConnection:
             upgrade, protocol = self._let_in(request, route)
         except RefusedError as refused:
             raise RefusedError(route.shape_error(request, refused.answer), refused.reason) from None
-        answer = websocket.handshake(request.path, request.headers, route.subprotocols)
+        answer = handshake(request.path, request.headers, route.subprotocols)
         if answer.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-            fields = tuple(
-                (name, answer.headers[name]) for name in ("Allow", "Upgrade") if name in answer.headers
-            )
+            names = ("Allow", "Upgrade")
+            fields = tuple((name, answer.headers[name]) for name in names if name in answer.headers)
             status = HTTPStatus(answer.status_code)
             raise RefusedError(Answer(status, bytes(answer.body or b""), headers=fields), "handshake")
         answer.headers["Server"] = "streamer"

@@ -10,8 +10,8 @@ from http import HTTPStatus
 
 from streamer.config import ServerConfig
 from streamer.errors import ConfigError
-from streamer.server.access import is_local
-from streamer.server.http import Answer, Exchange, json_answer
+from streamer.server.access import is_local, is_of_this_machine
+from streamer.server.http import Answer, Exchange, Request, json_answer
 from streamer.server.keys import ApiKeys
 from streamer.server.reloading import Results
 from streamer.server.routing import Routes
@@ -30,18 +30,37 @@ def check_admin_host(config: ServerConfig, keys: ApiKeys) -> None:
 
 
 def add_views(routes: Routes, service: Service, status: Status) -> None:
-    """Add `/metrics` and `/v1/status`, which a full server answers too."""
+    """Add `/metrics` and `/v1/status`, which a full server answers too.
+
+    Where keys have no scopes both are open to everyone who reaches the port; whether they tell where workers are is
+    `_may_see_addresses`' to say.
+    """
 
     async def metrics(exchange: Exchange) -> None:
         accepted = ",".join(exchange.request.headers.get_all("Accept"))
-        body, content_type = service.metrics.negotiated(accepted)
+        shows_workers = _may_see_addresses(exchange.request, service)
+        body, content_type = service.metrics.negotiated(accepted, shows_workers=shows_workers)
         await exchange.answer(Answer(HTTPStatus.OK, body, content_type, (("Vary", "Accept"),)))
 
     async def describe(exchange: Exchange) -> None:
-        await exchange.answer(json_answer(HTTPStatus.OK, status.describe()))
+        told = status.describe(shows_addresses=_may_see_addresses(exchange.request, service))
+        await exchange.answer(json_answer(HTTPStatus.OK, told))
 
     routes.add("GET", "/metrics", metrics, access="metrics")
     routes.add("GET", "/v1/status", describe, access="admin")
+
+
+def _may_see_addresses(request: Request, service: Service) -> bool:
+    """Whether a request may be told addresses of the operator's network.
+
+    It may if its key had the scope that the route needs, and on the operator's port, which others reach with such a
+    key only. Without keys and without that port, programs of this machine may if the server listens for them alone:
+    where it serves others, its peer may be a forwarder that says nothing of its clients, and the `Host` is theirs.
+    """
+    config = service.config.server
+    if request.key_name is not None or config.admin_port is not None:
+        return True
+    return not service.keys.are_required and is_local(config.host) and is_of_this_machine(request)
 
 
 def add_actions(

@@ -38,7 +38,7 @@ class Ports:
     async def open_public(self, converse: Converse) -> None:
         """Open the port of the clients. Raises `ConfigError`."""
         self._public = await asyncio.to_thread(open_sockets, self._config.host, self._config.port)
-        await self._connections.listen(self._public, converse, self._certificate)
+        self._public = await self._connections.listen(self._public, converse, self._certificate)
 
     async def open_admin(self, converse: Converse) -> None:
         """Open the operator's port if there is to be one. Raises `ConfigError`."""
@@ -46,7 +46,7 @@ class Ports:
         if port is not None:
             self._admin = await asyncio.to_thread(open_sockets, host, port, "admin_")
             logger.info("a further port is open", extra={"admin_port": self.admin})
-            await self._admin_connections.listen(self._admin, converse, self._certificate)
+            self._admin = await self._admin_connections.listen(self._admin, converse, self._certificate)
 
     def check_tcp(self, routes: Sequence[TcpRoute]) -> None:
         """Raise `ConfigError` for a port that cannot be opened, before a model is read in vain."""
@@ -58,9 +58,8 @@ class Ports:
         """Open the ports of protocols that know neither HTTP nor TLS. Raises `ConfigError`."""
         for route in routes:
             sockets = await asyncio.to_thread(open_sockets, route.host, route.port, route.option_prefix)
-            self._tcp.append(sockets)
+            self._tcp.append(await self._connections.listen(sockets, converse(route)))
             logger.info("a further port is open", extra={f"{route.option_prefix}port": self.tcp[-1]})
-            await self._connections.listen(sockets, converse(route))
 
     @property
     def public(self) -> int:

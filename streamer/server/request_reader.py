@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
@@ -14,8 +13,10 @@ import h11
 from websockets.datastructures import Headers
 
 from streamer.config import LimitsConfig
+from streamer.server.client_address import TrustedProxies, peer_of
 from streamer.server.connection import ClientGoneError, Connection
 from streamer.server.http import RefusedError, Request, refusal
+from streamer.server.places import Place
 
 MAX_HEAD_BYTES: Final = 16_384
 """The most bytes of a request's line and header fields."""
@@ -39,12 +40,18 @@ class RequestReader:
     Others have their turn between two requests, and within a long body, although all of it may have come already.
     """
 
-    def __init__(self, connection: Connection, limits: LimitsConfig, spend: Callable[[float], float]) -> None:
-        """`spend` counts requests and returns for how many seconds nothing more is to be read."""
+    def __init__(
+        self, connection: Connection, limits: LimitsConfig, place: Place, proxies: TrustedProxies
+    ) -> None:
+        """`place` is the connection's, which each request of a proxy is counted by as its client's."""
         self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._connection = connection
         self._limits = limits
-        self._spend = spend
+        self._place = place
+        self._proxies = proxies
+        self._proxy = peer if proxies.trust(peer := peer_of(connection.peer_name)) else None
+        if self._proxy is not None:
+            place.share()
 
     @property
     def is_at_end(self) -> bool:
@@ -64,8 +71,12 @@ class RequestReader:
             if not self.http.trailing_data[0]:
                 return None
             raise self._too_slow() from None
+        address = self._connection.address
+        if self._proxy is not None and isinstance(event, h11.Request):
+            address = self._proxies.client_of(self._proxy, _headers(event))
+            self._place.count_as(address)
         await self._rest()
-        return _request(event, self._connection.address) if isinstance(event, h11.Request) else None
+        return _request(event, address) if isinstance(event, h11.Request) else None
 
     async def read_body(self, request: Request) -> bytes:
         """Read the body of the request. Raises `RefusedError` if it is too long, broken, or comes too slowly."""
@@ -112,7 +123,7 @@ class RequestReader:
 
         Raises `ClientGoneError` if the connection is lost, or ends while it has to wait.
         """
-        pause_s = self._spend(1.0)
+        pause_s = self._place.spend()
         await self._connection.ended.wait_for(pause_s)
         if self._connection.lost.is_set() or (pause_s > 0 and self._connection.ended.is_set()):
             raise ClientGoneError
@@ -152,7 +163,7 @@ def _request(head: h11.Request, address: str) -> Request:
         message = f"HTTP/{head.http_version.decode()} is not spoken here, only HTTP/1.1 and HTTP/1.0"
         raise RefusedError(refusal(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "bad_request", message))
     target = head.target.decode("ascii")
-    headers = Headers((name.decode(), value.decode("latin-1")) for name, value in head.headers)
+    headers = _headers(head)
     if not target.startswith("/"):  # `http://host/path`, as a client sends it to a proxy
         try:
             url = urlsplit(target)
@@ -169,6 +180,10 @@ def _request(head: h11.Request, address: str) -> Request:
             message = f"{host[:64]!r} is no host: it is a name or an address, with a port or without"
             raise RefusedError(refusal(HTTPStatus.BAD_REQUEST, "bad_request", message))
     return Request(head.method.decode(), path, query, headers, address)
+
+
+def _headers(head: h11.Request) -> Headers:
+    return Headers((name.decode(), value.decode("latin-1")) for name, value in head.headers)
 
 
 def _is_host(value: str) -> bool:

@@ -12,6 +12,7 @@ from streamer.audio.packets import PacketEncoder
 from streamer.config import Config
 from streamer.sampling import draw_seed, sampling_params
 from streamer.server.admission import Admission, Permit
+from streamer.server.client_address import TrustedProxies
 from streamer.server.keys import ApiKeys
 from streamer.server.pronunciation import Pronunciation
 from streamer.server.reloading import Reloadables
@@ -41,6 +42,7 @@ class Service:
     tickets: Tickets = field(default_factory=Tickets)
     reloadables: Reloadables = field(default_factory=Reloadables)
     tracer: Tracer = NO_TRACER
+    proxies: TrustedProxies = field(default_factory=TrustedProxies)
     created_s: int = field(default_factory=lambda: int(time.time()))
     """When the server was made, in seconds since 1970: for protocols that ask when a model was."""
 
@@ -56,6 +58,7 @@ class Service:
             Pronunciation(config.speech.lexicon),
             Tickets.read(config.server.ticket_secret_file),
             tracer=tracer,
+            proxies=TrustedProxies(config.server.trusted_proxies),
         )
         for name, file, reload in (
             ("API keys", config.server.api_keys_file, service.keys.reload),

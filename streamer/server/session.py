@@ -115,40 +115,37 @@ class Session:
 
     async def run(self) -> None:
         """Serve the client until either side ends the session."""
-        with self._span:
-            await self._serve()
-
-    async def _serve(self) -> None:
         started_s = time.monotonic()
         closed = SessionClosed(1000, "")
-        ageing = self._end_when_old()
-        try:
-            async with self._tasks:
-                if self._close_request is not None:
-                    self._begin_to_end()
-                if not self._is_authenticated:
-                    self._begin(self._expect_key())
-                await self._carry_out(self._protocol.greeting(self.id))
-                await self._read()
-        except* SessionClosed as group:
-            closed = first_closed(group)
-        except* SlowClientError:
-            self._service.metrics.slow_clients_closed.inc()
-            closed = SessionClosed(SLOW_CLIENT, "the client reads too slowly")
-        except* ConnectionClosed:
-            pass
-        finally:
-            ageing.cancel()
-            for action in self._collected:
-                action.mailbox.close()
-                action.over()
-            for speaker in self._speakers.values():  # whose tasks were cancelled before they began
-                speaker.abandon()
-        await self._connection.close(closed.code, closed.reason)
+        with self._span:
+            ageing = self._end_when_old()
+            try:
+                async with self._tasks:
+                    if self._close_request is not None:
+                        self._begin_to_end()
+                    if not self._is_authenticated:
+                        self._begin(self._expect_key())
+                    await self._carry_out(self._protocol.greeting(self.id))
+                    await self._read()
+            except* SessionClosed as group:
+                closed = first_closed(group)
+            except* SlowClientError:
+                self._service.metrics.slow_clients_closed.inc()
+                closed = SessionClosed(SLOW_CLIENT, "the client reads too slowly")
+            except* ConnectionClosed:
+                pass
+            finally:
+                ageing.cancel()
+                for action in self._collected:
+                    action.mailbox.close()
+                    action.over()
+                for speaker in self._speakers.values():  # whose tasks were cancelled before they began
+                    speaker.abandon()
+            await self._connection.close(closed.code, closed.reason)
+            self._span.set(close_code=self._connection.close_code or 0)
         self._service.metrics.session_seconds.observe(
             time.monotonic() - started_s, exemplar(self._span.trace_id or self.id)
         )
-        self._span.set(close_code=self._connection.close_code or 0)
         logger.info("session over", extra={"session_id": self.id, "close_code": self._connection.close_code})
 
     async def _read(self) -> None:
@@ -284,10 +281,15 @@ class Session:
 
     def _end_when_old(self) -> asyncio.TimerHandle:
         """Have the session end at its longest age, and its client warned before."""
-        warning_s = min(GOING_AWAY_BEFORE_S, self._limits.session_timeout_s / 2)
-        request = CloseRequest(1001, "the session is as old as it may get", grace_s=warning_s)
-        loop = asyncio.get_running_loop()
-        return loop.call_later(self._limits.session_timeout_s - warning_s, self.end, request)
+        warning_s, timeout_s = self._warning_s(), self._limits.session_timeout_s
+        return asyncio.get_running_loop().call_later(timeout_s - warning_s, self._grow_old)
+
+    def _grow_old(self) -> None:
+        grace_s = self._warning_s()
+        self.end(CloseRequest(1001, "the session is as old as it may get", grace_s=grace_s))
+
+    def _warning_s(self) -> float:
+        return min(GOING_AWAY_BEFORE_S, self._limits.session_timeout_s / 2)
 
     def _begin_to_end(self) -> None:
         self._is_ending = self._is_ending or self._begin(self._end_when_asked())

@@ -59,9 +59,13 @@ class Status:
         self._longest_lag_s, self._lagged_s = lag_s, now_s
         return True
 
-    def state(self) -> tuple[State, list[str]]:
-        """Return the state and the reasons for it, none for `ready`."""
+    def state(self, *, shows_addresses: bool = True) -> tuple[State, list[str]]:
+        """Return the state and the reasons for it, none for `ready`.
+
+        `shows_addresses`: whether the reasons may name workers, which are in the operator's network.
+        """
         health = self._service.synthesizer.health()
+        unusable = _unusable(health) if shows_addresses else []
         if self.failure is not None or not health.alive:
             return "failed", [self.failure.message if self.failure else health.reason or "the engine is dead"]
         if self.stop_requested.is_set():
@@ -69,15 +73,15 @@ class Status:
         if not self.is_listening:
             return "starting", ["the port is being opened"]
         if not health.is_loaded:
-            return "loading", [health.reason or "the model is being read", *_unusable(health)]
+            return "loading", [health.reason or "the model is being read", *unusable]
         if not self.is_warm:
             return "warming", [health.reason or "the model makes its first sound"]
-        reasons = self._complaints()
+        reasons = self._complaints(unusable)
         return ("degraded" if reasons else "ready"), reasons
 
-    def describe(self) -> dict[str, object]:
-        """Return what `/v1/status` answers."""
-        state, reasons = self.state()
+    def describe(self, *, shows_addresses: bool) -> dict[str, object]:
+        """Return what `/v1/status` answers; without addresses, workers are only counted."""
+        state, reasons = self.state(shows_addresses=shows_addresses)
         health = self._service.synthesizer.health()
         return {
             "state": state,
@@ -87,10 +91,12 @@ class Status:
             "max_listeners": None if health.room is None else health.room.max_listeners,
             "utterances_queued": self._service.admission.queue.num_waiting,
             "step_age_s": round(health.step_age_s, 1),
-            "workers": None if health.workers is None else _workers(health.workers),
+            "workers": None
+            if health.workers is None
+            else _workers(health.workers, shows_each=shows_addresses),
         }
 
-    def _complaints(self) -> list[str]:
+    def _complaints(self, unusable: list[str]) -> list[str]:
         health, reasons = self._service.synthesizer.health(), []
         if num_waiting := self._service.admission.queue.num_waiting:
             reasons.append(f"{num_waiting} utterances wait for room")
@@ -98,7 +104,7 @@ class Status:
             reasons.append(f"a step of the engine has taken {health.step_age_s:.1f} s so far")
         if (workers := health.workers) is not None and workers.num_ready < workers.num_all:
             reasons.append(f"of {workers.num_all} workers {workers.num_ready} can be used")
-            reasons += _unusable(health)
+            reasons += unusable
         elif not health.ready:
             reasons.append(health.reason or "the synthesizer is not ready")
         if time.monotonic() < self._long_lagged_s + REMEMBERED_S:
@@ -112,12 +118,16 @@ def _unusable(health: Health) -> list[str]:
     return [f"worker {worker.address}: {worker.problem}" for worker in lost[:MAX_NAMED]]
 
 
-def _workers(workers: WorkersHealth) -> dict[str, object]:
-    """Return what `/v1/status` tells of a front end's workers."""
-    return {
+def _workers(workers: WorkersHealth, *, shows_each: bool) -> dict[str, object]:
+    """Return what `/v1/status` tells of a front end's workers. Why one cannot be used may name addresses, too."""
+    counts: dict[str, object] = {
         "num_all": workers.num_all,
         "num_answering": workers.num_answering,
         "num_ready": workers.num_ready,
+    }
+    if not shows_each:
+        return counts
+    return counts | {
         "each": [
             {
                 "address": worker.address,
@@ -129,5 +139,5 @@ def _workers(workers: WorkersHealth) -> dict[str, object]:
                 "max_listeners": worker.max_listeners,
             }
             for worker in workers.each[:MAX_LISTED]
-        ],
+        ]
     }

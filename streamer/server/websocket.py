@@ -1,6 +1,6 @@
 """A WebSocket on an accepted connection: the protocol is `websockets`' sans-I/O one, the reading and writing ours.
 
-`http_connection` reads the handshake and calls `handshake`; `session` receives and sends messages.
+`handshakes` answers what comes before; `session` receives and sends messages.
 """
 
 from __future__ import annotations
@@ -11,12 +11,9 @@ import secrets
 from collections.abc import Awaitable, Sequence
 from typing import Final
 
-from websockets.datastructures import Headers
 from websockets.frames import CloseCode, Frame, Opcode
-from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
-from websockets.typing import Subprotocol
 
 from streamer.server.connection import ClientGoneError, Connection
 from streamer.server.flow_control import Budget
@@ -39,23 +36,10 @@ SLICE_BYTES: Final = 512
 """How much of what came is taken apart at once: it may be a hundred frames."""
 FRAME_BEHIND_END_S: Final = 0.0001
 """How long nothing is read after a frame that comes behind a close and only costs time."""
+_TICK_TOLERANCE_S: Final = 0.001
+"""How much sooner than it was asked for a timer may be called, because the loop's clock has a resolution."""
 _MAX_REASON_BYTES: Final = 123
 """What a close frame holds of a reason (RFC 6455, section 5.5)."""
-
-
-def handshake(path: str, headers: Headers, subprotocols: Sequence[str]) -> Response:
-    """Answer a handshake: status 101, or an answer of another status that says what is wrong with it.
-
-    The first of `subprotocols` that the client offers is agreed on; a client that offers none of them is welcome, too.
-    """
-
-    def select(_protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-        return next((Subprotocol(name) for name in subprotocols if name in offered), None)
-
-    protocol = ServerProtocol(
-        subprotocols=[Subprotocol(name) for name in subprotocols] or None, select_subprotocol=select
-    )
-    return protocol.accept(Request(path, headers))
 
 
 class WebSocket:
@@ -64,7 +48,7 @@ class WebSocket:
     __slots__ = (
         "_arrived", "_closed", "_connection", "_cut", "_first_bytes", "_fragments", "_frame_budget",
         "_has_room", "_is_taking", "_is_text", "_messages", "_num_pauses", "_num_unfinished_bytes", "_ping",
-        "_ping_interval_s", "_ping_timer", "_protocol", "_reader",
+        "_ping_interval_s", "_ping_timer", "_pinged_s", "_protocol", "_reader",
     )  # fmt: skip
 
     def __init__(
@@ -77,14 +61,15 @@ class WebSocket:
         self._protocol = ServerProtocol(state=State.OPEN, max_size=(max_size, max_size))
         self._fragments: list[bytes] = []
         self._num_unfinished_bytes = 0  # of the frame that has begun
-        self._frame_budget = Budget(FRAMES_PER_S, FRAMES_BURST)
+        self._frame_budget: Budget | None = None  # made by the first frame that it counts
         self._num_pauses = 0
         self._is_text = False
         self._is_taking = True
         self._messages: list[str | bytes] = []
         self._arrived, self._has_room, self._closed = LightEvent(), LightEvent(), LightEvent()
-        self._ping = b""
-        self._ping_timer: asyncio.TimerHandle | None = None
+        self._ping = b""  # that has not been answered
+        self._pinged_s = 0.0
+        self._ping_timer: asyncio.TimerHandle
         self._cut: asyncio.TimerHandle | None = None
 
     @property
@@ -99,19 +84,24 @@ class WebSocket:
 
     async def serve(self, session: Awaitable[None]) -> None:
         """Run the session, reading and pinging beside it, and close."""
-        async with asyncio.TaskGroup() as tasks:
-            self._connection.when_ended = self._drop_messages
-            reading = tasks.create_task(self._read())
-            self._ping_later()
-            try:
-                await session
-                await self.close()
-            except Exception:
-                logger.exception("an unexpected error")
-                await self.close(CloseCode.INTERNAL_ERROR)
-            finally:
-                self._stop_pinging()
+        self._connection.when_ended = self._drop_messages
+        # A task group would take as much memory as the task. Whatever ends the reading has the session end.
+        loop = asyncio.get_running_loop()
+        reading = loop.create_task(self._read())
+        self._pinged_s = loop.time()
+        self._ping_timer = loop.call_later(self._ping_interval_s, self._tick)
+        try:
+            await session
+            await self.close()
+        except Exception:
+            logger.exception("an unexpected error")
+            await self.close(CloseCode.INTERNAL_ERROR)
+        finally:
+            self._ping_timer.cancel()
             reading.cancel()
+            await asyncio.wait((reading,))
+        if not reading.cancelled():
+            reading.result()
 
     async def recv(self) -> str | bytes:
         """Return the next message; raises `websockets.exceptions.ConnectionClosed`. Cancelling it loses nothing."""
@@ -217,7 +207,7 @@ class WebSocket:
         self._write()
         if not self._is_taking:
             await self._connection.ended.wait_for(len(frames) * FRAME_BEHIND_END_S)
-        elif pause_s := self._frame_budget.spend(num_costless):
+        elif num_costless and (pause_s := self._count_costless(num_costless)):
             self._num_pauses += 1
             if self._num_pauses > MAX_PAUSES:
                 self._fail(CloseCode.POLICY_VIOLATION, "too many control frames, fragments or empty messages")
@@ -246,14 +236,21 @@ class WebSocket:
             if not self._is_taking:
                 break
             self._num_unfinished_bytes -= _num_bytes(frame)
-            num_costless += not (frame.fin and frame.data and frame.opcode in (Opcode.TEXT, Opcode.BINARY))
             if frame.opcode is Opcode.PONG and self._ping and bytes(frame.data) == self._ping:
-                self._ping_later()
-            elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+                self._ping = b""  # so that another pong like this one is costless
+            else:
+                is_whole = frame.fin and frame.data and frame.opcode in (Opcode.TEXT, Opcode.BINARY)
+                num_costless += not is_whole
+            if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
                 self._take_fragment(frame)
             if not self._fragments:  # a ping between two fragments gives their message no more time
                 self._reader.begin()
         return num_costless
+
+    def _count_costless(self, number: int) -> float:
+        """Count frames; returns for how many seconds nothing more is to be read."""
+        self._frame_budget = self._frame_budget or Budget(FRAMES_PER_S, FRAMES_BURST)
+        return self._frame_budget.spend(number)
 
     def _take_fragment(self, frame: Frame) -> None:
         if frame.opcode is not Opcode.CONT:
@@ -269,24 +266,25 @@ class WebSocket:
         except UnicodeDecodeError as error:
             self._fail(CloseCode.INVALID_DATA, f"{error.reason} at position {error.start}")
 
-    def _ping_later(self) -> None:
-        """Ping the client after the interval; any earlier ping counts as answered."""
-        self._stop_pinging()
-        self._ping = b""
-        self._ping_timer = asyncio.get_running_loop().call_later(self._ping_interval_s, self._send_ping)
+    def _tick(self) -> None:
+        """Ping the client when that is due, and give it up if it does not answer in time.
 
-    def _send_ping(self) -> None:
+        An answer cancels no timer, because the loop would keep each cancelled one for a while.
+        """
         if self._protocol.state is not State.OPEN:
             return
-        self._ping = secrets.token_bytes(4)
-        self._protocol.send_ping(self._ping)
-        self._write()
-        unanswered = (CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
-        self._ping_timer = asyncio.get_running_loop().call_later(PING_TIMEOUT_S, self._fail, *unanswered)
-
-    def _stop_pinging(self) -> None:
-        if self._ping_timer is not None:
-            self._ping_timer.cancel()
+        loop = asyncio.get_running_loop()
+        waited_s = loop.time() - self._pinged_s + _TICK_TOLERANCE_S
+        if self._ping and waited_s >= PING_TIMEOUT_S:
+            self._fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
+            return
+        next_s = PING_TIMEOUT_S if self._ping else self._ping_interval_s
+        if not self._ping and waited_s >= self._ping_interval_s:
+            self._ping, self._pinged_s = secrets.token_bytes(4), loop.time()
+            self._protocol.send_ping(self._ping)
+            self._write()
+            next_s = min(PING_TIMEOUT_S, self._ping_interval_s)
+        self._ping_timer = loop.call_at(self._pinged_s + next_s, self._tick)
 
     def _fail(self, code: CloseCode, reason: str) -> None:
         self._stop_taking()

@@ -19,6 +19,8 @@ from streamer.synthesis import EngineStats, Health, WorkersHealth
 
 MAX_WORKERS: Final = 256
 """The most workers of a front end with series of their own; all are counted."""
+_EACH_WORKER: Final = "tts_remote_worker_"
+"""What the names of the figures of single workers begin with."""
 
 
 class LogCollector(Collector):
@@ -78,6 +80,16 @@ class HealthCollector(Collector):
             yield from _each_worker(health.workers)
 
 
+class WithoutWorkers(Collector):
+    """The figures of a registry but for those of single workers."""
+
+    def __init__(self, registry: Collector) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterable[Metric]:
+        return (family for family in self._registry.collect() if not family.name.startswith(_EACH_WORKER))
+
+
 def _each_worker(workers: WorkersHealth) -> Iterable[Metric]:
     """Tell of each worker, up to a number, by its address: the operator's choice, or that of an application of Ray."""
     for kind, name, attribute, help_text in (
@@ -91,7 +103,7 @@ def _each_worker(workers: WorkersHealth) -> Iterable[Metric]:
         (CounterMetricFamily, "retries", "num_retries", "Sentences made by another because it was lost."),
         (CounterMetricFamily, "losses", "num_losses", "Times that it was lost."),
     ):
-        family = kind(f"tts_remote_worker_{name}", help_text, labels=["worker"])
+        family = kind(f"{_EACH_WORKER}{name}", help_text, labels=["worker"])
         for worker in workers.each[:MAX_WORKERS]:
             if (value := getattr(worker, attribute)) is not None:
                 family.add_metric([worker.address], float(value))

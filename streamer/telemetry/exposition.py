@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS_CONTENT_TYPE
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.registry import Collector
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = "application/openmetrics-text"
@@ -14,12 +15,12 @@ OPENMETRICS: Final = "application/openmetrics-text"
 _OPENMETRICS_VERSIONS: Final = ("1.0.0", "0.0.1")
 
 
-def plain_text(registry: CollectorRegistry) -> bytes:
+def plain_text(registry: Collector) -> bytes:
     """Return all figures in Prometheus' text format, version 0.0.4."""
     return generate_latest(registry)
 
 
-def negotiated(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
+def negotiated(registry: Collector, accept: str) -> tuple[bytes, str]:
     """Return all figures in the format that an `Accept` header prefers, OpenMetrics or the other, and its type."""
     if prefers_openmetrics(accept):
         return bytes(generate_openmetrics(registry)), OPENMETRICS_CONTENT_TYPE  # type: ignore[no-untyped-call]

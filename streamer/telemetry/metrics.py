@@ -18,6 +18,7 @@ from streamer.telemetry.collectors import (
     HealthCollector,
     LogCollector,
     StateCollector,
+    WithoutWorkers,
 )
 from streamer.telemetry.exposition import negotiated, plain_text
 
@@ -203,9 +204,12 @@ class Metrics:
         """All figures in Prometheus' text format, version 0.0.4."""
         return plain_text(self.registry)
 
-    def negotiated(self, accept: str) -> tuple[bytes, str]:
-        """Return all figures in the format that an `Accept` header prefers, and its content type."""
-        return negotiated(self.registry, accept)
+    def negotiated(self, accept: str, *, shows_workers: bool = True) -> tuple[bytes, str]:
+        """Return all figures in the format that an `Accept` header prefers, and its content type.
+
+        `shows_workers`: whether those of each worker are among them, which have its address.
+        """
+        return negotiated(self.registry if shows_workers else WithoutWorkers(self.registry), accept)
 
 
 def _error_codes(kind: type[StreamerError]) -> set[str]:

@@ -36,6 +36,8 @@ MAX_ATTRIBUTE_CHARS: Final = 256
 """Code points of an attribute beyond which it is cut: some quote what a client names, such as a path."""
 MAX_FOLLOWED_PER_S: Final = 20
 """How many traces that clients have recorded are continued each second; of those beyond, the ratio decides."""
+SAY_EVERY_S: Final = 60.0
+"""How often the log may say that spans cannot be exported."""
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 logging.getLogger("opentelemetry.trace").setLevel(logging.ERROR)  # its warnings quote the headers of clients
 _LIBRARY_LOGGERS: Final = ("opentelemetry.exporter", "opentelemetry.sdk._shared_internal")
@@ -54,17 +56,22 @@ def create_processor(endpoint: str) -> SpanProcessor:
 
 
 class ReportingExporter(SpanExporter):
-    """Exports as another one does, and logs when that begins to fail and when it works again.
+    """Exports as another one does, and logs when that begins to fail and when it works again, once a minute at most.
 
     The library logs each attempt, some with a traceback, for as long as the collector is gone. Its lines are kept from
     the log, and the last one is the reason that ours gives.
     """
 
-    def __init__(self, exporter: SpanExporter, where: str) -> None:
-        """`where`: what the log calls the collector."""
+    def __init__(
+        self, exporter: SpanExporter, where: str, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`where`: what the log calls the collector; `now_s` returns the time of a monotonic clock in s."""
         self._exporter = exporter
         self._where = where
-        self._num_lost = 0
+        self._now_s = now_s
+        self._num_lost = 0  # since the log has said that it works
+        self._is_failing = False  # as the log has it
+        self._said_s = -SAY_EVERY_S
         self._reasons = _LastLine()
         for name in _LIBRARY_LOGGERS:
             library = logging.getLogger(name)
@@ -78,17 +85,18 @@ class ReportingExporter(SpanExporter):
         except Exception as error:
             self._reasons.line, result = f"{type(error).__name__}: {error}", SpanExportResult.FAILURE
         if result is not SpanExportResult.SUCCESS:
-            if not self._num_lost:
+            self._num_lost += len(spans)
+            if not self._is_failing and self._now_s() >= self._said_s + SAY_EVERY_S:
+                self._is_failing, self._said_s = True, self._now_s()
                 told = {"collector": self._where, "reason": self._reasons.line[:MAX_ATTRIBUTE_CHARS]}
                 logger.warning(
                     "traces cannot be exported: they are lost until the collector takes them", extra=told
                 )
-            self._num_lost += len(spans)
-        elif self._num_lost:
+        elif self._is_failing:
             logger.info(
                 "traces are exported again", extra={"collector": self._where, "spans_lost": self._num_lost}
             )
-            self._num_lost = 0
+            self._num_lost, self._is_failing = 0, False
         return result
 
     def shutdown(self) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import yaml
 
 from streamer.commands.cli import _parser
 from streamer.commands.flags import read_settings
-from streamer.config import Config, WorkersConfig
+from streamer.config import Config, LimitsConfig, WorkersConfig
 from streamer.options import ENVIRONMENT_PREFIX
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +92,18 @@ def test_the_front_end_finds_its_workers(monkeypatch: pytest.MonkeyPatch) -> Non
     assert members == {"front", *WORKERS} and COMPOSE["networks"]["workers"]["internal"]
 
 
+def test_the_front_end_believes_the_proxy_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose network is one that only the two of them share, so that limits by address are each client's own."""
+    config = settings("front", monkeypatch)
+    (network,) = COMPOSE["networks"]["clients"]["ipam"]["config"]
+    assert config.server.trusted_proxies == (network["subnet"],)
+    assert {name for name, service in SERVICES.items() if "clients" in service["networks"]} == {
+        "proxy",
+        "front",
+    }
+    assert config.limits == replace(LimitsConfig(), drain_timeout_s=config.limits.drain_timeout_s)
+
+
 def test_nobody_from_outside_reaches_more_than_the_proxy() -> None:
     """Only it and Grafana (on this machine) publish ports, and networks that lead outside hold nobody else."""
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
@@ -121,7 +134,9 @@ def test_what_is_mounted_is_there(name: str) -> None:
     """Files of ours exist and are mounted for reading; the operator's own folders are never made by accident."""
     for mount in SERVICES[name].get("volumes", ()):
         if isinstance(mount, dict):
-            assert mount["source"].startswith("./state/") and mount["bind"] == {"create_host_path": False}
+            assert mount["source"].startswith(("./state/", "./secrets/"))
+            assert mount["bind"] == {"create_host_path": False}
+            assert mount.get("read_only") or mount["source"] == "./state/caddy"
             assert f"{mount['source'].removeprefix('./')}" in SCALING
             continue
         source, target, *mode = mount.split(":")
@@ -148,6 +163,20 @@ def test_secrets_are_files_that_the_page_tells_to_make() -> None:
         assert path.startswith("./secrets/") and path.removeprefix("./") in SCALING
     text = json.dumps(SERVICES) + json.dumps(PROMETHEUS)
     assert set(re.findall(r"/run/secrets/[\w.]+", text)) == paths
+
+
+def test_what_is_read_again_is_in_a_folder_that_is_mounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is mounted by itself stays the old one when a new one is renamed to its name."""
+    read_again = {
+        "front": settings("front", monkeypatch).server.api_keys_file,
+        "prometheus": Path(PROMETHEUS["scrape_configs"][0]["authorization"]["credentials_file"]),
+    }
+    for name, file in read_again.items():
+        assert file is not None
+        folders = {mount["target"]: mount for mount in SERVICES[name]["volumes"] if isinstance(mount, dict)}
+        source = folders[str(file.parent)]["source"].removeprefix("./")
+        assert f"{source}/{file.name}" in SCALING, "the page has it written there"
+    assert not {"api_keys", "metrics_key"} & COMPOSE["secrets"].keys()
 
 
 def test_versions_are_pinned_and_the_proxy_is_the_one_that_is_tested() -> None:
@@ -193,9 +222,9 @@ def test_prometheus_asks_where_figures_are(monkeypatch: pytest.MonkeyPatch) -> N
     }
     for name in ("prometheus", "grafana", *OURS):
         assert "figures" in SERVICES[name]["networks"]
-    mounted = {mount.split(":")[1] for mount in SERVICES["prometheus"]["volumes"]}
+    mounted = {mount.split(":")[1] for mount in SERVICES["prometheus"]["volumes"] if isinstance(mount, str)}
     assert {f"/etc/prometheus/{name}" for name in (*PROMETHEUS["rule_files"], "prometheus.yml")} <= mounted
-    assert jobs["streamer"]["authorization"]["credentials_file"] == "/run/secrets/metrics_key"
+    assert jobs["streamer"]["authorization"]["credentials_file"] == "/run/keys/metrics_key"
 
 
 def test_grafana_finds_prometheus_and_the_dashboard() -> None:

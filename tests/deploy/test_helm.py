@@ -256,6 +256,8 @@ def test_files_that_variables_name_are_mounted(chart: Any, values: dict[str, Any
         claims = {claim["metadata"]["name"] for claim in manifest["spec"].get("volumeClaimTemplates", ())}
         for container in (*pod["containers"], *pod.get("initContainers", ())):
             assert {mount["name"] for mount in container["volumeMounts"]} <= volumes.keys() | claims
+            # A file that is mounted by itself stays the old one when the secret changes.
+            assert not any("subPath" in mount for mount in container["volumeMounts"])
         files = {
             f"/run/secrets/streamer/{item['path']}"
             for source in volumes["secrets"]["projected"]["sources"]

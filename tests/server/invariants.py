@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
@@ -34,7 +35,9 @@ BLOCKED_CPU_S = 2.0
 """The CPU time after which a turn of the event loop has blocked it; that of a busy machine's others does not count."""
 PROBE_INTERVAL_S = 0.05
 LAST_TASKS_S = 2.0
-"""How long the tasks of libraries that were closed may take to end."""
+"""How long the tasks of libraries that were closed may take to end, and threads and descriptors with them."""
+POOL = "asyncio_"
+"""What the names of the threads of asyncio's pool begin with, which stay until the event loop is closed."""
 
 
 LATE = "something behind the end"
@@ -89,6 +92,8 @@ class Invariants:
             list[str]
         ] = []  # of each utterance; no more of it is kept, for tests that look for leaks
         self._tasks_before = asyncio.all_tasks()
+        self._descriptors_before = descriptors()
+        self._threads_before = set(threading.enumerate())
         self._longest_turn_s = 0.0
         self._unanswered: list[str] = []
         self.failures = _Failures()
@@ -149,6 +154,9 @@ class Invariants:
         )
         await _until(lambda: not self._tasks_left(), LAST_TASKS_S)
         assert not (left := self._tasks_left()), f"tasks are left: {left}"
+        await _until(lambda: not (self._descriptors_left() or self._threads_left()), LAST_TASKS_S)
+        assert not (open_still := self._descriptors_left()), f"descriptors are open: {open_still}"
+        assert not (running := self._threads_left()), f"threads are left: {running}"
         gc.collect(1)  # a failed task that nobody asked for its result tells so when it is freed
         told = self.failures.told
         assert may_log_failures or not told, told[0]
@@ -181,9 +189,26 @@ class Invariants:
             if sample.name.endswith("_total")
         }
 
+    def _descriptors_left(self) -> set[str]:
+        """What was opened since, unless clients are there still, whose connections are in this process, too."""
+        return set() if self._may_have_clients else descriptors() - self._descriptors_before
+
+    def _threads_left(self) -> set[threading.Thread]:
+        left = set(threading.enumerate()) - self._threads_before
+        return {thread for thread in left if not thread.name.startswith(POOL)}
+
     def _tasks_left(self) -> set[asyncio.Task[Any]]:
         left = asyncio.all_tasks() - self._tasks_before - {asyncio.current_task()}
         return {task for task in left if not self._may_have_clients or _is_ours(task)}
+
+
+def descriptors() -> set[str]:
+    """Return what each open descriptor of this process leads to; the listing's own is none of them."""
+    found = set()
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.add(f"{link.name} -> {link.readlink()}")
+    return found
 
 
 async def _until(condition: Callable[[], bool], timeout_s: float) -> None:

@@ -113,8 +113,8 @@ class Running:
             writer.write(request)
             return await read_answer(reader, has_body=not request.startswith(b"HEAD"))
 
-    async def get(self, path: str) -> tuple[int, bytes, bytes]:
-        return await self.http(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+    async def get(self, path: str, host: str = "test") -> tuple[int, bytes, bytes]:
+        return await self.http(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
 
     def line(self) -> AbstractAsyncContextManager[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         """A bare connection to the server."""

@@ -14,7 +14,7 @@ from websockets.asyncio.client import connect
 
 from streamer.config import LimitsConfig
 from streamer.server import places
-from streamer.server.connection import _address
+from streamer.server.client_address import counted_as, peer_of
 from streamer.server.places import Places
 from tests.server.speaking import Running, configured, eventually, figure, running
 
@@ -130,7 +130,7 @@ def test_what_others_of_an_address_asked_for_is_waited_for_a_little_only(per_add
 )
 def test_a_client_is_counted_by_its_network(peer: object, address: str) -> None:
     """A customer has a /64 of IPv6 at least, and so as many addresses as they like."""
-    assert _address(peer) == address
+    assert counted_as(peer_of(peer)) == address
 
 
 @contextlib.asynccontextmanager

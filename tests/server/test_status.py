@@ -22,8 +22,8 @@ from tests.server.speaking import Running, configured, eventually, running
 ROOM = Room(num_listeners=1, max_listeners=4, num_unheard=0, num_short=0, max_short=1, mean_stay_s=2.0)
 
 
-async def _status(server: Running) -> dict[str, Any]:
-    status, _, body = await server.get("/v1/status")
+async def _status(server: Running, *, host: str = "test") -> dict[str, Any]:
+    status, _, body = await server.get("/v1/status", host)
     assert status == 200
     told = json.loads(body)
     assert isinstance(told, dict)
@@ -132,7 +132,7 @@ async def test_workers_are_named_with_what_keeps_them_from_being_used() -> None:
             return replace(super().health(), workers=WorkersHealth(each))
 
     async with running(configured(), Fake()) as server:
-        told = await _status(server)
+        told = await _status(server, host="localhost")
         assert (await server.get("/readyz"))[2] == b"ok: of 7 workers 4 answer\n"
     assert told["why"] == ["of 7 workers 1 can be used"] + [
         f"worker ws://{number}:1: {problems[number]}" for number in range(1, 6)

@@ -217,13 +217,13 @@ def test_a_dead_collector_is_one_line_and_one_when_it_is_back(
     failure: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """However many exports fail, and again each time; the reason is the library's, whose own lines are not logged."""
-    collector = Collector()
-    exporter = ReportingExporter(collector, "collector:4318")
+    collector, now_s = Collector(), 0.0
+    exporter = ReportingExporter(collector, "collector:4318", lambda: now_s)
     spans = cast("Sequence[ReadableSpan]", [None] * 3)
     with caplog.at_level(logging.INFO):
         for times in (5, 2):
             assert exporter.export(spans) is SpanExportResult.SUCCESS
-            collector.failure = failure
+            collector.failure, now_s = failure, now_s + 60.0
             for _ in range(times):
                 assert exporter.export(spans) is SpanExportResult.FAILURE
                 logging.getLogger("opentelemetry.sdk._shared_internal").warning("Queue full, dropping Span.")
@@ -233,6 +233,20 @@ def test_a_dead_collector_is_one_line_and_one_when_it_is_back(
     told = [(record.levelname, getattr(record, "spans_lost", None)) for record in caplog.records]
     assert told == [("WARNING", None), ("INFO", 15), ("WARNING", None), ("INFO", 6)]
     assert "refused" in caplog.records[0].reason and caplog.records[0].collector == "collector:4318"
+
+
+def test_a_collector_that_comes_and_goes_is_told_of_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """No span that was lost meanwhile is left out of the count."""
+    collector, now_s = Collector(), 0.0
+    exporter = ReportingExporter(collector, "collector:4318", lambda: now_s)
+    span = cast("Sequence[ReadableSpan]", [None])
+    with caplog.at_level(logging.INFO):
+        for second in range(0, 180, 5):
+            now_s = float(second)
+            collector.failure = "" if second % 10 else "raise"
+            exporter.export(span)
+    told = [(record.levelname, getattr(record, "spans_lost", None)) for record in caplog.records]
+    assert told == [("WARNING", None), ("INFO", 1)] + [("WARNING", None), ("INFO", 6)] * 2
 
 
 def test_a_port_where_nobody_listens_is_one_line(

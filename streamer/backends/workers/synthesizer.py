@@ -52,6 +52,9 @@ class WorkersSynthesizer:
         self._info: ModelInfo | None = None
         self._tokenizer: Tokenizer | None = None
         self._voices = SharedVoices()
+        self._default_voice = (
+            ""  # what the first worker told; another one stands in for it while nobody has it
+        )
         self._has_new_voices = False
         self._adopting = asyncio.Lock()
         self._news = asyncio.Event()
@@ -162,9 +165,8 @@ class WorkersSynthesizer:
         if self._info is None or not answering or not self._voices.merge(answering):
             return
         names = tuple(self._voices.digests)
-        default = self._info.default_voice
-        if default not in names:
-            default = answering[0].default_voice
+        self._default_voice = self._default_voice or answering[0].default_voice
+        default = self._default_voice if self._default_voice in names else answering[0].default_voice
         self._info = replace(self._info, voices=names, default_voice=default)
         self._has_new_voices = not is_first
 

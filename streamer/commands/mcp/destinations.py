@@ -47,13 +47,16 @@ class Folder:
 
     def write(self, name: str, data: bytes) -> Path:
         """Write a new file. Raises `InvalidParameterError` if it is there already, or cannot be written."""
-        path = self._path / name
+        path, is_ours = self._path / name, False
         try:
             with path.open("xb") as file:
+                is_ours = True
                 file.write(data)
         except FileExistsError:
             raise _exists(name) from None
         except OSError as error:
+            if is_ours:  # a part of a file is no file
+                path.unlink(missing_ok=True)
             raise InvalidParameterError(f"{name!r} cannot be written: {error.strerror}") from None
         return path
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from streamer.models.gpt import CausalGpt, DecodeStep, PlainDecodeStep, Rows, blocks_of
 from streamer.models.kv_cache import KvCache
+from streamer.process_environment import provide_triton_cache
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ def fuse_if_it_agrees(gpt: CausalGpt) -> None:
     """Give `gpt` the fused step if its device runs it with the plain step's results; else log why not."""
     if importlib.util.find_spec("triton") is None:
         return
+    provide_triton_cache()
     fused = FusedDecodeStep()
     try:
         difference = _difference(gpt, fused)

@@ -98,7 +98,7 @@ async def test_a_worker_that_is_killed_in_mid_load_costs_only_what_was_being_hea
         assert front.health().workers.num_ready == 1
         status, _, body = await Running(server, FakeSynthesizer(), []).get("/readyz")
         assert (status, body) == (200, b"ok: of 2 workers 1 answer\n")
-        _, _, body = await Running(server, FakeSynthesizer(), []).get("/v1/status")
+        _, _, body = await Running(server, FakeSynthesizer(), []).get("/v1/status", "localhost")
         described = json.loads(body)
         each = described["workers"].pop("each")
         assert described["workers"] == {"num_all": 2, "num_answering": 1, "num_ready": 1}
@@ -106,7 +106,7 @@ async def test_a_worker_that_is_killed_in_mid_load_costs_only_what_was_being_hea
         assert described["state"] == "degraded" and "of 2 workers 1 can be used" in described["why"]
         lost = workers[0].address
         assert any(why.startswith(f"worker {lost}: ") and len(why) > 40 for why in described["why"])
-        _, _, body = await Running(server, FakeSynthesizer(), []).get("/metrics")
+        _, _, body = await Running(server, FakeSynthesizer(), []).get("/metrics", "localhost")
         metrics = dict(line.rsplit(" ", 1) for line in body.decode().splitlines() if not line.startswith("#"))
         for name in ("up", "ready", "losses_total"):
             told_of = [metrics[f'tts_remote_worker_{name}{{worker="{one.address}"}}'] for one in workers]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -105,6 +106,34 @@ async def test_a_voice_of_a_lost_worker_is_offered_no_longer() -> None:
         await until(lambda: front.info.voices == ("tone",))
         with pytest.raises(VoiceNotFoundError):
             await speak(front, request(voice="anna"))
+
+
+@pytest.mark.parametrize(
+    "versions",
+    [
+        [{"anna": FIRST}],
+        [{"anna": FIRST}, {"anna": FIRST, "berta": FIRST}],
+        [{"anna": FIRST}, {"berta": FIRST}],
+        [{"anna": FIRST}, {"tone": SECOND, "anna": FIRST}, {"anna": FIRST}],
+    ],
+)
+async def test_the_default_voice_is_back_with_its_file(
+    monkeypatch: pytest.MonkeyPatch, versions: list[dict[str, bytes]]
+) -> None:
+    """While it is missing another one stands in for it, however often the list changes meanwhile."""
+    monkeypatch.setattr(ConnectionPool, "fill", lambda _pool: None)
+    async with worker() as known, front_end(known) as front:
+        info = replace(front.info, voices=(), default_voice="")
+    front = WorkersSynthesizer(["ws://a:1"], version=VERSION)
+    front._info = info
+    (one,) = front.workers
+    one._note(Status(is_ready=True))
+    for digests in ({"anna": FIRST, "tone": FIRST}, *versions, {"anna": FIRST, "tone": SECOND}):
+        default = "tone" if "tone" in digests else next(iter(digests))
+        one._note(Voices(default=default, digests=digests))
+        assert front.info.default_voice == default and default in front.info.voices
+    one._note(Voices(default="anna", digests={"anna": SECOND, "tone": SECOND}))
+    assert front.info.default_voice == "tone", "a worker that tells another one changes it for nobody"
 
 
 READY, STARTING = Status(is_ready=True), Status(is_ready=False)

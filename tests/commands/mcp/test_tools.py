@@ -7,6 +7,7 @@ import base64
 import io
 import json
 import os
+import resource
 import sys
 import wave
 from collections.abc import AsyncGenerator, Sequence
@@ -401,3 +402,19 @@ async def test_the_command_serves_standard_input(tmp_path: Path, mode: str) -> N
         assert not result.is_error and "seed 3" in told(result)
     with wave.open(str(tmp_path / "a.wav")) as file:
         assert file.getnframes() / file.getframerate() > 1.4
+
+
+def test_a_file_that_cannot_be_written_whole_is_not_there(tmp_path: Path) -> None:
+    """The disk may be full; one that was there before is left as it is."""
+    folder = Folder(tmp_path)
+    (tmp_path / "before.wav").write_bytes(b"sound")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(InvalidParameterError, match="cannot be written"):
+            folder.write("new.wav", bytes(10_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with pytest.raises(InvalidParameterError, match="is there already"):
+        folder.write("before.wav", b"other")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("before.wav", b"sound")]
