@@ -28,6 +28,7 @@ from streamer.models.files.weight_files import (
     Weights,
     check_fit,
     read_tensors,
+    reader_again,
     with_tied_heads,
 )
 from streamer.models.fine_gpt import FineGpt
@@ -188,7 +189,7 @@ def _read_own(path: Path) -> Checkpoint:
     files = {name: path / f"{name}.safetensors" for name in _PARTS}
     config = read_config(path / "config.json")
     weights = {
-        name: Weights(read_tensors(file), str(file), partial(read_tensors, file))
+        name: Weights(read_tensors(file), str(file), reader_again([file], partial(read_tensors, file)))
         for name, file in files.items()
     }
     weights["fine"] = with_tied_heads(weights["fine"])

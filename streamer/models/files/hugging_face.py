@@ -16,9 +16,9 @@ from streamer.models.files.suno import bark_config, tokenizer_config
 from streamer.models.files.weight_files import (
     Checkpoint,
     Weights,
-    reader_again,
     read_json,
     read_tensors,
+    reader_again,
     with_tied_heads,
 )
 

@@ -23,9 +23,9 @@ from streamer.models.files.weight_files import (
     Checkpoint,
     Weights,
     check_state,
-    reader_again,
     read_pickle,
     read_tensors,
+    reader_again,
     with_tied_heads,
 )
 

@@ -367,3 +367,24 @@ def test_a_weight_that_is_no_number_is_found_in_any_piece(
     save_suno_stage(broken_suno / "text.pt", state)
     with pytest.raises(CheckpointError, match=r"text\.pt: transformer\.wte\.weight holds values"):
         load_model(broken_suno, dtype=dtype)
+
+
+@pytest.mark.parametrize("layout", ["suno_directory", "hugging_face_directory", "own"])
+def test_a_file_that_is_replaced_while_it_is_read_is_told(
+    layout: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights of two models are none: the error names the file, even if the new one is just as long."""
+    directory: Path = request.getfixturevalue(layout)
+    monkeypatch.setattr(weight_files, "_RESIDENT_BYTES", 1_000_000)
+    copied = weight_files.Weights._read
+
+    def replaced(weights: weight_files.Weights, key: str, dtype: torch.dtype) -> torch.Tensor:
+        for file in [found for kind in ("safetensors", "bin", "pt") for found in directory.glob(f"*.{kind}")]:
+            new = file.with_suffix(".new")
+            new.write_bytes(file.read_bytes())
+            new.replace(file)
+        return copied(weights, key, dtype)
+
+    monkeypatch.setattr(weight_files.Weights, "_read", replaced)
+    with pytest.raises(CheckpointError, match=r"was replaced while it was read; load the model again"):
+        load_model(directory)
