@@ -131,7 +131,7 @@ def run(part: Part, limit_s: float, output: Path) -> dict[str, Any]:
     `status` is the process's exit status, None at the time limit, or what kept it from running.
     """
     begin_s, path = time.monotonic(), output / f"{part.name}.txt"
-    row: dict[str, Any] = {"part": part.name, "status": None}
+    row: dict[str, Any] = {"part": part.name, "status": "not run"}
     try:
         row["status"] = _status(part, limit_s, path)
         row["tail"] = path.read_text(errors="replace")[-TAIL_CHARS:]
@@ -141,7 +141,8 @@ def run(part: Part, limit_s: float, output: Path) -> dict[str, Any]:
         OSError,
         ValueError,
     ) as error:  # a full disk, a file that was cut off: no reason to end the others
-        row["status"] = row["status"] or f"{type(error).__name__}: {error}"
+        failed = f"{type(error).__name__}: {error}"
+        row["status"] = f"{'out of time' if row['status'] is None else row['status']}; {failed}"
     return {"tail": "", **row, "seconds": time.monotonic() - begin_s}
 
 

@@ -46,7 +46,7 @@ PARAGRAPHS = (
 
 async def measure(minutes: float, continuity: Continuity) -> dict[str, Any]:
     """Speak the text for this many minutes."""
-    synthesizer = build_synthesizer(EngineConfig())
+    synthesizer = build_synthesizer(EngineConfig(chunk_schedule="latency"))
     await synthesizer.start()
     try:
         voices = synthesizer.info.voices

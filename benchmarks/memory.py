@@ -55,6 +55,7 @@ def run_streamer(model: Path | None, seconds: float) -> dict[str, Any]:
     logging.getLogger("streamer").setLevel(logging.INFO)
     logging.getLogger("streamer").addHandler(Kept())
     settings: dict[str, Any] = {"model": model, "max_load": None, "hang_limit_s": 600.0}
+    settings["chunk_schedule"] = "latency"
     known = EngineConfig.__dataclass_fields__
     synthesizer = build_synthesizer(
         EngineConfig(**{name: settings[name] for name in settings if name in known})

@@ -208,7 +208,7 @@ def nearer_share(vectors: Floats, names: npt.NDArray[np.str_]) -> float:
 
 async def joins(lines: Sequence[Line]) -> dict[str, float]:
     """Return the jumps at the borders of fine chunks and near them, in decibels of level and of the spectrum."""
-    synthesizer = build_synthesizer(EngineConfig(max_load=None))
+    synthesizer = build_synthesizer(EngineConfig(max_load=None, chunk_schedule="latency"))
     await synthesizer.start()
     at_border: list[tuple[float, float]] = []
     near_by: list[tuple[float, float]] = []
@@ -257,9 +257,9 @@ def measure(lines: list[Line], names: Sequence[str]) -> dict[str, Any]:
         similar["teacher"] = likeness(teacher)
     with tempfile.TemporaryDirectory() as folder:
         engines = {
-            "streamed": EngineConfig(max_load=None),
+            "streamed": EngineConfig(max_load=None, chunk_schedule="latency"),
             "whole": EngineConfig(model=whole_sentence_model(Path(folder)), max_load=None),
-            "streamed, float32": EngineConfig(dtype="float32", max_load=None),
+            "streamed, float32": EngineConfig(dtype="float32", max_load=None, chunk_schedule="latency"),
         }
         for name in names:
             sounds = speak_all(lines, engines[name], name)

@@ -166,7 +166,12 @@ def measure(texts: Sequence[str], first_seed: int) -> dict[str, Any]:
     num_words = 0
     for seed, text in enumerate(texts, first_seed):
         events: list[SpeechEvent] = []
-        audio = speak_into_memory(EngineConfig(max_load=None), text, SpeechOptions(seed=seed), events.append)
+        audio = speak_into_memory(
+            EngineConfig(max_load=None, chunk_schedule="latency"),
+            text,
+            SpeechOptions(seed=seed),
+            events.append,
+        )
         heard = heard_words(audio.samples, audio.sample_rate_hz)
         for name, words in estimates(events, audio).items():
             errors[name] += errors_ms(words, heard)
