@@ -38,6 +38,8 @@ LAST_TASKS_S = 2.0
 """How long the tasks of libraries that were closed may take to end, and threads and descriptors with them."""
 POOL = "asyncio_"
 """What the names of the threads of asyncio's pool begin with, which stay until the event loop is closed."""
+WAITING_FOR_CHILD = "asyncio-waitpid-"
+"""And those of the threads that wait for the test's own child processes, such as a browser."""
 
 
 LATE = "something behind the end"
@@ -195,7 +197,7 @@ class Invariants:
 
     def _threads_left(self) -> set[threading.Thread]:
         left = set(threading.enumerate()) - self._threads_before
-        return {thread for thread in left if not thread.name.startswith(POOL)}
+        return {thread for thread in left if not thread.name.startswith((POOL, WAITING_FOR_CHILD))}
 
     def _tasks_left(self) -> set[asyncio.Task[Any]]:
         left = asyncio.all_tasks() - self._tasks_before - {asyncio.current_task()}
