@@ -85,6 +85,8 @@ class RemoteWorker:
             set(),
         ]  # utterances since the last status, and since the one before
         self._refused_until_s = 0.0
+        self.is_doubted = False
+        """A connection to it broke, and it has not told how it is since: its others may be broken, too."""
         self._pool = ConnectionPool(self._open_for_speech)
 
     @property
@@ -202,6 +204,9 @@ class RemoteWorker:
                 yield chunk
         except ConfigError as error:
             raise WorkerLostError(error.message) from None
+        except WorkerLostError:
+            self.is_doubted = not is_answered
+            raise
         finally:
             if connection is not None and not is_answered:
                 self._pool.discard(connection)
@@ -254,6 +259,7 @@ class RemoteWorker:
 
     def _note_status(self, status: Status) -> None:
         before, was_ready, self.status = self.status, self.is_ready, status
+        self.is_doubted = False
         if before is None or was_ready != self.is_ready:
             self._front.heard_voices()
         if before is None:

@@ -227,7 +227,7 @@ class WorkersSynthesizer:
         """
         while True:
             voice = self._voices.digests.get(request.voice)
-            ready = [worker for worker in self.workers if worker.is_ready]
+            ready = [worker for worker in self.workers if worker.is_ready and not worker.is_doubted]
             if voice is not None:
                 ready = [worker for worker in ready if worker.voices.get(request.voice) == voice]
             usable = [worker for worker in ready if request.sentence_index or not worker.refused_for_s]
