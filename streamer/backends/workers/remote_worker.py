@@ -80,10 +80,8 @@ class RemoteWorker:
         self._num_losses = 0
         self._front = front
         self._utterances: Counter[str] = Counter()  # their sentences that are open here
-        self._begun: list[set[str]] = [
-            set(),
-            set(),
-        ]  # utterances since the last status, and since the one before
+        # Utterances since the last status, and since the one before.
+        self._begun: list[set[str]] = [set(), set()]
         self._refused_until_s = 0.0
         self.is_doubted = False
         """A connection to it broke, and it has not told how it is since: its others may be broken, too."""

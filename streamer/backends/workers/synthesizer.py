@@ -52,9 +52,8 @@ class WorkersSynthesizer:
         self._info: ModelInfo | None = None
         self._tokenizer: Tokenizer | None = None
         self._voices = SharedVoices()
-        self._default_voice = (
-            ""  # what the first worker told; another one stands in for it while nobody has it
-        )
+        # What the first worker told; another one stands in for it while nobody has it.
+        self._default_voice = ""
         self._has_new_voices = False
         self._adopting = asyncio.Lock()
         self._news = asyncio.Event()
