@@ -123,8 +123,8 @@ class WatchedFineStage(FineStage):
         super().__init__(model.fine, config, model.config.coarse, max_rows=1)
         self.windows: list[Codes] = []
 
-    def fill(self, rows: Tensor, *, length: int, is_filtered: bool) -> Tensor:
-        filled = super().fill(rows, length=length, is_filtered=is_filtered)
+    def fill(self, rows: Tensor, *, length: int, is_filtered: bool, num_read: int | None = None) -> Tensor:
+        filled = super().fill(rows, length=length, is_filtered=is_filtered, num_read=num_read)
         codes = filled[0, :-1].view(SMALL.fine.num_codebooks, SMALL.fine.context)
         self.windows.append(codes.numpy())
         return filled
@@ -230,7 +230,10 @@ class SunoBark:
         params: SamplingParams,
         expected: Sequence[Codes] = (),
     ) -> Codes:
-        """Return the codes [8, frames] of `generate_fine`. `expected`: those of each window, [8, 1024]."""
+        """Return the codes [8, frames] of `generate_fine`.
+
+        `expected`: those of each window, [8, 1024], with the pad token in place of codes that nothing read.
+        """
         num_history = 0
         if prompt is not None:
             num_history = min(SMALL.fine.history, np.load(prompt)["fine_prompt"].shape[1])
@@ -247,7 +250,7 @@ class SunoBark:
             )
         )
         draws = (
-            int(code)
+            int(code) if code < SMALL.fine.codebook_size else None
             for (_, first_column), window in zip(windows, expected, strict=False)
             for codebook in window[2:]
             for code in codebook[first_column:]

@@ -37,6 +37,11 @@ class SemanticConfig:
     rate_hz: float = 49.9
     max_tokens: int = 768
 
+    @property
+    def outputs(self) -> range:
+        """The outputs of the transformer that are read."""
+        return range(self.vocab_size + 1)
+
 
 @dataclass(frozen=True, slots=True)
 class CoarseConfig:
@@ -54,6 +59,11 @@ class CoarseConfig:
     """Codebook n's code c is the token `codebook_offset + n * codebook_size + c`."""
     semantic_pad_token: int = 12_048
     infer_token: int = 12_050
+
+    @property
+    def outputs(self) -> range:
+        """The outputs of the transformer that are read: in Bark a sixth of all."""
+        return range(self.codebook_offset, self.codebook_offset + self.num_codebooks * self.codebook_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +84,11 @@ class FineConfig:
     """The same for its other sentences, which are generated while earlier ones are played."""
     is_whole: bool = False
     """Whether a sentence is filled in once it is finished, in the original's own windows, instead of in chunks."""
+
+    @property
+    def outputs(self) -> range:
+        """The outputs of the transformer that are read."""
+        return range(self.codebook_size)
 
 
 @dataclass(frozen=True, slots=True)

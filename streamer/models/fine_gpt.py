@@ -61,23 +61,25 @@ class FineGpt(nn.Module):
         for head, shared in zip(self.lm_heads, list(self.transformer.wtes)[1:], strict=False):
             head.weight = shared.weight
 
-    def forward(self, codebook: int, codes: Tensor, *, first_column: int = 0) -> Tensor:
+    def forward(
+        self, codebook: int, codes: Tensor, *, first_column: int = 0, end_column: int | None = None
+    ) -> Tensor:
         """Map codes [rows, num_codebooks, frames] to float32 logits of `codebook`, [rows, frames, vocab].
 
-        The logits of frames before `first_column` are not computed. The codebooks 0..`codebook` are read, the
-        predicted one included (its unknown codes are the pad token), and no later one. `codebook` is at least
-        `num_codebooks_given`; there are at most `block_size` frames.
+        There are no logits but those of frames `first_column` to `end_column`. The codebooks 0..`codebook` are
+        read, the predicted one included (its unknown codes are the pad token), and no later one. `codebook` is at
+        least `num_codebooks_given`; there are at most `block_size` frames.
         """
         x = self.transformer.wpe.weight[: codes.shape[2]].float()
         for number in range(codebook + 1):
             x = x + self.transformer.wtes[number](codes[:, number])
         x = nn.functional.dropout(x, self.dropout, self.training)
-        x = self.run_blocks(x, first_column)
+        x = self.run_blocks(x, first_column, end_column)
         logits: Tensor = self.lm_heads[codebook - self.num_codebooks_given](self.transformer.ln_f(x))
         return logits.float()
 
-    def run_blocks(self, x: Tensor, first_column: int) -> Tensor:
-        """Run all layers over [rows, frames, width], the last from a column on; training compiles this method."""
+    def run_blocks(self, x: Tensor, first_column: int, end_column: int | None) -> Tensor:
+        """Run all layers over [rows, frames, width], the last for some columns; training compiles this method."""
         for block in self.blocks[:-1]:
             x = run_layer(block, x, is_causal=False)
-        return run_layer(self.blocks[-1], x, is_causal=False, first=first_column)
+        return run_layer(self.blocks[-1], x, is_causal=False, first=first_column, end=end_column)

@@ -66,8 +66,11 @@ class Mlp(nn.Module):
 class Layer(Protocol):
     """A transformer's layer, cut where attention happens: a `Block`, or one in int8 (`cpu.int8_forward`)."""
 
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Map the residual [rows, length, width] to query, key and value, each [rows, heads, length, head_dim]."""
+    def project(self, x: Tensor, *, first: int = 0, end: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Map the residual [rows, length, width] to query, key and value, each [rows, heads, length, head_dim].
+
+        There are no queries but those of positions `first` to `end`.
+        """
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool) -> Tensor:
         """Attend from every query to every key, or to those up to its own position; shaped as the queries."""
@@ -76,10 +79,10 @@ class Layer(Protocol):
         """Return the next residual [rows, length, width], given this one and what attention made of it."""
 
 
-def run_layer(layer: Layer, x: Tensor, *, is_causal: bool, first: int = 0) -> Tensor:
-    """Run a whole layer without a cache: [rows, length, width] to the positions from `first` on."""
-    query, key, value = layer.project(x)
-    return layer.finish(x[:, first:], layer.attend(query[:, :, first:], key, value, is_causal=is_causal))
+def run_layer(layer: Layer, x: Tensor, *, is_causal: bool, first: int = 0, end: int | None = None) -> Tensor:
+    """Run a whole layer without a cache: [rows, length, width] to the positions from `first` to `end`."""
+    query, key, value = layer.project(x, first=first, end=end)
+    return layer.finish(x[:, first:end], layer.attend(query, key, value, is_causal=is_causal))
 
 
 class Block(nn.Module):
@@ -93,8 +96,9 @@ class Block(nn.Module):
         self.ln_2 = LayerNorm(config.width, bias=norm_bias)
         self.mlp = Mlp(config)
 
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.attn.project(self.ln_1(x))
+    def project(self, x: Tensor, *, first: int = 0, end: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        query, key, value = self.attn.project(self.ln_1(x))
+        return query[:, :, first:end], key, value
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
         x = x + self._drop(self.attn.merge(attended))
@@ -220,13 +224,15 @@ def prefill(gpt: CausalGpt, embeddings: Tensor, cache: KvCache, slots: Tensor) -
     x = gpt.add_positions(embeddings)
     last_layer = len(gpt.blocks) - 1
     for layer, block in enumerate(gpt.blocks):
-        query, key, value = block.project(x)
+        # Nothing reads what the last layer makes of the positions before the last.
+        first = x.shape[1] - 1 if layer == last_layer else 0
+        query, key, value = block.project(x, first=first)
         cache.write_prefix(layer, slots, key, value)
-        if layer == last_layer:  # Nothing reads the other positions any more.
-            last = functional.scaled_dot_product_attention(query[:, :, -1:], key, value)
-            x = block.finish(x[:, -1:], last)
+        if layer == last_layer:
+            attended = functional.scaled_dot_product_attention(query, key, value)
         else:
-            x = block.finish(x, block.attend(query, key, value, is_causal=True))
+            attended = block.attend(query, key, value, is_causal=True)
+        x = block.finish(x[:, first:], attended)
     return gpt.logits(x[:, 0])
 
 

@@ -79,7 +79,11 @@ class FineStage:
         fields = [self._fields(*each) for each in zip(batch, windows, strict=True)]
         rows = torch.cat([buffers.flatten(1), upload(fields, self._device)], dim=1)
         length = self._config.context - min(window.first - window.start for window in windows)
-        filled = (self._graphed or self.fill)(rows, length=length, is_filtered=False)
+        if self._graphed is not None:
+            filled = self._graphed(rows, length=length, is_filtered=False)
+        else:
+            num_read = max(window.end - window.start for window in windows)
+            filled = self.fill(rows, length=length, is_filtered=False, num_read=num_read)
         for work, window, codes in zip(batch, windows, filled[:, :-1].view(buffers.shape), strict=True):
             columns = slice(window.first - window.start, window.end - window.start)
             work.fine.codes[:, window.first : window.end] = codes[:, columns]
@@ -136,30 +140,32 @@ class FineStage:
         temperature = round((params.fine_temp or 0) * TEMPERATURE_STEPS)
         return [window.first - window.start, window.first, temperature, *keys]
 
-    def fill(self, rows: Tensor, *, length: int, is_filtered: bool) -> Tensor:
+    def fill(self, rows: Tensor, *, length: int, is_filtered: bool, num_read: int | None = None) -> Tensor:
         """Fill in the made codebooks of each row's last `length` columns; one more result says whether all went well.
 
-        The reference predicts the pad's columns too, and the next codebook is made with them in sight.
+        The reference predicts the pad's columns too, and the next codebook is made with them in sight. Of the last
+        codebook, which no other follows, nothing reads more than the first `num_read` columns.
         """
         config, num_codes = self._config, self._config.num_codebooks * self._config.context
         codes = rows[:, :num_codes].reshape(-1, config.num_codebooks, config.context).clone()
-        first_columns, first_frames, temperatures = rows[:, num_codes : num_codes + 3].unbind(1)
-        columns = torch.arange(config.context - length, config.context, device=rows.device)
-        is_new = columns >= first_columns[:, None]  # [rows, length]
-        frames = first_frames[:, None] + columns - first_columns[:, None]
-        steps = frames.flatten()
-        temperature = (temperatures.float() / TEMPERATURE_STEPS)[:, None].expand(-1, length).flatten()
-        no_top_k, no_top_p = torch.full_like(steps, NO_TOP_K), torch.full_like(temperature, NO_TOP_P)
-        is_finite = torch.ones_like(first_columns, dtype=torch.bool)
+        first_columns, first_frames, temperatures = rows[:, num_codes : num_codes + 3, None].unbind(1)
+        begin, end = config.context - length, config.context
+        is_finite = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
         for number, codebook in enumerate(self._made):
-            logits = self._model(codebook, codes, first_column=config.context - length)
-            logits = logits[:, :, : config.codebook_size]
-            keys = rows[:, num_codes + 3 + number : num_codes + 4 + number].expand(-1, length)
-            each = Sampling(keys.flatten(), steps, temperature, no_top_k, no_top_p)
-            draw = sample(logits.flatten(0, 1), each, is_filtered=is_filtered, end=-1)
-            codes[:, codebook, -length:] = torch.where(
-                is_new, draw.tokens.view(is_new.shape), codes[:, codebook, -length:]
-            )
+            if codebook == self._made[-1]:
+                end = num_read or end
+            columns = torch.arange(begin, end, device=rows.device)
+            is_new = columns >= first_columns  # [rows, columns]
+            steps = (first_frames + columns - first_columns).flatten()
+            keys = rows[:, num_codes + 3 + number, None].expand_as(is_new).flatten()
+            temperature = (temperatures.float() / TEMPERATURE_STEPS).expand_as(is_new).flatten()
+            no_top_k, no_top_p = torch.full_like(steps, NO_TOP_K), torch.full_like(temperature, NO_TOP_P)
+            logits = self._model(codebook, codes, first_column=begin, end_column=end)
+            logits = logits[:, :, : config.codebook_size].flatten(0, 1)
+            each = Sampling(keys, steps, temperature, no_top_k, no_top_p)
+            draw = sample(logits, each, is_filtered=is_filtered, end=-1)
+            old = codes[:, codebook, begin:end]
+            codes[:, codebook, begin:end] = torch.where(is_new, draw.tokens.view(is_new.shape), old)
             is_finite &= (draw.is_finite.view(is_new.shape) | ~is_new).all(dim=1)
         return torch.cat([codes.flatten(1), is_finite.long()[:, None]], dim=1)
 

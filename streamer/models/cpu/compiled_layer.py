@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from streamer.models.cpu.int8_linear import Int8Linear, pack
+from streamer.models.cpu.integer_products import GROUP
 from streamer.models.cpu.layer_kernels import (
     attend,
     attend_some,
@@ -41,19 +42,30 @@ class CompiledBlock(nn.Module):
         self._weights = nn.ParameterList(
             nn.Parameter(torch.from_numpy(each.weights), requires_grad=False) for each in packed
         )
-        self._fused = tuple(packed[0])
+        self._fused = packed[0]
         self._linears = tuple(field for each in packed[1:] for field in each)
 
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, x: Tensor, *, first: int = 0, end: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """As `Layer.project`, from float32 to bfloat16."""
+        _, length, width = x.shape
+        asking = x[:, first:end]
+        if asking.shape[1] == length or width % GROUP:  # All of it, or it cannot be cut.
+            query, key, value = self._project(x, self._fused, 3)
+            return query[:, :, first:end], key, value
+        num_groups = width // GROUP
+        (query,) = self._project(asking, self._fused.groups(0, num_groups), 1)
+        key, value = self._project(x, self._fused.groups(num_groups), 2)
+        return query, key, value
+
+    def _project(self, x: Tensor, linear: Int8Linear, num_parts: int) -> tuple[Tensor, ...]:
         rows, length, width = x.shape
-        fused = torch.empty(rows, length, 3, self._num_heads, width // self._num_heads, dtype=torch.bfloat16)
+        heads = self._num_heads, width // self._num_heads
+        fused = torch.empty(rows, length, num_parts, *heads, dtype=torch.bfloat16)
         flat = x.reshape(-1, width)
         out = fused.view(torch.uint16).view(len(flat), -1)
-        work = flat.numpy(), self._norms[0], self._fused, out.numpy()
+        work = flat.numpy(), self._norms[0], tuple(linear), out.numpy()
         _share(project, project_some, self._num_threads, *work)
-        query, key, value = fused.permute(2, 0, 3, 1, 4).unbind(0)
-        return query, key, value
+        return fused.permute(2, 0, 3, 1, 4).unbind(0)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool) -> Tensor:
         """As `Layer.attend`, from bfloat16 to float32."""
@@ -71,19 +83,31 @@ class CompiledBlock(nn.Module):
 
 
 class Int8Head(nn.Module):
-    """A linear layer in int8 that makes logits: its inputs are rounded to int16."""
+    """A linear layer in int8 that makes logits: its inputs are rounded to int16.
 
-    def __init__(self, linear: Int8Linear, num_outputs: int, num_threads: int) -> None:
+    `linear` makes those of `outputs` alone, of `num_outputs`: see `place_logits`.
+    """
+
+    def __init__(self, linear: Int8Linear, outputs: range, num_outputs: int, num_threads: int) -> None:
         super().__init__()
         self._linear, self._num_packed = tuple(linear), linear.scales.size
-        self._num_outputs, self._num_threads = num_outputs, num_threads
+        self._outputs, self._num_outputs, self._num_threads = outputs, num_outputs, num_threads
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., inputs] of any float type to float32 [..., outputs]."""
         flat = x.detach().reshape(-1, x.shape[-1]).float().numpy()
-        out = torch.empty(len(flat), self._num_packed)
-        _share(multiply_rows, multiply_some, self._num_threads, flat, self._linear, out.numpy())
-        return out[:, : self._num_outputs].view(*x.shape[:-1], self._num_outputs)
+        made = torch.empty(len(flat), self._num_packed)
+        _share(multiply_rows, multiply_some, self._num_threads, flat, self._linear, made.numpy())
+        return place_logits(made, self._outputs, self._num_outputs).view(*x.shape[:-1], self._num_outputs)
+
+
+def place_logits(made: Tensor, outputs: range, num_outputs: int) -> Tensor:
+    """Return the logits [rows, num_outputs] of which those of `outputs` were made; the others are minus infinity."""
+    if len(outputs) == num_outputs:
+        return made[:, :num_outputs]
+    logits = made.new_full((len(made), num_outputs), -torch.inf)
+    logits[:, outputs.start : outputs.stop] = made[:, : len(outputs)]
+    return logits
 
 
 def attend_with_heads(

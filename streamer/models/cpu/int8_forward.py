@@ -145,7 +145,7 @@ class Int8Block(nn.Module):
         self._fused, self._merge = _Int8Linear(block.attn.c_attn), _Int8Linear(block.attn.c_proj)
         self._widen, self._narrow = _Int8Linear(block.mlp.c_fc), _Int8Linear(block.mlp.c_proj)
 
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, x: Tensor, *, first: int = 0, end: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """As `Layer.project`, from float32 to bfloat16."""
         rows, length, width = x.shape
         fused = torch.empty(rows * length, 3 * width, dtype=torch.bfloat16)
@@ -156,7 +156,7 @@ class Int8Block(nn.Module):
         )  # fmt: skip
         heads = fused.view(rows, length, 3, self._num_heads, width // self._num_heads)
         query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
-        return query, key, value
+        return query[:, :, first:end], key, value
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
         """As `Layer.finish`, in float32."""

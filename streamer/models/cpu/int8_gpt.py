@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
-from streamer.models.cpu.compiled_layer import CompiledBlock, Int8Head
+from streamer.models.cpu.compiled_layer import CompiledBlock, Int8Head, place_logits
 from streamer.models.cpu.decode_step import Floats, Weights, decode_step
 from streamer.models.cpu.int8_forward import (
     PARALLEL_WIDTH,
@@ -27,6 +27,7 @@ from streamer.models.cpu.int8_forward import (
     use_fastest_forward,
 )
 from streamer.models.cpu.int8_linear import Int8Linear, pack
+from streamer.models.cpu.integer_products import GROUP
 from streamer.models.cpu.quantization import dequantize, quantize
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import Block, CausalGpt, Rows, prefill
@@ -44,20 +45,27 @@ def use_int8(
     network: CausalGpt | FineGpt,
     forward_dtype: torch.dtype | None = None,
     *,
+    outputs: range | None = None,
     fill: Fill = lambda _module, _prefix: None,
 ) -> None:
     """Convert `network`, in float32 on the CPU, to int8, and compile it: this may take seconds.
 
     `forward_dtype`, by default this CPU's fastest, is for what stays in floats, and for forward passes as a whole if
     int8 does not make them faster. Int8 layers replace the float ones, so such a network cannot be saved.
+    `outputs`, by default all: those whose logits are read. The weights of others are dropped, but for a few that are
+    packed beside them, and their logits are minus infinity.
 
     The weights of a network on the meta device are asked of `fill`, layer by layer, so that no more than one layer is
     in memory as floats.
     """
     num_threads = torch.get_num_threads() if network.config.width >= PARALLEL_WIDTH else 1
     forward_dtype = forward_dtype or fastest_forward_dtype()
+    num_outputs = network.config.output_vocab_size
+    outputs = range(num_outputs) if outputs is None else outputs
+    # In its group each output keeps its place, on which the last bit of a logit depends.
+    outputs = range(outputs.start - outputs.start % GROUP, outputs.stop)
     if isinstance(network, FineGpt):
-        _use_int8_passes(network, forward_dtype, num_threads, fill)
+        _use_int8_passes(network, forward_dtype, outputs, num_threads, fill)
         return
     packed = _Packed(network.config.num_layers)
 
@@ -66,21 +74,26 @@ def use_int8(
         return packed.add_layer(layer, block)
 
     fill(network.lm_head, "lm_head.")
-    head = packed.add_head(network.lm_head)
-    network.lm_head = Int8Head(head, network.config.output_vocab_size, num_threads)  # type: ignore[assignment]
+    head = packed.add_head(network.lm_head, outputs)
+    network.lm_head = Int8Head(head, outputs, num_outputs, num_threads)  # type: ignore[assignment]
     use_fastest_forward(network, forward_dtype, prepare)
     fill(network, "")
     shares_layers = isinstance(network.blocks[0], CompiledBlock)
-    network.decode_step = Int8DecodeStep(network, packed, num_threads, shares_layers=shares_layers)
+    network.decode_step = Int8DecodeStep(network, packed, outputs, num_threads, shares_layers=shares_layers)
     network.prefill_pass = prefill_by_row
     _warm_up(network)
 
 
-def _use_int8_passes(network: FineGpt, forward_dtype: torch.dtype, num_threads: int, fill: Fill) -> None:
+def _use_int8_passes(
+    network: FineGpt, forward_dtype: torch.dtype, outputs: range, num_threads: int, fill: Fill
+) -> None:
     fill(network.transformer.wtes, "transformer.wtes.")
     network.tie_weights()
     weights = [head.get_parameter("weight") for head in network.lm_heads]
-    network.lm_heads = nn.ModuleList(Int8Head(pack(weight), len(weight), num_threads) for weight in weights)
+    network.lm_heads = nn.ModuleList(
+        Int8Head(pack(weight[outputs.start : outputs.stop]), outputs, len(weight), num_threads)
+        for weight in weights
+    )
     use_fastest_forward(network, forward_dtype, lambda layer, block: fill(block, f"transformer.h.{layer}."))
     fill(network, "")
 
@@ -110,8 +123,9 @@ class _Packed:
             packed.append(Int8Linear(weights, offsets, self._put(f"{name}_scales", layer, made.scales)))
         return packed
 
-    def add_head(self, head: nn.Linear) -> Int8Linear:
-        """Pack the weights of the last product, which is rounded as the layers are."""
+    def add_head(self, head: nn.Linear, outputs: range) -> Int8Linear:
+        """Pack the weights of some outputs of the last product, which is rounded as the layers are."""
+        head.weight = nn.Parameter(head.weight[outputs.start : outputs.stop], requires_grad=False)
         packed = _pack(head)
         self.arrays |= {"head": packed.weights, "head_offsets": packed.offsets, "head_scales": packed.scales}
         return packed
@@ -127,13 +141,17 @@ class _Packed:
 class Int8DecodeStep:
     """The `DecodeStep` that is one compiled function, in which no row reads past its own position.
 
-    `num_threads`: the most threads that share a step. `shares_layers`: whether passes read the same memory.
+    `outputs`: those whose logits it makes (see `place_logits`). `num_threads`: the most threads that share a step.
+    `shares_layers`: whether passes read the same memory.
     """
 
     cache_dtype = torch.bfloat16
 
-    def __init__(self, gpt: CausalGpt, packed: _Packed, num_threads: int, *, shares_layers: bool) -> None:
+    def __init__(
+        self, gpt: CausalGpt, packed: _Packed, outputs: range, num_threads: int, *, shares_layers: bool
+    ) -> None:
         self._weights = Weights(head_gain=_floats(gpt.transformer.ln_f.weight), **packed.arrays)
+        self._outputs = outputs
         self.num_threads = num_threads
         self._shares_layers = shares_layers
 
@@ -155,7 +173,7 @@ class Int8DecodeStep:
             positions.contiguous().numpy(),
             self.num_threads,
         )
-        return torch.from_numpy(logits[:, : gpt.config.output_vocab_size])
+        return place_logits(torch.from_numpy(logits), self._outputs, gpt.config.output_vocab_size)
 
 
 def prefill_by_row(gpt: CausalGpt, embeddings: Tensor, cache: KvCache, slots: Tensor) -> Tensor:

@@ -48,6 +48,10 @@ class Int8Linear(NamedTuple):
     offsets: npt.NDArray[np.int32]
     scales: Floats
 
+    def groups(self, begin: int, end: int | None = None) -> Int8Linear:
+        """Return the layer of these groups of outputs alone, in the same memory."""
+        return Int8Linear(self.weights[begin:end], self.offsets[begin:end], self.scales[begin:end])
+
 
 def pack(weight: Tensor) -> Int8Linear:
     """Quantize and pack a linear layer's weight [outputs, inputs], of any float type."""

@@ -81,7 +81,7 @@ def load_model(
             # Imported here, because a process that uses a GPU need not load a compiler.
             from streamer.models.cpu.int8_gpt import use_int8
 
-            use_int8(network, fill=given.fill)
+            use_int8(network, outputs=getattr(checkpoint.config, name).outputs, fill=given.fill)
         else:
             from streamer.models.cpu.compiled_codec import compile_codec
 

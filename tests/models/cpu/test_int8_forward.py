@@ -121,12 +121,20 @@ def test_threads_do_not_change_the_result(block: Block, x: Tensor, num_threads: 
     assert torch.get_num_threads() == usual
 
 
-def test_only_what_is_asked_for_is_computed(block: Block, x: Tensor, kind: Kind) -> None:
-    """The results from `first` on are those of the whole layer."""
+@pytest.mark.parametrize(("first", "end"), [(250, None), (0, 100), (20, 21)])
+def test_only_what_is_asked_for_is_computed(
+    block: Block, x: Tensor, kind: Kind, first: int, end: int | None
+) -> None:
+    """The results from `first` to `end` are those of the whole layer, from as many queries as results."""
     layer = kind(block, 2)
-    whole, part = (run_layer(layer, x, is_causal=False, first=first) for first in (0, 250))
-    assert part.shape == (1, LENGTH - 250, CONFIG.width)
-    assert (part - whole[:, 250:]).abs().max() < 0.01 * whole.abs().max()
+    whole = run_layer(layer, x, is_causal=False)
+    part = run_layer(layer, x, is_causal=False, first=first, end=end)
+    wanted = whole[:, first:end]
+    assert part.shape == wanted.shape
+    assert (part - wanted).abs().max() < 0.01 * whole.abs().max()
+    (query, *others), (asking, *same) = layer.project(x), layer.project(x, first=first, end=end)
+    assert torch.equal(asking, query[:, :, first:end])
+    assert all(map(torch.equal, others, same))
 
 
 def test_what_is_not_a_number_stays_so_and_stays_in_its_row(block: Block, x: Tensor, kind: Kind) -> None:
@@ -180,15 +188,15 @@ def test_only_processors_with_tiles_use_torchs_products(
 
 
 def test_a_fine_pass_is_near_the_float_pass() -> None:
-    """A fine pass in int8 is near the float one, and one from `first_column` on is the rest of the whole one."""
+    """A fine pass in int8 is near the float one, and one of some columns is a part of the whole one."""
     torch.manual_seed(3)
     fine = FineGpt(TransformerConfig(2, 2, 64, 128, 100, 100), 4).eval().requires_grad_(False)
     codes = torch.randint(100, (2, 4, 128))
     exact = fine(2, codes)
     use_fastest_forward(fine, torch.bfloat16)
-    logits, last = fine(2, codes), fine(2, codes, first_column=100)
+    logits, some = fine(2, codes), fine(2, codes, first_column=100, end_column=110)
     assert (logits - exact).std() < 0.05 * exact.std()
-    assert (last - logits[:, 100:]).abs().max() < 0.02 * exact.abs().max()
+    assert (some - logits[:, 100:110]).abs().max() < 0.02 * exact.abs().max()
 
 
 @pytest.mark.parametrize("network_type", [CausalGpt, FineGpt])

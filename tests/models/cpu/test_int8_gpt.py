@@ -97,6 +97,29 @@ def test_a_row_is_the_same_alone_and_beside_loud_rows(model: CausalGpt, forward_
             assert torch.equal(made, expected)
 
 
+@pytest.mark.parametrize("outputs", [range(40), range(1, 37), range(33, 40)])
+def test_only_outputs_that_are_read_are_computed(model: CausalGpt, outputs: range) -> None:
+    """Logits, of passes and of steps, equal those of a network with all outputs; others are impossible."""
+    whole, part = copy.deepcopy(model), copy.deepcopy(model)
+    use_int8(whole, torch.float32)
+    use_int8(part, torch.float32, outputs=outputs)
+    slots, prompt = torch.tensor([3, 1]), torch.randint(50, (2, 6))
+    step = (torch.tensor([5, 7]), torch.tensor([6, 6]))
+
+    def logits(gpt: CausalGpt) -> tuple[Tensor, ...]:
+        cache = KvCache(CONFIG, NUM_SLOTS, torch.bfloat16)
+        prefilled = gpt.prefill(gpt.embed(prompt), cache, slots)
+        return gpt(prompt), prefilled, gpt.decode(*step, cache, slots)
+
+    for made, expected in zip(logits(part), logits(whole), strict=True):
+        wanted = torch.full_like(expected, -torch.inf)
+        first = outputs.start // 32 * 32  # outputs are packed by 32
+        wanted[..., first : outputs.stop] = expected[..., first : outputs.stop]
+        assert torch.equal(made, wanted)
+    num_dropped = whole.decode_step.nbytes - part.decode_step.nbytes
+    assert (num_dropped > 0) == (outputs == range(33, 40))
+
+
 def test_threads_do_not_change_the_result(model: CausalGpt) -> None:
     """A product that threads share has the same sums, with more threads than the machine has, too."""
     quantized = int8(model)
