@@ -142,7 +142,7 @@ class StreamingResidualBlock(nn.Module):
         return joined
 
     def step(self, x: Tensor, state: ResidualState, slots: Tensor, *, first: bool) -> Tensor:
-        inner = self._over_time.step(functional.elu(x), state.conv, slots, first=first)
+        inner = self._over_time.step(self.block[0](x), state.conv, slots, first=first)
         joined: Tensor = self.shortcut(x) + self.block[2:](inner)
         return joined
 

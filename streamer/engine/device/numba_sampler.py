@@ -13,6 +13,8 @@ from torch import Tensor
 from streamer.compilation import compiled
 from streamer.engine.device.automaton import FORBIDDEN, Automata
 from streamer.engine.device.noise import GAMMA, MULTIPLIERS, SHIFTS, UNIFORM_BITS
+from streamer.models.cpu.llvm_intrinsics import as_bits
+from streamer.models.cpu.numba_math import exp, largest_of
 
 _GAMMA = np.uint64(GAMMA)
 _FIRST, _SECOND = (np.uint64(multiplier) for multiplier in MULTIPLIERS)
@@ -25,7 +27,13 @@ _LARGEST_LEAD = np.float32(UNIFORM_BITS + 1) * np.float32(np.log(2))
 
 _FORBIDDEN = np.float32(FORBIDDEN)
 
+_INFINITY_BITS, _MAGNITUDE_BITS = np.uint32(0x7F80_0000), np.uint32(0x7FFF_FFFF)
+"""The bits of a float32's infinity, and all of its bits but the sign."""
+_MARGIN = np.float32(1.001)
+"""What errors of rounding need."""
+
 _kernel = compiled()
+_fast_kernel = compiled(fastmath={"reassoc", "contract", "nsz"})
 
 
 def draw(
@@ -117,39 +125,70 @@ def _mix(value):
 
 
 @_kernel
-def _log_noise(row_state, index):
+def _uniform(row_state, index):
     bits = _mix(row_state + np.uint64(index + 1) * _GAMMA)
-    uniform = np.float32(bits >> _DROPPED_BITS) * _STEP + _HALF_STEP
-    return np.log(-np.log(uniform))
+    return np.float32(np.int32(bits >> _DROPPED_BITS)) * _STEP + _HALF_STEP
+
+
+@_kernel
+def _log_noise(row_state, index):
+    return np.log(-np.log(_uniform(row_state, index)))
+
+
+@_fast_kernel
+def _find_near(values, state, largest, per_temperature, best_score, is_near):
+    """Find out which values' noise may lift them above `best_score`: nearly all others need no logarithm.
+
+    Minus the logarithm of a uniform number u is at least 1 - u. So where -log(-log(u)) exceeds x, 1 - u is below e^-x.
+    """
+    for index in range(len(values)):
+        lead = best_score - (values[index] - largest) * per_temperature
+        highest = exp(-max(lead, np.float32(0))) * _MARGIN
+        is_near[index] = lead < _LARGEST_LEAD and np.float32(1) - _uniform(state, index) < highest
+
+
+@_fast_kernel
+def _sum_of_powers(values, largest, per_temperature):
+    total = np.float32(0)
+    for index in range(len(values)):
+        total += exp((values[index] - largest) * per_temperature)
+    return total
+
+
+@_fast_kernel
+def _look(values):
+    """Return the index of the largest of `values`, and whether all of them are finite."""
+    bits = np.uint32(0)
+    for index in range(len(values)):
+        bits = max(bits, as_bits(values[index]) & _MAGNITUDE_BITS)
+    largest = largest_of(values)
+    for index in range(len(values)):
+        if values[index] == largest:
+            return index, bits < _INFINITY_BITS
+    return 0, False
 
 
 @_kernel
 def _draw_one(values, key, step, temperature, end):
     """Return the token, the probability of `end`, and whether all of `values` are finite."""
-    best, doubt = 0, np.float32(0)
-    for index in range(len(values)):
-        doubt += values[index] * np.float32(0)  # NaN from NaN and from infinity
-        if values[index] > values[best]:
-            best = index
-    is_finite = doubt == 0
+    best, is_finite = _look(values)
     if temperature == 0:
         return best, np.float32(best == end), is_finite
     token, per_temperature = best, np.float32(1) / temperature
     largest = values[best]
     state = _mix(key + step * _GAMMA)
     best_score = -_log_noise(state, best)
-    total = np.float32(0)
+    is_near = np.empty(len(values), np.bool_)
+    _find_near(values, state, largest, per_temperature, best_score, is_near)
     for index in range(len(values)):
-        score = (values[index] - largest) * per_temperature
-        if end >= 0:
-            total += np.exp(score)
-        if score + _LARGEST_LEAD > best_score and index != best:
-            score -= _log_noise(state, index)
+        if is_near[index] and index != best:
+            score = (values[index] - largest) * per_temperature - _log_noise(state, index)
             if score > best_score:
                 best_score = score
                 token = index
     if end < 0:
         return token, np.float32(0), is_finite
+    total = _sum_of_powers(values, largest, per_temperature)
     return token, np.exp((values[end] - largest) * per_temperature) / total, is_finite
 
 
@@ -185,10 +224,10 @@ def _draw_automaton_steps(logits, slots, steps, first, end, state, automata, dra
         before = states[slot]
         is_at_limit = held[slot] >= limits[slot, before]
         successors = all_successors[slot, 1 if is_at_limit else 0, before]
-        doubt = np.float32(0)
+        bits = np.uint32(0)
         for index in range(len(values)):
             value = logits[row, first + index]
-            doubt += value * np.float32(0)  # NaN from NaN and from infinity
+            bits = max(bits, as_bits(value) & _MAGNITUDE_BITS)
             values[index] = value if successors[class_of_output[index]] >= 0 else _FORBIDDEN
         token, end_probability, _ = _draw_one(values, keys[slot], np.uint64(step), temperatures[slot], end)
         after = np.int64(successors[class_of_output[token]])
@@ -198,4 +237,4 @@ def _draw_automaton_steps(logits, slots, steps, first, end, state, automata, dra
         states[slot] = after
         last_tokens[slot] = drawn[row, 0] = first + token
         drawn[row, 1] = end >= 0 and (token == end or end_probability >= min_end[slot])
-        drawn[row, 2] = doubt == 0
+        drawn[row, 2] = bits < _INFINITY_BITS

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from streamer.models.cpu.int8_linear import Int8Linear, pack
+from streamer.models.cpu.int8_linear import Floats, Int8Linear, pack
 from streamer.models.cpu.integer_products import GROUP
 from streamer.models.cpu.layer_kernels import (
     attend,
@@ -96,16 +96,17 @@ class Int8Head(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., inputs] of any float type to float32 [..., outputs]."""
         flat = x.detach().reshape(-1, x.shape[-1]).float().numpy()
-        made = torch.empty(len(flat), self._num_packed)
-        _share(multiply_rows, multiply_some, self._num_threads, flat, self._linear, made.numpy())
-        return place_logits(made, self._outputs, self._num_outputs).view(*x.shape[:-1], self._num_outputs)
+        made = np.empty((len(flat), self._num_packed), np.float32)
+        _share(multiply_rows, multiply_some, self._num_threads, flat, self._linear, made)
+        logits = torch.from_numpy(place_logits(made, self._outputs, self._num_outputs))
+        return logits.view(*x.shape[:-1], self._num_outputs)
 
 
-def place_logits(made: Tensor, outputs: range, num_outputs: int) -> Tensor:
+def place_logits(made: Floats, outputs: range, num_outputs: int) -> Floats:
     """Return the logits [rows, num_outputs] of which those of `outputs` were made; the others are minus infinity."""
     if len(outputs) == num_outputs:
         return made[:, :num_outputs]
-    logits = made.new_full((len(made), num_outputs), -torch.inf)
+    logits = np.full((len(made), num_outputs), -np.inf, np.float32)
     logits[:, outputs.start : outputs.stop] = made[:, : len(outputs)]
     return logits
 

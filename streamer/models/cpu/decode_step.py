@@ -34,6 +34,7 @@ from streamer.models.cpu.numba_math import (
     kernel,
     moments,
     parallel,
+    widened,
 )
 from streamer.models.cpu.numba_threads import Team, meet, new_counters, sharing_threads, take
 
@@ -48,10 +49,13 @@ _PHASES_PER_LAYER = 5
 class Weights(NamedTuple):
     """A transformer's weights as a step reads them.
 
-    A linear layer has the fields of an `Int8Linear`, with [layers, ...] in front. `gains` [layers, 2, width] are those
-    of a layer's two norms, `head_gain` [width] is that of the last norm. The head is a single linear layer.
+    The embeddings, [tokens, width] and [positions, width], are float32, or bfloat16 seen as uint16. A linear layer has
+    the fields of an `Int8Linear`, with [layers, ...] in front. `gains` [layers, 2, width] are those of a layer's two
+    norms, `head_gain` [width] is that of the last norm. The head is a single linear layer.
     """
 
+    token_embeddings: npt.NDArray[Any]
+    position_embeddings: npt.NDArray[Any]
     gains: Floats
     project: Bytes
     project_offsets: Offsets
@@ -74,7 +78,7 @@ class Weights(NamedTuple):
 class _Step(NamedTuple):
     """What the threads of a step share beside the weights: its inputs (see `decode_step`) and its phases' results."""
 
-    x: Floats
+    tokens: npt.NDArray[np.int64]
     keys: npt.NDArray[np.uint16]
     values: npt.NDArray[np.uint16]
     slots: npt.NDArray[np.int64]
@@ -85,6 +89,16 @@ class _Step(NamedTuple):
     widened: Floats
     logits: Floats
     counters: npt.NDArray[np.int64]
+
+
+@kernel
+def _embed(tokens, positions, weights, x):
+    """Write the sum of each row's embeddings to `x` [rows, width]."""
+    for row in range(len(x)):
+        token, position = tokens[row], positions[row]
+        for index in range(x.shape[1]):
+            x[row, index] = widened(weights.token_embeddings[token, index])
+            x[row, index] += widened(weights.position_embeddings[position, index])
 
 
 @kernel
@@ -185,8 +199,9 @@ def _run(weights, step, num_threads):
         Weights(*weights),
         _Step(*step),
     )  # They come as plain tuples, because a parallel loop takes no others.
-    num_rows, width = s.x.shape
-    x, normed = s.x.copy(), np.empty((num_rows, width), np.float32)
+    num_rows, width = s.attended.shape
+    x, normed = np.empty((num_rows, width), np.float32), np.empty((num_rows, width), np.float32)
+    _embed(s.tokens, s.positions, w, x)
     inputs, wide_inputs = new_words(num_rows, width), new_words(num_rows, 4 * width)
     scores = np.empty(s.keys.shape[3], np.float32)
     team = Team(num_threads, s.counters, np.ones(1, np.int64))
@@ -240,20 +255,20 @@ def _run_together(weights, step, num_threads):
 
 
 def decode_step(
-    x: Floats, weights: Weights, cache: Any, slots: Any, positions: Any, num_threads: int
+    tokens: Any, weights: Weights, cache: Any, slots: Any, positions: Any, num_threads: int
 ) -> Floats:
-    """Compute the logits [rows, outputs] of `x` float32 [rows, width], the embeddings of one token per row.
+    """Compute the logits [rows, outputs] that follow `tokens`, one per row, int64 [rows].
 
     `cache`: keys and values [layers, slots, heads, positions, head_dim], bfloat16 seen as uint16; a row appends to
     its slot at its position, `slots` and `positions` int64 [rows]. Runs on up to `num_threads` threads.
     """
-    num_rows, width = x.shape
+    num_rows, width = len(tokens), weights.gains.shape[2]
 
     def outputs_of(scales: Floats) -> Floats:
         return np.empty((num_rows, scales.shape[-2] * GROUP), np.float32)
 
     step = _Step(
-        x=x,
+        tokens=tokens,
         keys=cache[0],
         values=cache[1],
         slots=slots,

@@ -54,6 +54,12 @@ ROWS_AT_ONCE = 8 if HAS_AVX512 else 2
 _MAX_SETS = 4 if HAS_AVX512 else 2
 """The sums among which a single row alternates, so that they fit into the registers."""
 
+_PREFETCHED_ROWS = 4
+"""Up to this number of rows a product waits for its weights; the processor itself fetches ahead within a page only."""
+_PREFETCHED_BYTES = 2048
+"""How far ahead weights are fetched."""
+_LINE_BYTES = 64
+
 _i8, _i16, _i32, _f32 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.FloatType()
 _NUM_VECTORS = GROUP // LANES
 _sums, _floats = ir.VectorType(_i32, LANES), ir.VectorType(_f32, LANES)
@@ -63,6 +69,15 @@ _shorts = ir.VectorType(_i16, 2 * LANES)
 def _load(builder: ir.IRBuilder, address: ir.Value, offset: int, kind: ir.Type, align: int = 1) -> ir.Value:
     place = builder.inttoptr(builder.add(address, address.type(offset)), kind.as_pointer())
     return builder.load(place, align=align)
+
+
+def _prefetch(builder: ir.IRBuilder, address: ir.Value) -> None:
+    """Begin to load what will soon be read; an address behind the end does no harm."""
+    byte = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, _i32, _i32, _i32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")  # type: ignore[no-untyped-call]
+    for_reading, all_caches, data = _i32(0), _i32(3), _i32(1)
+    builder.call(function, [builder.inttoptr(address, byte), for_reading, all_caches, data])
 
 
 def _splat(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
@@ -128,6 +143,9 @@ def _add_units(
     inputs_at = builder.mul(first, word(4))
     for turn, per_set in enumerate(sums):
         unit_at = builder.add(weights_at, word(turn * GROUP * UNIT))
+        if len(rows) <= _PREFETCHED_ROWS:
+            for line in range(0, GROUP * UNIT, _LINE_BYTES):
+                _prefetch(builder, builder.add(unit_at, word(_PREFETCHED_BYTES + line)))
         vectors = [_weights(builder, unit_at, vector) for vector in range(_NUM_VECTORS)]
         for row, places in zip(rows, per_set, strict=True):
             inputs = _load(builder, builder.add(row, inputs_at), 4 * turn, _i32)

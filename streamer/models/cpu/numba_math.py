@@ -6,6 +6,8 @@ They may reorder and fuse sums, but they keep NaN, by which the sampler recogniz
 from __future__ import annotations
 
 import numpy as np
+from numba import types
+from numba.extending import overload
 
 from streamer.compilation import compiled
 from streamer.models.cpu.llvm_intrinsics import as_bits, as_float, prefer_wide_vectors
@@ -121,6 +123,18 @@ def bfloat16(x):
 def from_bfloat16(x):
     """Return the float32 of a bfloat16's 16 bits."""
     return as_float(np.uint32(x) << np.uint32(16))
+
+
+def widened(x):
+    """Return the float32 of a number that is one already, or whose bfloat16's bits these are."""
+    raise NotImplementedError  # Compiled code has a body for each type instead.
+
+
+@overload(widened)
+def _widened(x):
+    if isinstance(x, types.Integer):
+        return lambda x: from_bfloat16(x)
+    return lambda x: x
 
 
 @inline
