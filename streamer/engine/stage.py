@@ -34,6 +34,11 @@ class Work(Protocol):
 class Pending(Protocol):
     """A launched step. Its results become known by `finish`, on the engine's thread."""
 
+    @property
+    def num_turns(self) -> int:
+        """How many steps of the same works, one after another, this one stands for."""
+        ...
+
     def is_done(self) -> bool:
         """Whether `finish` would return without waiting."""
         ...

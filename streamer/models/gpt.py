@@ -142,6 +142,10 @@ class DecodeStep(Protocol):
     def nbytes(self) -> int:
         """Bytes of the weights that the step holds beside the network's own."""
 
+    @property
+    def steps_at_once(self) -> int:
+        """The steps that may follow one another before anything else is done, because each takes so little time."""
+
     def __call__(self, gpt: CausalGpt, rows: Rows, cache: KvCache, length: int | None, /) -> Tensor: ...
 
 
@@ -241,6 +245,7 @@ class PlainDecodeStep:
 
     cache_dtype = None
     nbytes = 0
+    steps_at_once = 1
 
     def __call__(self, gpt: CausalGpt, rows: Rows, cache: KvCache, length: int | None) -> Tensor:
         tokens, positions, slots = rows

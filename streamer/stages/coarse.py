@@ -64,7 +64,7 @@ class CoarseStage(TokenStage):
 
     @torch.inference_mode()
     def step(self, batch: Sequence[SentenceWork]) -> Pending:
-        """Make one token for every row: by a prefill at a window's start, else by a decode."""
+        """Make a token for every row, by a prefill at a window's start, else by decoding, perhaps more than one."""
         running = [work for work in batch if not self.is_prefill(work)]
         running.sort(key=attrgetter("slot"))  # neighbouring rows of the cache are read in place
         by_length: dict[int, list[SentenceWork]] = defaultdict(list)
@@ -73,11 +73,13 @@ class CoarseStage(TokenStage):
             if self.is_prefill(work):
                 inputs[work] = self.window_input(work)
                 by_length[len(inputs[work])].append(work)
-        order, drawn = list(running), [self._decode(running)] if running else []
+        num_turns = self._num_turns(running) if running else 1
+        order = running * num_turns
+        drawn = self._decode(running, num_turns) if running else []
         for works in by_length.values():
             order += works
             drawn.append(self._prefill(works, [inputs[work] for work in works]))
-        return self._pending(order, drawn)
+        return self._pending(order, drawn, num_turns)
 
     def window_input(self, work: SentenceWork) -> list[int]:
         """Return what the window reads that begins at the next step: semantic slice, infer token, coarse tokens."""
@@ -97,17 +99,21 @@ class CoarseStage(TokenStage):
             work.coarse.num_cached = tokens.shape[1]
         return self._prefill_rows(works, self._model.embed(tokens))
 
-    def _decode(self, works: list[SentenceWork]) -> Tensor:
+    def _decode(self, works: list[SentenceWork], num_turns: int) -> list[Tensor]:
         positions = [work.coarse.num_cached for work in works]
         for work in works:
-            work.coarse.num_cached += 1
-        return self._decode_rows(works, positions)
+            work.coarse.num_cached += num_turns
+        return self._decode_rows(works, positions, num_turns)
 
     def _temperature(self, params: SamplingParams) -> float:
         return params.waveform_temp
 
     def _track(self, work: SentenceWork) -> TokenTrack:
         return work.coarse
+
+    def _num_left(self, work: SentenceWork) -> int:
+        step, window = work.coarse.num_issued, work.windows.window
+        return min(window - step % window, work.num_coarse_steps - step)
 
     def _accept(self, work: SentenceWork, token: int, _: bool) -> None:
         work.coarse.tokens.append(token)

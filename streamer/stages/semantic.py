@@ -76,12 +76,14 @@ class SemanticStage(TokenStage):
 
     @torch.inference_mode()
     def step(self, batch: Sequence[SentenceWork]) -> Pending:
-        """Make one token for every row: by a prefill if the sentence begins, else by a decode."""
+        """Make a token for every row, by a prefill if the sentence begins, else by decoding, perhaps more than one."""
         fresh = [work for work in batch if work.semantic.num_issued == 0]
         # By slot, because neighbouring rows of the cache are read in place.
         running = sorted((work for work in batch if work.semantic.num_issued > 0), key=attrgetter("slot"))
-        drawn = ([self._prefill(fresh)] if fresh else []) + ([self._decode(running)] if running else [])
-        return self._pending([*fresh, *running], drawn)
+        num_turns = self._num_turns(running) if running else 1
+        drawn = [self._prefill(fresh)] if fresh else []
+        drawn += self._decode(running, num_turns) if running else []
+        return self._pending([*fresh, *(running * num_turns)], drawn, num_turns)
 
     def _prefill(self, works: list[SentenceWork]) -> Tensor:
         device = self._steps.device
@@ -92,16 +94,18 @@ class SemanticStage(TokenStage):
         embeddings = torch.cat([merged, self._model.embed(infer)], dim=1)  # [rows, text_context + 1, width]
         return self._prefill_rows(works, embeddings)
 
-    def _decode(self, works: list[SentenceWork]) -> Tensor:
-        return self._decode_rows(
-            works, [self._num_prefilled + work.semantic.num_issued - 1 for work in works]
-        )
+    def _decode(self, works: list[SentenceWork], num_turns: int) -> list[Tensor]:
+        positions = [self._num_prefilled + work.semantic.num_issued - 1 for work in works]
+        return self._decode_rows(works, positions, num_turns)
 
     def _temperature(self, params: SamplingParams) -> float:
         return params.text_temp
 
     def _track(self, work: SentenceWork) -> TokenTrack:
         return work.semantic
+
+    def _num_left(self, work: SentenceWork) -> int:
+        return self._cap(work) - work.semantic.num_issued
 
     def _accept(self, work: SentenceWork, token: int, is_end: bool) -> None:
         if is_end:

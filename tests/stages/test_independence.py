@@ -27,9 +27,21 @@ SAMPLED = SamplingParams(
 )
 
 
-@pytest.fixture(scope="module", params=[TINY, TINY_WITH_PATH], ids=["free", "path"])
+def model_of(config, steps_at_once):
+    """Return a tiny model whose decode steps follow one another in such numbers."""
+    model = tiny_model(config)
+    for network in (model.semantic, model.coarse):
+        network.decode_step.steps_at_once = steps_at_once
+    return model
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(TINY, 1), (TINY_WITH_PATH, 1), (TINY_WITH_PATH, 5)],
+    ids=["free", "path", "path-at-once"],
+)
 def model(request):
-    return tiny_model(request.param)
+    return model_of(*request.param)
 
 
 def works():
@@ -59,6 +71,17 @@ def assert_same(work, outlet, other, other_outlet):
 def alone(model):
     """Each of the three sentences, run by itself."""
     return [(work, run(model, work)[0]) for work in works()]
+
+
+@pytest.mark.parametrize("steps_at_once", [2, 8])
+@pytest.mark.parametrize("config", [TINY, TINY_WITH_PATH], ids=["free", "path"])
+def test_steps_at_once_are_the_same_steps(config, steps_at_once):
+    """Sentences, with ends and windows anywhere within these steps, are what single steps make of them."""
+    singly, together = works(), works()
+    outlets = run(model_of(config, 1), *singly)
+    others = run(model_of(config, steps_at_once), *together, join_after=2)
+    for work, outlet, other, other_outlet in zip(singly, outlets, together, others, strict=True):
+        assert_same(work, outlet, other, other_outlet)
 
 
 @pytest.mark.parametrize("join_after", [0, 1, 17, 50])

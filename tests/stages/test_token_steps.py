@@ -41,8 +41,8 @@ def test_the_compiled_draw_of_a_step_is_the_plain_one(choice: Choice) -> None:
         places = [
             (slot, number, 3 * slot + number) for slot in ((2, 0, 3, 1) if number % 2 else (1, 2, 3, 0))
         ]
-        drawn = compiled.decode(places, [SamplingParams(0)] * NUM_SLOTS)
-        assert torch.equal(drawn, plain.decode(places, [SamplingParams(0, top_k=IDLE_FILTER)] * NUM_SLOTS))
+        drawn = compiled.decode(places, [SamplingParams(0)] * NUM_SLOTS)[0]
+        assert torch.equal(drawn, plain.decode(places, [SamplingParams(0, top_k=IDLE_FILTER)] * NUM_SLOTS)[0])
         ends |= set(drawn[:, 1].tolist())
     assert ends == ({0, 1} if choice.end >= 0 else {0})
 
@@ -73,9 +73,9 @@ def test_draws_are_kept_to_the_automaton_of_their_slot(top_k: int | None) -> Non
     for number in range(20):
         slots = (2, 0, 3, 1) if number % 2 else (1, 2, 3, 0)
         places = [(slot, number, number) for slot in slots]
-        drawn = steps.decode(places, [SamplingParams(0, top_k=top_k)] * NUM_SLOTS)
+        drawn = steps.decode(places, [SamplingParams(0, top_k=top_k)] * NUM_SLOTS)[0]
         if steps is not compiled:
-            assert torch.equal(drawn, compiled.decode(places, [SamplingParams(0)] * NUM_SLOTS))
+            assert torch.equal(drawn, compiled.decode(places, [SamplingParams(0)] * NUM_SLOTS)[0])
         assert drawn[:, 2].all()
         for slot, token in zip(slots, drawn[:, 0].tolist(), strict=True):
             classes[slot].append(token % 3)
@@ -97,7 +97,7 @@ def test_a_slot_without_an_automaton_draws_as_if_there_were_none(top_k: int | No
     for number in range(20):
         places = [(slot, number, number) for slot in range(NUM_SLOTS)]
         params = [SamplingParams(0, top_k=top_k)] * NUM_SLOTS
-        assert torch.equal(free.decode(places, params), kept.decode(places, params))
+        assert torch.equal(free.decode(places, params)[0], kept.decode(places, params)[0])
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])

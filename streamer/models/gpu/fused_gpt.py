@@ -26,6 +26,7 @@ class FusedDecodeStep:
 
     cache_dtype = None
     nbytes = 0
+    steps_at_once = 1
 
     def __call__(self, gpt: CausalGpt, rows: Rows, cache: KvCache, _length: int | None) -> Tensor:
         # Imported here, because triton is installed only with a torch that was built for a GPU.
