@@ -41,6 +41,7 @@ class Speaker:
         self.logits: dict[str, list[Tensor]] = {name: [] for name in STAGES}
         for name in ("semantic", "coarse"):
             network = getattr(self.model, name)
+            network.decode_step.steps_at_once = 1  # Both models are at the same step at any time.
             network.decode = self._watched(name, network.decode)
             network.prefill = self._watched(name, network.prefill)
         fine = self.model.fine
@@ -95,7 +96,9 @@ def walk(
                 found[name].compare(*(row[columns, : config.fine.codebook_size] for row in logits))
                 works[1].fine.codes[:, :done] = works[0].fine.codes[:, :done]
                 continue
-            found[name].compare(*(speaker.logits[name][-1] for speaker in (reference, other)))
+            outputs = getattr(config, name).outputs
+            read = slice(outputs.start, outputs.stop)
+            found[name].compare(*(speaker.logits[name][-1][:, read] for speaker in (reference, other)))
             agree(name, works, second)
 
 

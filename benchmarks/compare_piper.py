@@ -153,6 +153,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
+    if arguments.baseline and not (arguments.baseline / "streamer" / "__init__.py").is_file():
+        parser.error(f"--baseline: {arguments.baseline} is no checkout of streamer")
     speakers = commands(arguments.piper_python, arguments.baseline)
     if len(speakers) == 1:
         parser.error(

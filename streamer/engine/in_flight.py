@@ -36,7 +36,7 @@ class InFlight(Generic[WorkT]):
         self._steps.append((batch, pending, now_s))
 
     def finish(self, clock: Callable[[], float], *, at_most: int) -> Iterator[tuple[Batch[WorkT], float]]:
-        """Yield the steps whose results are known now, each with the seconds that it, or a turn of it, took the device.
+        """Yield the steps whose results are known now, each with the seconds that each of its steps took the device.
 
         Waits for the oldest step if more than `at_most` are in flight, but never for a second one: the results of the
         first may make it possible to launch another step.
@@ -56,7 +56,7 @@ class InFlight(Generic[WorkT]):
             for request in batch.requests:
                 if request.on_step is not None:
                     request.on_step(batch.stage.name, began_s, self._finished_s, len(batch.requests))
-            yield batch, (self._finished_s - began_s) / (1 if pending is None else pending.num_turns)
+            yield batch, (self._finished_s - began_s) / (1 if pending is None else pending.num_steps)
 
     def clear(self) -> None:
         """Forget all of them."""

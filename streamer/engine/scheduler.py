@@ -30,7 +30,9 @@ PREFILL_CREDIT = 8.0
 """What a prefill row saves by joining, in the same unit: it begins a series of decode steps, which can be shared only
 once it has begun."""
 MAX_STEP_S = 0.25
-"""The longest step in seconds that rows may join, because it is also how long a new or a cancelled request waits."""
+"""The longest step in seconds that rows may join, because it is also how long a new or a cancelled request waits.
+
+A narrow model's steps, which are far shorter, follow one another a few at a time (`DecodeStep.steps_at_once`)."""
 MAX_STEP_FACTOR = 4.0
 """The same in units of the leader's step alone; the larger of both limits holds."""
 

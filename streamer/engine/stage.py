@@ -35,8 +35,8 @@ class Pending(Protocol):
     """A launched step. Its results become known by `finish`, on the engine's thread."""
 
     @property
-    def num_turns(self) -> int:
-        """How many steps of the same works, one after another, this one stands for."""
+    def num_steps(self) -> int:
+        """How many steps of the same works, one after another, this one stands for; with prefills it is one."""
         ...
 
     def is_done(self) -> bool:

@@ -64,7 +64,7 @@ class CoarseStage(TokenStage):
 
     @torch.inference_mode()
     def step(self, batch: Sequence[SentenceWork]) -> Pending:
-        """Make a token for every row, by a prefill at a window's start, else by decoding, perhaps more than one."""
+        """Make a token for every row, by a prefill at a window's start, else by decoding, which may make more."""
         running = [work for work in batch if not self.is_prefill(work)]
         running.sort(key=attrgetter("slot"))  # neighbouring rows of the cache are read in place
         by_length: dict[int, list[SentenceWork]] = defaultdict(list)
@@ -73,13 +73,13 @@ class CoarseStage(TokenStage):
             if self.is_prefill(work):
                 inputs[work] = self.window_input(work)
                 by_length[len(inputs[work])].append(work)
-        num_turns = self._num_turns(running) if running else 1
-        order = running * num_turns
-        drawn = self._decode(running, num_turns) if running else []
+        num_steps = 1 if by_length else self._num_steps(running)
+        order = running * num_steps
+        drawn = self._decode(running, num_steps) if running else []
         for works in by_length.values():
             order += works
             drawn.append(self._prefill(works, [inputs[work] for work in works]))
-        return self._pending(order, drawn, num_turns)
+        return self._pending(order, drawn, num_steps)
 
     def window_input(self, work: SentenceWork) -> list[int]:
         """Return what the window reads that begins at the next step: semantic slice, infer token, coarse tokens."""
@@ -99,11 +99,11 @@ class CoarseStage(TokenStage):
             work.coarse.num_cached = tokens.shape[1]
         return self._prefill_rows(works, self._model.embed(tokens))
 
-    def _decode(self, works: list[SentenceWork], num_turns: int) -> list[Tensor]:
+    def _decode(self, works: list[SentenceWork], num_steps: int) -> list[Tensor]:
         positions = [work.coarse.num_cached for work in works]
         for work in works:
-            work.coarse.num_cached += num_turns
-        return self._decode_rows(works, positions, num_turns)
+            work.coarse.num_cached += num_steps
+        return self._decode_rows(works, positions, num_steps)
 
     def _temperature(self, params: SamplingParams) -> float:
         return params.waveform_temp

@@ -76,14 +76,14 @@ class SemanticStage(TokenStage):
 
     @torch.inference_mode()
     def step(self, batch: Sequence[SentenceWork]) -> Pending:
-        """Make a token for every row, by a prefill if the sentence begins, else by decoding, perhaps more than one."""
+        """Make a token for every row, by a prefill if it begins, else by decoding, which may make more."""
         fresh = [work for work in batch if work.semantic.num_issued == 0]
         # By slot, because neighbouring rows of the cache are read in place.
         running = sorted((work for work in batch if work.semantic.num_issued > 0), key=attrgetter("slot"))
-        num_turns = self._num_turns(running) if running else 1
+        num_steps = 1 if fresh else self._num_steps(running)
         drawn = [self._prefill(fresh)] if fresh else []
-        drawn += self._decode(running, num_turns) if running else []
-        return self._pending([*fresh, *(running * num_turns)], drawn, num_turns)
+        drawn += self._decode(running, num_steps) if running else []
+        return self._pending([*fresh, *(running * num_steps)], drawn, num_steps)
 
     def _prefill(self, works: list[SentenceWork]) -> Tensor:
         device = self._steps.device
@@ -94,9 +94,9 @@ class SemanticStage(TokenStage):
         embeddings = torch.cat([merged, self._model.embed(infer)], dim=1)  # [rows, text_context + 1, width]
         return self._prefill_rows(works, embeddings)
 
-    def _decode(self, works: list[SentenceWork], num_turns: int) -> list[Tensor]:
+    def _decode(self, works: list[SentenceWork], num_steps: int) -> list[Tensor]:
         positions = [self._num_prefilled + work.semantic.num_issued - 1 for work in works]
-        return self._decode_rows(works, positions, num_turns)
+        return self._decode_rows(works, positions, num_steps)
 
     def _temperature(self, params: SamplingParams) -> float:
         return params.text_temp

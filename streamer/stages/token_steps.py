@@ -118,21 +118,22 @@ class TokenSteps:
         return self._draw(logits, slots, steps, is_filtered=any(map(_is_filtered, params)))
 
     def decode(
-        self, places: Sequence[tuple[int, int, int]], params: Sequence[SamplingParams], num_turns: int = 1
+        self, places: Sequence[tuple[int, int, int]], params: Sequence[SamplingParams], num_steps: int = 1
     ) -> list[Tensor]:
-        """Feed each row the token drawn last and draw its next one, `num_turns` times; returns what each turn drew.
+        """Feed each row the token drawn last and draw its next one, `num_steps` times; returns what each step drew.
 
         `places` are the slot, the cache position and the step of each row; slots in rising order are read in place.
-        The next call overwrites the result of one with a single turn.
+        A recorded step, of which there is one at a time, overwrites what the last one drew.
         """
+        assert num_steps == 1 or self._graphed is None
         step = self._graphed or self._decode
         rows = upload(places, self.device)
         length = 1 + max(position for _, position, _ in places)
         is_filtered = any(map(_is_filtered, params))
         drawn = [step(rows, length=length, is_filtered=is_filtered)]
-        for turn in range(1, num_turns):
+        for number in range(1, num_steps):
             rows[:, 1:] += 1
-            drawn.append(step(rows, length=length + turn, is_filtered=is_filtered))
+            drawn.append(step(rows, length=length + number, is_filtered=is_filtered))
         return drawn
 
     def num_shapes(self, max_rows: int, min_length: int) -> int:
@@ -248,26 +249,26 @@ class TokenStage(ABC):
         places = [(work.slot, self._track(work).num_issued) for work in works]
         return self._steps.prefill(embeddings, places, [work.params for work in works])
 
-    def _num_turns(self, works: Sequence[SentenceWork]) -> int:
-        """How many tokens these works get from one decode."""
+    def _num_steps(self, works: Sequence[SentenceWork]) -> int:
+        """How many decode steps in a row these works take."""
         at_once = self._model.decode_step.steps_at_once
-        return min(at_once, *map(self._num_left, works)) if at_once > 1 else 1
+        return min(at_once, *map(self._num_left, works)) if at_once > 1 and works else 1
 
     def _decode_rows(
-        self, works: Sequence[SentenceWork], positions: Sequence[int], num_turns: int
+        self, works: Sequence[SentenceWork], positions: Sequence[int], num_steps: int
     ) -> list[Tensor]:
-        """Decode from each work's position of the cache on; returns the rows drawn at each turn."""
+        """Decode from each work's position of the cache on; returns the rows drawn at each step."""
         places = [
             (work.slot, position, self._track(work).num_issued)
             for work, position in zip(works, positions, strict=True)
         ]
-        return self._steps.decode(places, [work.params for work in works], num_turns)
+        return self._steps.decode(places, [work.params for work in works], num_steps)
 
-    def _pending(self, works: list[SentenceWork], drawn: list[Tensor], num_turns: int) -> Pending:
+    def _pending(self, works: list[SentenceWork], drawn: list[Tensor], num_steps: int) -> Pending:
         """Count the launched steps of the works, each as often as it is there; `drawn` are their rows in this order."""
         for work in works:
             self._track(work).num_issued += 1
-        return PendingResult(Readback(torch.cat(drawn)), partial(self._commit, works), num_turns)
+        return PendingResult(Readback(torch.cat(drawn)), partial(self._commit, works), num_steps)
 
     def _commit(self, works: list[SentenceWork], rows: Tensor) -> None:
         for work, (token, is_end, is_finite) in zip(works, rows.tolist(), strict=True):

@@ -46,7 +46,7 @@ def test_each_text_has_its_own_turns() -> None:
 
 
 def test_each_speaker_has_the_modules_of_its_folder(tmp_path: Path) -> None:
-    """The baseline's process imports that checkout's package, and all are asked by turns."""
+    """The baseline's process imports that checkout's package, the built-in voice's its own."""
     (tmp_path / "streamer.py").write_text("NAME = 'another'\n")
     script = tmp_path / "scripts" / "speak.py"
     script.parent.mkdir()
@@ -58,6 +58,7 @@ def test_each_speaker_has_the_modules_of_its_folder(tmp_path: Path) -> None:
     named = compare_piper.commands(Path("python"), tmp_path)
     assert list(named) == ["built-in", "piper", "baseline"]
     assert named["built-in"][0] == named["baseline"][0]
+    assert (named["built-in"][1] / "benchmarks").is_dir() and named["baseline"][1] == tmp_path
 
 
 def test_a_speaker_answers_each_text_until_it_ends() -> None:

@@ -60,6 +60,17 @@ def works():
     ]
 
 
+def unfiltered_works(seed=24):
+    """Return two sentences as the compiled draw takes them; with the usual seed, one soon meets a likely end."""
+    usual = SamplingParams(seed=seed, text_temp=0.7, waveform_temp=0.7, fine_temp=0.5, min_eos_p=0.005)
+    return [
+        tiny_work(tiny_voice(40), usual, text=(2, 7, 1, 8, 2, 8) * 3, max_tokens=60),
+        tiny_work(
+            tiny_voice(9, seed=2), replace(usual, seed=22, min_eos_p=1), text=(5, 3) * 6, max_tokens=33
+        ),
+    ]
+
+
 def assert_same(work, outlet, other, other_outlet):
     assert work.semantic.tokens == other.semantic.tokens
     assert work.coarse.tokens == other.coarse.tokens
@@ -73,15 +84,62 @@ def alone(model):
     return [(work, run(model, work)[0]) for work in works()]
 
 
-@pytest.mark.parametrize("steps_at_once", [2, 8])
+@pytest.mark.parametrize("steps_at_once", [3, 8])
 @pytest.mark.parametrize("config", [TINY, TINY_WITH_PATH], ids=["free", "path"])
 def test_steps_at_once_are_the_same_steps(config, steps_at_once):
-    """Sentences, with ends and windows anywhere within these steps, are what single steps make of them."""
-    singly, together = works(), works()
+    """Sentences, filtered or not, with ends and windows anywhere within these steps, are what single steps make."""
+    singly, together = [*works(), *unfiltered_works()], [*works(), *unfiltered_works()]
     outlets = run(model_of(config, 1), *singly)
     others = run(model_of(config, steps_at_once), *together, join_after=2)
     for work, outlet, other, other_outlet in zip(singly, outlets, together, others, strict=True):
         assert_same(work, outlet, other, other_outlet)
+    # Some sentence has an end within such a run, and tokens behind it that were dropped.
+    assert any(work.semantic.num_issued > len(work.semantic.tokens) + 1 for work in together)
+    assert all(work.semantic.num_issued <= len(work.semantic.tokens) + 1 for work in singly)
+
+
+@pytest.mark.parametrize("is_nan_at", [0, 1, 4])
+def test_nan_within_steps_in_a_row_fails_its_sentence(is_nan_at, monkeypatch):
+    """What is drawn behind it is dropped, and its slot speaks again; the other sentence is as ever."""
+    singly = unfiltered_works(21)
+    outlets = run(model_of(TINY, 1), *singly)
+    model, calls = model_of(TINY, 8), []
+    original = model.coarse.decode
+
+    def poisoned(*arguments, **options):
+        logits = original(*arguments, **options).clone()
+        if len(logits) == 2:
+            calls.append(logits)
+            if len(calls) == is_nan_at + 1:
+                logits[0] = torch.nan
+        return logits
+
+    monkeypatch.setattr(model.coarse, "decode", poisoned)
+    together = unfiltered_works(21)
+    others = run(model, *together)
+    assert sum(bool(outlet.errors) for outlet in others) == 1
+    for work, outlet, other, other_outlet in zip(singly, outlets, together, others, strict=True):
+        if not other_outlet.errors:
+            assert_same(work, outlet, other, other_outlet)
+    monkeypatch.undo()
+    again = unfiltered_works(21)
+    for work, outlet, other, other_outlet in zip(singly, outlets, again, run(model, *again), strict=True):
+        assert_same(work, outlet, other, other_outlet)
+
+
+def test_windows_that_begin_beside_others_take_one_step():
+    """A batch with a prefill is one step, whose cost is not divided; without one it is as many as all can take."""
+    stage = build_stages(model_of(TINY, 4), num_slots=3)[0]
+    first, second = unfiltered_works()
+    for slot, work in enumerate((first, second)):
+        work.slot = slot
+        stage.begin(work)
+    assert stage.step([first]).num_steps == 1
+    assert stage.step([first, second]).num_steps == 1
+    assert [work.semantic.num_issued for work in (first, second)] == [2, 1]
+    pending = stage.step([first, second])
+    assert pending.num_steps == 4
+    assert [work.semantic.num_issued for work in (first, second)] == [6, 5]
 
 
 @pytest.mark.parametrize("join_after", [0, 1, 17, 50])

@@ -30,7 +30,7 @@ _FORBIDDEN = np.float32(FORBIDDEN)
 _INFINITY_BITS, _MAGNITUDE_BITS = np.uint32(0x7F80_0000), np.uint32(0x7FFF_FFFF)
 """The bits of a float32's infinity, and all of its bits but the sign."""
 _MARGIN = np.float32(1.001)
-"""What errors of rounding need."""
+"""By what factor the bound is raised, far more than errors of rounding need."""
 
 _kernel = compiled()
 _fast_kernel = compiled(fastmath={"reassoc", "contract", "nsz"})
@@ -136,7 +136,7 @@ def _log_noise(row_state, index):
 
 
 @_fast_kernel
-def _find_near(values, state, largest, per_temperature, best_score, is_near):
+def _find_candidates(values, state, largest, per_temperature, best_score, is_candidate):
     """Find out which values' noise may lift them above `best_score`: nearly all others need no logarithm.
 
     Minus the logarithm of a uniform number u is at least 1 - u. So where -log(-log(u)) exceeds x, 1 - u is below e^-x.
@@ -144,7 +144,7 @@ def _find_near(values, state, largest, per_temperature, best_score, is_near):
     for index in range(len(values)):
         lead = best_score - (values[index] - largest) * per_temperature
         highest = exp(-max(lead, np.float32(0))) * _MARGIN
-        is_near[index] = lead < _LARGEST_LEAD and np.float32(1) - _uniform(state, index) < highest
+        is_candidate[index] = lead < _LARGEST_LEAD and np.float32(1) - _uniform(state, index) < highest
 
 
 @_fast_kernel
@@ -156,7 +156,7 @@ def _sum_of_powers(values, largest, per_temperature):
 
 
 @_fast_kernel
-def _look(values):
+def _best_of(values):
     """Return the index of the largest of `values`, and whether all of them are finite."""
     bits = np.uint32(0)
     for index in range(len(values)):
@@ -171,17 +171,17 @@ def _look(values):
 @_kernel
 def _draw_one(values, key, step, temperature, end):
     """Return the token, the probability of `end`, and whether all of `values` are finite."""
-    best, is_finite = _look(values)
+    best, is_finite = _best_of(values)
     if temperature == 0:
         return best, np.float32(best == end), is_finite
     token, per_temperature = best, np.float32(1) / temperature
     largest = values[best]
     state = _mix(key + step * _GAMMA)
     best_score = -_log_noise(state, best)
-    is_near = np.empty(len(values), np.bool_)
-    _find_near(values, state, largest, per_temperature, best_score, is_near)
+    is_candidate = np.empty(len(values), np.bool_)
+    _find_candidates(values, state, largest, per_temperature, best_score, is_candidate)
     for index in range(len(values)):
-        if is_near[index] and index != best:
+        if is_candidate[index] and index != best:
             score = (values[index] - largest) * per_temperature - _log_noise(state, index)
             if score > best_score:
                 best_score = score

@@ -55,7 +55,7 @@ class PendingResult:
 
     readback: Readback
     commit: Callable[[Tensor], None]
-    num_turns: int = 1
+    num_steps: int = 1
 
     def is_done(self) -> bool:
         return self.readback.is_done()
@@ -69,7 +69,7 @@ class PendingResults:
     """The pending results of a step that consists of several parts."""
 
     parts: Sequence[Pending]
-    num_turns: int = 1
+    num_steps: int = 1
 
     def is_done(self) -> bool:
         return all(part.is_done() for part in self.parts)

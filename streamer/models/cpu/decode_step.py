@@ -27,6 +27,7 @@ from streamer.models.cpu.llvm_intrinsics import (
     prefer_wide_vectors,
 )
 from streamer.models.cpu.numba_math import (
+    as_float32,
     bfloat16,
     exp,
     from_bfloat16,
@@ -34,7 +35,6 @@ from streamer.models.cpu.numba_math import (
     kernel,
     moments,
     parallel,
-    widened,
 )
 from streamer.models.cpu.numba_threads import Team, meet, new_counters, sharing_threads, take
 
@@ -97,8 +97,8 @@ def _embed(tokens, positions, weights, x):
     for row in range(len(x)):
         token, position = tokens[row], positions[row]
         for index in range(x.shape[1]):
-            x[row, index] = widened(weights.token_embeddings[token, index])
-            x[row, index] += widened(weights.position_embeddings[position, index])
+            x[row, index] = as_float32(weights.token_embeddings[token, index])
+            x[row, index] += as_float32(weights.position_embeddings[position, index])
 
 
 @kernel

@@ -37,8 +37,7 @@ _PACKED_DIMS = 5
 
 
 STEPS_AT_ONCE = 8
-"""The steps in a row of a narrow model, of which one takes a fraction of a millisecond: half as much as what else
-happens between two steps."""
+"""The steps in a row of a narrow model: what happens between two steps takes more than half as long as one of them."""
 
 Fill = Callable[[nn.Module, str], None]
 """Gives the weights whose names begin with a prefix to those parameters of a module that are on the meta device."""
@@ -55,8 +54,8 @@ def use_int8(
 
     `forward_dtype`, by default this CPU's fastest, is for what stays in floats, and for forward passes as a whole if
     int8 does not make them faster. Int8 layers replace the float ones, so such a network cannot be saved.
-    `outputs`, by default all: those whose logits are read. The weights of others are dropped, but for a few that are
-    packed beside them, and their logits are minus infinity.
+    `outputs`, by default all: those whose logits are read. Except for a few that share a group with these, the others
+    have no weights any more, and logits of minus infinity.
 
     The weights of a network on the meta device are asked of `fill`, layer by layer, so that no more than one layer is
     in memory as floats.

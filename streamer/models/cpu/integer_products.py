@@ -54,10 +54,9 @@ ROWS_AT_ONCE = 8 if HAS_AVX512 else 2
 _MAX_SETS = 4 if HAS_AVX512 else 2
 """The sums among which a single row alternates, so that they fit into the registers."""
 
-_PREFETCHED_ROWS = 4
-"""Up to this number of rows a product waits for its weights; the processor itself fetches ahead within a page only."""
 _PREFETCHED_BYTES = 2048
-"""How far ahead weights are fetched."""
+"""How far ahead the weights of a decode step with one or two rows are fetched: such a step waits for them, and the
+processor itself fetches ahead within a page only."""
 _LINE_BYTES = 64
 
 _i8, _i16, _i32, _f32 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.FloatType()
@@ -134,7 +133,13 @@ def _new_sums(builder: ir.IRBuilder, offsets: ir.Value, num_rows: int, num_parts
 
 
 def _add_units(
-    builder: ir.IRBuilder, sums: _Sums, weights: ir.Value, rows: list[ir.Value], number: ir.Value
+    builder: ir.IRBuilder,
+    sums: _Sums,
+    weights: ir.Value,
+    rows: list[ir.Value],
+    number: ir.Value,
+    *,
+    prefetches: bool,
 ) -> None:
     """Add the products of one unit of inputs to each set of sums, from unit `number` times the sets on."""
     word = weights.type
@@ -143,7 +148,7 @@ def _add_units(
     inputs_at = builder.mul(first, word(4))
     for turn, per_set in enumerate(sums):
         unit_at = builder.add(weights_at, word(turn * GROUP * UNIT))
-        if len(rows) <= _PREFETCHED_ROWS:
+        if prefetches:
             for line in range(0, GROUP * UNIT, _LINE_BYTES):
                 _prefetch(builder, builder.add(unit_at, word(_PREFETCHED_BYTES + line)))
         vectors = [_weights(builder, unit_at, vector) for vector in range(_NUM_VECTORS)]
@@ -166,7 +171,7 @@ def _total(builder: ir.IRBuilder, sums: _Sums, row: int, num_parts: int, vector:
     return builder.add(builder.shl(totals[0], ir.Constant(_sums, [_i32(8)] * LANES)), totals[1])
 
 
-def _product(num_results: int, num_parts: int = 1) -> Callable[..., Any]:
+def _product(num_results: int, num_parts: int = 1, *, prefetches: bool = False) -> Callable[..., Any]:
     """Make the product of a number of rows, each of which has one part or an upper and a lower one."""
     num_rows = num_results * num_parts
 
@@ -184,7 +189,7 @@ def _product(num_results: int, num_parts: int = 1) -> Callable[..., Any]:
             sums = _new_sums(builder, offsets, num_rows, num_parts)
             rows = [builder.add(x, builder.mul(x_stride, word(row))) for row in range(num_rows)]
             with cgutils.for_range(builder, builder.udiv(num_units, word(len(sums)))) as loop:
-                _add_units(builder, sums, weights, rows, loop.index)
+                _add_units(builder, sums, weights, rows, loop.index, prefetches=prefetches)
             for row in range(num_results):
                 factor = _splat(builder, _load(builder, factors, 4 * row, _f32))
                 out = builder.add(y, builder.mul(y_stride, word(row)))
@@ -202,5 +207,6 @@ def _product(num_results: int, num_parts: int = 1) -> Callable[..., Any]:
 
 
 product_of_1, product_of_2, product_of_4, product_of_8 = map(_product, (1, 2, 4, 8))
-words_of_1, words_of_2, words_of_4, words_of_8 = (_product(number, PARTS) for number in (1, 2, 4, 8))
+words_of_1, words_of_2 = (_product(number, PARTS, prefetches=True) for number in (1, 2))
+words_of_4, words_of_8 = (_product(number, PARTS) for number in (4, 8))
 """The same for rows of int16."""

@@ -125,13 +125,13 @@ def from_bfloat16(x):
     return as_float(np.uint32(x) << np.uint32(16))
 
 
-def widened(x):
+def as_float32(x):
     """Return the float32 of a number that is one already, or whose bfloat16's bits these are."""
     raise NotImplementedError  # Compiled code has a body for each type instead.
 
 
-@overload(widened)
-def _widened(x):
+@overload(as_float32)
+def _as_float32(x):
     if isinstance(x, types.Integer):
         return lambda x: from_bfloat16(x)
     return lambda x: x

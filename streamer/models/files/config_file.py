@@ -58,7 +58,7 @@ def check_config(config: ModelConfig, source: str) -> None:
     last_coarse = coarse.codebook_offset + coarse.num_codebooks * coarse.codebook_size
     needs = [
         ("semantic.input_vocab_size", semantic.transformer.input_vocab_size,
-         1 + max(semantic.pad_token, semantic.text_pad_token, semantic.infer_token)),
+         1 + max(semantic.vocab_size, semantic.pad_token, semantic.text_pad_token, semantic.infer_token)),
         ("semantic.output_vocab_size", semantic.transformer.output_vocab_size, semantic.vocab_size + 1),
         ("semantic.block_size", semantic.transformer.block_size, semantic.text_context + semantic.max_tokens),
         ("coarse.input_vocab_size", coarse.transformer.input_vocab_size,

@@ -37,6 +37,7 @@ def test_a_config_round_trips(config: ModelConfig, tmp_path: Path) -> None:
         ("fine", "history", 1024, "fine.context is 1024"),
         ("semantic", "rate_hz", float("nan"), "semantic.rate_hz is nan"),
         ("semantic", "rate_hz", 0, "semantic.rate_hz is 0"),
+        ("semantic", "vocab_size", 129_600, "semantic.input_vocab_size is 129600"),
         ("semantic", "max_tokens", 0, "semantic.max_tokens is 0"),
         ("codec", "ratios", [8, 0], "codec.ratios is (8, 0)"),
         ("codec", "sample_rate_hz", 0, "codec.sample_rate_hz is 0"),
