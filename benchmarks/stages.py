@@ -24,6 +24,7 @@ from streamer.loadtest.environment import environment, write_result
 from streamer.models.codec import CodecDecoder
 from streamer.models.config import LARGE, SMALL, ModelConfig, suno_config
 from streamer.models.cpu.int8_forward import fastest_forward_dtype
+from streamer.models.cpu.compiled_codec import compile_codec
 from streamer.models.cpu.int8_gpt import use_int8
 from streamer.models.files.config_file import read_config
 from streamer.models.fine_gpt import FineGpt
@@ -146,7 +147,10 @@ def fine_rows(config: ModelConfig, machine: Machine) -> Iterator[dict[str, Any]]
 
 def codec_rows(config: ModelConfig, machine: Machine) -> Iterator[dict[str, Any]]:
     """Return rows for decoding a chunk in the middle of a sentence."""
-    codec = CodecDecoder(config.codec).to(machine.device).eval()
+    codec = CodecDecoder(config.codec)
+    if machine.dtype == "int8":
+        compile_codec(codec)
+    codec.to(machine.device).eval()
     state = codec.initial_state(1)
     slots = torch.zeros(1, dtype=torch.long, device=machine.device)
     for frames in (15, 60):
