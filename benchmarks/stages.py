@@ -23,8 +23,8 @@ from streamer.engine.device.cuda_graphs import CudaRecorder
 from streamer.loadtest.environment import environment, write_result
 from streamer.models.codec import CodecDecoder
 from streamer.models.config import LARGE, SMALL, ModelConfig, suno_config
-from streamer.models.cpu.int8_forward import fastest_forward_dtype
 from streamer.models.cpu.compiled_codec import compile_codec
+from streamer.models.cpu.int8_forward import fastest_forward_dtype
 from streamer.models.cpu.int8_gpt import use_int8
 from streamer.models.files.config_file import read_config
 from streamer.models.fine_gpt import FineGpt
