@@ -26,7 +26,6 @@ from streamer.models.cpu.int8_forward import (
     use_fastest_forward,
 )
 from streamer.models.cpu.int8_linear import Int8Linear, pack
-from streamer.models.cpu.integer_products import GROUP
 from streamer.models.cpu.quantization import dequantize, quantize
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import Block, CausalGpt, Rows, prefill
@@ -54,8 +53,8 @@ def use_int8(
 
     `forward_dtype`, by default this CPU's fastest, is for what stays in floats, and for forward passes as a whole if
     int8 does not make them faster. Int8 layers replace the float ones, so such a network cannot be saved.
-    `outputs`, by default all: those whose logits are read. Except for a few that share a group with these, the others
-    have no weights any more, and logits of minus infinity.
+    `outputs`, by default all: those whose logits are read. The others have no weights any more, and logits of minus
+    infinity.
 
     The weights of a network on the meta device are asked of `fill`, layer by layer, so that no more than one layer is
     in memory as floats.
@@ -64,8 +63,6 @@ def use_int8(
     forward_dtype = forward_dtype or fastest_forward_dtype()
     num_outputs = network.config.output_vocab_size
     outputs = range(num_outputs) if outputs is None else outputs
-    # In its group each output keeps its place, on which the last bit of a logit depends.
-    outputs = range(outputs.start - outputs.start % GROUP, outputs.stop)
     if isinstance(network, FineGpt):
         _use_int8_passes(network, forward_dtype, outputs, num_threads, fill)
         return

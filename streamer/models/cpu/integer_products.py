@@ -79,6 +79,14 @@ def _prefetch(builder: ir.IRBuilder, address: ir.Value) -> None:
     builder.call(function, [builder.inttoptr(address, byte), for_reading, all_caches, data])
 
 
+def _in_order(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """Return `value`, computed before what follows: else LLVM multiplies in an order of its own, and rounds by it."""
+    kind = ir.FunctionType(_floats, [_floats])
+    name = f"llvm.arithmetic.fence.v{LANES}f32"
+    function = cgutils.get_or_insert_function(builder.module, kind, name)  # type: ignore[no-untyped-call]
+    return builder.call(function, [value])
+
+
 def _splat(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     vector = ir.VectorType(value.type, LANES)
     first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, _i32(0))
@@ -196,7 +204,8 @@ def _product(num_results: int, num_parts: int = 1, *, prefetches: bool = False) 
                 for vector in range(_NUM_VECTORS):
                     total = _total(builder, sums, row, num_parts, vector)
                     scale = _load(builder, scales, 4 * LANES * vector, _floats)
-                    value = builder.fmul(builder.fmul(builder.sitofp(total, _floats), scale), factor)
+                    scaled = _in_order(builder, builder.fmul(builder.sitofp(total, _floats), scale))
+                    value = builder.fmul(scaled, factor)
                     place = builder.add(out, word(4 * LANES * vector))
                     builder.store(value, builder.inttoptr(place, _floats.as_pointer()), align=4)
             return context.get_dummy_value()
