@@ -2,10 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from numba import njit
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+
+PACKAGE = Path(__file__).parent
+KERNEL_FOLDERS = ("models/cpu", "engine/device")
+"""The folders, within the package, of all compiled functions and of the constants and intrinsics that they use."""
+
+
+@functools.cache
+def sources_digest(package: Path = PACKAGE) -> str:
+    """Return what the compiled functions' sources amount to: another digest if any of them has changed."""
+    digest = hashlib.sha256()
+    for folder in KERNEL_FOLDERS:
+        for path in sorted((package / folder).glob("*.py")):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+class KernelCache(FunctionCache):
+    """A function's compiled code on disk, until any kernel changes.
+
+    A compiled function contains the functions that it calls. numba's own cache knows the function's file alone, so
+    after an update it would run the callees' old code.
+    """
+
+    def __init__(self, function: Callable[..., Any], package: Path = PACKAGE) -> None:
+        super().__init__(function)  # type: ignore[no-untyped-call]
+        self._cache_file = IndexDataCacheFile(  # type: ignore[no-untyped-call]
+            cache_path=self._cache_path,
+            filename_base=self._impl.filename_base,
+            source_stamp=sources_digest(package),
+        )
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -15,10 +50,11 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        settings = {"nogil": True, "error_model": "numpy", **options}
-        try:
-            return njit(cache=True, **settings)(function)
-        except RuntimeError:  # There is no place for a cache, as in a container without a home.
-            return njit(**settings)(function)
+        dispatcher = njit(nogil=True, error_model="numpy", **options)(function)
+        with contextlib.suppress(
+            RuntimeError
+        ):  # There is no place for a cache, as in a container without a home.
+            dispatcher._cache = KernelCache(function)
+        return dispatcher
 
     return decorate
