@@ -1,6 +1,7 @@
 """Which stage loses words? Each is judged behind the teacher's own tokens, on sentences that no training saw.
 
-It goes from the codec alone to the whole chain. The semantic stage's phones are also counted by its tokens, without
+It goes from the codec alone to the whole chain. Sentences over the semantic model's context are left out, since the
+server would cut them into pieces. The semantic stage's phones are also counted by its tokens, without
 ASR.
 """
 
@@ -70,7 +71,7 @@ def works_of(
     tokenizer = load_model_tokenizer(model.config, model.directory)
     works = []
     for number, item in enumerate(items):
-        text = tuple(tokenizer.encode(item.text))[: model.config.semantic.text_context]
+        text = tuple(tokenizer.encode(item.text))
         work = SentenceWork(
             model.config,
             text,
@@ -109,8 +110,13 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     model = load_model(arguments.model)
-    names = shards(arguments.work, held_out=True)
-    items = [item for name in names for item in read_shard(arguments.work, name)[: arguments.each]]
+    tokenizer = load_model_tokenizer(model.config, model.directory)
+    items = [
+        item
+        for name in shards(arguments.work, held_out=True)
+        for item in read_shard(arguments.work, name)[: arguments.each]
+        if len(tokenizer.encode(item.text)) <= model.config.semantic.text_context
+    ]
     measure(model, items, SamplingParams(0, **asdict(model.config.sampling)))
 
 
