@@ -42,6 +42,15 @@ class KernelCache(FunctionCache):
             source_stamp=sources_digest(package),
         )
 
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return the compiled code for the types of `sig`, or None if it is not there or out of date."""
+        try:
+            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        except (AttributeError, ImportError):
+            # The list of what is kept, which also tells its date, names types that are gone.
+            self.flush()  # type: ignore[no-untyped-call]
+            return None
+
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Return a decorator that compiles a function at its first call, with numba's `options`.

@@ -11,14 +11,30 @@ from pathlib import Path
 
 from streamer.compilation import KERNEL_FOLDERS, PACKAGE
 
-CALLEE = "from streamer.compilation import compiled\n\n@compiled()\ndef number():\n    return {number}\n"
-CALLER = (
-    "from streamer.compilation import compiled\nfrom streamer.models.cpu.callee import number\n\n"
-    "@compiled()\ndef answer():\n    return number() + 1\n"
-)
+CALLEE = """
+from typing import NamedTuple
+from streamer.compilation import compiled
+
+class {kind}(NamedTuple):
+    number: int
+
+GIVEN = {kind}(1)
+
+@compiled()
+def total(given):
+    return given.number + {number}
+"""
+CALLER = """
+from streamer.compilation import compiled
+from streamer.models.cpu.callee import GIVEN, total
+
+@compiled()
+def answer(given):
+    return total(given)
+"""
 RUN = (
-    "from streamer.models.cpu.caller import answer\n"
-    "print(answer(), sum(answer.stats.cache_hits.values()), sum(answer.stats.cache_misses.values()))"
+    "from streamer.models.cpu.caller import GIVEN, answer\n"
+    "print(answer(GIVEN), sum(answer.stats.cache_hits.values()), sum(answer.stats.cache_misses.values()))"
 )
 
 
@@ -30,8 +46,9 @@ def test_a_compiled_function_is_kept_until_a_function_that_it_calls_changes(tmp_
     shutil.copy(PACKAGE / "compilation.py", package)
     (package / "models" / "cpu" / "caller.py").write_text(CALLER)
 
-    def answers(number: int) -> str:
-        (package / "models" / "cpu" / "callee.py").write_text(CALLEE.format(number=number))
+    def answer(number: int, kind: str) -> str:
+        """Return the answer, and how many functions were kept and not kept."""
+        (package / "models" / "cpu" / "callee.py").write_text(CALLEE.format(number=number, kind=kind))
         environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
         command = [sys.executable, "-c", RUN]
         done = subprocess.run(
@@ -39,7 +56,9 @@ def test_a_compiled_function_is_kept_until_a_function_that_it_calls_changes(tmp_
         )
         return done.stdout.strip()
 
-    assert [answers(1), answers(1), answers(2)] == ["2 0 1", "2 1 0", "3 0 1"]
+    assert [answer(1, "Given"), answer(1, "Given")] == ["2 0 1", "2 1 0"]
+    assert [answer(2, "Given"), answer(2, "Given")] == ["3 0 1", "3 1 0"]
+    assert [answer(2, "Renamed"), answer(2, "Renamed")] == ["3 0 1", "3 1 0"]
 
 
 def test_every_compiled_function_lies_in_the_folders_whose_sources_the_cache_knows() -> None:

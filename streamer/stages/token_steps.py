@@ -83,12 +83,18 @@ class TokenSteps:
         self._top_p, self._min_end = per_slot(torch.float32), per_slot(torch.float32)
         self._turns = torch.arange(choice.count, device=self.device)
         self._draw_on_host: StepDraw | None = None
+        self._draw_in_a_row: Callable[[Tensor, int], list[Tensor]] | None = None
         if self.device.type == "cpu":
             # Imported here, because a process with a GPU need not load a compiler.
             from streamer.engine.device.numba_sampler import StepDraw
+            from streamer.engine.device.numba_steps import draw_in_a_row
+            from streamer.models.cpu.int8_gpt import Int8DecodeStep
 
             state = (self._last_tokens, self._keys, self._temperatures, self._min_end)
             self._draw_on_host = StepDraw(*state, **asdict(choice), automata=automata)
+            step = model.decode_step
+            if isinstance(step, Int8DecodeStep) and step.steps_at_once > 1:
+                self._draw_in_a_row = partial(draw_in_a_row, step, cache, self._draw_on_host)
         self._poisoned: set[int] = set()
         self._graphed: GraphedStep | None = None
         if record is not None:
@@ -128,8 +134,10 @@ class TokenSteps:
         assert num_steps == 1 or self._graphed is None
         step = self._graphed or self._decode
         rows = upload(places, self.device)
-        length = 1 + max(position for _, position, _ in places)
         is_filtered = any(map(_is_filtered, params))
+        if self._draw_in_a_row is not None and not is_filtered:
+            return self._draw_in_a_row(rows, num_steps)
+        length = 1 + max(position for _, position, _ in places)
         drawn = [step(rows, length=length, is_filtered=is_filtered)]
         for number in range(1, num_steps):
             rows[:, 1:] += 1

@@ -8,6 +8,7 @@ import torch
 
 from streamer.engine.device.automaton import Automata, Automaton
 from streamer.models.config import TransformerConfig
+from streamer.models.cpu.int8_gpt import use_int8
 from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import KvCache
 from streamer.sampling import SamplingParams
@@ -22,7 +23,7 @@ IDLE_FILTER = 1000
 def steps_of(
     gpt: CausalGpt, choice: Choice, top_k: int | None, automata: Automata | None = None
 ) -> TokenSteps:
-    steps = TokenSteps(gpt, KvCache(CONFIG, NUM_SLOTS), choice, automata=automata)
+    steps = TokenSteps(gpt, KvCache(CONFIG, NUM_SLOTS, gpt.cache_dtype), choice, automata=automata)
     for slot, (temperature, min_end) in enumerate([(0.7, 0.2), (0.0, 0.2), (1.2, 0.001), (3.0, 0.9)]):
         params = SamplingParams(0, temperature, temperature, temperature, top_k, min_eos_p=min_end)
         steps.begin(slot, 1000 + slot, temperature, params)
@@ -45,6 +46,45 @@ def test_the_compiled_draw_of_a_step_is_the_plain_one(choice: Choice) -> None:
         assert torch.equal(drawn, plain.decode(places, [SamplingParams(0, top_k=IDLE_FILTER)] * NUM_SLOTS)[0])
         ends |= set(drawn[:, 1].tolist())
     assert ends == ({0, 1} if choice.end >= 0 else {0})
+
+
+@pytest.mark.parametrize(
+    ("choice", "outputs", "is_kept"),
+    [
+        (Choice(0, 21, end=20), range(21), False),
+        (Choice(0, 21, end=20), range(21), True),
+        (Choice(10, 10, num_turns=3), range(10, 40), False),
+    ],
+    ids=["end", "automaton", "turns"],
+)
+def test_steps_that_are_compiled_with_their_draws_are_the_steps_one_by_one(
+    choice: Choice, outputs: range, is_kept: bool
+) -> None:
+    """Tokens, ends and the cache agree to the last bit, for slots in any order and a model without some logits."""
+    torch.manual_seed(0)
+    gpt = CausalGpt(CONFIG).eval()
+    gpt.lm_head.weight.data *= 40
+    use_int8(gpt, torch.float32, outputs=outputs)
+    together, single = (
+        steps_of(gpt, choice, top_k, automata_of(21) if is_kept else None) for top_k in (None, IDLE_FILTER)
+    )
+    ends = set()
+    for round_number in range(6):
+        slots = (2, 0, 3, 1) if round_number % 2 else (1, 2, 3)
+        begin = 5 * round_number
+        places = [(slot, begin - 3 * (slot == 3) * (begin > 0), begin) for slot in slots]
+        made = together.decode(places, [SamplingParams(0)] * len(slots), 5)
+        for number in range(5):
+            at = [(slot, position + number, step + number) for slot, position, step in places]
+            (one,) = single.decode(at, [SamplingParams(0, top_k=IDLE_FILTER)] * len(slots))
+            assert torch.equal(made[number], one)
+            ends |= set(one[:, 1].tolist())
+    assert ends == ({0, 1} if choice.end >= 0 else {0})
+    for mine, other in (
+        (together._cache.keys, single._cache.keys),
+        (together._cache.values, single._cache.values),
+    ):
+        assert torch.equal(mine, other)
 
 
 def automata_of(num_outputs: int) -> Automata:

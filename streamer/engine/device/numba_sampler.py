@@ -6,6 +6,8 @@ logarithm.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -83,14 +85,14 @@ class StepDraw:
         end: int,
         automata: Automata | None = None,
     ) -> None:
-        self._state = (
+        self.state = (
             last_tokens.numpy(),
             keys.numpy().view(np.uint64),
             temperatures.numpy(),
             min_end.numpy(),
         )
-        self._choice = (first, count, num_turns, end)
-        self._automata = None
+        self.choice = (first, count, num_turns, end)
+        self.automata_state: tuple[Any, ...] | None = None
         if automata is not None:
             parts = (
                 automata.class_of_output,
@@ -99,7 +101,7 @@ class StepDraw:
                 automata.states,
                 automata.held,
             )
-            self._automata = tuple(part.numpy() for part in parts)
+            self.automata_state = tuple(part.numpy() for part in parts)
 
     def __call__(self, logits: Tensor, slots: Tensor, steps: Tensor) -> Tensor:
         """Draw from float32 `logits` [rows, vocab] without filters.
@@ -109,11 +111,11 @@ class StepDraw:
         drawn = np.empty((len(logits), 3), np.int64)
         # Contiguous, because numba would compile each layout separately, in the middle of a client's speech.
         rows = (part.contiguous().numpy() for part in (logits, slots, steps))
-        if self._automata is None:
-            _draw_steps(*rows, *self._choice, self._state, drawn)
+        if self.automata_state is None:
+            draw_steps(*rows, *self.choice, self.state, drawn)
         else:
-            first, _, _, end = self._choice
-            _draw_automaton_steps(*rows, first, end, self._state, self._automata, drawn)
+            first, _, _, end = self.choice
+            draw_automaton_steps(*rows, first, end, self.state, self.automata_state, drawn)
         return torch.from_numpy(drawn)
 
 
@@ -201,7 +203,7 @@ def _draw(logits, keys, steps, temperatures, end, tokens, end_probabilities, is_
 
 
 @_kernel
-def _draw_steps(logits, slots, steps, first, count, num_turns, end, state, drawn):
+def draw_steps(logits, slots, steps, first, count, num_turns, end, state, drawn):
     last_tokens, keys, temperatures, min_end = state
     for row in range(len(logits)):
         slot, step = slots[row], steps[row]
@@ -215,7 +217,7 @@ def _draw_steps(logits, slots, steps, first, count, num_turns, end, state, drawn
 
 
 @_kernel
-def _draw_automaton_steps(logits, slots, steps, first, end, state, automata, drawn):
+def draw_automaton_steps(logits, slots, steps, first, end, state, automata, drawn):
     last_tokens, keys, temperatures, min_end = state
     class_of_output, all_successors, limits, states, held = automata
     values = np.empty(len(class_of_output), np.float32)

@@ -75,8 +75,8 @@ class Weights(NamedTuple):
     head_scales: Floats
 
 
-class _Step(NamedTuple):
-    """What the threads of a step share beside the weights: its inputs (see `decode_step`) and its phases' results."""
+class Step(NamedTuple):
+    """What the threads of a step share beside the weights: its inputs (see `new_step`) and its phases' results."""
 
     tokens: npt.NDArray[np.int64]
     keys: npt.NDArray[np.uint16]
@@ -193,11 +193,11 @@ def _attend(step, layer, scores, team):
 
 
 @kernel
-def _run(weights, step, num_threads):
+def run_step(weights, step, num_threads):
     """Run one thread of a step. Each has an `x` of its own, and takes part in every phase."""
     w, s = (
         Weights(*weights),
-        _Step(*step),
+        Step(*step),
     )  # They come as plain tuples, because a parallel loop takes no others.
     num_rows, width = s.attended.shape
     x, normed = np.empty((num_rows, width), np.float32), np.empty((num_rows, width), np.float32)
@@ -251,23 +251,21 @@ def _run(weights, step, num_threads):
 @parallel
 def _run_together(weights, step, num_threads):
     for _ in prange(num_threads):
-        _run(weights, step, num_threads)
+        run_step(weights, step, num_threads)
 
 
-def decode_step(
-    tokens: Any, weights: Weights, cache: Any, slots: Any, positions: Any, num_threads: int
-) -> Floats:
-    """Compute the logits [rows, outputs] that follow `tokens`, one per row, int64 [rows].
+def new_step(tokens: Any, weights: Weights, cache: Any, slots: Any, positions: Any) -> Step:
+    """Return a step that feeds `tokens`, one per row, int64 [rows]; its results are not written yet.
 
     `cache`: keys and values [layers, slots, heads, positions, head_dim], bfloat16 seen as uint16; a row appends to
-    its slot at its position, `slots` and `positions` int64 [rows]. Runs on up to `num_threads` threads.
+    its slot at its position, `slots` and `positions` int64 [rows].
     """
     num_rows, width = len(tokens), weights.gains.shape[2]
 
     def outputs_of(scales: Floats) -> Floats:
         return np.empty((num_rows, scales.shape[-2] * GROUP), np.float32)
 
-    step = _Step(
+    return Step(
         tokens=tokens,
         keys=cache[0],
         values=cache[1],
@@ -280,9 +278,16 @@ def decode_step(
         logits=outputs_of(weights.head_scales),
         counters=new_counters(_PHASES_PER_LAYER * len(weights.gains) + 1),
     )
+
+
+def decode_step(
+    tokens: Any, weights: Weights, cache: Any, slots: Any, positions: Any, num_threads: int
+) -> Floats:
+    """Compute the logits [rows, outputs] that follow `tokens`; see `new_step`. Runs on up to `num_threads` threads."""
+    step = new_step(tokens, weights, cache, slots, positions)
     arrays = tuple(weights), tuple(step)
     if num_threads == 1:
-        _run(*arrays, 1)
+        run_step(*arrays, 1)
     else:
         with sharing_threads(num_threads) as num_threads:
             _run_together(*arrays, num_threads)

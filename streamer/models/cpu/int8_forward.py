@@ -108,6 +108,8 @@ def on_one_thread(call: Callable[[], Tensor]) -> Tensor:
     After an operation torch's other threads wait for the next one for some milliseconds without sleeping, on the
     very cores that ours need.
     """
+    if torch.get_num_threads() == 1:
+        return call()
     is_inference = torch.is_inference_mode_enabled()
 
     def called() -> Tensor:

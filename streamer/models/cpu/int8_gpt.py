@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from streamer.models.cpu.compiled_layer import CompiledBlock, Int8Head, place_logits
-from streamer.models.cpu.decode_step import Floats, Weights, decode_step
+from streamer.models.cpu.decode_step import Floats, Step, Weights, decode_step, new_step
 from streamer.models.cpu.int8_forward import (
     PARALLEL_WIDTH,
     Int8Block,
@@ -155,7 +155,7 @@ class Int8DecodeStep:
             head_gain=_floats(gpt.transformer.ln_f.weight),
             **packed.arrays,
         )
-        self._outputs = outputs
+        self.outputs = outputs
         self.steps_at_once = STEPS_AT_ONCE if gpt.config.width < PARALLEL_WIDTH else 1
         self.num_threads = num_threads
         self._shares_layers = shares_layers
@@ -175,7 +175,13 @@ class Int8DecodeStep:
             positions.contiguous().numpy(),
             self.num_threads,
         )
-        return torch.from_numpy(place_logits(logits, self._outputs, gpt.config.output_vocab_size))
+        return torch.from_numpy(place_logits(logits, self.outputs, gpt.config.output_vocab_size))
+
+    def open(self, positions: Tensor, cache: KvCache, slots: Tensor) -> tuple[Weights, Step]:
+        """Return what a compiled function needs to take this step itself; it fills in the tokens, one per row."""
+        slots, positions = slots.contiguous(), positions.contiguous()
+        tokens = np.empty(len(slots), np.int64)
+        return self._weights, new_step(tokens, self._weights, cache.bits, slots.numpy(), positions.numpy())
 
 
 def prefill_by_row(gpt: CausalGpt, embeddings: Tensor, cache: KvCache, slots: Tensor) -> Tensor:
