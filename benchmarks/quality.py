@@ -1,6 +1,7 @@
 """How good does the built-in voice sound? Words, naturalness, likeness, pitch and joins, beside the teacher's speech.
 
-The sentences are some that no training saw (`--work` is the folder of the training), each in the voice of its speaker.
+The sentences are some that no training saw (`--work` is the folder of the training), each in the voice of its speaker;
+with `--unseen` they are WordNet's, with rare words, as `training.unseen` has had them read.
 They are spoken as streamed, whole (with even windows of the fine model), and in float32. `--sentences FILE` judges
 without a teacher. It needs the packages of the training, `speechmos`, `resemblyzer` and `setuptools<81`.
 """
@@ -60,14 +61,14 @@ class Sound:
     sample_rate_hz: int
 
 
-def held_out_lines(work: Path, count: int) -> list[Line]:
-    """Return the first sentences of the shards that no training saw, equally many of each speaker."""
-    from training.recipe import VOICE_NAMES, shards
+def lines_of(folder: Path, names: Sequence[str], count: int) -> list[Line]:
+    """Return the first sentences of some shards of speech, equally many of each."""
+    from training.recipe import VOICE_NAMES
 
     lines: list[list[Line]] = []
-    for name in shards(work, held_out=True):
-        rows = json.loads((work / "speech" / f"{name}.json").read_text())
-        speech = np.load(work / "speech" / f"{name}.npz")["sound"].astype(np.float32) / 32768
+    for name in names:
+        rows = json.loads((folder / f"{name}.json").read_text())
+        speech = np.load(folder / f"{name}.npz")["sound"].astype(np.float32) / 32768
         lines.append(
             [
                 Line(
@@ -80,6 +81,16 @@ def held_out_lines(work: Path, count: int) -> list[Line]:
         )
     each = -(-count // len(lines))
     return [line for shard in lines for line in shard[:each]][:count]
+
+
+def lines_to_judge(work: Path, count: int, *, is_unseen: bool) -> list[Line]:
+    """Return sentences that no training saw: held-out ones of the teacher's, or WordNet's."""
+    from training.recipe import shards
+
+    if is_unseen:
+        folder = work / "unseen"
+        return lines_of(folder, sorted(path.stem for path in folder.glob("*.json")), count)
+    return lines_of(work / "speech", shards(work, held_out=True), count)
 
 
 def whole_sentence_model(folder: Path) -> Path:
@@ -303,6 +314,7 @@ def main() -> None:
         "--work", type=Path, help="the training's folder: held-out sentences, beside the teacher"
     )
     source.add_argument("--sentences", type=Path, help="a file with a sentence a line")
+    parser.add_argument("--unseen", action="store_true", help="with --work: WordNet's sentences")
     parser.add_argument("--count", type=int, default=200, help="sentences, all voices together")
     parser.add_argument(
         "--ways", nargs="+", choices=WAYS, default=WAYS, help="of speaking, beside the teacher's"
@@ -310,7 +322,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
     if arguments.work:
-        lines = held_out_lines(arguments.work, arguments.count)
+        lines = lines_to_judge(arguments.work, arguments.count, is_unseen=arguments.unseen)
     else:
         texts = arguments.sentences.read_text().splitlines()[: arguments.count]
         voices = sorted(path.stem for path in (BUILTIN_MODEL / "voices").glob("*.npz"))
