@@ -184,6 +184,8 @@ def next_border(work: Sentence) -> int:
 class _Simulated:
     """The base of the simulated stages: beginning is free, and a step costs what the machine's times say."""
 
+    runs_beside = False
+
     def __init__(self, machine: Machine, clock: Clock, max_rows: int) -> None:
         self.max_rows = max_rows
         self.num_steps = self.num_rows = 0

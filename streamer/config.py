@@ -79,7 +79,10 @@ class EngineConfig:
         choices=CHUNK_SCHEDULES,
     )
     num_threads: int | None = option(
-        None, "CPU threads of the engine; none: one fewer than cores", minimum=1, maximum=1024
+        None,
+        "CPU threads of the engine; none: one fewer than cores, and two for the built-in voice, whose steps take one",
+        minimum=1,
+        maximum=1024,
     )
     models_directory: Path | None = option(
         None, "directory of installed models; none: ~/.local/share/streamer/models (see Models)"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
-import os
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
@@ -19,6 +18,7 @@ from streamer.backends.step_spans import StepSpans
 from streamer.backends.text_words import TextWords
 from streamer.backends.warm_up import fitting_schedule, log_speed, warm_up
 from streamer.config import EngineConfig
+from streamer.engine.device.cpu_stream import num_cores
 from streamer.engine.device.cuda_graphs import CudaRecorder
 from streamer.engine.engine import Engine
 from streamer.engine.request import Request
@@ -26,7 +26,7 @@ from streamer.engine.watchdog import Watchdog
 from streamer.errors import ConfigError, InvalidParameterError, StreamerError, TextTooLongError
 from streamer.models.files.checkpoint import LoadedModel, load_model
 from streamer.sampling import check_windows
-from streamer.stages.chain import build_stages, semantic_cap
+from streamer.stages.chain import build_stages, semantic_cap, stream_beside
 from streamer.stages.fine_windows import scheduled
 from streamer.stages.memory import MemoryPlan, free_memory, plan_memory
 from streamer.stages.sentence import SentenceWork
@@ -68,7 +68,8 @@ class LocalSynthesizer:
         plan = plan_memory(model, config.num_slots, free_bytes=free_bytes, total_bytes=total_bytes)
         record = CudaRecorder() if device.type == "cuda" and config.cuda_graphs == "on" else None
         try:
-            self._stages = build_stages(model, num_slots=plan.num_slots, record=record)
+            stream = stream_beside(model, config.num_threads)
+            self._stages = build_stages(model, num_slots=plan.num_slots, record=record, stream=stream)
         except torch.OutOfMemoryError as error:
             raise _out_of_memory(plan) from error
         self._engine = Engine[SentenceWork](
@@ -108,7 +109,7 @@ class LocalSynthesizer:
         """
         directories = voice_directories(model_directory, config.voices_directory)
         # One core is left to the event loop: with all of them the two compete, and both are slower.
-        torch.set_num_threads(config.num_threads or max(1, len(os.sched_getaffinity(0)) - 1))
+        torch.set_num_threads(config.num_threads or max(1, num_cores() - 1))
         model = load_model(model_directory, device=config.device, dtype=config.dtype)
         tokenizer = load_model_tokenizer(model.config, model.directory)
         voices = VoiceLibrary(directories, model.config, shared=shared_voices)

@@ -11,7 +11,7 @@ from typing import Generic
 
 from streamer.config import EngineConfig
 from streamer.engine.capacity import Capacity
-from streamer.engine.in_flight import STEPS_IN_FLIGHT, InFlight, fail_requests_on_oom
+from streamer.engine.in_flight import InFlight, fail_requests_on_oom
 from streamer.engine.playback import PlaybackStates
 from streamer.engine.request import Request, WorkT
 from streamer.engine.scheduler import Batch, Scheduler
@@ -147,8 +147,7 @@ class Engine(Generic[WorkT]):
     def abort(self, error: EngineError) -> None:
         """Take no further step: fail every open request with `error`, and refuse later ones.
 
-        Called by the engine at its end, and by the watchdog for an engine that hangs; the slots of an engine that
-        hangs stay taken, which no longer matters.
+        Called at the engine's end, and by the watchdog if it hangs; the slots then stay taken, which no longer matters.
         """
         with self._changed:
             self._is_stopping = True
@@ -177,12 +176,14 @@ class Engine(Generic[WorkT]):
         """Take one step: admit, schedule, run, deliver. False if there was nothing to do."""
         started_s = self._step_started_s = self._clock()
         self._admit()
-        self._batch = batch = self._scheduler.schedule(started_s)
+        self._batch = batch = self._scheduler.schedule(started_s, self._in_flight.has_room_beside)
         if batch is not None:
             self._in_flight.launch(batch, started_s)
-        finished = [*self._in_flight.finish(self._clock, at_most=0 if batch is None else STEPS_IN_FLIGHT)]
+        finished = [*self._in_flight.finish(self._clock, must_wait=batch is None or batch.must_be_alone)]
         for earlier, took_s in finished:
             self._scheduler.update_costs(earlier, took_s)
+            if earlier.stage.runs_beside:
+                self._step_times.add(earlier.stage.name, took_s, len(earlier.requests))
             self._deliver(earlier)
         self._step_started_s = self._batch = None
         self._observe(batch, self._clock() - started_s, has_finished=bool(finished))
@@ -253,7 +254,7 @@ class Engine(Generic[WorkT]):
 
     def _observe(self, batch: Batch[WorkT] | None, duration_s: float, *, has_finished: bool) -> None:
         self.slowest_step_s = max(self.slowest_step_s, duration_s)
-        if batch is not None:
+        if batch is not None and not batch.stage.runs_beside:
             self._step_times.add(batch.stage.name, duration_s, len(batch.requests))
         if batch is not None or has_finished:
             self.capacity.observe(duration_s, len(batch.requests) if batch else 1)

@@ -19,48 +19,77 @@ logger = logging.getLogger(__name__)
 STEPS_IN_FLIGHT = 3
 """Launched steps whose results may be unknown when the next one is chosen. That is enough to keep the device from
 waiting for the host; each may be a step too many for a sentence that has already ended."""
+STEPS_BESIDE = 2
+"""The most steps that the thread beside the engine's has at a time: one that runs, and one that it goes on with."""
 
 
 class InFlight(Generic[WorkT]):
-    """The launched steps, the oldest first; used by the engine's thread only."""
+    """The launched steps; used by the engine's thread only.
+
+    There are two lines of them: those of the engine's thread or GPU, and those of a thread beside it.
+    """
 
     def __init__(self) -> None:
-        self._steps: deque[tuple[Batch[WorkT], Pending | None, float]] = deque()
-        self._finished_s = 0.0
+        self._ahead, self._beside = _Line[WorkT](), _Line[WorkT]()
+
+    @property
+    def has_room_beside(self) -> bool:
+        """Whether the thread beside the engine's has so little to do that another step may be given to it."""
+        return len(self._beside.steps) < STEPS_BESIDE
 
     def launch(self, batch: Batch[WorkT], now_s: float) -> None:
         """Run the batch's step."""
         pending: Pending | None = None
         with fail_requests_on_oom(batch.requests, batch.stage.name):
             pending = batch.stage.step([request.work for request in batch.requests])
-        self._steps.append((batch, pending, now_s))
+        line = self._beside if batch.stage.runs_beside else self._ahead
+        line.steps.append((batch, pending, now_s))
 
-    def finish(self, clock: Callable[[], float], *, at_most: int) -> Iterator[tuple[Batch[WorkT], float]]:
+    def finish(self, clock: Callable[[], float], *, must_wait: bool) -> Iterator[tuple[Batch[WorkT], float]]:
         """Yield the steps whose results are known now, each with the seconds that each of its steps took the device.
 
-        Waits for the oldest step if more than `at_most` are in flight, but never for a second one: the results of the
-        first may make it possible to launch another step.
+        Waits for the oldest step of the engine's own if `STEPS_IN_FLIGHT` are exceeded. If it `must_wait`, as an
+        engine that has nothing to launch, it waits for one step of either line, but never for a second one: the results
+        of the first may make it possible to launch another step.
         """
+        num_finished = 0
+        for finished in self._ahead.finish(clock, at_most=0 if must_wait else STEPS_IN_FLIGHT):
+            num_finished += 1
+            yield finished
+        must_wait = must_wait and not num_finished
+        yield from self._beside.finish(clock, at_most=0 if must_wait else STEPS_BESIDE)
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._ahead.steps.clear()
+        self._beside.steps.clear()
+
+
+class _Line(Generic[WorkT]):
+    """Steps that run one after another, the oldest first."""
+
+    def __init__(self) -> None:
+        self.steps: deque[tuple[Batch[WorkT], Pending | None, float]] = deque()
+        self._finished_s = 0.0
+
+    def finish(self, clock: Callable[[], float], *, at_most: int) -> Iterator[tuple[Batch[WorkT], float]]:
+        """Yield the steps that are done, and wait for the oldest one if more than `at_most` are in flight."""
         has_finished = False
-        while self._steps:
-            batch, pending, launched_s = self._steps[0]
+        while self.steps:
+            batch, pending, launched_s = self.steps[0]
             if pending is not None:
-                if not pending.is_done() and (has_finished or len(self._steps) <= at_most):
+                if not pending.is_done() and (has_finished or len(self.steps) <= at_most):
                     return
                 with fail_requests_on_oom(batch.requests, batch.stage.name):
                     pending.finish()
-            self._steps.popleft()
+            self.steps.popleft()
             has_finished = True
-            # The device runs one step after another: this one began when it was launched or when the last one ended.
+            # One step runs after another: this one began when it was launched or when the last one ended.
             began_s, self._finished_s = max(launched_s, self._finished_s), clock()
             for request in batch.requests:
                 if request.on_step is not None:
                     request.on_step(batch.stage.name, began_s, self._finished_s, len(batch.requests))
             yield batch, (self._finished_s - began_s) / (1 if pending is None else pending.num_steps)
-
-    def clear(self) -> None:
-        """Forget all of them."""
-        self._steps.clear()
 
 
 @contextlib.contextmanager

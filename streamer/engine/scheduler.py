@@ -49,6 +49,11 @@ class Batch(Generic[WorkT]):
     num_prefills: int
 
     @property
+    def must_be_alone(self) -> bool:
+        """Whether no other step may run meanwhile, which would slow down what an utterance's first sound waits for."""
+        return self.stage.runs_beside and not self.requests[0].playback.has_begun
+
+    @property
     def request_ids(self) -> list[str]:
         return [request.request_id for request in self.requests]
 
@@ -57,7 +62,9 @@ class Scheduler(Generic[WorkT]):
     """Earliest deadline first, with batches that grow as far as their leader can afford. Times in seconds.
 
     **The leader.** The request with the earliest deadline (`Request.urgent_from_s`) leads, and the last stage of the
-    chain that is ready for it is run, because that is the shortest way to audio.
+    chain that is ready for it is run, because that is the shortest way to audio. Some stages may run beside the
+    engine's thread, which then goes on with the next step at once; while that other thread has enough to do, only the
+    stages before them are run.
 
     **Who joins.** Other requests that are ready for the same stage join in the order of their deadlines. A step takes
     `fixed_s + decode_row_s * decodes + prefill_row_s * prefills` (learnt, see `StepCosts`). A row that joins makes the
@@ -87,6 +94,7 @@ class Scheduler(Generic[WorkT]):
     def __init__(self, stages: Sequence[Stage[WorkT]], *, generate_ahead_s: float) -> None:
         self.costs = {stage.name: StepCosts() for stage in stages}
         self._stages_last_first = tuple(reversed(stages))
+        self._stages_here = tuple(stage for stage in self._stages_last_first if not stage.runs_beside)
         self._generate_ahead_s = generate_ahead_s
         self._numbers = itertools.count()
         self._places: dict[Request[WorkT], tuple[float, int] | None] = {}  # None: parked
@@ -124,10 +132,14 @@ class Scheduler(Generic[WorkT]):
         num_decodes = len(batch.requests) - batch.num_prefills
         self.costs[batch.stage.name].observe(num_decodes, batch.num_prefills, duration_s)
 
-    def schedule(self, now_s: float) -> Batch[WorkT] | None:
-        """Return the next step, or None if no request can advance."""
+    def schedule(self, now_s: float, has_room_beside: bool = True) -> Batch[WorkT] | None:
+        """Return the next step, or None if no request can advance.
+
+        Without room beside the engine's thread the stages that run there take no step.
+        """
+        stages = self._stages_last_first if has_room_beside else self._stages_here
         for place, (_, leader) in enumerate(self._order):
-            for stage in self._stages_last_first:
+            for stage in stages:
                 if stage.is_ready(leader.work):
                     return self._fill(stage, place, now_s)
         return None

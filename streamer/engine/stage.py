@@ -62,6 +62,11 @@ class Stage(Protocol[AnyWork]):
         """The most works that a step takes."""
         ...
 
+    @property
+    def runs_beside(self) -> bool:
+        """Whether its steps run on a thread beside the engine's; such steps of all stages follow one another there."""
+        ...
+
     def begin(self, work: AnyWork) -> None:
         """Clear the slot's row before a new sentence uses it."""
         ...

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 
+from streamer.engine.device.cpu_stream import CpuStream, num_cores
 from streamer.engine.device.cuda_graphs import Recorder
 from streamer.models.config import ModelConfig
+from streamer.models.cpu.threads import PARALLEL_WIDTH
 from streamer.models.files.checkpoint import LoadedModel
 from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import KvCache
@@ -28,10 +30,13 @@ MAX_CODEC_ROWS = 16
 requests waiting for too long."""
 
 
-def build_stages(model: LoadedModel, *, num_slots: int, record: Recorder | None = None) -> Chain:
+def build_stages(
+    model: LoadedModel, *, num_slots: int, record: Recorder | None = None, stream: CpuStream | None = None
+) -> Chain:
     """Return the stages in the order of the chain, each with `num_slots` rows of state beside the weights.
 
     `record` says how a step is recorded, if the stages are to replay recorded steps; each stage's own `record` does it.
+    With `stream` the fine and the codec stage run there, beside the two that make the coarse tokens.
     """
     config = model.config
     device = next(model.semantic.parameters()).device
@@ -47,9 +52,23 @@ def build_stages(model: LoadedModel, *, num_slots: int, record: Recorder | None 
     return (
         SemanticStage(model.semantic, config, cache(model.semantic), max_rows=max_rows, record=record),
         CoarseStage(model.coarse, config, cache(model.coarse), max_rows=max_rows, record=record),
-        FineStage(model.fine, config.fine, config.coarse, max_rows=max_fine_rows, record=record),
-        CodecStage(model.codec, model.codec.initial_state(num_slots), max_rows=MAX_CODEC_ROWS),
+        FineStage(
+            model.fine, config.fine, config.coarse, max_rows=max_fine_rows, record=record, stream=stream
+        ),
+        CodecStage(model.codec, model.codec.initial_state(num_slots), max_rows=MAX_CODEC_ROWS, stream=stream),
     )
+
+
+def stream_beside(model: LoadedModel, num_threads: int | None) -> CpuStream | None:
+    """Return a thread for the fine and the codec stage beside the engine's own, or None if they have no use for one.
+
+    A narrow model on a CPU has: each of its steps runs on a single thread. `num_threads` are those that the engine may
+    use; None: as it likes.
+    """
+    networks = model.semantic, model.coarse, model.fine
+    is_narrow = all(network.config.width < PARALLEL_WIDTH for network in networks)
+    is_on_cpu = next(model.semantic.parameters()).device.type == "cpu"
+    return CpuStream() if is_narrow and is_on_cpu and num_cores() > 1 and num_threads != 1 else None
 
 
 def semantic_cap(text: str, config: ModelConfig, max_gen_duration_s: float | None = None) -> int:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from streamer.engine.device.cpu_stream import CpuStream
 from streamer.engine.device.transfer import PendingResult, PendingResults, Readback, upload
 from streamer.engine.stage import Pending
 from streamer.errors import ModelNumericError
@@ -30,17 +31,20 @@ class CodecStage:
 
     name = "codec"
 
-    def __init__(self, model: CodecDecoder, state: CodecState, *, max_rows: int) -> None:
+    def __init__(
+        self, model: CodecDecoder, state: CodecState, *, max_rows: int, stream: CpuStream | None = None
+    ) -> None:
         self.max_rows = max_rows
+        self.runs_beside = stream is not None
+        self._stream = stream
         self._model = model
         self._state = state
         self._device = next(model.parameters()).device
         # The first convolution is padded by reflection, so there is no output before its kernel is full.
         self._num_first_frames = model.min_first_frames
 
-    @torch.inference_mode()
-    def begin(self, work: SentenceWork) -> None:
-        self._state.reset(upload([work.slot], self._device))
+    def begin(self, _: SentenceWork) -> None:
+        """Do nothing: the slot's state is cleared for the first chunk, behind what a sentence before left to do."""
 
     def is_ready(self, work: SentenceWork) -> bool:
         num_waiting = work.fine.num_frames - work.audio.num_frames
@@ -73,14 +77,27 @@ class CodecStage:
         return num_waiting + -num_waiting % LAST_FRAMES_MULTIPLE
 
     def _decode(self, works: list[SentenceWork], num_frames: int, *, is_first: bool) -> Pending:
-        rows = [work.fine.codes[:, work.audio.num_frames : work.fine.num_frames] for work in works]
-        codes = torch.stack([functional.pad(row, (0, num_frames - row.shape[1])) for row in rows])
-        slots = upload([work.slot for work in works], self._device)
-        samples = self._model.decode_chunk(codes.to(self._device), self._state, slots, first=is_first)
+        slots = [work.slot for work in works]
+        spans = [slice(work.audio.num_frames, work.fine.num_frames) for work in works]
         for work in works:
             work.audio.num_frames = work.fine.num_frames
-        num_waited = [row.shape[1] for row in rows]
-        return PendingResult(Readback(samples.float().clamp(-1, 1)), partial(self._commit, works, num_waited))
+
+        def run() -> Tensor:
+            rows = [work.fine.codes[:, span] for work, span in zip(works, spans, strict=True)]
+            codes = torch.stack([functional.pad(row, (0, num_frames - row.shape[1])) for row in rows])
+            return self._run(codes.to(self._device), slots, is_first=is_first)
+
+        commit = partial(self._commit, works, [span.stop - span.start for span in spans])
+        if self._stream is not None:
+            return self._stream.launch(run, commit)
+        return PendingResult(Readback(run()), commit)
+
+    def _run(self, codes: Tensor, slots: list[int], *, is_first: bool) -> Tensor:
+        """Decode codes [rows, codebooks, frames] to [rows, samples], on from the slots' states or from their begin."""
+        places = upload(slots, self._device)
+        if is_first:
+            self._state.reset(places)
+        return self._model.decode_chunk(codes, self._state, places, first=is_first).float().clamp(-1, 1)
 
     def _commit(self, works: list[SentenceWork], num_waited: list[int], samples: Tensor) -> None:
         for work, num_frames, row in zip(works, num_waited, samples, strict=True):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from streamer.engine.device.cpu_stream import CpuStream
 from streamer.engine.device.cuda_graphs import GraphedStep, Recorder, StepShape, row_counts
 from streamer.engine.device.noise import noise_key
 from streamer.engine.device.sampler import NO_TOP_K, NO_TOP_P, Sampling, sample
@@ -41,8 +42,11 @@ class FineStage:
         *,
         max_rows: int,
         record: Recorder | None = None,
+        stream: CpuStream | None = None,
     ) -> None:
         self.max_rows = max_rows
+        self.runs_beside = stream is not None
+        self._stream = stream
         self._model = model
         self._config = config
         self._coarse = coarse
@@ -74,7 +78,16 @@ class FineStage:
     @torch.inference_mode()
     def step(self, batch: Sequence[SentenceWork]) -> Pending:
         """The next window of every row, codebook after codebook."""
-        windows = [self._window(work) for work in batch]
+        works, windows = list(batch), [self._window(work) for work in batch]
+        for work, window in zip(works, windows, strict=True):
+            work.fine.num_frames = window.num_final
+        run, commit = partial(self._run, works, windows), partial(self._commit, works)
+        if self._stream is not None:
+            return self._stream.launch(run, commit)
+        return PendingResult(Readback(run()), commit)
+
+    def _run(self, batch: list[SentenceWork], windows: list[FineWindow]) -> Tensor:
+        """Fill in the windows of all rows; returns which of them went well [rows]."""
         buffers = torch.stack([self._buffer(*each) for each in zip(batch, windows, strict=True)])
         fields = [self._fields(*each) for each in zip(batch, windows, strict=True)]
         rows = torch.cat([buffers.flatten(1), upload(fields, self._device)], dim=1)
@@ -87,8 +100,7 @@ class FineStage:
         for work, window, codes in zip(batch, windows, filled[:, :-1].view(buffers.shape), strict=True):
             columns = slice(window.first - window.start, window.end - window.start)
             work.fine.codes[:, window.first : window.end] = codes[:, columns]
-            work.fine.num_frames = window.num_final
-        return PendingResult(Readback(filled[:, -1]), partial(self._commit, list(batch)))
+        return filled[:, -1]
 
     def num_recordings(self) -> int:
         """How many steps `record` would record."""

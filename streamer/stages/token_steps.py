@@ -206,6 +206,7 @@ class TokenStage(ABC):
     """
 
     name: str
+    runs_beside = False
 
     def __init__(
         self,

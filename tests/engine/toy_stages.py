@@ -36,6 +36,7 @@ class ToyWork:
 class PlanStage:
     name = "plan"
     max_rows = 8
+    runs_beside = False
     prefilling = ()
 
     def begin(self, work) -> None:
@@ -55,6 +56,7 @@ class PlanStage:
 class MakeStage:
     name = "make"
     max_rows = 8
+    runs_beside = False
     prefilling = ()
 
     def __init__(self) -> None:

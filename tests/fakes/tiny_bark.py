@@ -175,9 +175,15 @@ def tiny_engine(model: LoadedModel, *, num_slots: int = 3, stages: Chain | None 
     )
 
 
-def run(model: LoadedModel, *works: SentenceWork, join_after: int = 0, num_slots: int = 3) -> list[Collector]:
+def run(
+    model: LoadedModel,
+    *works: SentenceWork,
+    join_after: int = 0,
+    num_slots: int = 3,
+    stages: Chain | None = None,
+) -> list[Collector]:
     """Run the works together to their ends, each joining `join_after` steps after the one before."""
-    engine = tiny_engine(model, num_slots=num_slots)
+    engine = tiny_engine(model, num_slots=num_slots, stages=stages)
     outlets = [Collector() for _ in works]
     for index, (work, outlet) in enumerate(zip(works, outlets, strict=True)):
         engine.submit(Request(str(index), work, outlet))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from streamer.engine.device.cpu_stream import CpuStream
 from streamer.engine.request import Request
 from streamer.errors import ModelNumericError
 from streamer.models.gpt import CausalGpt
@@ -149,6 +150,34 @@ def test_batched_is_alone(model, alone, join_after):
     outlets = run(model, *together, join_after=join_after)
     for (work, outlet), other, other_outlet in zip(alone, together, outlets, strict=True):
         assert_same(work, outlet, other, other_outlet)
+
+
+@pytest.mark.parametrize(("join_after", "num_slots"), [(0, 3), (17, 3), (50, 2), (0, 1)])
+def test_on_two_threads_is_on_one(model, alone, join_after, num_slots):
+    """The fine and the codec stage make the same beside the others, also in slots that were used before."""
+    together = [*works(), *works()]
+    stages = build_stages(model, num_slots=num_slots, stream=CpuStream())
+    outlets = run(model, *together, join_after=join_after, num_slots=num_slots, stages=stages)
+    for (work, outlet), other, other_outlet in zip([*alone, *alone], together, outlets, strict=True):
+        assert_same(work, outlet, other, other_outlet)
+
+
+def test_a_sentence_that_is_cancelled_on_two_threads_disturbs_no_other(model, alone):
+    """The next sentence in its slot is as ever, though steps of the cancelled one may still be on their way."""
+    stages = build_stages(model, num_slots=1, stream=CpuStream())
+    engine = tiny_engine(model, num_slots=1, stages=stages)
+    for num_steps in (20, 60, 75, 90, 110):
+        dropped = Request("dropped", works()[1], Collector())
+        engine.submit(dropped)
+        for _ in range(num_steps):
+            engine.step()
+        engine.cancel(dropped)
+        work, outlet = works()[0], Collector()
+        engine.submit(Request("next", work, outlet))
+        while engine.step():
+            pass
+        assert_same(*alone[0], work, outlet)
+    engine.check_integrity()
 
 
 def test_one_step_serves_several_sentences(model):

@@ -9,10 +9,7 @@ Torch's own threads stay out, because joining them after every operation would t
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from itertools import pairwise
 from typing import cast
 
@@ -32,13 +29,12 @@ from streamer.models.cpu.int8_linear import Int8Linear
 from streamer.models.cpu.integer_products import IS_X86
 from streamer.models.cpu.quantization import quantize
 from streamer.models.cpu.scratch import scratch
+from streamer.models.cpu.threads import PARALLEL_WIDTH, threads_for_passes
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import Block, CausalGpt, Layer, LayerNorm, set_dtype
 
 MIN_WIDTH = 256
 """The width from which int8 is faster than plain bfloat16."""
-PARALLEL_WIDTH = 512
-"""The width from which sharing work between threads gains more than joining them costs."""
 POSITIONS_AT_ONCE = 512
 """The most positions that go through a layer's products together: each product arranges the weights anew."""
 SCORES_AT_ONCE = 1 << 18
@@ -100,23 +96,6 @@ def use_fastest_forward(
 
 def _refuse_to_save(*_: object) -> None:
     raise RuntimeError("a network whose layers are int8 cannot be saved: load it as float32 and save that")
-
-
-def on_one_thread(call: Callable[[], Tensor]) -> Tensor:
-    """Return what `call` returns, called in a thread for which torch uses no further threads.
-
-    After an operation torch's other threads wait for the next one for some milliseconds without sleeping, on the
-    very cores that ours need.
-    """
-    if torch.get_num_threads() == 1:
-        return call()
-    is_inference = torch.is_inference_mode_enabled()
-
-    def called() -> Tensor:
-        with torch.inference_mode(is_inference), torch.no_grad():  # Both are properties of the thread.
-            return call()
-
-    return _threads(1).submit(called).result()
 
 
 class _Int8Linear(nn.Module):
@@ -236,25 +215,7 @@ def _share(work: Callable[[slice], None], length: int, largest: int, num_threads
 
     if num_threads == 1 or len(parts) == 1:
         return work_through(parts)
-    pool = _threads(num_threads)
+    pool = threads_for_passes(num_threads)
     futures = [pool.submit(work_through, parts[number::num_threads]) for number in range(num_threads)]
     for future in futures:
         future.result()
-
-
-@cache
-def _threads(num_threads: int) -> ThreadPoolExecutor:
-    """Start threads for each of which torch uses no further ones; they stay for the life of the process."""
-    usual = torch.get_num_threads()
-    barrier = threading.Barrier(num_threads + 1)
-
-    def begin() -> None:
-        torch.set_num_threads(1)
-        barrier.wait()
-
-    pool = ThreadPoolExecutor(num_threads, "forward-pass", initializer=begin)
-    for _ in range(num_threads):
-        pool.submit(int)
-    barrier.wait()
-    torch.set_num_threads(usual)  # Threads that start later take the number that was set last.
-    return pool

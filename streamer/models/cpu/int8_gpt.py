@@ -19,14 +19,13 @@ from torch import Tensor, nn
 from streamer.models.cpu.compiled_layer import CompiledBlock, Int8Head, place_logits
 from streamer.models.cpu.decode_step import Floats, Step, Weights, decode_step, new_step
 from streamer.models.cpu.int8_forward import (
-    PARALLEL_WIDTH,
     Int8Block,
     fastest_forward_dtype,
-    on_one_thread,
     use_fastest_forward,
 )
 from streamer.models.cpu.int8_linear import Int8Linear, pack
 from streamer.models.cpu.quantization import dequantize, quantize
+from streamer.models.cpu.threads import PARALLEL_WIDTH, on_one_thread
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import Block, CausalGpt, Rows, prefill
 from streamer.models.kv_cache import KvCache

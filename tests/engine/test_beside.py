@@ -1,0 +1,169 @@
+"""Stages on a thread beside the engine's: it goes on meanwhile, and waits only when it has nothing else to do."""
+
+from collections import deque
+
+import pytest
+
+from streamer.errors import EngineError
+from tests.engine.toy_stages import MakeStage, PlanStage, run_until_idle, toy_engine, toy_request
+
+
+class OtherThread:
+    """Stands for a thread: its calls are made in order, when a test says so or when their result is waited for."""
+
+    def __init__(self):
+        self.calls = deque()
+        self.num_waits = 0
+
+    def work(self):
+        """Make the oldest call."""
+        self.calls.popleft()()
+
+
+class PendingStep:
+    num_steps = 1
+
+    def __init__(self, thread, call):
+        self._thread = thread
+        self._call = call
+        thread.calls.append(call)
+
+    def is_done(self):
+        return self._call not in self._thread.calls
+
+    def finish(self):
+        self._thread.num_waits += not self.is_done()
+        while not self.is_done():
+            self._thread.work()
+
+
+class BesideStage(MakeStage):
+    """Makes steps of one work on the other thread; a step counts as done for `is_ready` when it is launched."""
+
+    max_rows = 1
+    runs_beside = True
+
+    def __init__(self, thread):
+        super().__init__()
+        self._thread = thread
+        self._num_launched = {}
+
+    def is_ready(self, work):
+        return self._num_launched.get(work, 0) < work.num_planned
+
+    def step(self, batch):
+        (work,) = batch
+        self._num_launched[work] = self._num_launched.get(work, 0) + 1
+        return PendingStep(self._thread, lambda: MakeStage.step(self, [work]))
+
+
+@pytest.fixture
+def thread():
+    return OtherThread()
+
+
+@pytest.fixture
+def beside_engine(thread):
+    engine = toy_engine(PlanStage(), BesideStage(thread), generate_ahead_s=1000)
+    yield engine
+    engine.check_integrity()
+
+
+def begun(engine, thread, name="a", num_steps=20):
+    """Return a request whose first sound was delivered."""
+    request = toy_request(name, num_steps)
+    engine.submit(request)
+    while not request.outlet.chunks:
+        engine.step()
+    thread.num_waits = 0
+    return request
+
+
+def test_the_engine_plans_on_while_the_other_thread_works(beside_engine, thread):
+    """It never waits while it has something to plan, and gives the other thread no more than two steps."""
+    request = begun(beside_engine, thread)
+    for _ in range(10):
+        beside_engine.step()
+        assert len(thread.calls) <= 2
+    assert thread.num_waits == 0
+    assert request.work.num_planned > request.work.num_made + 2
+
+
+def test_what_the_other_thread_has_done_is_delivered_in_order(beside_engine, thread):
+    """A step's sound leaves with the engine's next step, and all of it has left at the end."""
+    request = begun(beside_engine, thread)
+    for _ in range(5):
+        beside_engine.step()
+    num_chunks = len(request.outlet.chunks)
+    thread.work()
+    beside_engine.step()
+    assert len(request.outlet.chunks) == num_chunks + 1
+    run_until_idle(beside_engine)
+    assert request.outlet.num_samples == 200
+    assert [chunk.is_last for chunk in request.outlet.chunks].count(True) == 1
+
+
+def test_an_engine_without_anything_to_plan_waits_for_one_step(beside_engine, thread):
+    """Then it looks again for what that made possible."""
+    request = begun(beside_engine, thread, num_steps=4)
+    while request.work.num_planned < 4:
+        beside_engine.step()
+    waits = thread.num_waits
+    assert beside_engine.step()
+    assert thread.num_waits == waits + 1
+    run_until_idle(beside_engine)
+    assert request.outlet.chunks[-1].is_last
+
+
+def test_nothing_runs_beside_what_a_first_sound_waits_for(beside_engine, thread):
+    """Until an utterance is heard the engine waits for its steps, so that they have the caches to themselves."""
+    request = toy_request("a")
+    beside_engine.submit(request)
+    while not request.outlet.chunks:
+        beside_engine.step()
+        assert not thread.calls
+    assert thread.num_waits == 1
+
+
+def test_a_cancelled_request_gets_nothing_of_what_is_still_made(beside_engine, thread):
+    """Its slot goes to another at once, whose sound is its own."""
+    request = begun(beside_engine, thread)
+    for _ in range(4):
+        beside_engine.step()
+    beside_engine.cancel(request)
+    other = toy_request("b")
+    beside_engine.submit(other)
+    num_chunks = len(request.outlet.chunks)
+    run_until_idle(beside_engine)
+    assert len(request.outlet.chunks) == num_chunks
+    assert other.outlet.num_samples == 30
+
+
+def test_memory_that_runs_out_beside_fails_the_request_of_that_step(beside_engine, thread):
+    """The other request is heard to its end."""
+    first, second = begun(beside_engine, thread), begun(beside_engine, thread, "b", 5)
+    stage = beside_engine._stages[1]
+
+    def run_out(batch):
+        if first.work in batch:
+            raise MemoryError("no room")
+
+    stage.before_step = run_out
+    run_until_idle(beside_engine)
+    assert isinstance(first.outlet.errors[0], EngineError)
+    assert second.outlet.num_samples == 50
+
+
+def test_the_time_of_a_step_beside_is_that_until_its_end():
+    """Not the moment that launching it takes: statistics and the scheduler's costs know what it cost."""
+    now = [0.0]
+    thread = OtherThread()
+    engine = toy_engine(PlanStage(), BesideStage(thread), clock=lambda: now[0], generate_ahead_s=1000)
+    begun(engine, thread)
+    before = engine.stats().stages["make"].step_seconds
+    while not thread.calls:
+        engine.step()
+    now[0] += 0.5
+    thread.work()
+    engine.step()
+    assert engine.stats().stages["make"].step_seconds - before == pytest.approx(0.5)
