@@ -79,6 +79,8 @@ def lines_of(folder: Path, names: Sequence[str], count: int) -> list[Line]:
                 for row in rows
             ]
         )
+    if not lines:
+        raise SystemExit(f"{folder} has no speech: run python -m training.teacher or training.unseen first")
     each = -(-count // len(lines))
     return [line for shard in lines for line in shard[:each]][:count]
 
@@ -86,10 +88,13 @@ def lines_of(folder: Path, names: Sequence[str], count: int) -> list[Line]:
 def lines_to_judge(work: Path, count: int, *, is_unseen: bool) -> list[Line]:
     """Return sentences that no training saw: held-out ones of the teacher's, or WordNet's."""
     from training.recipe import shards
+    from training.unseen import trained_texts, unseen
 
     if is_unseen:
         folder = work / "unseen"
-        return lines_of(folder, sorted(path.stem for path in folder.glob("*.json")), count)
+        lines = lines_of(folder, sorted(path.stem for path in folder.glob("*.json")), count)
+        left = set(unseen((line.text for line in lines), trained_texts(work)))
+        return [line for line in lines if line.text in left]
     return lines_of(work / "speech", shards(work, held_out=True), count)
 
 
@@ -321,6 +326,8 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
+    if arguments.unseen and not arguments.work:
+        parser.error("--unseen needs --work, where training.unseen has put what the teacher reads")
     if arguments.work:
         lines = lines_to_judge(arguments.work, arguments.count, is_unseen=arguments.unseen)
     else:

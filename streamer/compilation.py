@@ -21,10 +21,23 @@ KERNEL_FOLDERS = ("models/cpu", "engine/device")
 def sources_digest(package: Path = PACKAGE) -> str:
     """Return what the compiled functions' sources amount to: another digest if any of them has changed."""
     digest = hashlib.sha256()
-    for folder in KERNEL_FOLDERS:
-        for path in sorted((package / folder).glob("*.py")):
+    in_folders = (path for folder in KERNEL_FOLDERS for path in sorted((package / folder).glob("*.py")))
+    for path in (package / Path(__file__).name, *in_folders):
+        if (
+            path.exists()
+        ):  # It does not where the package is in an archive, whose date numba's own stamp tells.
             digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+class _Index(IndexDataCacheFile):
+    """The list of a function's compiled versions on disk, which also tells how old it is."""
+
+    def _load_index(self) -> Any:
+        try:
+            return super()._load_index()  # type: ignore[no-untyped-call]
+        except (AttributeError, ImportError):  # It names types that are gone, so it is old.
+            return {}
 
 
 class KernelCache(FunctionCache):
@@ -36,20 +49,11 @@ class KernelCache(FunctionCache):
 
     def __init__(self, function: Callable[..., Any], package: Path = PACKAGE) -> None:
         super().__init__(function)  # type: ignore[no-untyped-call]
-        self._cache_file = IndexDataCacheFile(  # type: ignore[no-untyped-call]
+        self._cache_file = _Index(  # type: ignore[no-untyped-call]
             cache_path=self._cache_path,
             filename_base=self._impl.filename_base,
-            source_stamp=sources_digest(package),
+            source_stamp=(self._impl.locator.get_source_stamp(), sources_digest(package)),
         )
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return the compiled code for the types of `sig`, or None if it is not there or out of date."""
-        try:
-            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
-        except (AttributeError, ImportError):
-            # The list of what is kept, which also tells its date, names types that are gone.
-            self.flush()  # type: ignore[no-untyped-call]
-            return None
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -60,9 +64,8 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
     def decorate(function: Callable[..., Any]) -> Any:
         dispatcher = njit(nogil=True, error_model="numpy", **options)(function)
-        with contextlib.suppress(
-            RuntimeError
-        ):  # There is no place for a cache, as in a container without a home.
+        # Without a place for a cache, as in a container without a home, each start compiles anew.
+        with contextlib.suppress(RuntimeError):
             dispatcher._cache = KernelCache(function)
         return dispatcher
 

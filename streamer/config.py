@@ -80,7 +80,7 @@ class EngineConfig:
     )
     num_threads: int | None = option(
         None,
-        "CPU threads of the engine; none: one fewer than cores, and two for the built-in voice, whose steps take one",
+        "CPU threads of the engine; none: one fewer than cores, and two, if there are as many, for the built-in voice",
         minimum=1,
         maximum=1024,
     )

@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -43,7 +44,8 @@ def main() -> None:
     left = unseen(sentences, trained_texts(arguments.work))
     chosen = random.Random(arguments.seed).sample(left, arguments.count)
     folder = arguments.work / "unseen"
-    folder.mkdir(exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     kokoro, words, guess = load_kokoro(), lexicon(), espeak_guess()
     for shard, first in enumerate(range(0, len(chosen), SHARD_SENTENCES)):
         lines = [Line(text, paragraph=first) for text in chosen[first : first + SHARD_SENTENCES]]

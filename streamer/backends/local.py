@@ -68,8 +68,8 @@ class LocalSynthesizer:
         plan = plan_memory(model, config.num_slots, free_bytes=free_bytes, total_bytes=total_bytes)
         record = CudaRecorder() if device.type == "cuda" and config.cuda_graphs == "on" else None
         try:
-            stream = stream_beside(model, config.num_threads)
-            self._stages = build_stages(model, num_slots=plan.num_slots, record=record, stream=stream)
+            self._stream = stream_beside(model, config.num_threads)
+            self._stages = build_stages(model, num_slots=plan.num_slots, record=record, stream=self._stream)
         except torch.OutOfMemoryError as error:
             raise _out_of_memory(plan) from error
         self._engine = Engine[SentenceWork](
@@ -226,7 +226,7 @@ class LocalSynthesizer:
         atexit.unregister(self._stop)
         if self._watchdog is not None:
             self._watchdog.stop()
-        if not self._engine.stop(timeout_s):
+        if not (self._engine.stop(timeout_s) and (self._stream is None or self._stream.close(timeout_s))):
             logger.error("the engine's thread did not end; it is left behind")
 
     def _record(self) -> None:

@@ -100,14 +100,13 @@ class Engine(Generic[WorkT]):
                 self._post(lambda: self._consume(request, num_samples / self._sample_rate_hz / request.speed))
 
     def step_age_s(self) -> float:
-        """How long the step in progress has taken so far, in seconds; 0 between steps."""
-        started_s = self._step_started_s
-        return 0.0 if started_s is None else max(0.0, self._clock() - started_s)
+        """How long the longest step in progress has taken so far, in seconds; 0 between steps."""
+        begins_s = (self._step_started_s, self._in_flight.beside_since_s)
+        return max(0.0, *(self._clock() - begin_s for begin_s in begins_s if begin_s is not None), 0.0)
 
     def step_fields(self) -> dict[str, object]:
         """The stage and the requests of the step in progress, for the log."""
-        batch = self._batch
-        return {} if batch is None else {"stage": batch.stage.name, "requests": batch.request_ids}
+        return batch.fields if (batch := self._in_flight.finishing or self._batch) else {}
 
     @property
     def num_open(self) -> int:
@@ -179,14 +178,13 @@ class Engine(Generic[WorkT]):
         self._batch = batch = self._scheduler.schedule(started_s, self._in_flight.has_room_beside)
         if batch is not None:
             self._in_flight.launch(batch, started_s)
-        finished = [*self._in_flight.finish(self._clock, must_wait=batch is None or batch.must_be_alone)]
-        for earlier, took_s in finished:
-            self._scheduler.update_costs(earlier, took_s)
-            if earlier.stage.runs_beside:
-                self._step_times.add(earlier.stage.name, took_s, len(earlier.requests))
+        finished = [*self._in_flight.finish(self._clock, is_idle=batch is None)]
+        for earlier, took_s, num_steps in finished:
+            self._scheduler.update_costs(earlier, took_s / num_steps)
+            self._step_times.add(earlier.stage.name, took_s, len(earlier.requests))
             self._deliver(earlier)
         self._step_started_s = self._batch = None
-        self._observe(batch, self._clock() - started_s, has_finished=bool(finished))
+        self._observe(batch or (finished[0][0] if finished else None), self._clock() - started_s)
         return batch is not None or bool(finished)
 
     def check_integrity(self) -> None:
@@ -252,12 +250,10 @@ class Engine(Generic[WorkT]):
             logger.warning("a sentence failed", extra={"request": request.request_id, "error": error.message})
             request.outlet(error)
 
-    def _observe(self, batch: Batch[WorkT] | None, duration_s: float, *, has_finished: bool) -> None:
+    def _observe(self, batch: Batch[WorkT] | None, duration_s: float) -> None:
         self.slowest_step_s = max(self.slowest_step_s, duration_s)
-        if batch is not None and not batch.stage.runs_beside:
-            self._step_times.add(batch.stage.name, duration_s, len(batch.requests))
-        if batch is not None or has_finished:
-            self.capacity.observe(duration_s, len(batch.requests) if batch else 1)
+        if batch is not None:
+            self.capacity.observe(duration_s, len(batch.requests))
         elif not self._open:
             self.capacity.idle()
 

@@ -20,22 +20,34 @@ STEPS_IN_FLIGHT = 3
 """Launched steps whose results may be unknown when the next one is chosen. That is enough to keep the device from
 waiting for the host; each may be a step too many for a sentence that has already ended."""
 STEPS_BESIDE = 2
-"""The most steps that the thread beside the engine's has at a time: one that runs, and one that it goes on with."""
+"""The most steps that the thread beside the engine's has at a time: one that runs, and the next one."""
 
 
 class InFlight(Generic[WorkT]):
-    """The launched steps; used by the engine's thread only.
+    """The launched steps; used by the engine's thread only, but for the properties.
 
     There are two lines of them: those of the engine's thread or GPU, and those of a thread beside it.
     """
 
     def __init__(self) -> None:
         self._ahead, self._beside = _Line[WorkT](), _Line[WorkT]()
+        self._is_alone = False
+        """Whether the step launched last must be alone."""
 
     @property
     def has_room_beside(self) -> bool:
         """Whether the thread beside the engine's has so little to do that another step may be given to it."""
         return len(self._beside.steps) < STEPS_BESIDE
+
+    @property
+    def finishing(self) -> Batch[WorkT] | None:
+        """The batch whose results are being waited for or read."""
+        return self._ahead.finishing or self._beside.finishing
+
+    @property
+    def beside_since_s(self) -> float | None:
+        """Since when the thread beside the engine's has been busy with its present step; None if it is not."""
+        return self._beside.since_s
 
     def launch(self, batch: Batch[WorkT], now_s: float) -> None:
         """Run the batch's step."""
@@ -44,25 +56,27 @@ class InFlight(Generic[WorkT]):
             pending = batch.stage.step([request.work for request in batch.requests])
         line = self._beside if batch.stage.runs_beside else self._ahead
         line.steps.append((batch, pending, now_s))
+        self._is_alone = batch.must_be_alone
 
-    def finish(self, clock: Callable[[], float], *, must_wait: bool) -> Iterator[tuple[Batch[WorkT], float]]:
-        """Yield the steps whose results are known now, each with the seconds that each of its steps took the device.
+    def finish(
+        self, clock: Callable[[], float], *, is_idle: bool
+    ) -> Iterator[tuple[Batch[WorkT], float, int]]:
+        """Yield the steps whose results are known now, each with its seconds on the device, and for how many it stands.
 
-        Waits for the oldest step of the engine's own if `STEPS_IN_FLIGHT` are exceeded. If it `must_wait`, as an
-        engine that has nothing to launch, it waits for one step of either line, but never for a second one: the results
-        of the first may make it possible to launch another step.
+        Waits for the oldest step of the engine's own if `STEPS_IN_FLIGHT` are exceeded. If the engine `is_idle`, with
+        nothing to launch, it waits for one step of either line, but never for a second one: the results of the first
+        may make it possible to launch another step. Behind a step that must be alone it waits for all that are beside.
         """
         num_finished = 0
-        for finished in self._ahead.finish(clock, at_most=0 if must_wait else STEPS_IN_FLIGHT):
+        for finished in self._ahead.finish(clock, at_most=0 if is_idle else STEPS_IN_FLIGHT):
             num_finished += 1
             yield finished
-        must_wait = must_wait and not num_finished
-        yield from self._beside.finish(clock, at_most=0 if must_wait else STEPS_BESIDE)
+        at_most = 0 if is_idle and not num_finished else STEPS_BESIDE
+        yield from self._beside.finish(clock, at_most=at_most, waits_for_all=self._is_alone)
 
     def clear(self) -> None:
         """Forget all of them."""
-        self._ahead.steps.clear()
-        self._beside.steps.clear()
+        self._ahead, self._beside = _Line[WorkT](), _Line[WorkT]()
 
 
 class _Line(Generic[WorkT]):
@@ -70,26 +84,37 @@ class _Line(Generic[WorkT]):
 
     def __init__(self) -> None:
         self.steps: deque[tuple[Batch[WorkT], Pending | None, float]] = deque()
+        self.finishing: Batch[WorkT] | None = None
+        self.since_s: float | None = None
+        """When the oldest step began, as far as is known; None without one."""
         self._finished_s = 0.0
 
-    def finish(self, clock: Callable[[], float], *, at_most: int) -> Iterator[tuple[Batch[WorkT], float]]:
-        """Yield the steps that are done, and wait for the oldest one if more than `at_most` are in flight."""
+    def finish(
+        self, clock: Callable[[], float], *, at_most: int, waits_for_all: bool = False
+    ) -> Iterator[tuple[Batch[WorkT], float, int]]:
+        """Yield the steps that are done, and wait for all, or for the oldest if more than `at_most` are in flight."""
         has_finished = False
         while self.steps:
             batch, pending, launched_s = self.steps[0]
+            self.since_s = max(launched_s, self._finished_s)
             if pending is not None:
-                if not pending.is_done() and (has_finished or len(self.steps) <= at_most):
+                must_wait = waits_for_all or (len(self.steps) > at_most and not has_finished)
+                if not pending.is_done() and not must_wait:
                     return
+                self.finishing = batch
                 with fail_requests_on_oom(batch.requests, batch.stage.name):
                     pending.finish()
+                self.finishing = None
             self.steps.popleft()
             has_finished = True
-            # One step runs after another: this one began when it was launched or when the last one ended.
-            began_s, self._finished_s = max(launched_s, self._finished_s), clock()
+            # One step runs after another: unless it knows better, this one began when the last one had ended.
+            span_s = None if pending is None else pending.span_s
+            began_s, self._finished_s = span_s or (self.since_s, clock())
+            self.since_s = None
             for request in batch.requests:
                 if request.on_step is not None:
                     request.on_step(batch.stage.name, began_s, self._finished_s, len(batch.requests))
-            yield batch, (self._finished_s - began_s) / (1 if pending is None else pending.num_steps)
+            yield batch, self._finished_s - began_s, 1 if pending is None else pending.num_steps
 
 
 @contextlib.contextmanager

@@ -51,11 +51,12 @@ class Batch(Generic[WorkT]):
     @property
     def must_be_alone(self) -> bool:
         """Whether no other step may run meanwhile, which would slow down what an utterance's first sound waits for."""
-        return self.stage.runs_beside and not self.requests[0].playback.has_begun
+        return self.stage.runs_beside and not all(request.playback.has_begun for request in self.requests)
 
     @property
-    def request_ids(self) -> list[str]:
-        return [request.request_id for request in self.requests]
+    def fields(self) -> dict[str, object]:
+        """What the log says of it."""
+        return {"stage": self.stage.name, "requests": [request.request_id for request in self.requests]}
 
 
 class Scheduler(Generic[WorkT]):
@@ -63,7 +64,7 @@ class Scheduler(Generic[WorkT]):
 
     **The leader.** The request with the earliest deadline (`Request.urgent_from_s`) leads, and the last stage of the
     chain that is ready for it is run, because that is the shortest way to audio. Some stages may run beside the
-    engine's thread, which then goes on with the next step at once; while that other thread has enough to do, only the
+    engine's thread, which takes the next step at once; while that other thread has enough to do, only the
     stages before them are run.
 
     **Who joins.** Other requests that are ready for the same stage join in the order of their deadlines. A step takes

@@ -39,6 +39,11 @@ class Pending(Protocol):
         """How many steps of the same works, one after another, this one stands for; with prefills it is one."""
         ...
 
+    @property
+    def span_s(self) -> tuple[float, float] | None:
+        """When the finished step began and ended, by `time.monotonic`; None if it does not know."""
+        ...
+
     def is_done(self) -> bool:
         """Whether `finish` would return without waiting."""
         ...
@@ -64,11 +69,11 @@ class Stage(Protocol[AnyWork]):
 
     @property
     def runs_beside(self) -> bool:
-        """Whether its steps run on a thread beside the engine's; such steps of all stages follow one another there."""
+        """Whether its steps run on a thread beside the engine's, where those of all such stages follow one another."""
         ...
 
     def begin(self, work: AnyWork) -> None:
-        """Clear the slot's row before a new sentence uses it."""
+        """Prepare for a new sentence, whose slot may hold what is left of another one."""
         ...
 
     def is_ready(self, work: AnyWork) -> bool:

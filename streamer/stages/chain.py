@@ -62,13 +62,12 @@ def build_stages(
 def stream_beside(model: LoadedModel, num_threads: int | None) -> CpuStream | None:
     """Return a thread for the fine and the codec stage beside the engine's own, or None if they have no use for one.
 
-    A narrow model on a CPU has: each of its steps runs on a single thread. `num_threads` are those that the engine may
+    A narrow model in int8 has: each of its steps runs on a single thread. `num_threads` are those that the engine may
     use; None: as it likes.
     """
-    networks = model.semantic, model.coarse, model.fine
-    is_narrow = all(network.config.width < PARALLEL_WIDTH for network in networks)
-    is_on_cpu = next(model.semantic.parameters()).device.type == "cpu"
-    return CpuStream() if is_narrow and is_on_cpu and num_cores() > 1 and num_threads != 1 else None
+    is_compiled = model.semantic.decode_step.steps_at_once > 1 and model.coarse.decode_step.steps_at_once > 1
+    is_narrow = is_compiled and model.fine.config.width < PARALLEL_WIDTH
+    return CpuStream() if is_narrow and num_cores() > 1 and num_threads != 1 else None
 
 
 def semantic_cap(text: str, config: ModelConfig, max_gen_duration_s: float | None = None) -> int:

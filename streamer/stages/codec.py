@@ -79,18 +79,21 @@ class CodecStage:
     def _decode(self, works: list[SentenceWork], num_frames: int, *, is_first: bool) -> Pending:
         slots = [work.slot for work in works]
         spans = [slice(work.audio.num_frames, work.fine.num_frames) for work in works]
-        for work in works:
-            work.audio.num_frames = work.fine.num_frames
 
         def run() -> Tensor:
             rows = [work.fine.codes[:, span] for work, span in zip(works, spans, strict=True)]
             codes = torch.stack([functional.pad(row, (0, num_frames - row.shape[1])) for row in rows])
+            if (
+                self._stream is not None
+            ):  # If the fine step before this one failed, it left pads, which have no sound.
+                codes = codes.clamp(max=self._model.config.codebook_size - 1)
             return self._run(codes.to(self._device), slots, is_first=is_first)
 
         commit = partial(self._commit, works, [span.stop - span.start for span in spans])
-        if self._stream is not None:
-            return self._stream.launch(run, commit)
-        return PendingResult(Readback(run()), commit)
+        pending = self._stream.launch(run, commit) if self._stream else PendingResult(Readback(run()), commit)
+        for work, span in zip(works, spans, strict=True):
+            work.audio.num_frames = span.stop
+        return pending
 
     def _run(self, codes: Tensor, slots: list[int], *, is_first: bool) -> Tensor:
         """Decode codes [rows, codebooks, frames] to [rows, samples], on from the slots' states or from their begin."""

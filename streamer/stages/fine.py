@@ -79,12 +79,11 @@ class FineStage:
     def step(self, batch: Sequence[SentenceWork]) -> Pending:
         """The next window of every row, codebook after codebook."""
         works, windows = list(batch), [self._window(work) for work in batch]
+        run, commit = partial(self._run, works, windows), partial(self._commit, works)
+        pending = self._stream.launch(run, commit) if self._stream else PendingResult(Readback(run()), commit)
         for work, window in zip(works, windows, strict=True):
             work.fine.num_frames = window.num_final
-        run, commit = partial(self._run, works, windows), partial(self._commit, works)
-        if self._stream is not None:
-            return self._stream.launch(run, commit)
-        return PendingResult(Readback(run()), commit)
+        return pending
 
     def _run(self, batch: list[SentenceWork], windows: list[FineWindow]) -> Tensor:
         """Fill in the windows of all rows; returns which of them went well [rows]."""

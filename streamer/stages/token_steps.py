@@ -95,6 +95,8 @@ class TokenSteps:
             step = model.decode_step
             if isinstance(step, Int8DecodeStep) and step.steps_at_once > 1:
                 self._draw_in_a_row = partial(draw_in_a_row, step, cache, self._draw_on_host)
+                no_rows = torch.empty(0, 3, dtype=torch.long)
+                self._draw_in_a_row(no_rows, 0)  # It is compiled now, not while a client waits.
         self._poisoned: set[int] = set()
         self._graphed: GraphedStep | None = None
         if record is not None:

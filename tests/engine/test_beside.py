@@ -23,7 +23,8 @@ class OtherThread:
 class PendingStep:
     num_steps = 1
 
-    def __init__(self, thread, call):
+    def __init__(self, thread, call, span_s):
+        self.span_s = span_s
         self._thread = thread
         self._call = call
         thread.calls.append(call)
@@ -45,16 +46,17 @@ class BesideStage(MakeStage):
 
     def __init__(self, thread):
         super().__init__()
+        self.span_s = None
         self._thread = thread
-        self._num_launched = {}
+        self.num_launched = {}
 
     def is_ready(self, work):
-        return self._num_launched.get(work, 0) < work.num_planned
+        return self.num_launched.get(work, 0) < work.num_planned
 
     def step(self, batch):
         (work,) = batch
-        self._num_launched[work] = self._num_launched.get(work, 0) + 1
-        return PendingStep(self._thread, lambda: MakeStage.step(self, [work]))
+        self.num_launched[work] = self.num_launched.get(work, 0) + 1
+        return PendingStep(self._thread, lambda: MakeStage.step(self, [work]), self.span_s)
 
 
 @pytest.fixture
@@ -125,6 +127,19 @@ def test_nothing_runs_beside_what_a_first_sound_waits_for(beside_engine, thread)
     assert thread.num_waits == 1
 
 
+def test_a_first_sound_also_waits_alone_behind_steps_of_another(beside_engine, thread):
+    """What another utterance still has on the thread is done first, and then its own step, before anything else."""
+    begun(beside_engine, thread)
+    while len(thread.calls) < 2:
+        beside_engine.step()
+    newcomer = toy_request("b")
+    beside_engine.submit(newcomer)
+    stage = beside_engine._stages[1]
+    while not newcomer.outlet.chunks:
+        beside_engine.step()
+        assert not stage.num_launched.get(newcomer.work) or not thread.calls
+
+
 def test_a_cancelled_request_gets_nothing_of_what_is_still_made(beside_engine, thread):
     """Its slot goes to another at once, whose sound is its own."""
     request = begun(beside_engine, thread)
@@ -154,16 +169,70 @@ def test_memory_that_runs_out_beside_fails_the_request_of_that_step(beside_engin
     assert second.outlet.num_samples == 50
 
 
-def test_the_time_of_a_step_beside_is_that_until_its_end():
+@pytest.fixture
+def now():
+    return [0.0]
+
+
+@pytest.fixture
+def timed_engine(thread, now):
+    return toy_engine(PlanStage(), BesideStage(thread), clock=lambda: now[0], generate_ahead_s=1000)
+
+
+def test_the_time_of_a_step_beside_is_that_until_its_end(timed_engine, thread, now):
     """Not the moment that launching it takes: statistics and the scheduler's costs know what it cost."""
-    now = [0.0]
-    thread = OtherThread()
-    engine = toy_engine(PlanStage(), BesideStage(thread), clock=lambda: now[0], generate_ahead_s=1000)
-    begun(engine, thread)
-    before = engine.stats().stages["make"].step_seconds
+    begun(timed_engine, thread)
+    before = timed_engine.stats().stages["make"].step_seconds
     while not thread.calls:
-        engine.step()
+        timed_engine.step()
     now[0] += 0.5
     thread.work()
-    engine.step()
-    assert engine.stats().stages["make"].step_seconds - before == pytest.approx(0.5)
+    timed_engine.step()
+    assert timed_engine.stats().stages["make"].step_seconds - before == pytest.approx(0.5)
+
+
+def test_steps_that_end_unnoticed_keep_their_own_times(timed_engine, thread, now):
+    """Two of them, which the engine meets together, are counted with what each of them took."""
+    request = begun(timed_engine, thread)
+    stage = timed_engine._stages[1]
+    spans = []
+    request.on_step = lambda name, began_s, ended_s, _: (
+        spans.append((began_s, ended_s)) if name == "make" else None
+    )
+    for stage.span_s in [(1.0, 1.2), (1.2, 1.5)]:
+        num_calls = len(thread.calls)
+        while len(thread.calls) == num_calls:
+            timed_engine.step()
+    now[0] = 2.0
+    thread.work()
+    thread.work()
+    timed_engine.step()
+    assert spans == [(1.0, 1.2), (1.2, 1.5)]
+
+
+def test_a_step_that_hangs_beside_is_seen_while_the_engine_goes_its_way(timed_engine, thread, now):
+    """The watchdog learns its age, though the engine's own steps are short."""
+    begun(timed_engine, thread)
+    while not thread.calls:
+        timed_engine.step()
+    for _ in range(4):
+        now[0] += 1.0
+        timed_engine.step()
+    assert timed_engine.step_age_s() >= 4.0
+
+
+def test_the_log_names_the_step_that_failed_beside(timed_engine, thread):
+    """Not the one that the engine had just launched."""
+    begun(timed_engine, thread)
+    while not thread.calls:
+        timed_engine.step()
+    thread.calls.clear()
+    pending = timed_engine._in_flight._beside.steps[0][1]
+
+    def fail():
+        raise RuntimeError("broken")
+
+    pending.finish = fail
+    with pytest.raises(RuntimeError, match="broken"):
+        timed_engine.step()
+    assert timed_engine.step_fields()["stage"] == "make"

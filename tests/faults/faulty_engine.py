@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from streamer.backends import local
 from streamer.backends.local import LocalSynthesizer
 from streamer.backends.warm_up import Speed
 from streamer.config import Config, EngineConfig
+from streamer.engine.device.cpu_stream import CpuStream, PendingCall
 from streamer.errors import EngineError
 from streamer.stages.sentence import SentenceWork
 from tests.fakes.synthesizer import FakeSynthesizer
@@ -38,14 +40,41 @@ class FaultyStage:
         return getattr(self._stage, name)
 
     def step(self, batch: Works) -> Any:
-        self.strike(batch)
-        return self._stage.step(batch)
+        if not self._stage.runs_beside:
+            self.strike(batch)
+            return self._stage.step(batch)
+        stream = self._stage._stream
+        self._stage._stream = _StruckStream(stream, lambda: self.strike(batch))
+        try:
+            return self._stage.step(batch)
+        finally:
+            self._stage._stream = stream
+
+
+class _StruckStream:
+    """A stream on whose own thread something happens before each call."""
+
+    def __init__(self, stream: CpuStream, strike: Callable[[], object]) -> None:
+        self._stream = stream
+        self._strike = strike
+
+    def launch(self, call: Callable[[], Tensor], commit: Callable[[Tensor], None]) -> PendingCall:
+        def struck() -> Tensor:
+            self._strike()
+            return call()
+
+        return self._stream.launch(struck, commit)
 
 
 class Engines:
-    """Runs servers over a model on disk. They do not warm up, which would take longer than a test."""
+    """Runs servers over a model on disk. They do not warm up, which would take longer than a test.
 
-    def __init__(self, model_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    If `has_two_threads`, the fine and the codec stage run beside the others.
+    """
+
+    def __init__(
+        self, model_directory: Path, monkeypatch: pytest.MonkeyPatch, *, has_two_threads: bool = False
+    ) -> None:
         self._model_directory = model_directory
         self._monkeypatch = monkeypatch
         self.stages: dict[str, FaultyStage] = {}
@@ -61,6 +90,7 @@ class Engines:
         build_stages = local.build_stages
         monkeypatch.setattr(local, "build_stages", build)
         monkeypatch.setattr(local, "warm_up", no_warm_up)
+        monkeypatch.setattr(local, "stream_beside", lambda *_: CpuStream() if has_two_threads else None)
 
     @contextlib.asynccontextmanager
     async def running(

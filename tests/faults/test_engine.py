@@ -38,9 +38,11 @@ def model_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.fixture
-def engines(model_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Engines:
-    return Engines(model_directory, monkeypatch)
+@pytest.fixture(params=[False, True], ids=["one-thread", "two-threads"])
+def engines(
+    model_directory: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Engines:
+    return Engines(model_directory, monkeypatch, has_two_threads=request.param)
 
 
 async def spoken(client: Client, name: str, text: str = TEXT, seed: int = 1) -> tuple[dict[str, Any], bytes]:
@@ -174,14 +176,17 @@ async def test_memory_that_runs_out_fails_one_batch_alone(
         assert server.server.status.failure is None and (await server.get("/readyz"))[0] == 200
 
 
-async def test_an_engine_that_hangs_is_given_up(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("stage", ["semantic", "codec"])
+async def test_an_engine_that_hangs_is_given_up(
+    stage: str, engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """First the status says so, then everybody has their end, and the server its own."""
     monkeypatch.setattr(local, "SLOWEST_STEPS_TO_HANG", 0)
     monkeypatch.setattr(app, "LAST_WORDS_S", 0.2)  # the engine's thread hangs still
     monkeypatch.setattr(status, "SLOW_STEP_S", 0.05)
     gate = Gate()
     async with engines.running(may_log_failures=True, hang_limit_s=0.7) as server:
-        engines.stages["semantic"].strike = gate
+        engines.stages[stage].strike = gate
         async with server.client() as client:
             for name in ("running", "beside"):
                 await client.say("speak", id=name, text=TEXT)
@@ -197,19 +202,22 @@ async def test_an_engine_that_hangs_is_given_up(engines: Engines, monkeypatch: p
         gate.is_open.set()
 
 
-async def test_a_step_that_is_slow_changes_nothing(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("stage", ["coarse", "fine"])
+async def test_a_step_that_is_slow_changes_nothing(
+    stage: str, engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While it lasts the status says so; the sound is the same, and then all is as before."""
     monkeypatch.setattr(status, "SLOW_STEP_S", 0.05)
     async with engines.running() as server, server.client("?encoding=pcm_s16le") as client:
         expected = await spoken(client, "alone")
         gate = Gate()
-        engines.stages["coarse"].strike = gate
+        engines.stages[stage].strike = gate
         speaking = asyncio.create_task(spoken(client, "slow"))
         await eventually(gate.is_reached.is_set)
         while not await is_step_slow(server):
             pass
         gate.is_open.set()
-        engines.stages["coarse"].strike = lambda _works: time.sleep(0.002)
+        engines.stages[stage].strike = lambda _works: time.sleep(0.002)
         assert (await speaking)[1] == expected[1]
         while await is_step_slow(server):  # of what the engine has still to do for nobody
             pass

@@ -8,7 +8,7 @@ import torch
 
 from streamer.engine.device.cpu_stream import CpuStream
 from streamer.engine.request import Request
-from streamer.errors import ModelNumericError
+from streamer.errors import EngineError, ModelNumericError
 from streamer.models.gpt import CausalGpt
 from streamer.sampling import SamplingParams
 from streamer.stages.chain import build_stages
@@ -152,19 +152,49 @@ def test_batched_is_alone(model, alone, join_after):
         assert_same(work, outlet, other, other_outlet)
 
 
+@pytest.fixture
+def stream():
+    stream = CpuStream()
+    yield stream
+    assert stream.close(10)
+
+
 @pytest.mark.parametrize(("join_after", "num_slots"), [(0, 3), (17, 3), (50, 2), (0, 1)])
-def test_on_two_threads_is_on_one(model, alone, join_after, num_slots):
+def test_on_two_threads_is_on_one(model, alone, stream, join_after, num_slots):
     """The fine and the codec stage make the same beside the others, also in slots that were used before."""
     together = [*works(), *works()]
-    stages = build_stages(model, num_slots=num_slots, stream=CpuStream())
+    stages = build_stages(model, num_slots=num_slots, stream=stream)
     outlets = run(model, *together, join_after=join_after, num_slots=num_slots, stages=stages)
     for (work, outlet), other, other_outlet in zip([*alone, *alone], together, outlets, strict=True):
         assert_same(work, outlet, other, other_outlet)
 
 
-def test_a_sentence_that_is_cancelled_on_two_threads_disturbs_no_other(model, alone):
+@pytest.mark.parametrize("stage_name", ["fine", "codec"])
+@pytest.mark.parametrize("num_before", [0, 1, 2])
+def test_memory_that_runs_out_on_the_other_thread_fails_one_sentence(
+    model, alone, stream, stage_name, num_before, monkeypatch
+):
+    """What was launched behind the step finds no codes and does no harm; the slot then speaks as ever."""
+    stages = build_stages(model, num_slots=1, stream=stream)
+    stage = next(stage for stage in stages if stage.name == stage_name)
+    original, calls = stage._run, []
+
+    def run_out(*given, **more):
+        calls.append(given)
+        if len(calls) == num_before + 1:
+            raise MemoryError("no room")
+        return original(*given, **more)
+
+    monkeypatch.setattr(stage, "_run", run_out)
+    failed, work = works()[0], works()[0]
+    outlets = run(model, failed, work, num_slots=1, stages=stages)
+    assert [type(error) for error in outlets[0].errors] == [EngineError]
+    assert_same(*alone[0], work, outlets[1])
+
+
+def test_a_sentence_that_is_cancelled_on_two_threads_disturbs_no_other(model, alone, stream):
     """The next sentence in its slot is as ever, though steps of the cancelled one may still be on their way."""
-    stages = build_stages(model, num_slots=1, stream=CpuStream())
+    stages = build_stages(model, num_slots=1, stream=stream)
     engine = tiny_engine(model, num_slots=1, stages=stages)
     for num_steps in (20, 60, 75, 90, 110):
         dropped = Request("dropped", works()[1], Collector())

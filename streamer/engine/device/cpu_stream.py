@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from queue import SimpleQueue
 
 import torch
 from torch import Tensor
 
-from streamer.models.cpu.threads import threads_of_their_own
+from streamer.models.cpu.threads import use_one_thread
 
 
 def num_cores() -> int:
@@ -24,28 +27,58 @@ class CpuStream:
     """Runs what is launched on it, one call after another, on a thread for which torch uses no further ones."""
 
     def __init__(self) -> None:
-        self._thread = threads_of_their_own(1)
+        self._launched: SimpleQueue[PendingCall | None] = SimpleQueue()
+        self._has_begun = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="cpu-stream", daemon=True)
+        usual = torch.get_num_threads()
+        self._thread.start()
+        self._has_begun.wait()
+        torch.set_num_threads(usual)  # Threads that start later take the number that was set last.
 
     def launch(self, call: Callable[[], Tensor], commit: Callable[[Tensor], None]) -> PendingCall:
         """Have `call` made behind all that was launched before. `commit` gets its result when the step is finished."""
+        pending = PendingCall(call, commit)
+        self._launched.put(pending)
+        return pending
 
-        def called() -> Tensor:
-            with torch.inference_mode():  # This is a property of the thread.
-                return call()
+    def close(self, timeout_s: float) -> bool:
+        """End the thread behind what was launched; False if that took longer than `timeout_s`."""
+        self._launched.put(None)
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
-        return PendingCall(self._thread.submit(called), commit)
+    def _run(self) -> None:
+        use_one_thread()
+        self._has_begun.set()
+        while (pending := self._launched.get()) is not None:
+            pending.make()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PendingCall:
     """A step on a `CpuStream`; `finish` raises what the call raised."""
 
-    future: Future[Tensor]
+    call: Callable[[], Tensor]
     commit: Callable[[Tensor], None]
     num_steps: int = 1
+    span_s: tuple[float, float] | None = None
+    """When the call began and ended, by `time.monotonic`; None before its end."""
+    _result: Future[Tensor] = field(default_factory=Future)
+
+    def make(self) -> None:
+        """Make the call, on the stream's thread."""
+        began_s = time.monotonic()
+        try:
+            with torch.inference_mode():  # This is a property of the thread.
+                result = self.call()
+        except BaseException as error:  # whatever it is, the engine waits for it
+            self._result.set_exception(error)
+            return
+        self.span_s = began_s, time.monotonic()
+        self._result.set_result(result)
 
     def is_done(self) -> bool:
-        return self.future.done()
+        return self._result.done()
 
     def finish(self) -> None:
-        self.commit(self.future.result())
+        self.commit(self._result.result())

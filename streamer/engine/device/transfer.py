@@ -56,6 +56,7 @@ class PendingResult:
     readback: Readback
     commit: Callable[[Tensor], None]
     num_steps: int = 1
+    span_s: None = None
 
     def is_done(self) -> bool:
         return self.readback.is_done()
@@ -70,6 +71,12 @@ class PendingResults:
 
     parts: Sequence[Pending]
     num_steps: int = 1
+
+    @property
+    def span_s(self) -> tuple[float, float] | None:
+        """From the begin of the first part that knows it to the end of the last one."""
+        spans = [part.span_s for part in self.parts if part.span_s is not None]
+        return (spans[0][0], spans[-1][1]) if spans else None
 
     def is_done(self) -> bool:
         return all(part.is_done() for part in self.parts)

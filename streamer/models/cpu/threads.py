@@ -14,13 +14,20 @@ PARALLEL_WIDTH = 512
 """The width from which sharing work between threads gains more than joining them costs."""
 
 
+def use_one_thread() -> None:
+    """Have torch use no further threads for what is called in this one."""
+    torch.set_num_threads(1)
+    # The number holds from a thread's first use of it on; without one, another thread's later setting would hold here.
+    torch.get_num_threads()
+
+
 def threads_of_their_own(num_threads: int) -> ThreadPoolExecutor:
     """Start threads for each of which torch uses no further ones."""
     usual = torch.get_num_threads()
     barrier = threading.Barrier(num_threads + 1)
 
     def begin() -> None:
-        torch.set_num_threads(1)
+        use_one_thread()
         barrier.wait()
 
     pool = ThreadPoolExecutor(num_threads, "forward-pass", initializer=begin)
