@@ -223,13 +223,18 @@ def nearer_share(vectors: Floats, names: npt.NDArray[np.str_]) -> float:
 
 
 async def joins(lines: Sequence[Line]) -> dict[str, float]:
-    """Return the jumps at the borders of fine chunks and near them, in decibels of level and of the spectrum."""
+    """Return the jumps at the borders of fine chunks and near them, in decibels of level and of the spectrum.
+
+    Of the lines those count that are spoken in one piece.
+    """
     synthesizer = build_synthesizer(EngineConfig(max_load=None, chunk_schedule="latency"))
     await synthesizer.start()
     at_border: list[tuple[float, float]] = []
     near_by: list[tuple[float, float]] = []
     rate_hz = synthesizer.info.sample_rate_hz
-    for number, line in enumerate(track(lines, "joins")):
+    longest = synthesizer.info.max_text_tokens
+    whole = [line for line in lines if synthesizer.count_tokens(line.text) <= longest]
+    for number, line in enumerate(track(whole, "joins")):
         # This bypasses the pipeline, which would trim silence: each piece is a chunk of the fine model.
         params = replace(synthesizer.info.default_params, seed=number)
         request = SentenceRequest(str(number), line.text, line.voice, params)

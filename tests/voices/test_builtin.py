@@ -40,27 +40,37 @@ def test_all_of_it_stays_within_its_budget() -> None:
 def test_the_card_tells_origin_and_terms() -> None:
     """The card has what users of the voice need to judge it."""
     card = (BUILTIN_MODEL / "CARD.md").read_text(encoding="utf-8")
-    for word in ("joe", "lessac", "CC0", "CMU Pronouncing Dictionary", "Word error rate"):
+    for word in (
+        "joe",
+        "jane",
+        "Kokoro-82M",
+        "Apache",
+        "lessac",
+        "CC0",
+        "CMU Pronouncing Dictionary",
+        "Word error rate",
+    ):
         assert word in card
 
 
 @pytest.mark.parametrize(
     ("voice", "text"),
     [
-        ("joe", "He conceived of a robot that would help paralyzed patients."),
-        ("jane", "Turn right after eighty five people, then walk to the library."),
+        ("joe", "Snitcher and ethnographic are both on the list."),
+        ("jane", "I'm afraid the door won't arrive until July thirty first."),
     ],
 )
 def test_the_path_of_a_text_is_how_its_teacher_spoke_it(voice: str, text: str) -> None:
-    """The voices are speech of the teacher's: what the config says of sounds allows each of its tokens."""
+    """The voices are speech of the teacher's: their tokens say all symbols in order, but for some pauses."""
     config = read_config(BUILTIN_MODEL / "config.json")
     assert config.path is not None
     text_tokens = load_tokenizer(config.tokenizer, BUILTIN_MODEL).encode(text)
     path = PathMaker(config, config.path).path(text_tokens)
     tokens = np.load(BUILTIN_MODEL / "voices" / f"{voice}.npz")["semantic_prompt"].tolist()
     places = path.places(tokens)
-    heard = sorted(set(places) - {-1})
-    assert heard == list(range(len(text_tokens)))
+    symbols = [config.tokenizer.symbols[token] for token in text_tokens]
+    said = {place for place, symbol in enumerate(symbols) if not config.path.sounds[symbol].endswith("?")}
+    assert said <= set(places)
     assert places == sorted(places)
 
 
