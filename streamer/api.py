@@ -145,7 +145,7 @@ def speak_into_memory(
     With `include_history` the events carry the tokens of the spoken sentences.
     """
     synthesizer = _started(repeatable(engine)).result()
-    settings = replace(_settings(synthesizer, options), include_history=include_history)
+    settings = replace(_settings(synthesizer, options), include_history=include_history, is_held=True)
 
     async def collect() -> Audio:
         pieces = [np.zeros(0, np.float32)]

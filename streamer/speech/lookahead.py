@@ -168,7 +168,9 @@ class SentencesAhead:
             wants_history=settings.include_history or settings.continuity != "preset",
         )
         last = self._last_of_voice.get(request.voice)
-        stream = SentenceStream(sentence, text_ready_s, self._synthesizer, request, last, self.waiting)
+        stream = SentenceStream(
+            sentence, text_ready_s, self._synthesizer, request, last, self.waiting, is_held=settings.is_held
+        )
         if settings.continuity != "preset":
             self._last_of_voice[request.voice] = stream.spoken_as
         return stream

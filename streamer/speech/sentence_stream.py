@@ -42,6 +42,7 @@ class SentenceStream:
     A sentence without anything to say has no chunks and is not made. Of the others, `retry_seed` is what the sentence
     was made with the second time; it is known before the first chunk. `lost_words` says, with the last chunk, that the
     sound is too short for the text. `loss` says, at the end, that the sound breaks off because its worker was lost.
+    One that `is_held` has no chunk before it is made, so that whether it is made again depends on no clock.
     """
 
     def __init__(
@@ -52,6 +53,8 @@ class SentenceStream:
         request: SentenceRequest,
         after: asyncio.Future[Voice | None] | None,
         waiting: GenerationTimer,
+        *,
+        is_held: bool = False,
     ) -> None:
         self.sentence = sentence
         self.text_ready_s = text_ready_s
@@ -68,6 +71,9 @@ class SentenceStream:
         self._waiting = waiting
         self._queue: asyncio.Queue[PcmChunk | Exception | None] = asyncio.Queue()
         self._is_heard = False
+        self._is_free = asyncio.Event()
+        if not is_held:
+            self._is_free.set()
         self._taken = asyncio.Event()
         self._puller = asyncio.create_task(self._pull())
 
@@ -75,6 +81,7 @@ class SentenceStream:
         return self
 
     async def __anext__(self) -> PcmChunk:
+        await self._is_free.wait()
         item = await self._queue.get()
         self._is_heard = True
         self._taken.set()
@@ -111,6 +118,7 @@ class SentenceStream:
             else:
                 await self._put(error)
         finally:
+            self._is_free.set()
             if not self.spoken_as.done():
                 self.spoken_as.set_result(None)
 

@@ -39,6 +39,8 @@ class SpeechSettings:
     """How much faster than usual it is spoken, at the same pitch. Pauses that the text asks for keep their length."""
     include_history: bool = False
     """Whether `SentenceEnded` carries the tokens of the spoken sentence."""
+    is_held: bool = False
+    """Whether a sentence is heard only once all of it is made, so that nothing depends on when it is heard."""
 
     def __post_init__(self) -> None:
         """Raise `InvalidParameterError` for a speed that cannot be had."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from itertools import pairwise
 
 import numpy as np
@@ -70,6 +71,25 @@ async def test_a_runaway_sentence_that_is_being_heard_is_faded_out() -> None:
     end = next(event for event in events if isinstance(event, SentenceEnded)).end_ms
     last = np.abs(sound_of(events)[(end - 120) * 24 : end * 24].reshape(-1, 480)).max(axis=1)  # each 20 ms
     assert last[0] > 0.29 and all(a > b for a, b in pairwise(last[2:])) and last[-1] < 0.1
+
+
+async def test_a_sentence_that_is_held_is_made_again_however_eagerly_it_is_listened_to() -> None:
+    """In speech into memory nothing depends on time; in a stream it is heard at once, and only faded out."""
+    synthesizer = FakeSynthesizer()
+    synthesizer.truncate_on, synthesizer.recovers = "first", True
+    events = await events_of(STORY, synthesizer, settings=settings_with(is_held=True))
+    assert warnings_of(events) == [("sentence_retried", 0)] and synthesizer.num_open == 0
+    assert len(sound_of(events)) == len(sound_of(await events_of(STORY)))
+
+
+async def test_giving_up_a_sentence_that_is_held_gives_up_its_synthesis() -> None:
+    """A listener who waits for it and leaves keeps nobody waiting."""
+    synthesizer = FakeSynthesizer()
+    synthesizer.stall_on = "first"
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await events_of(STORY, synthesizer, settings=settings_with(is_held=True))
+    assert synthesizer.num_open == 0
 
 
 async def test_a_length_that_was_asked_for_is_no_reason_to_try_again() -> None:

@@ -81,7 +81,7 @@ class ChatSplitter:
 
     def skip(self, num_chars: int) -> None:
         """Count characters of the source that are not to be spoken; behind a `flush`."""
-        self._written.num_read += num_chars
+        self._written.skip(num_chars)
 
     def _read(self, *, is_whole: bool) -> Iterator[SplitItem]:
         """Speak all that is certain."""

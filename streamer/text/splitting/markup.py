@@ -106,7 +106,7 @@ class MarkupSplitter:
 
     def skip(self, num_chars: int) -> None:
         """Count characters of the source that are not to be spoken; behind a `flush`."""
-        self._written.num_read += num_chars
+        self._written.skip(num_chars)
 
     def _read(self, *, is_whole: bool) -> Iterator[SplitItem]:
         """Speak and follow all that is certain."""

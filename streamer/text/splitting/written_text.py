@@ -58,6 +58,12 @@ class WrittenText:
         """Signs that still wait for a character belong to none."""
         self._opening = None
 
+    def skip(self, num_chars: int) -> None:
+        """Go past characters that are no text, behind a flush; signs before them belong to nothing behind them."""
+        self.end_block()
+        self.forget()
+        self.num_read += num_chars
+
     def forget_code(self) -> None:
         """Keep nothing of the code that was read."""
         self._kept = ""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamer.synthesis import ModelInfo
@@ -66,6 +66,7 @@ def test_pieces_do_not_matter(text_format: str, text: str, data: st.DataObject) 
 @pytest.mark.parametrize("text_format", ["plain", "chat"])
 @settings(max_examples=200, deadline=None)
 @given(text=TEXTS)
+@example("<foo a='b'>[voice: bert]. ")
 def test_sentences_point_into_the_source(text_format: str, text: str) -> None:
     """Each is its slice of the whole text, in order, and its markup lies inside it, in order."""
     sentences = [item for item in split(text, text_format=text_format) if isinstance(item, Sentence)]
