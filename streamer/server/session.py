@@ -7,7 +7,6 @@ outlives `Session.run`. The file is long because these tasks share one life: cut
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 import time
@@ -105,7 +104,7 @@ class Session:
         if before is None or (before.error is None and (request.error or ends_at_s < self._ends_at_s)):
             self._close_request, self._ends_at_s = request, ends_at_s
             self._asked_to_end.set()
-            if self._grace is not None:
+            if self._grace is not None and not self._grace.expired():
                 self._grace.reschedule(now_s)
             self._begin_to_end()
 
@@ -317,10 +316,13 @@ class Session:
             if request.error is not None:
                 return request
             await self._carry_out(self._protocol.going_away(request.grace_s))
-            with contextlib.suppress(TimeoutError):
+            try:
                 async with asyncio.timeout_at(self._ends_at_s) as self._grace:
                     await self._is_quiet.wait()
-            self._grace = None
+            except TimeoutError:
+                pass
+            finally:
+                self._grace = None
             if not self._asked_to_end.is_set():
                 return request
 

@@ -203,3 +203,16 @@ async def test_of_two_ends_the_more_urgent_one_counts() -> None:
         running.end(CloseRequest(1011, "dead", error=EngineError("dead")))
         await connection.until_closed()
     assert connection.close_code == 4001
+
+
+async def test_an_end_that_comes_while_a_left_client_is_cleared_away_is_harmless() -> None:
+    """The session was draining, and its client left: a second signal must still reach all the other sessions."""
+    async with session(ToyProtocol, None, _endless()) as (running, connection, _):
+        connection.say("Here it begins. This one never ends.")
+        await connection.until_sent("1 says Here|it|begins.")
+        running.end(CloseRequest(1001, "the server stops", grace_s=60.0))
+        await connection.until_sent("60 s left")
+        connection.hang_up()
+        await connection.until_closed()
+        running.end(CloseRequest(1001, "the server stops"))
+    assert lines(connection)[-1] == "60 s left"
