@@ -14,13 +14,18 @@ MIN_LISTENERS = 2
 MAX_LISTENERS = 100_000
 """The limit before anything was measured."""
 SAFE_LEAD_S = 0.75
-"""Seconds of sound that a listener must have ahead so that a new one cannot make their playback underrun."""
+"""Seconds of sound that a listener must have ahead so that a new one cannot make their playback underrun, at most."""
+SAFE_FIRST_SOUNDS = 3.0
+"""The same in units of the time that a first sound takes: the new one's is made, then their own next chunk, and one
+more is for chance."""
 BEGINNERS_SHARE = 8
 """One listener in this many may be without a safe lead while another one is admitted."""
 MIN_WINDOW_S = 3.0
 """Seconds of audio in a measurement; audio arrives in chunks, so that a shorter measurement would say little."""
 EMA_WEIGHT = 0.2
 """Weight of a new measurement in the moving averages."""
+FASTER_WEIGHT = 0.5
+"""The same of a first sound that took less time than the average."""
 FIRST_SHARED_SHARE = 0.5
 """The part of a first measurement that is attributed to the cost shared by all rows."""
 MAX_EXTRAPOLATION = 2
@@ -46,10 +51,11 @@ class _Presence:
     """When playback will underrun if nothing more is delivered; None before the first sound."""
     buffered_s: float = 0.0
 
-    def has_safe_lead(self, now_s: float) -> bool:
+    def lead_s(self, now_s: float) -> float:
+        """How much sound is ahead of the playback."""
         if self.underrun_at_s is None:
-            return False
-        return max(self.underrun_at_s - now_s, self.buffered_s) >= SAFE_LEAD_S
+            return 0.0
+        return max(self.underrun_at_s - now_s, self.buffered_s)
 
 
 class Capacity:
@@ -77,6 +83,7 @@ class Capacity:
         self._window = _Window()
         self._alignment = 1.0
         self._most_measured = 1.0
+        self._first_sound_s = math.inf  # until one was measured
         # x = 1 / rows, y = engine seconds per second of audio: the slope is the shared cost, the intercept a row's own.
         self._costs = OnlineLine(ema_weight=EMA_WEIGHT, first_slope_share=FIRST_SHARED_SHARE)
 
@@ -104,6 +111,15 @@ class Capacity:
         window.busy_s += duration_s
         window.row_seconds += duration_s * num_rows
         window.listener_seconds += duration_s * max(1, len(self._present))
+
+    def begun(self, waited_s: float) -> None:
+        """Measure what an utterance's first sound took, from when it was asked for."""
+        if self._first_sound_s == math.inf:
+            self._first_sound_s = waited_s
+        # One that took longer may have stood behind another's, which says nothing about its own.
+        weight = EMA_WEIGHT if waited_s > self._first_sound_s else FASTER_WEIGHT
+        waited_s = min(waited_s, OUTLIER_FACTOR * self._first_sound_s)
+        self._first_sound_s += weight * (waited_s - self._first_sound_s)
 
     def delivered(self, audio_s: float) -> None:
         """Measure audio that left the engine."""
@@ -140,11 +156,12 @@ class Capacity:
             return None
         present = list(self._present.values())  # at once: other threads add and remove
         limit = self.num_listeners
+        safe_lead_s = min(SAFE_LEAD_S, SAFE_FIRST_SOUNDS * self._first_sound_s)
         return Room(
             num_listeners=len(present),
             max_listeners=MAX_LISTENERS if limit is None else limit,
             num_unheard=sum(presence.underrun_at_s is None for presence in present),
-            num_short=sum(not presence.has_safe_lead(now_s) for presence in present),
+            num_short=sum(presence.lead_s(now_s) < safe_lead_s for presence in present),
             max_short=max(1, (limit or 0) // BEGINNERS_SHARE),
             mean_stay_s=self._mean_stay_s,
         )

@@ -65,6 +65,27 @@ def test_a_listener_is_short_of_sound_until_a_safe_lead_is_there():
     assert [short_of(capacity, now_s) for now_s in (0.0, 8.0, 9.5)] == [(1, 1), (1, 2), (1, 3)]
 
 
+def test_the_safe_lead_follows_the_time_of_a_first_sound():
+    """Three first sounds, as far as they took long alone, and never more than where nothing was measured."""
+    capacity = Capacity(0.9)
+    capacity.arrive("here", 0.0)
+    capacity.heard("here", 0.5, 0.0)
+    assert short_of(capacity) == (0, 1)
+    capacity.begun(0.1)
+    assert short_of(capacity) == (0, 0) and short_of(capacity, 0.25) == (0, 1)
+    capacity.begun(5.0)  # it stood behind others
+    assert short_of(capacity) == (0, 0) and short_of(capacity, 0.05) == (0, 1)
+    for _ in range(20):
+        capacity.begun(5.0)
+    capacity.heard("here", 0.8, 0.0)
+    assert short_of(capacity) == (0, 0) and short_of(capacity, 0.1) == (0, 1)
+    for _ in range(10):
+        capacity.begun(0.1)
+    assert short_of(capacity, 0.45) == (0, 0)
+    capacity.reset()
+    assert short_of(capacity, 0.1) == (0, 1)
+
+
 def test_no_more_is_believed_than_was_tried():
     """A measurement that seems to say that further listeners cost nothing does not let in a crowd of any size."""
     capacity = Capacity(1.2)
