@@ -14,6 +14,7 @@ from streamer.compilation import compiled
 from streamer.engine.device.numba_sampler import StepDraw, draw_automaton_steps, draw_steps
 from streamer.models.cpu.decode_step import Step, run_step
 from streamer.models.cpu.int8_gpt import Int8DecodeStep
+from streamer.models.cpu.integer_products import GROUP
 from streamer.models.kv_cache import KvCache
 
 
@@ -37,6 +38,15 @@ def draw_in_a_row(
 
 
 @compiled()
+def _drawn_among(steps, first, count, num_turns):
+    """Return the logits, from the first to behind the last, among which any of the rows draws."""
+    lowest, highest = num_turns - 1, 0
+    for step in steps:
+        lowest, highest = min(lowest, step % num_turns), max(highest, step % num_turns)
+    return first + lowest * count, first + (highest + 1) * count
+
+
+@compiled()
 def _draw_in_a_row(weights, step, steps, choice, first_output, state, automata, drawn):
     s = Step(*step)
     last_tokens = state[0]
@@ -46,6 +56,8 @@ def _draw_in_a_row(weights, step, steps, choice, first_output, state, automata, 
         s.counters[:] = 0
         for row in range(len(s.tokens)):
             s.tokens[row] = last_tokens[s.slots[row]]
+        low, high = _drawn_among(steps, first, count, num_turns)
+        s.head_groups[0], s.head_groups[1] = low // GROUP, -(-high // GROUP)
         run_step(weights, step, 1)
         if automata is None:
             draw_steps(s.logits, s.slots, steps, first, count, num_turns, end, state, drawn[number])

@@ -88,6 +88,8 @@ class Step(NamedTuple):
     added: Floats
     widened: Floats
     logits: Floats
+    head_groups: npt.NDArray[np.int64]
+    """The first of the head's groups of outputs that is made, and the one behind the last; all, unless it is told."""
     counters: npt.NDArray[np.int64]
 
 
@@ -245,7 +247,9 @@ def run_step(weights, step, num_threads):
         )
         x += s.added[:, :width]
     _norm(x, w.head_gain, normed)
-    _linear(normed, inputs, (w.head, w.head_offsets, w.head_scales), s.logits, False, team)
+    begin, end = s.head_groups[0], s.head_groups[1]
+    head = w.head[begin:end], w.head_offsets[begin:end], w.head_scales[begin:end]
+    _linear(normed, inputs, head, s.logits[:, begin * GROUP : end * GROUP], False, team)
 
 
 @parallel
@@ -276,6 +280,7 @@ def new_step(tokens: Any, weights: Weights, cache: Any, slots: Any, positions: A
         added=outputs_of(weights.merge_scales),
         widened=outputs_of(weights.widen_scales),
         logits=outputs_of(weights.head_scales),
+        head_groups=np.array([0, len(weights.head)]),
         counters=new_counters(_PHASES_PER_LAYER * len(weights.gains) + 1),
     )
 
