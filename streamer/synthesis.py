@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from streamer.audio.samples import Samples
 from streamer.sampling import BARK_COARSE_LIMITS, BARK_PARAMS, CoarseLimits, SamplingParams
@@ -204,13 +204,18 @@ class WorkersHealth:
         return sum(worker.is_ready for worker in self.each)
 
 
+TOLD_LATE_S: Final = 0.25
+"""How old a worker's status may be when a front end decides by it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
     """`alive`: steps are made whenever there is something to do. `ready`: warm, and accepting sentences.
 
     `expected_speed`: seconds of sound made per second if there were one listener more; None if that is not known.
-    `room`: None if listeners are not limited. `is_loaded`: whether the model has been read. `step_age_s`: how long the
-    step in progress has taken so far. `workers`: None if the engine is in this process.
+    `room`: None if listeners are not limited. `room_soon`: what it will be at the least `TOLD_LATE_S` from now, for
+    those who learn of it late; None if that is not known. `is_loaded`: whether the model has been read. `step_age_s`:
+    how long the step in progress has taken so far. `workers`: None if the engine is in this process.
     """
 
     alive: bool
@@ -219,6 +224,7 @@ class Health:
     engine: EngineStats | None = None
     expected_speed: float | None = None
     room: Room | None = None
+    room_soon: Room | None = None
     is_loaded: bool = True
     step_age_s: float = 0.0
     workers: WorkersHealth | None = None

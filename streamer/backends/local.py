@@ -30,7 +30,7 @@ from streamer.stages.chain import build_stages, semantic_cap, stream_beside
 from streamer.stages.fine_windows import scheduled
 from streamer.stages.memory import MemoryPlan, free_memory, plan_memory
 from streamer.stages.sentence import SentenceWork
-from streamer.synthesis import Health, ModelInfo, PcmChunk, SentenceRequest
+from streamer.synthesis import TOLD_LATE_S, Health, ModelInfo, PcmChunk, SentenceRequest
 from streamer.telemetry.traces import NO_SPAN, NO_TRACER, Tracer
 from streamer.text.phones import without_phones
 from streamer.text.tokens.tokenizer import Tokenizer, load_model_tokenizer
@@ -181,13 +181,14 @@ class LocalSynthesizer:
         if (failure := self._engine.failure) is not None:
             return Health(alive=False, ready=False, reason=failure.message)
         capacity = self._engine.capacity
-        load = capacity.load(capacity.num_present + 1)
+        load, now_s = capacity.load(capacity.num_present + 1), time.monotonic()
         return Health(
             alive=True,
             ready=self._is_ready,
             engine=self._engine.stats(),
             expected_speed=None if load is None else 1 / max(load, 1e-6),
-            room=capacity.room(time.monotonic()),
+            room=capacity.room(now_s),
+            room_soon=capacity.room(now_s + TOLD_LATE_S),
             step_age_s=self._engine.step_age_s(),
         )
 
@@ -231,9 +232,8 @@ class LocalSynthesizer:
 
     def _record(self) -> None:
         """Record every step that is to be replayed."""
-        recording = self._stages[:3]
+        recording, num_recorded = self._stages[:3], 0
         num_steps = sum(stage.num_recordings() for stage in recording)
-        num_recorded = 0
 
         def count() -> None:
             nonlocal num_recorded

@@ -15,17 +15,17 @@ MAX_LISTENERS = 100_000
 """The limit before anything was measured."""
 SAFE_LEAD_S = 0.75
 """Seconds of sound that a listener must have ahead so that a new one cannot make their playback underrun, at most."""
-SAFE_FIRST_SOUNDS = 3.0
-"""The same in units of the time that a first sound takes: the new one's is made, then their own next chunk, and one
-more is for chance."""
+SAFE_FIRST_SOUNDS = 4.0
+"""The same in units of the time that a first sound takes, for the listener with the least sound ahead: the new one's is
+made, then their own next chunk, and both may take twice as long beside others."""
+SAFE_FIRST_SOUNDS_EACH = 2.0
+"""What is added for each listener with less sound ahead, whose next chunk is made before theirs."""
 BEGINNERS_SHARE = 8
 """One listener in this many may be without a safe lead while another one is admitted."""
 MIN_WINDOW_S = 3.0
 """Seconds of audio in a measurement; audio arrives in chunks, so that a shorter measurement would say little."""
 EMA_WEIGHT = 0.2
 """Weight of a new measurement in the moving averages."""
-FASTER_WEIGHT = 0.5
-"""The same of a first sound that took less time than the average."""
 FIRST_SHARED_SHARE = 0.5
 """The part of a first measurement that is attributed to the cost shared by all rows."""
 MAX_EXTRAPOLATION = 2
@@ -113,13 +113,12 @@ class Capacity:
         window.listener_seconds += duration_s * max(1, len(self._present))
 
     def begun(self, waited_s: float) -> None:
-        """Measure what an utterance's first sound took, from when it was asked for."""
+        """Measure how long an utterance waited for its first sound."""
         if self._first_sound_s == math.inf:
             self._first_sound_s = waited_s
-        # One that took longer may have stood behind another's, which says nothing about its own.
-        weight = EMA_WEIGHT if waited_s > self._first_sound_s else FASTER_WEIGHT
         waited_s = min(waited_s, OUTLIER_FACTOR * self._first_sound_s)
-        self._first_sound_s += weight * (waited_s - self._first_sound_s)
+        self._first_sound_s += EMA_WEIGHT * (waited_s - self._first_sound_s)
+        self._first_sound_s = max(MIN_OWN_S, self._first_sound_s)
 
     def delivered(self, audio_s: float) -> None:
         """Measure audio that left the engine."""
@@ -156,15 +155,28 @@ class Capacity:
             return None
         present = list(self._present.values())  # at once: other threads add and remove
         limit = self.num_listeners
-        safe_lead_s = min(SAFE_LEAD_S, SAFE_FIRST_SOUNDS * self._first_sound_s)
+        max_short = max(1, (limit or 0) // BEGINNERS_SHARE)
+        leads_s = sorted(presence.lead_s(now_s) for presence in present)
         return Room(
             num_listeners=len(present),
             max_listeners=MAX_LISTENERS if limit is None else limit,
             num_unheard=sum(presence.underrun_at_s is None for presence in present),
-            num_short=sum(presence.lead_s(now_s) < safe_lead_s for presence in present),
-            max_short=max(1, (limit or 0) // BEGINNERS_SHARE),
+            num_short=sum(
+                lead_s < self._safe_lead_s(place, max_short) for place, lead_s in enumerate(leads_s)
+            ),
+            max_short=max_short,
             mean_stay_s=self._mean_stay_s,
         )
+
+    def _safe_lead_s(self, num_before: int, max_short: int) -> float:
+        """Return what a listener must have ahead beside others of whom `num_before` have less.
+
+        Where several may begin at once, each new one waits for others that are not known yet.
+        """
+        if max_short > 1:
+            return SAFE_LEAD_S
+        num_first_sounds = SAFE_FIRST_SOUNDS + SAFE_FIRST_SOUNDS_EACH * num_before
+        return min(SAFE_LEAD_S, num_first_sounds * self._first_sound_s)
 
     def load(self, num_listeners: int) -> float | None:
         """The part of its time that the engine is busy with `num_listeners`; None if nothing was measured.

@@ -225,7 +225,7 @@ class Engine(Generic[WorkT]):
             if not len(samples) and not is_last:
                 continue
             duration_s = len(samples) / self._sample_rate_hz / request.speed
-            if duration_s and not request.playback.has_begun:
+            if duration_s and request.playback.waits_for(request.sentence_index):
                 self.capacity.begun(self._clock() - request.submitted_s)
             request.playback.deliver(request.sentence_index, duration_s, self._clock())
             self._heard(request)

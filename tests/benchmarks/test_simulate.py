@@ -66,6 +66,19 @@ def test_a_small_burst_on_a_small_machine_is_served_one_after_the_other():
     assert together["share_with_gap"] == 0
 
 
+@pytest.mark.parametrize(("factor", "streams"), [(1.0, 8), (1.0, 5), (1.4, 8)])
+def test_a_burst_that_a_small_machine_lets_in_hears_no_gap(monkeypatch, factor, streams):
+    """Whoever is let in after the first hears no stop of a packet's length, and neither do those who were there."""
+    monkeypatch.setattr("benchmarks.simulate.GAP_S", 0.02)
+    machine = MACHINES["builtin-cpu"]
+    machine = replace(machine, times=machine.times.scaled(factor))
+    for seed in range(3):
+        case = Case(streams, seconds=15.0, seed=seed, arrivals="burst", max_load=1.2)
+        result = simulate(case, machine)
+        assert result["utterances"] >= 3
+        assert result["share_with_gap"] == 0
+
+
 def test_with_a_limit_a_slow_machine_refuses_instead_of_stuttering():
     """Admitted listeners hear less silence than listeners do without a limit."""
     case = replace(CASE, streams=24, seconds=40.0, arrivals="poisson")

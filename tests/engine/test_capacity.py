@@ -66,24 +66,47 @@ def test_a_listener_is_short_of_sound_until_a_safe_lead_is_there():
 
 
 def test_the_safe_lead_follows_the_time_of_a_first_sound():
-    """Three first sounds, as far as they took long alone, and never more than where nothing was measured."""
+    """Four first sounds, as their mean says, and never more than where nothing was measured."""
     capacity = Capacity(0.9)
     capacity.arrive("here", 0.0)
     capacity.heard("here", 0.5, 0.0)
     assert short_of(capacity) == (0, 1)
     capacity.begun(0.1)
-    assert short_of(capacity) == (0, 0) and short_of(capacity, 0.25) == (0, 1)
-    capacity.begun(5.0)  # it stood behind others
-    assert short_of(capacity) == (0, 0) and short_of(capacity, 0.05) == (0, 1)
-    for _ in range(20):
-        capacity.begun(5.0)
+    assert short_of(capacity, 0.05) == (0, 0) and short_of(capacity, 0.15) == (0, 1)
+    for _ in range(50):
+        capacity.begun(5.0)  # as on a machine that became slow
     capacity.heard("here", 0.8, 0.0)
     assert short_of(capacity) == (0, 0) and short_of(capacity, 0.1) == (0, 1)
-    for _ in range(10):
-        capacity.begun(0.1)
-    assert short_of(capacity, 0.45) == (0, 0)
+    for _ in range(50):
+        capacity.begun(0.0)
+    assert short_of(capacity, 0.7) == (0, 0)
+    capacity.begun(0.1)  # it is measured again after times of zero
     capacity.reset()
     assert short_of(capacity, 0.1) == (0, 1)
+
+
+def test_who_has_most_sound_ahead_waits_for_all_others_chunks():
+    """Each needs two first sounds more than the one who has the next less, because theirs is made later."""
+    capacity = Capacity(0.9)
+    capacity.begun(0.05)
+    for number, lead_s in enumerate((0.25, 0.25, 0.45)):
+        capacity.arrive(str(number), 0.0)
+        capacity.heard(str(number), lead_s, 0.0)
+    assert short_of(capacity) == (0, 1)  # the second needs 0.3 s
+    capacity.heard("1", 0.35, 0.0)
+    assert short_of(capacity) == (0, 0)
+
+
+def test_where_several_may_begin_at_once_the_lead_is_the_longest():
+    """Each of them waits for others that are not known yet."""
+    capacity = Capacity(0.9)
+    for num_listeners in (1, 4, 16):
+        work(capacity, num_listeners)
+    assert capacity.room(0.0).max_short > 1
+    capacity.begun(0.01)
+    capacity.arrive("here", 0.0)
+    capacity.heard("here", 0.7, 0.0)
+    assert short_of(capacity) == (0, 1)
 
 
 def test_no_more_is_believed_than_was_tried():

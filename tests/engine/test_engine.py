@@ -1,5 +1,6 @@
 """The engine over a toy model: every request ends exactly once, and every slot comes back."""
 
+import numpy as np
 import pytest
 
 from streamer.errors import OverloadedError
@@ -203,3 +204,22 @@ def test_a_sentence_that_ended_may_be_requested_again(make_stage):
     playback = again.playback
     assert playback is first.playback
     assert playback.underrun_at_s(0) - playback.origin_s == pytest.approx(3.0)
+
+
+def test_the_wait_for_an_utterances_first_sound_is_measured_once(make_stage):
+    """From when its next sentence was submitted; later sentences are not counted, even if they sound before it."""
+    now_s, measured = [0.0], []
+    engine = toy_engine(PlanStage(), make_stage, clock=lambda: now_s[0])
+    engine.capacity.begun = measured.append
+    first, second = toy_request("first", 6), toy_request("second", 3)
+    first.utterance_id = second.utterance_id = "talk"
+    second.sentence_index = 1
+    take_audio, sounded = first.work.take_audio, []
+    first.work.take_audio = lambda: take_audio() if first.work.num_made > 3 else np.zeros(0, np.float32)
+    for request in (first, second):
+        request.outlet = lambda _, name=request.request_id: sounded.append(name)
+        engine.submit(request)
+    while engine.step():
+        now_s[0] += 0.125
+    assert sounded[0] == "second" and sounded[-1] == "first"
+    assert len(measured) == 1 and measured[0] > 0.5

@@ -20,8 +20,8 @@ class FakeSynthesizer:
 
     `speed`: seconds of sound made per second; None for at once. Hooks: `fail_on`, `stall_on`, `truncate_on`, `lose_on`
     act on sentences that contain that text; with `recovers` a truncated or lost one ends well when it is asked for
-    again; `die` kills the engine; `room` is what `health` tells of it. The history of a sentence is made of its index
-    and its seed.
+    again; `die` kills the engine; `room` and `room_soon` are what `health` tells of it. The history of a sentence is
+    made of its index and its seed.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class FakeSynthesizer:
         self.lose_on: dict[str, float] = {}  # seconds of sound that are left, before silence
         self.recovers = False
         self.room: Room | None = None
+        self.room_soon: Room | None = None
         self.step_age_s = 0.0
         self.requests: list[SentenceRequest] = []
         self.num_open = 0
@@ -106,6 +107,7 @@ class FakeSynthesizer:
             reason=self._dead_reason,
             expected_speed=self.speed,
             room=self.room,
+            room_soon=self.room_soon,
             step_age_s=self.step_age_s,
         )
 

@@ -18,7 +18,7 @@ from msgspec import Meta, Struct
 from streamer.errors import InvalidMessageError
 from streamer.models.config import TokenizerConfig
 from streamer.sampling import SamplingParams, sampling_params
-from streamer.synthesis import ModelInfo, PcmChunk, Room, SaidWord, SentenceRequest
+from streamer.synthesis import TOLD_LATE_S, ModelInfo, PcmChunk, Room, SaidWord, SentenceRequest
 from streamer.text.tokens.tokenizer import TokenizerFile
 from streamer.voices.voice import Codes, Voice
 
@@ -30,7 +30,7 @@ MAX_ANSWER_BYTES: Final = 32 << 20
 """The longest frame that a front end reads: a model's tokenizer, or a minute of sound."""
 WINDOW_CHUNKS: Final = 2
 """How many chunks a worker sends before the reader of the sentence has taken the first of them."""
-STATUS_INTERVAL_S: Final = 0.25
+STATUS_INTERVAL_S: Final = TOLD_LATE_S
 """How often a worker tells its status."""
 ENGINE_FAILED: Final = 1011
 NO_ROOM: Final = 1013

@@ -149,7 +149,7 @@ class Worker:
             is_ready=is_ready,
             is_draining=self.is_draining,
             reason=None if is_ready else health.reason or "the model makes its first sound",
-            room=health.room,
+            room=health.room_soon or health.room,
             expected_speed=health.expected_speed,
             num_slots=None if health.engine is None else health.engine.num_slots,
             step_age_s=health.step_age_s,

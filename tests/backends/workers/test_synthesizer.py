@@ -147,6 +147,14 @@ async def test_room_decides_who_is_asked() -> None:
         assert (len(one.fake.requests), len(other.fake.requests)) == (0, 1)
 
 
+async def test_a_worker_tells_the_room_of_the_moment_in_which_it_is_used() -> None:
+    """A status is a quarter of a second old at times: until then those who have enough sound now may be short of it."""
+    async with worker() as one:
+        one.fake.room, one.fake.room_soon = ROOM, replace(ROOM, num_listeners=1, num_short=1)
+        async with front_end(one) as front:
+            assert front.health().room == one.fake.room_soon
+
+
 @pytest.mark.parametrize("how", ["cut", "dies", "ends"])
 async def test_a_sentence_without_sound_is_made_elsewhere(how: str) -> None:
     """However its worker is lost, the sentence comes whole and the same from another one."""
