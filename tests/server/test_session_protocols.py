@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -216,3 +217,19 @@ async def test_an_end_that_comes_while_a_left_client_is_cleared_away_is_harmless
         await connection.until_closed()
         running.end(CloseRequest(1001, "the server stops"))
     assert lines(connection)[-1] == "60 s left"
+
+
+async def test_an_engine_that_dies_in_the_moment_in_which_a_grace_is_over_counts() -> None:
+    """The deadline cannot be moved any more then, and need not be."""
+    async with session(ToyProtocol, None, _endless()) as (running, connection, _):
+        connection.say("Here it begins. This one never ends.")
+        await connection.until_sent("1 says Here|it|begins.")
+        running.end(CloseRequest(1001, "the server stops", grace_s=0.05))
+        loop, failures = asyncio.get_running_loop(), list[object]()
+        loop.set_exception_handler(lambda _, context: failures.append(context))
+        await connection.until_sent("0.05 s left")
+        just_after_s = math.nextafter(running._ends_at_s, math.inf)
+        loop.call_at(just_after_s, running.end, CloseRequest(1011, "dead", error=EngineError("dead")))
+        await connection.until_closed()
+    assert not failures
+    assert connection.close_code == 4001

@@ -54,13 +54,15 @@ def test_the_compiled_draw_of_a_step_is_the_plain_one(choice: Choice) -> None:
         (Choice(0, 21, end=20), range(21), False),
         (Choice(0, 21, end=20), range(21), True),
         (Choice(10, 10, num_turns=3), range(10, 40), False),
+        (Choice(10, 10, num_turns=3), range(3, 40), False),
     ],
-    ids=["end", "automaton", "turns"],
+    ids=["end", "automaton", "turns", "turns among more"],
 )
 def test_steps_that_are_compiled_with_their_draws_are_the_steps_one_by_one(
     choice: Choice, outputs: range, is_kept: bool
 ) -> None:
-    """Tokens, ends and the cache agree to the last bit, for slots in any order and a model without some logits."""
+    """Tokens, ends and the cache agree to the last bit, for slots in any order, whose turns are not the same, and a
+    model without some logits."""
     torch.manual_seed(0)
     gpt = CausalGpt(CONFIG).eval()
     gpt.lm_head.weight.data *= 40
@@ -72,7 +74,7 @@ def test_steps_that_are_compiled_with_their_draws_are_the_steps_one_by_one(
     for round_number in range(6):
         slots = (2, 0, 3, 1) if round_number % 2 else (1, 2, 3)
         begin = 5 * round_number
-        places = [(slot, begin - 3 * (slot == 3) * (begin > 0), begin) for slot in slots]
+        places = [(slot, begin - 3 * (slot == 3) * (begin > 0), begin + slot) for slot in slots]
         made = together.decode(places, [SamplingParams(0)] * len(slots), 5)
         for number in range(5):
             at = [(slot, position + number, step + number) for slot, position, step in places]
