@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import jiwer
@@ -21,7 +22,7 @@ import numpy.typing as npt
 from benchmarks.speaking import running_server, speak
 from streamer.loadtest.environment import environment, write_result
 from streamer.loadtest.playout import packets_of
-from training.judge import heard, word_error_rate, words
+from training.judge import heard, second_judge, word_error_rate, words
 from training.sentences import EVALUATION
 
 OPUS_HZ = 48_000
@@ -37,14 +38,16 @@ def decoded(ogg: bytes) -> npt.NDArray[np.float32]:
     return np.concatenate(frames).astype(np.float32) if frames else np.zeros(0, np.float32)
 
 
-async def speak_all(texts: list[str], flags: list[str], at_once: int, first_seed: int) -> list[bytes]:
-    """Return each sentence as an Ogg Opus file; `at_once` of them are spoken at any time."""
+async def speak_all(
+    texts: list[str], flags: list[str], at_once: int, first_seed: int, **settings: Any
+) -> list[bytes]:
+    """Return each sentence as an Ogg Opus file; `at_once` of them are spoken at any time, with these settings."""
     spoken: list[bytes] = [b""] * len(texts)
     waiting = iter(enumerate(texts))
 
     async def client(url: str) -> None:
         for number, text in waiting:
-            recording = await speak(url, text, seed=first_seed + number, encoding="ogg_opus")
+            recording = await speak(url, text, seed=first_seed + number, encoding="ogg_opus", **settings)
             spoken[number] = b"".join(packet.payload for packet in packets_of(recording))
 
     async with running_server(*flags) as (url, _), asyncio.TaskGroup() as tasks:
@@ -53,11 +56,13 @@ async def speak_all(texts: list[str], flags: list[str], at_once: int, first_seed
     return spoken
 
 
-def judged(texts: list[str], files: list[bytes]) -> list[tuple[str, str]]:
-    """Print each sentence with what the judge heard, and return these pairs."""
+def judged(
+    texts: list[str], files: list[bytes], judge: Callable[[npt.NDArray[np.float32], int], str]
+) -> list[tuple[str, str]]:
+    """Print each sentence with what a judge heard, and return these pairs."""
     pairs = []
     for text, ogg in zip(texts, files, strict=True):
-        pairs.append((text, heard(decoded(ogg), OPUS_HZ)))
+        pairs.append((text, judge(decoded(ogg), OPUS_HZ)))
         mark = " " if words(text) == words(pairs[-1][1]) else "x"
         print(f"{mark} {text} | {pairs[-1][1]}", flush=True)
     return pairs
@@ -137,6 +142,16 @@ def rates_by_length(pairs: Sequence[tuple[str, str]]) -> list[dict[str, float]]:
     ]
 
 
+def score(judge: str, pairs: list[tuple[str, str]]) -> dict[str, Any]:
+    """Print and return what a judge's hearings amount to."""
+    rate, found, by_length = word_error_rate(pairs), faults(pairs), rates_by_length(pairs)
+    counts = ", ".join(f"{len(texts)} {name.replace('_', ' ')}" for name, texts in found.items())
+    print(f"word error rate {rate:.3f} on {len(pairs)} texts, heard by {judge}; {counts}")
+    for row in by_length:
+        print(f"from {row['words_from']} words: {row['word_error_rate']:.3f} on {row['texts']}")
+    return {"word_error_rate": rate, **found, "by_length": by_length, "pairs": pairs}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, help="JSON file to write")
@@ -146,30 +161,29 @@ def main() -> None:
     parser.add_argument(
         "--first-seed", type=int, default=0, help="the first sentence's seed; the others follow"
     )
+    parser.add_argument("--voice", help="default: the model's default voice")
+    parser.add_argument("--second-judge", action="store_true", help="have Moonshine listen, too")
     arguments, flags = parser.parse_known_args()
     texts = arguments.sentences.read_text().splitlines()
-    files = asyncio.run(speak_all(texts, flags, arguments.at_once, arguments.first_seed))
+    judges = {"whisper": heard}
+    if arguments.second_judge:
+        judges["moonshine"] = second_judge()  # which is loaded now: if that fails, nothing was spoken in vain
+    settings = {"voice": arguments.voice} if arguments.voice else {}
+    files = asyncio.run(speak_all(texts, flags, arguments.at_once, arguments.first_seed, **settings))
     if arguments.save:
         arguments.save.mkdir(parents=True, exist_ok=True)
         for number, ogg in enumerate(files):
             (arguments.save / f"{number:02d}.ogg").write_bytes(ogg)
-    pairs = judged(texts, files)
-    rate = word_error_rate(pairs)
-    found = faults(pairs)
-    counts = ", ".join(f"{len(texts)} {name.replace('_', ' ')}" for name, texts in found.items())
-    print(f"word error rate {rate:.3f} on {len(pairs)} texts; {counts}")
-    for row in rates_by_length(pairs):
-        print(f"from {row['words_from']} words: {row['word_error_rate']:.3f} on {row['texts']}")
+    scores = {name: score(name, judged(texts, files, judge)) for name, judge in judges.items()}
     if arguments.output:
         result = {
             "benchmark": "word_error_rate",
             **environment(),
             "at_once": arguments.at_once,
             "first_seed": arguments.first_seed,
-            "word_error_rate": rate,
-            **found,
-            "by_length": rates_by_length(pairs),
-            "pairs": pairs,
+            "voice": arguments.voice,
+            **scores.pop("whisper"),
+            **scores,
         }
         write_result(arguments.output, result)
 

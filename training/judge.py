@@ -1,9 +1,9 @@
-"""The judges, all from packages: whisper tiny.en, whose errors are counted in words; DNSMOS; and PESQ."""
+"""The judges, all from packages: whisper tiny.en and Moonshine tiny, whose errors are counted; DNSMOS; and PESQ."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
@@ -28,6 +28,24 @@ def _model() -> WhisperModel:
 def heard(sound: Floats, sample_rate_hz: int) -> str:
     """Return what the judge understands of `sound`."""
     return " ".join(segment.text.strip() for segment in _segments(sound, sample_rate_hz))
+
+
+def second_judge() -> Callable[[Floats, int], str]:
+    """Load Moonshine tiny (arXiv:2410.15608), which is not related to whisper; return what hears with it."""
+    import moonshine_voice
+    from moonshine_voice.moonshine_api import ModelArch
+    from moonshine_voice.transcriber import Transcriber
+
+    # Later packages than 0.0.x do not bring the model, but load it from the network.
+    folder = Path(moonshine_voice.__file__).parent / "assets" / "tiny-en"
+    model = Transcriber(str(folder), ModelArch.TINY)
+
+    def understood(sound: Floats, sample_rate_hz: int) -> str:
+        at_16k = np.clip(resample_poly(sound, JUDGE_HZ, sample_rate_hz), -1, 1)
+        transcript = model.transcribe_without_streaming(at_16k.tolist(), JUDGE_HZ)
+        return " ".join(line.text.strip() for line in transcript.lines)
+
+    return understood
 
 
 def heard_words(sound: Floats, sample_rate_hz: int) -> list[tuple[str, int, int]]:

@@ -31,7 +31,11 @@ NOISY_CODES = 0.03
 GUESSED = 0.5
 """The share of cuts whose fine codes are the fine model's guesses, if `training.guesses` has made some."""
 CHECKPOINT_STEPS = 250
-ADVERSARIAL_WEIGHT, FEATURE_WEIGHT = 0.3, 2.0
+FEATURE_WEIGHT = 1.0
+ADVERSARIAL_SHARE = 0.5
+"""How large the gradient of the adversarial loss with respect to the sound is made, beside that of the spectra.
+
+EnCodec's balancer does this with moving averages of the norms; here it is done with each step's own."""
 MODULATION_WEIGHT = 1.0
 JUDGE_LEAD_STEPS = 150
 """The number of steps for which the discriminator learns alone: an untrained one would mislead the decoder."""
@@ -88,6 +92,10 @@ def with_noise(codes: Tensor) -> Tensor:
     return torch.where(noisy, torch.randint(CODEBOOK_SIZE, codes.shape), codes)
 
 
+def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in state.items()}
+
+
 class Training:
     """What a checkpoint keeps: the decoder, its discriminator, their optimizers and the step count."""
 
@@ -105,9 +113,12 @@ class Training:
         if self.path.exists():
             state = torch.load(self.path, weights_only=True)
             self.decoder.load_state_dict(state["decoder"])
-            self.judge.load_state_dict(state["judge"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.judge_optimizer.load_state_dict(state["judge_optimizer"])
+            if _shapes(state["judge"]) == _shapes(
+                self.judge.state_dict()
+            ):  # else it was made by other code: begin anew
+                self.judge.load_state_dict(state["judge"])
+                self.judge_optimizer.load_state_dict(state["judge_optimizer"])
             self.steps = state["steps"]
         elif start:
             codebooks = {"codebooks": self.decoder.codebooks}
@@ -130,36 +141,45 @@ class Training:
             group["lr"] = rate * min(1.0, (self.steps + 1) / WARM_UP_STEPS)
         made = self.decoder(self.decoder.dequantize(with_noise(codes).to(self.device)))
         real = real.to(self.device)
-        judge_loss = self.judge_step(made.detach(), real) if adversarial else 0.0
         spectral = self.loss(made, real)
         total = spectral + MODULATION_WEIGHT * self.pulses(made, real)
-        if adversarial and self.steps_judged > JUDGE_LEAD_STEPS:
-            scores, ours = self.judge(made)
-            with torch.no_grad():
-                _, theirs = self.judge(real)
-            fooled = sum((1 - score).relu().mean() for score in scores) / len(scores)
-            alike = sum(
-                (a - b).abs().mean() / (b.abs().mean() + 1e-6) for a, b in zip(ours, theirs, strict=True)
-            )
-            total = total + ADVERSARIAL_WEIGHT * fooled + FEATURE_WEIGHT * alike / len(ours)
+        (gradient,) = torch.autograd.grad(total, made)
+        judge_loss = 0.0
+        if adversarial:
+            against, judge_loss = self.judge_step(made.detach(), real)
+            if self.steps_judged > JUDGE_LEAD_STEPS:
+                gradient += ADVERSARIAL_SHARE * gradient.norm() / (against.norm() + 1e-12) * against
         self.optimizer.zero_grad()
-        total.backward()
+        made.backward(gradient)
         torch.nn.utils.clip_grad_norm_(self.decoder.parameters(), CLIP_NORM)
         self.optimizer.step()
         self.steps += 1
         return float(spectral.detach()), judge_loss
 
-    def judge_step(self, made: Tensor, real: Tensor) -> float:
-        (made_scores, _), (real_scores, _) = self.judge(made), self.judge(real)
+    def judge_step(self, made: Tensor, real: Tensor) -> tuple[Tensor, float]:
+        """Update the discriminator; return the adversarial loss's gradient with respect to `made`, and its own loss.
+
+        Both come from one pass over each sound, which is half of the work of another one after the update.
+        """
+        made.requires_grad_()
+        (made_scores, ours), (real_scores, theirs) = self.judge(made), self.judge(real)
+        fooled = sum((1 - score).relu().mean() for score in made_scores) / len(made_scores)
+        alike = sum(
+            (a - b.detach()).abs().mean() / (b.detach().abs().mean() + 1e-6)
+            for a, b in zip(ours, theirs, strict=True)
+        )
+        against = fooled + FEATURE_WEIGHT * alike / len(ours)
+        (gradient,) = torch.autograd.grad(against, made, retain_graph=True)
         loss = sum(
             (1 - real_score).relu().mean() + (1 + made_score).relu().mean()
             for made_score, real_score in zip(made_scores, real_scores, strict=True)
         ) / len(made_scores)
-        self.judge_optimizer.zero_grad()
-        loss.backward()
+        parameters = list(self.judge.parameters())
+        for parameter, found in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+            parameter.grad = found
         self.judge_optimizer.step()
         self.steps_judged += 1
-        return float(loss.detach())
+        return gradient, float(loss.detach())
 
 
 def main() -> None:

@@ -89,6 +89,7 @@ def test_from_speech_to_a_model_that_speaks(tmp_path: Path, monkeypatch: pytest.
     for stage in ("semantic", "coarse", "fine"):
         run(train_gpt, stage, "--minutes", "0.01", "--rows", "4", "--device", "cpu")
     run(guesses, "--minutes", "0.01")
+    monkeypatch.setattr(train_decoder, "JUDGE_LEAD_STEPS", 0)
     run(train_decoder, "--minutes", "0.01", "--rows", "2", "--device", "cpu", "--adversarial")
     run(export, "--model", str(model))
     audio = streamer.synthesize("Hello hello.", "joe", seed=1, model=model)
