@@ -3,12 +3,14 @@
 It speaks the evaluation's sentences and some with commas, lists and figures in this process. Besides the times of
 `words`, which the model tells or which are found by pauses, other estimates are judged on the same sound: by pauses
 alone; shares of the sentence in proportion to letters; and, by pauses, the words of its first half when only that half
-has been made.
+has been made. With `--work`, the folder of the training, the judge is itself judged: by the teacher's speech, whose own
+lengths of its sounds are exact.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Sequence
 from difflib import SequenceMatcher
@@ -25,7 +27,10 @@ from streamer.loadtest.environment import environment, write_result
 from streamer.speech.events import SentenceEnded, SentenceStarted, SpeechEvent, WordTime, WordTimes
 from streamer.speech.word_times import SpokenWords
 from streamer.text.splitting.sentences import Sentence
+from training.features import MARKS
+from training.recipe import shards
 from training.sentences import EVALUATION
+from training.teacher import SAMPLE_RATE_HZ
 
 SENTENCES = (
     "Yes, I will be there by noon, unless the train is late.",
@@ -59,6 +64,8 @@ SENTENCES = (
     "Can you hear me now?",
     "A good book, a warm blanket and a cup of tea are all I need on a winter evening.",
 )
+TEACHER_SHARDS, TEACHER_STEP = 4, 4
+"""From how many of the held-out shards, and of which of their sentences (every so many), the judge is judged."""
 ESTIMATES = ("words", "pauses", "proportion", "first_half")
 FIGURES = {
     "mean_ms": "mean error ms",
@@ -136,6 +143,43 @@ def _name(word: str) -> str:
     return re.sub(r"[^a-z0-9]", "", word.lower())
 
 
+def teacher_words(text: str, phonemes: Sequence[tuple[str, int, int]]) -> list[WordTime]:
+    """Return the words of a line by the lengths of its sounds, [(sign, first sample, samples)].
+
+    None at all if there are not as many groups of sounds as words: the teacher then reads one word as several.
+    """
+    groups: list[list[int]] = [[]]
+    for sign, start, length in phonemes:
+        if sign == " ":
+            groups.append([])
+        elif sign not in MARKS:
+            groups[-1] += [start, start + length]
+    spans, words = [(min(group), max(group)) for group in groups if group], text.split()
+    if len(spans) != len(words):
+        return []
+    per_ms = SAMPLE_RATE_HZ // 1000
+    return [
+        WordTime(word, begin // per_ms, end // per_ms, 0, 0)
+        for word, (begin, end) in zip(words, spans, strict=True)
+    ]
+
+
+def judge_the_judge(work: Path) -> dict[str, Any]:
+    """Return the errors of the teacher's own times against the judge's, on speech that no training saw."""
+    from training.judge import heard_words
+
+    errors: list[tuple[int, int]] = []
+    for name in shards(work, held_out=True)[:TEACHER_SHARDS]:
+        sound = np.load(work / "speech" / f"{name}.npz")["sound"].astype(np.float32) / 32768
+        rows = json.loads((work / "speech" / f"{name}.json").read_text(encoding="utf-8"))
+        for row in rows[::TEACHER_STEP]:
+            line = sound[row["start"] : row["start"] + row["length"]]
+            errors += errors_ms(
+                teacher_words(row["text"], row["phonemes"]), heard_words(line, SAMPLE_RATE_HZ)
+            )
+    return {"estimate": "teacher", **summary(errors)}
+
+
 def summary(errors: Sequence[tuple[int, int]]) -> dict[str, float | int | None]:
     """Return the absolute errors of begins and ends together, and the median of each; late is positive.
 
@@ -206,10 +250,15 @@ def show(result: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument(
+        "--work", type=Path, help="the training's folder: judge the judge by the teacher's speech"
+    )
     parser.add_argument("--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
     texts = [*EVALUATION.read_text(encoding="utf-8").splitlines(), *SENTENCES]
     result = measure(texts, arguments.first_seed)
+    if arguments.work:
+        result["rows"].append(judge_the_judge(arguments.work))
     show(result)
     if arguments.output:
         write_result(arguments.output, result)

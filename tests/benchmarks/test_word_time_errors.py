@@ -42,3 +42,17 @@ def test_every_estimate_has_every_word_of_every_sentence():
     assert [len(found[name]) for name in word_times.ESTIMATES] == [4] * 4
     assert found["proportion"][-1].end_ms == 1000 and found["proportion"][0].end_ms == 200
     assert found["first_half"][0].text == "One" and found["first_half"][-1].text == ""
+
+
+def test_the_teachers_words_begin_and_end_with_their_sounds():
+    """Spaces and marks belong to no word; a line that is read with more words than it has is not judged."""
+    phonemes = [
+        *(("h", 2400, 1200), ("ˈ", 3600, 600), ("I", 4200, 2400), (",", 6600, 1200), (" ", 7800, 2400)),
+        *(("j", 10_200, 1200), ("u", 11_400, 1800), (".", 13_200, 6000)),
+    ]
+    words = word_times.teacher_words("Hi, you.", phonemes)
+    assert [(word.text, word.start_ms, word.end_ms) for word in words] == [
+        ("Hi,", 100, 275),
+        ("you.", 425, 550),
+    ]
+    assert word_times.teacher_words("Hi.", phonemes) == []

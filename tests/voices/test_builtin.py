@@ -57,7 +57,7 @@ def test_the_card_tells_origin_and_terms() -> None:
     ("voice", "text"),
     [
         ("joe", "Snitcher and ethnographic are both on the list."),
-        ("jane", "I'm afraid the door won't arrive until July thirty first."),
+        ("jane", "Here's the short answer: an old man refused to wait outside."),
     ],
 )
 def test_the_path_of_a_text_is_how_its_teacher_spoke_it(voice: str, text: str) -> None:
