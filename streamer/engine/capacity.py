@@ -20,7 +20,7 @@ SAFE_FIRST_SOUNDS = 4.0
 made, then their own next chunk, and both may take twice as long beside others."""
 SAFE_FIRST_SOUNDS_EACH = 2.0
 """What is added for each listener with less sound ahead, whose next chunk is made before theirs."""
-BEGINNERS_SHARE = 8
+BEGINNERS_SHARE = 16
 """One listener in this many may be without a safe lead while another one is admitted."""
 MIN_WINDOW_S = 3.0
 """Seconds of audio in a measurement; audio arrives in chunks, so that a shorter measurement would say little."""

@@ -11,7 +11,7 @@ from typing import Generic
 
 from streamer.config import EngineConfig
 from streamer.engine.capacity import Capacity
-from streamer.engine.in_flight import InFlight, fail_requests_on_oom
+from streamer.engine.in_flight import Finished, InFlight, fail_requests_on_oom, work_s
 from streamer.engine.playback import PlaybackStates
 from streamer.engine.request import Request, WorkT
 from streamer.engine.scheduler import Batch, Scheduler
@@ -184,7 +184,7 @@ class Engine(Generic[WorkT]):
             self._step_times.add(earlier.stage.name, took_s, len(earlier.requests))
             self._deliver(earlier)
         self._step_started_s = self._batch = None
-        self._observe(batch or (finished[0][0] if finished else None), self._clock() - started_s)
+        self._observe(batch, finished, self._clock() - started_s)
         return batch is not None or bool(finished)
 
     def check_integrity(self) -> None:
@@ -252,10 +252,11 @@ class Engine(Generic[WorkT]):
             logger.warning("a sentence failed", extra={"request": request.request_id, "error": error.message})
             request.outlet(error)
 
-    def _observe(self, batch: Batch[WorkT] | None, duration_s: float) -> None:
-        self.slowest_step_s = max(self.slowest_step_s, duration_s)
-        if batch is not None:
-            self.capacity.observe(duration_s, len(batch.requests))
+    def _observe(self, batch: Batch[WorkT] | None, done: list[Finished[WorkT]], took_s: float) -> None:
+        self.slowest_step_s = max(self.slowest_step_s, took_s)
+        if batch is not None or done:
+            num_rows = len((batch or done[0][0]).requests)
+            self.capacity.observe(work_s(done, took_s, has_waited=batch is None), num_rows)
         elif not self._open:
             self.capacity.idle()
 
@@ -272,7 +273,8 @@ class Engine(Generic[WorkT]):
 
     def _heard(self, request: Request[WorkT]) -> None:
         self._scheduler.refresh(request.playback)
-        self.capacity.heard(request.utterance_key, request.underrun_at_s, request.buffered_s)
+        if (ahead := request.playback.ahead) is not None:
+            self.capacity.heard(request.utterance_key, *ahead)
 
     def _post(self, command: Callable[[], None]) -> None:
         self._inbox.append(command)

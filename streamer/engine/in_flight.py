@@ -23,6 +23,20 @@ STEPS_BESIDE = 2
 """The most steps that the thread beside the engine's has at a time: one that runs, and the next one."""
 
 
+Finished = tuple[Batch[WorkT], float, int]
+"""A finished step, its seconds on the device, and for how many steps it stands."""
+
+
+def work_s(finished: Sequence[Finished[WorkT]], duration_s: float, *, has_waited: bool) -> float:
+    """Return how long the machine worked while the engine took a step of `duration_s`, in which these finished.
+
+    The time of the thread beside counts, too: a machine often has no more cores than for both threads and their
+    clients. If the engine `has_waited`, it was for that thread.
+    """
+    beside_s = sum(took_s for batch, took_s, _ in finished if batch.stage.runs_beside)
+    return max(duration_s, beside_s) if has_waited else duration_s + beside_s
+
+
 class InFlight(Generic[WorkT]):
     """The launched steps; used by the engine's thread only, but for the properties.
 
@@ -58,9 +72,7 @@ class InFlight(Generic[WorkT]):
         line.steps.append((batch, pending, now_s))
         self._is_alone = batch.must_be_alone
 
-    def finish(
-        self, clock: Callable[[], float], *, is_idle: bool
-    ) -> Iterator[tuple[Batch[WorkT], float, int]]:
+    def finish(self, clock: Callable[[], float], *, is_idle: bool) -> Iterator[Finished[WorkT]]:
         """Yield the steps whose results are known now, each with its seconds on the device, and for how many it stands.
 
         Waits for the oldest step of the engine's own if `STEPS_IN_FLIGHT` are exceeded. If the engine `is_idle`, with
@@ -91,7 +103,7 @@ class _Line(Generic[WorkT]):
 
     def finish(
         self, clock: Callable[[], float], *, at_most: int, waits_for_all: bool = False
-    ) -> Iterator[tuple[Batch[WorkT], float, int]]:
+    ) -> Iterator[Finished[WorkT]]:
         """Yield the steps that are done, and wait for all, or for the oldest if more than `at_most` are in flight."""
         has_finished = False
         while self.steps:

@@ -99,6 +99,15 @@ class PlaybackState:
         )
         return self.origin_s + self._ended_s + delivered_s
 
+    @property
+    def ahead(self) -> tuple[float, float] | None:
+        """When playback will underrun if nothing more is delivered, and the audio that was not consumed until then.
+
+        It stops with the first open sentence, whatever later ones have delivered; None without an open one.
+        """
+        index = min((index for index, item in self._sentences.items() if item.is_open), default=None)
+        return None if index is None else (self.underrun_at_s(index), self.buffered_s(index))
+
     def is_over(self, now_s: float) -> bool:
         """Whether no sentence is open and all audio was played."""
         if self._sentences:

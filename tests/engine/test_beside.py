@@ -1,9 +1,12 @@
 """Stages on a thread beside the engine's: it goes on meanwhile, and waits only when it has nothing else to do."""
 
 from collections import deque
+from types import SimpleNamespace
 
 import pytest
 
+from streamer.engine.in_flight import work_s
+from streamer.engine.scheduler import Batch
 from streamer.errors import EngineError
 from tests.engine.toy_stages import MakeStage, PlanStage, run_until_idle, toy_engine, toy_request
 
@@ -236,3 +239,25 @@ def test_the_log_names_the_step_that_failed_beside(timed_engine, thread):
     with pytest.raises(RuntimeError, match="broken"):
         timed_engine.step()
     assert timed_engine.step_fields()["stage"] == "make"
+
+
+def test_the_work_of_both_threads_counts_for_how_many_are_supplied():
+    """Time in which the engine waited for the other thread counts once, and time in which both worked twice."""
+    here, beside = (Batch(SimpleNamespace(runs_beside=is_beside), [], 0) for is_beside in (False, True))
+    finished = [(here, 0.2, 1), (beside, 0.5, 1)]
+    assert work_s(finished, 0.3, has_waited=False) == 0.8
+    assert work_s(finished, 0.3, has_waited=True) == 0.5 and work_s(finished, 0.6, has_waited=True) == 0.6
+    assert work_s([], 0.3, has_waited=False) == 0.3
+
+
+def test_the_engine_counts_the_work_beside(timed_engine, thread, now):
+    """A machine that is busy with an utterance's steps beside has no room for as many as one that is not."""
+    begun(timed_engine, thread)
+    observed = []
+    timed_engine.capacity.observe = lambda duration_s, _: observed.append(duration_s)
+    while not thread.calls:
+        timed_engine.step()
+    now[0] += 0.5
+    thread.work()
+    timed_engine.step()
+    assert sum(observed) == pytest.approx(0.5)

@@ -118,3 +118,18 @@ def test_only_utterances_that_are_not_over_are_kept():
     playbacks.get("third", 53.0)
     assert len(playbacks) == 2
     assert playbacks.get("first", 53.0) is not first
+
+
+def test_what_is_ahead_ends_with_the_first_open_sentence():
+    """Sound of a later sentence cannot be played before it, however much of it was delivered."""
+    playback = PlaybackState()
+    assert playback.ahead is None
+    playback.open(0)
+    playback.open(1)
+    playback.deliver(0, 1.0, now_s=10.0)
+    playback.deliver(1, 5.0, now_s=10.0)
+    assert playback.ahead == (11.0, 1.0)
+    playback.close(0)
+    assert playback.ahead == (16.0, 5.0)
+    playback.close(1)
+    assert playback.ahead is None
