@@ -18,6 +18,7 @@ from streamer.models.streaming import (
     LayerState,
     LstmState,
     ResidualState,
+    RowState,
     StreamingConv,
     StreamingLayer,
     StreamingLstm,
@@ -49,6 +50,8 @@ class CodecState:
                 case LstmState(hidden, cell):
                     hidden[:, slots] = 0
                     cell[:, slots] = 0
+                case RowState(values):
+                    values[slots] = 0
 
 
 def _tensors(layer: LayerState) -> tuple[Tensor, ...]:
@@ -59,6 +62,8 @@ def _tensors(layer: LayerState) -> tuple[Tensor, ...]:
             return (overlap,)
         case LstmState(hidden, cell):
             return (hidden, cell)
+        case RowState(values):
+            return (values,)
 
 
 class CodecDecoder(nn.Module):
@@ -103,7 +108,7 @@ class CodecDecoder(nn.Module):
         for layer in self.layers:
             if isinstance(layer, StreamingLayer):
                 # These layers made the states, in this order, so each layer meets its own type.
-                x = layer.step(x, next(states), slots, first=first)  # type: ignore[arg-type]
+                x = layer.step(x, next(states), slots, first=first)
             else:
                 x = layer(x)
         return x[:, 0]

@@ -7,6 +7,7 @@ Every `step` takes the layer's state of all slots, works on the rows `slots` [ro
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -42,10 +43,30 @@ class ResidualState:
     conv: ConvState
 
 
-LayerState = ConvState | TransposedConvState | LstmState | ResidualState
+@dataclass(slots=True)
+class RowState:
+    """`values` [slots, numbers]: all that a layer remembers, in an order of its own."""
+
+    values: Tensor
 
 
-class StreamingConv(nn.Module):
+LayerState = ConvState | TransposedConvState | LstmState | ResidualState | RowState
+State = TypeVar("State", bound=LayerState)
+
+
+class StreamingLayer(nn.Module, Generic[State]):
+    """A layer that can continue where it stopped."""
+
+    def initial_state(self, num_slots: int) -> State:
+        """Return the state of `num_slots` slots."""
+        raise NotImplementedError
+
+    def step(self, x: Tensor, state: State, slots: Tensor, *, first: bool) -> Tensor:
+        """Map the next piece `x` [rows, in_channels, length] of the sequences in `slots`."""
+        raise NotImplementedError
+
+
+class StreamingConv(StreamingLayer[ConvState]):
     """A convolution of stride 1 that sees only the past; the input's reflection stands before its start."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, dilation: int = 1) -> None:
@@ -70,7 +91,7 @@ class StreamingConv(nn.Module):
         return convolved
 
 
-class StreamingTransposedConv(nn.Module):
+class StreamingTransposedConv(StreamingLayer[TransposedConvState]):
     """A transposed convolution: each input makes 2 * stride outputs, half of which overlap the next input's."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
@@ -97,7 +118,7 @@ class StreamingTransposedConv(nn.Module):
         return finished
 
 
-class StreamingLstm(nn.Module):
+class StreamingLstm(StreamingLayer[LstmState]):
     """An LSTM over time with a skip connection around it."""
 
     def __init__(self, width: int, num_layers: int) -> None:
@@ -123,7 +144,7 @@ class StreamingLstm(nn.Module):
         return joined
 
 
-class StreamingResidualBlock(nn.Module):
+class StreamingResidualBlock(StreamingLayer[ResidualState]):
     """A narrow pair of convolutions beside a shortcut; numbered as in EnCodec, ELUs included."""
 
     def __init__(self, channels: int, kernel_size: int, dilation: int, compress: int) -> None:
@@ -151,9 +172,6 @@ class StreamingResidualBlock(nn.Module):
         over_time = self.block[1]
         assert isinstance(over_time, StreamingConv)
         return over_time
-
-
-StreamingLayer = StreamingConv | StreamingTransposedConv | StreamingLstm | StreamingResidualBlock
 
 
 def reflect(x: Tensor, padding: int) -> Tensor:

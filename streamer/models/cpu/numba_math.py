@@ -35,11 +35,12 @@ def _scaled_by_power_of_2(x, exponent):
 def exp(x):
     """e^x for x <= 0, to a float32's rounding."""
     scaled = max(x * np.float32(1.4426950408889634), np.float32(-126))
-    whole = np.floor(scaled + np.float32(0.5))
-    f = (scaled - whole) * np.float32(0.6931471805599453)
-    fraction = np.float32(1 / 120) + f * np.float32(1 / 720)
-    fraction = np.float32(1 / 6) + f * (np.float32(1 / 24) + f * fraction)
-    fraction = np.float32(1) + f * (np.float32(1) + f * (np.float32(0.5) + f * fraction))
+    whole = np.rint(scaled)
+    f = scaled - whole
+    # 2^f, by a polynomial that we fitted and whose own error is 1e-7.
+    fraction = np.float32(0.0096715127) + f * np.float32(0.0013264726)
+    fraction = np.float32(0.24022242) + f * (np.float32(0.055507337) + f * fraction)
+    fraction = np.float32(1) + f * (np.float32(0.69314698) + f * fraction)
     return _scaled_by_power_of_2(fraction, whole)
 
 
@@ -70,16 +71,20 @@ def gelu(x):
 
 @kernel
 def rough_gelu(x):
-    """Apply GELU in place; erf by Abramowitz and Stegun (1964) 7.1.27, whose error of 5e-4 int8's rounding exceeds."""
+    """Apply GELU in place with an error of 2e-4, which int8's rounding exceeds, and without a division.
+
+    The normal distribution's function, less a half, is an odd polynomial here, fitted by us up to its border.
+    """
     prefer_wide_vectors()
     for index in range(len(x)):
         value = x[index]
-        z = abs(value) * np.float32(0.7071067811865476)
-        power = np.float32(0.000972) + z * np.float32(0.078108)
-        power = np.float32(1) + z * (np.float32(0.278393) + z * (np.float32(0.230389) + z * power))
-        power *= power
-        erf = np.float32(1) - np.float32(1) / (power * power)
-        x[index] = value * np.float32(0.5) * (np.float32(1) + (erf if value >= 0 else -erf))
+        z = min(max(value, np.float32(-3.9)), np.float32(3.9))
+        square = z * z
+        power = np.float32(-1.8029993e-6) + square * np.float32(2.687464e-8)
+        power = np.float32(-8.5177389e-4) + square * (np.float32(5.1926681e-5) + square * power)
+        power = np.float32(-6.4969432e-2) + square * (np.float32(8.953034e-3) + square * power)
+        power = np.float32(0.39817445) + square * power
+        x[index] = value * (np.float32(0.5) + z * power)
 
 
 @inline

@@ -1,4 +1,4 @@
-"""Memory that a thread of `int8_forward` writes again and again; fresh pages would cost as much as some kernels."""
+"""Memory that a thread of whole passes or the codec writes again; fresh pages would cost as much as some kernels."""
 
 from __future__ import annotations
 
