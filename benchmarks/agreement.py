@@ -47,6 +47,7 @@ class Speaker:
         fine = self.model.fine
         fine.forward = self._watched("fine", fine.forward)  # type: ignore[method-assign]
         self.stages: Chain = build_stages(self.model, num_slots=1)
+        self.stages[2].fill_row = None  # Pass after pass, whose logits are compared.
 
     def begin(self, work: SentenceWork) -> SentenceWork:
         work.slot = 0

@@ -72,7 +72,11 @@ def times_of(name: str, gpt: Any, length: int, position: int) -> dict[str, float
     """Return the milliseconds of a causal network's prefills of `length` and its steps at `position`."""
     from streamer.models.kv_cache import KvCache
 
-    cache, found = KvCache(gpt.config, max(ROWS_OF_STEPS), gpt.cache_dtype), dict[str, float]()
+    num_rows, found = max(ROWS_OF_STEPS), dict[str, float]()
+    if hasattr(gpt, "new_cache"):
+        cache: Any = gpt.new_cache(num_rows)
+    else:  # in an earlier version
+        cache = KvCache(gpt.config, num_rows, gpt.cache_dtype)
     for rows in ROWS_OF_PASSES:
         embeddings = gpt.embed(torch.zeros(rows, length, dtype=torch.long))
         prefill = partial(gpt.prefill, embeddings, cache, torch.arange(rows))

@@ -30,7 +30,6 @@ from streamer.models.files.config_file import read_config
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import CausalGpt, set_dtype
 from streamer.models.gpu.fused_gpt import fuse_if_it_agrees
-from streamer.models.kv_cache import KvCache
 
 ROWS = (1, 4, 8, 16)
 MEMORY_BYTES = 1 << 28
@@ -92,7 +91,7 @@ def causal_rows(
     if is_gpu:
         fuse_if_it_agrees(gpt)
     weight_bytes = num_weights * (1 if machine.dtype == "int8" else machine.forward_dtype.itemsize)
-    cache = KvCache(config, max(ROWS), gpt.cache_dtype, machine.device)
+    cache = gpt.new_cache(max(ROWS), machine.device)
     for rows in ROWS:
         slots = torch.arange(rows, device=machine.device)
         tokens, places = torch.zeros_like(slots), torch.full_like(slots, position)
@@ -102,7 +101,7 @@ def causal_rows(
         speed_before = machine.read_speed()
         took = machine.milliseconds(step)
         bytes_per_ms = (speed_before + machine.read_speed()) / 2
-        cache_bytes = 2 * config.num_layers * config.width * position * rows * gpt.cache_dtype.itemsize
+        cache_bytes = cache.nbytes / cache.num_slots * position / cache.block_size * rows
         floor = (weight_bytes + cache_bytes) / bytes_per_ms
         yield {
             "step": f"{name} decode at {position}",

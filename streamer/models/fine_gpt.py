@@ -5,7 +5,7 @@ Parameter names are those of suno-ai/bark `model_fine.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
@@ -26,6 +26,10 @@ class FineTransformer(nn.Module):
             Block(config, norm_bias=True, dropout=dropout) for _ in range(config.num_layers)
         )
         self.ln_f = LayerNorm(config.width, bias=True)
+
+
+FinePass = Callable[["FineGpt", Tensor, int, int | None], Tensor]
+"""A way to run all layers over [rows, frames, width], the last for the frames from a first to an end alone."""
 
 
 class FineGpt(nn.Module):
@@ -53,6 +57,7 @@ class FineGpt(nn.Module):
             for _ in range(num_codebooks_given, num_codebooks)
         )
         self.blocks: Sequence[Layer] = blocks_of(self.transformer.h)
+        self.fine_pass: FinePass = FineGpt.run_blocks
         self.tie_weights()
         initialize(self, config.num_layers)
 
@@ -74,7 +79,7 @@ class FineGpt(nn.Module):
         for number in range(codebook + 1):
             x = x + self.transformer.wtes[number](codes[:, number])
         x = nn.functional.dropout(x, self.dropout, self.training)
-        x = self.run_blocks(x, first_column, end_column)
+        x = self.fine_pass(self, x, first_column, end_column)
         logits: Tensor = self.lm_heads[codebook - self.num_codebooks_given](self.transformer.ln_f(x))
         return logits.float()
 

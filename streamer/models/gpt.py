@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from streamer.models.attention import attend
 from streamer.models.config import TransformerConfig
-from streamer.models.kv_cache import KvCache
+from streamer.models.kv_cache import KvCache, SlotCache
 
 
 class LayerNorm(nn.LayerNorm):
@@ -125,7 +125,7 @@ class CausalTransformer(nn.Module):
         self.ln_f = LayerNorm(config.width, bias=False)
 
 
-Prefill = Callable[["CausalGpt", Tensor, KvCache, Tensor], Tensor]
+Prefill = Callable[["CausalGpt", Tensor, SlotCache, Tensor], Tensor]
 """A way to compute `CausalGpt.prefill`, given the network and that method's arguments."""
 Rows = tuple[Tensor, Tensor, Tensor]
 """The token, the position and the slot of each row of a decode step, int64 [rows] each."""
@@ -134,9 +134,8 @@ Rows = tuple[Tensor, Tensor, Tensor]
 class DecodeStep(Protocol):
     """A way to compute `CausalGpt.decode`, given the network and that method's arguments."""
 
-    @property
-    def cache_dtype(self) -> torch.dtype | None:
-        """The type of the keys and values that this step reads; None stands for the weights' type."""
+    def new_cache(self, gpt: CausalGpt, num_slots: int, device: torch.device | str) -> SlotCache:
+        """Make room for keys and values in the form that this step reads."""
 
     @property
     def nbytes(self) -> int:
@@ -146,7 +145,7 @@ class DecodeStep(Protocol):
     def steps_at_once(self) -> int:
         """The steps that may follow one another before anything else is done, because each takes so little time."""
 
-    def __call__(self, gpt: CausalGpt, rows: Rows, cache: KvCache, length: int | None, /) -> Tensor: ...
+    def __call__(self, gpt: CausalGpt, rows: Rows, cache: SlotCache, length: int | None, /) -> Tensor: ...
 
 
 class CausalGpt(nn.Module):
@@ -166,10 +165,9 @@ class CausalGpt(nn.Module):
         self.decode_step: DecodeStep = PlainDecodeStep()
         initialize(self, config.num_layers)
 
-    @property
-    def cache_dtype(self) -> torch.dtype:
-        """The type that the cache's keys and values must have."""
-        return self.decode_step.cache_dtype or self.lm_head.weight.dtype
+    def new_cache(self, num_slots: int, device: torch.device | str = "cpu") -> SlotCache:
+        """Make room for the keys and values of `num_slots` sentences, in the form that the network reads."""
+        return self.decode_step.new_cache(self, num_slots, device)
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Return token embeddings without positions: [...] to float32 [..., width]."""
@@ -194,7 +192,7 @@ class CausalGpt(nn.Module):
         return x
 
     @torch.no_grad()
-    def prefill(self, embeddings: Tensor, cache: KvCache, slots: Tensor) -> Tensor:
+    def prefill(self, embeddings: Tensor, cache: SlotCache, slots: Tensor) -> Tensor:
         """Fill positions 0..length-1 of `slots` [rows]; return the last position's logits [rows, vocab].
 
         `embeddings` (without positions) is [rows, length, width]: all rows have the same length.
@@ -203,7 +201,7 @@ class CausalGpt(nn.Module):
 
     @torch.no_grad()
     def decode(
-        self, tokens: Tensor, positions: Tensor, cache: KvCache, slots: Tensor, *, length: int | None = None
+        self, tokens: Tensor, positions: Tensor, cache: SlotCache, slots: Tensor, *, length: int | None = None
     ) -> Tensor:
         """Feed one token per row at its own position; return the next logits [rows, vocab].
 
@@ -223,7 +221,7 @@ class CausalGpt(nn.Module):
         return logits.float()
 
 
-def prefill(gpt: CausalGpt, embeddings: Tensor, cache: KvCache, slots: Tensor) -> Tensor:
+def prefill(gpt: CausalGpt, embeddings: Tensor, cache: SlotCache, slots: Tensor) -> Tensor:
     """Run all rows through each layer together: the plain `Prefill`."""
     x = gpt.add_positions(embeddings)
     last_layer = len(gpt.blocks) - 1
@@ -243,11 +241,15 @@ def prefill(gpt: CausalGpt, embeddings: Tensor, cache: KvCache, slots: Tensor) -
 class PlainDecodeStep:
     """The `DecodeStep` in torch's own operations, on any device."""
 
-    cache_dtype = None
     nbytes = 0
     steps_at_once = 1
 
-    def __call__(self, gpt: CausalGpt, rows: Rows, cache: KvCache, length: int | None) -> Tensor:
+    def new_cache(self, gpt: CausalGpt, num_slots: int, device: torch.device | str) -> KvCache:
+        """Make a cache of the weights' type."""
+        return KvCache(gpt.config, num_slots, gpt.lm_head.weight.dtype, device)
+
+    def __call__(self, gpt: CausalGpt, rows: Rows, cache: SlotCache, length: int | None) -> Tensor:
+        assert isinstance(cache, KvCache)
         tokens, positions, slots = rows
         x = (gpt.embed(tokens) + gpt.transformer.wpe(positions))[:, None]
         past = cache.rows(slots, positions, length)

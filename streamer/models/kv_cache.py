@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,27 @@ from streamer.models.config import TransformerConfig
 
 CACHE_LINE_BYTES = 64
 """What a row's keys and values begin at a multiple of, so that a vector is never read from two lines."""
+
+
+class SlotCache(Protocol):
+    """Keys and values of a causal transformer in the form that its prefill and its decode step read."""
+
+    @property
+    def num_slots(self) -> int: ...
+
+    @property
+    def block_size(self) -> int:
+        """The most positions of a slot."""
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all slots together."""
+
+    def clear(self, slots: Tensor) -> None:
+        """Zero the given slots [rows]."""
+
+    def write_prefix(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Store positions 0..length-1 of `slots` [rows]; keys and values [rows, heads, length, head_dim]."""
 
 
 class KvCache:
@@ -35,10 +56,9 @@ class KvCache:
         shape = (config.num_layers, num_slots, config.num_heads, config.block_size, head_dim)
         self.keys, self.values = (_zeros(shape, dtype, torch.device(device)) for _ in range(2))
 
-    @cached_property
-    def bits(self) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
-        """Keys and values as a compiled function sees them: a bfloat16 cache's own memory on a CPU, as uint16."""
-        return self.keys.view(torch.uint16).numpy(), self.values.view(torch.uint16).numpy()
+    @property
+    def nbytes(self) -> int:
+        return self.keys.nbytes + self.values.nbytes
 
     @property
     def num_slots(self) -> int:
@@ -123,6 +143,12 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> 
     if device.type != "cpu":
         return torch.zeros(shape, dtype=dtype, device=device)
     num_bytes = math.prod(shape) * dtype.itemsize
+    return torch.from_numpy(zeros_in_lines((num_bytes,), np.uint8)).view(dtype).view(shape)
+
+
+def zeros_in_lines(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Return zeros that begin with a line of the processor's cache, and take memory only where they are written."""
+    num_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     memory = np.zeros(num_bytes + CACHE_LINE_BYTES, np.uint8)
     first = -memory.ctypes.data % CACHE_LINE_BYTES
-    return torch.from_numpy(memory[first : first + num_bytes]).view(dtype).view(shape)
+    return memory[first : first + num_bytes].view(dtype).reshape(shape)

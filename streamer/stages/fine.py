@@ -33,6 +33,7 @@ class FineStage:
     """
 
     name = "fine"
+    step_beside = None
 
     def __init__(
         self,
@@ -52,6 +53,16 @@ class FineStage:
         self._coarse = coarse
         self._device = next(model.parameters()).device
         self._made = range(coarse.num_codebooks, config.num_codebooks)
+        self.fill_row: Callable[..., bool] | None = None
+        """Does what `fill` does, for a single row, where that is a compiled function."""
+        if self._device.type == "cpu":
+            # Imported here, because a process with a GPU need not load a compiler.
+            from streamer.engine.device.numba_fill import fill_codebooks
+            from streamer.models.cpu.compiled_fine import compiled_fine
+
+            if (compiled := compiled_fine(model)) is not None:
+                self.fill_row = partial(fill_codebooks, compiled)
+                self._compile_row()
         self._graphed: GraphedStep | None = None
         if record is not None:
             num_fields = config.num_codebooks * config.context + 3 + len(self._made)
@@ -87,6 +98,8 @@ class FineStage:
 
     def _run(self, batch: list[SentenceWork], windows: list[FineWindow]) -> Tensor:
         """Fill in the windows of all rows; returns which of them went well [rows]."""
+        if self.fill_row is not None:
+            return torch.tensor([self._run_row(*each) for each in zip(batch, windows, strict=True)])
         buffers = torch.stack([self._buffer(*each) for each in zip(batch, windows, strict=True)])
         fields = [self._fields(*each) for each in zip(batch, windows, strict=True)]
         rows = torch.cat([buffers.flatten(1), upload(fields, self._device)], dim=1)
@@ -97,9 +110,32 @@ class FineStage:
             num_read = max(window.end - window.start for window in windows)
             filled = self.fill(rows, length=length, is_filtered=False, num_read=num_read)
         for work, window, codes in zip(batch, windows, filled[:, :-1].view(buffers.shape), strict=True):
-            columns = slice(window.first - window.start, window.end - window.start)
-            work.fine.codes[:, window.first : window.end] = codes[:, columns]
+            self._keep(work, window, codes)
         return filled[:, -1]
+
+    def _run_row(self, work: SentenceWork, window: FineWindow) -> bool:
+        """Do the same for a single row by a compiled function."""
+        assert self.fill_row is not None
+        codes, end = self._buffer(work, window), window.end - window.start
+        column, frame, temperature, *keys = self._fields(work, window)
+        columns = column, self._config.context, end
+        is_well = self.fill_row(
+            codes, columns, frame, temperature / TEMPERATURE_STEPS, keys, self._config.codebook_size
+        )
+        self._keep(work, window, codes)
+        return is_well
+
+    def _compile_row(self) -> None:
+        """Have the row's function compiled now, not while a client waits."""
+        assert self.fill_row is not None
+        config = self._config
+        codes = torch.zeros(config.num_codebooks, config.context, dtype=torch.long)
+        columns = config.context - 1, config.context, config.context
+        self.fill_row(codes, columns, 0, 0.0, [0] * len(self._made), config.codebook_size)
+
+    def _keep(self, work: SentenceWork, window: FineWindow, codes: Tensor) -> None:
+        columns = slice(window.first - window.start, window.end - window.start)
+        work.fine.codes[:, window.first : window.end] = codes[:, columns]
 
     def num_recordings(self) -> int:
         """How many steps `record` would record."""

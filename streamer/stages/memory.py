@@ -8,7 +8,6 @@ import torch
 
 from streamer.errors import ConfigError
 from streamer.models.files.checkpoint import LoadedModel
-from streamer.models.gpt import CausalGpt
 from streamer.process_memory import max_resident_bytes, resident_bytes
 from streamer.stages.text_path import PathMaker
 
@@ -87,16 +86,12 @@ def free_memory(device: torch.device) -> tuple[int | None, int]:
 
 def _slot_bytes(model: LoadedModel) -> int:
     config = model.config
-
-    def cache_bytes(network: CausalGpt) -> int:
-        shape = network.config
-        return 2 * shape.num_layers * shape.width * shape.block_size * network.cache_dtype.itemsize
-
     codec_bytes = model.codec.initial_state(1).nbytes
     frames = int(config.semantic.max_tokens * config.codec.frame_rate_hz / config.semantic.rate_hz)
     codes_bytes = config.fine.num_codebooks * frames * INTEGER_BYTES
     path_bytes = 0 if config.path is None else PathMaker(config, config.path).slot_bytes
-    return cache_bytes(model.semantic) + cache_bytes(model.coarse) + codec_bytes + codes_bytes + path_bytes
+    caches_bytes = sum(network.new_cache(1).nbytes for network in (model.semantic, model.coarse))
+    return caches_bytes + codec_bytes + codes_bytes + path_bytes
 
 
 def _readable(num_bytes: float) -> str:

@@ -29,9 +29,7 @@ def test_the_plan_counts_what_the_stages_hold(config):
     """A slot's bytes are those of the caches, the automaton, the codec's state and the codes that it needs."""
     model = tiny_model(config)
     semantic, coarse, _, codec = build_stages(model, num_slots=1)
-    held = sum(
-        cache.keys.nbytes + cache.values.nbytes for cache in (semantic._steps._cache, coarse._steps._cache)
-    )
+    held = sum(cache.nbytes for cache in (semantic._steps._cache, coarse._steps._cache))
     if (automata := semantic._automata) is not None:
         held += automata.successors.nbytes + automata.limits.nbytes
     plan = plan_memory(model, 1, free_bytes=None)

@@ -10,7 +10,6 @@ from streamer.engine.device.automaton import Automata, Automaton
 from streamer.models.config import TransformerConfig
 from streamer.models.cpu.int8_gpt import use_int8
 from streamer.models.gpt import CausalGpt
-from streamer.models.kv_cache import KvCache
 from streamer.sampling import SamplingParams
 from streamer.stages.token_steps import Choice, TokenSteps
 
@@ -23,7 +22,7 @@ IDLE_FILTER = 1000
 def steps_of(
     gpt: CausalGpt, choice: Choice, top_k: int | None, automata: Automata | None = None
 ) -> TokenSteps:
-    steps = TokenSteps(gpt, KvCache(CONFIG, NUM_SLOTS, gpt.cache_dtype), choice, automata=automata)
+    steps = TokenSteps(gpt, gpt.new_cache(NUM_SLOTS), choice, automata=automata)
     for slot, (temperature, min_end) in enumerate([(0.7, 0.2), (0.0, 0.2), (1.2, 0.001), (3.0, 0.9)]):
         params = SamplingParams(0, temperature, temperature, temperature, top_k, min_eos_p=min_end)
         steps.begin(slot, 1000 + slot, temperature, params)
@@ -82,11 +81,8 @@ def test_steps_that_are_compiled_with_their_draws_are_the_steps_one_by_one(
             assert torch.equal(made[number], one)
             ends |= set(one[:, 1].tolist())
     assert ends == ({0, 1} if choice.end >= 0 else {0})
-    for mine, other in (
-        (together._cache.keys, single._cache.keys),
-        (together._cache.values, single._cache.values),
-    ):
-        assert torch.equal(mine, other)
+    for mine, other in zip(together._cache.packed, single._cache.packed, strict=True):
+        assert np.array_equal(mine, other)
 
 
 def automata_of(num_outputs: int) -> Automata:

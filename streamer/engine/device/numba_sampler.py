@@ -171,7 +171,7 @@ def _best_of(values):
 
 
 @_kernel
-def _draw_one(values, key, step, temperature, end):
+def draw_one(values, key, step, temperature, end):
     """Return the token, the probability of `end`, and whether all of `values` are finite."""
     best, is_finite = _best_of(values)
     if temperature == 0:
@@ -197,7 +197,7 @@ def _draw_one(values, key, step, temperature, end):
 @_kernel
 def _draw(logits, keys, steps, temperatures, end, tokens, end_probabilities, is_finite):
     for row in range(len(logits)):
-        tokens[row], end_probabilities[row], is_finite[row] = _draw_one(
+        tokens[row], end_probabilities[row], is_finite[row] = draw_one(
             logits[row], keys[row], steps[row], temperatures[row], end
         )
 
@@ -208,7 +208,7 @@ def draw_steps(logits, slots, steps, first, count, num_turns, end, state, drawn)
     for row in range(len(logits)):
         slot, step = slots[row], steps[row]
         begin = first + step % num_turns * count
-        token, end_probability, is_finite = _draw_one(
+        token, end_probability, is_finite = draw_one(
             logits[row, begin : begin + count], keys[slot], np.uint64(step), temperatures[slot], end
         )
         is_end = end >= 0 and (token == end or end_probability >= min_end[slot])
@@ -231,7 +231,7 @@ def draw_automaton_steps(logits, slots, steps, first, end, state, automata, draw
             value = logits[row, first + index]
             bits = max(bits, as_bits(value) & _MAGNITUDE_BITS)
             values[index] = value if successors[class_of_output[index]] >= 0 else _FORBIDDEN
-        token, end_probability, _ = _draw_one(values, keys[slot], np.uint64(step), temperatures[slot], end)
+        token, end_probability, _ = draw_one(values, keys[slot], np.uint64(step), temperatures[slot], end)
         after = np.int64(successors[class_of_output[token]])
         if after < 0:  # only of a row that is not finite
             after = before

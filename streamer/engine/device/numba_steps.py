@@ -15,11 +15,11 @@ from streamer.engine.device.numba_sampler import StepDraw, draw_automaton_steps,
 from streamer.models.cpu.decode_step import Step, run_step
 from streamer.models.cpu.int8_gpt import Int8DecodeStep
 from streamer.models.cpu.integer_products import GROUP
-from streamer.models.kv_cache import KvCache
+from streamer.models.kv_cache import SlotCache
 
 
 def draw_in_a_row(
-    step: Int8DecodeStep, cache: KvCache, draw: StepDraw, places: Tensor, num_steps: int
+    step: Int8DecodeStep, cache: SlotCache, draw: StepDraw, places: Tensor, num_steps: int
 ) -> list[Tensor]:
     """Take `num_steps` steps, each of which feeds what the one before drew; returns what `StepDraw` does, per step.
 

@@ -17,26 +17,13 @@ import numpy as np
 import numpy.typing as npt
 from numba import prange
 
+from streamer.models.cpu.int8_attention import attend_step, new_step_attention
 from streamer.models.cpu.int8_linear import multiply_words, new_words, quantize_words
 from streamer.models.cpu.integer_products import GROUP
-from streamer.models.cpu.llvm_intrinsics import (
-    HEAD_PART,
-    POSITIONS,
-    add_values,
-    dot_keys,
-    prefer_wide_vectors,
-)
-from streamer.models.cpu.numba_math import (
-    as_float32,
-    bfloat16,
-    exp,
-    from_bfloat16,
-    gelu,
-    kernel,
-    moments,
-    parallel,
-)
+from streamer.models.cpu.llvm_intrinsics import prefer_wide_vectors
+from streamer.models.cpu.numba_math import as_float32, gelu, kernel, moments, parallel
 from streamer.models.cpu.numba_threads import Team, meet, new_counters, sharing_threads, take
+from streamer.models.cpu.packed_heads import PackedHeads, append, heads_of
 
 Bytes = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]
@@ -76,11 +63,17 @@ class Weights(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What the threads of a step share beside the weights: its inputs (see `new_step`) and its phases' results."""
+    """What the threads of a step share beside the weights: its inputs (see `new_step`) and its phases' results.
+
+    From `keys` on there are the fields of `PackedHeads`.
+    """
 
     tokens: npt.NDArray[np.int64]
-    keys: npt.NDArray[np.uint16]
-    values: npt.NDArray[np.uint16]
+    keys: npt.NDArray[Any]
+    key_offsets: Offsets
+    key_scales: Floats
+    values: npt.NDArray[Any]
+    value_factors: Floats
     slots: npt.NDArray[np.int64]
     positions: npt.NDArray[np.int64]
     projected: Floats
@@ -136,60 +129,18 @@ def _linear(x, inputs, linear, y, with_gelu, team):
 
 
 @kernel
-def _head(query, key, value, keys, values, position, scores, out):
-    """Append and attend for one head of one row; keys and values [positions, head_dim] are bfloat16."""
-    size = len(query)
-    for index in range(size):
-        keys[position, index], values[position, index] = bfloat16(key[index]), bfloat16(value[index])
-    count = position + 1
-    num_blocks = count // POSITIONS if size % HEAD_PART == 0 else 0
-    block_bytes, score_bytes = 2 * POSITIONS * size, 4 * POSITIONS
-    query_at, keys_at, values_at = query.ctypes.data, keys.ctypes.data, values.ctypes.data
-    scores_at, out_at = scores.ctypes.data, out.ctypes.data
-    for block in range(num_blocks):
-        dot_keys(query_at, keys_at + block * block_bytes, size, scores_at + block * score_bytes)
-    for place in range(num_blocks * POSITIONS, count):
-        scores[place] = 0
-        for index in range(size):
-            scores[place] += query[index] * from_bfloat16(keys[place, index])
-    largest = np.float32(-np.inf)
-    for place in range(count):
-        largest = max(largest, scores[place])
-    scale, total = np.float32(1) / np.sqrt(np.float32(size)), np.float32(0)
-    for place in range(count):
-        scores[place] = exp((scores[place] - largest) * scale)
-        total += scores[place]
-    out[:] = 0
-    if num_blocks:
-        add_values(scores_at, values_at, num_blocks, size, out_at)
-    for place in range(num_blocks * POSITIONS, count):
-        for index in range(size):
-            out[index] += scores[place] * from_bfloat16(values[place, index])
-    for index in range(size):
-        out[index] /= total
-
-
-@kernel
-def _attend(step, layer, scores, team):
+def _attend(step, heads, layer, room, team):
     """Append each row's key and value, and attend. A phase: this thread computes some heads of some rows."""
-    keys, values = step.keys[layer], step.values[layer]
-    num_heads = keys.shape[1]
+    num_heads = heads.keys.shape[2]
     num_rows, width = step.attended.shape
     size = width // num_heads
     item = take(team)
     while item < num_rows * num_heads:
         row, head = item // num_heads, item % num_heads
-        begin, slot = head * size, step.slots[row]
-        _head(
-            step.projected[row, begin : begin + size],
-            step.projected[row, width + begin : width + begin + size],
-            step.projected[row, 2 * width + begin : 2 * width + begin + size],
-            keys[slot, head],
-            values[slot, head],
-            step.positions[row],
-            scores,
-            step.attended[row, begin : begin + size],
-        )
+        of_row, position = heads_of(heads, layer, step.slots[row]), step.positions[row]
+        append(step.projected, row, width, of_row, head, position)
+        attended = step.attended[row, head * size : (head + 1) * size]
+        attend_step(step.projected, row, of_row, head, position, room, attended)
         item = take(team)
     meet(team)
 
@@ -205,7 +156,8 @@ def run_step(weights, step, num_threads):
     x, normed = np.empty((num_rows, width), np.float32), np.empty((num_rows, width), np.float32)
     _embed(s.tokens, s.positions, w, x)
     inputs, wide_inputs = new_words(num_rows, width), new_words(num_rows, 4 * width)
-    scores = np.empty(s.keys.shape[3], np.float32)
+    heads = PackedHeads(s.keys, s.key_offsets, s.key_scales, s.values, s.value_factors)
+    room = new_step_attention(s.value_factors.shape[3], width // s.keys.shape[2])
     team = Team(num_threads, s.counters, np.ones(1, np.int64))
     for layer in range(len(w.gains)):
         _norm(x, w.gains[layer, 0], normed)
@@ -217,7 +169,7 @@ def run_step(weights, step, num_threads):
             False,
             team,
         )
-        _attend(s, layer, scores, team)
+        _attend(s, heads, layer, room, team)
         _linear(
             s.attended,
             inputs,
@@ -258,11 +210,11 @@ def _run_together(weights, step, num_threads):
         run_step(weights, step, num_threads)
 
 
-def new_step(tokens: Any, weights: Weights, cache: Any, slots: Any, positions: Any) -> Step:
+def new_step(tokens: Any, weights: Weights, heads: PackedHeads, slots: Any, positions: Any) -> Step:
     """Return a step that feeds `tokens`, one per row, int64 [rows]; its results are not written yet.
 
-    `cache`: keys and values [layers, slots, heads, positions, head_dim], bfloat16 seen as uint16; a row appends to
-    its slot at its position, `slots` and `positions` int64 [rows].
+    `heads`: the keys and values of all layers and slots; a row appends to its slot at its position, `slots` and
+    `positions` int64 [rows].
     """
     num_rows, width = len(tokens), weights.gains.shape[2]
 
@@ -271,8 +223,7 @@ def new_step(tokens: Any, weights: Weights, cache: Any, slots: Any, positions: A
 
     return Step(
         tokens=tokens,
-        keys=cache[0],
-        values=cache[1],
+        **heads._asdict(),
         slots=slots,
         positions=positions,
         projected=outputs_of(weights.project_scales),
@@ -286,10 +237,10 @@ def new_step(tokens: Any, weights: Weights, cache: Any, slots: Any, positions: A
 
 
 def decode_step(
-    tokens: Any, weights: Weights, cache: Any, slots: Any, positions: Any, num_threads: int
+    tokens: Any, weights: Weights, heads: PackedHeads, slots: Any, positions: Any, num_threads: int
 ) -> Floats:
     """Compute the logits [rows, outputs] that follow `tokens`; see `new_step`. Runs on up to `num_threads` threads."""
-    step = new_step(tokens, weights, cache, slots, positions)
+    step = new_step(tokens, weights, heads, slots, positions)
     arrays = tuple(weights), tuple(step)
     if num_threads == 1:
         run_step(*arrays, 1)

@@ -1,8 +1,8 @@
-"""Attention of one head of a whole pass in int8, compiled; `layer_kernels` calls it for every head.
+"""Attention in int8, compiled: of one head of a whole pass, and of one head of a decode step.
 
-A query, a key and a value each have a scale per position. A value's scale goes into its softmax weight, so that a
-position still depends on no later one. The weights have 16 bits (14 where products are of int16): with 8, many small
-weights beside a large one would be lost. Integers sum up exactly, so a position does not depend on others' scales.
+A value's scale goes into its softmax weight, so that a position still depends on no later one. The weights have 16 bits
+(14 where products are of int16): with 8, many small weights beside a large one would be lost. A step's query has 16
+bits, too, as all inputs of its products have. Integers sum up exactly, so a position does not depend on others' scales.
 """
 
 from __future__ import annotations
@@ -11,170 +11,167 @@ from typing import Final
 
 import numpy as np
 
-from streamer.models.cpu.int8_linear import largest_input, multiply_group
-from streamer.models.cpu.integer_products import GROUP, HAS_VNNI, INPUT, INPUTS, OFFSET, UNIT
-from streamer.models.cpu.llvm_intrinsics import as_bits, as_float, prefer_wide_vectors
-from streamer.models.cpu.numba_math import (
-    from_bfloat16,
-    inline,
-    kernel,
-    largest_of,
-    quantize_row,
-    rough_power_of_2,
+from streamer.models.cpu.attention_rounding import largest_score, quantize_halves, quantize_query, weigh
+from streamer.models.cpu.int8_linear import (
+    largest_input,
+    largest_word,
+    multiply_group,
+    multiply_words,
+    new_words,
 )
-from streamer.models.cpu.quantization import LARGEST
+from streamer.models.cpu.integer_products import GROUP, HAS_VNNI, INPUT, INPUTS, LANES, OFFSET, UNIT
+from streamer.models.cpu.llvm_intrinsics import as_bits, as_float, prefer_wide_vectors
+from streamer.models.cpu.numba_math import inline, kernel
+from streamer.models.cpu.packed_heads import numbers_of, score_scale, up_to
 
 QUERIES_AT_ONCE: Final = 16
-"""The queries that attend together: their scores stay in the processor's second cache."""
-_LOG2_E = np.float32(1.4426950408889634)
-_LARGEST = np.float32(LARGEST)
-_SMALLEST = np.float32(1e-30)
+"""The queries of a pass that attend together: their scores stay in the processor's second cache."""
+_SMALLEST: Final = np.float32(1e-30)
 """The lower bound of the largest value, so that values which are all zero divide by something."""
-_WORD = np.int32 if HAS_VNNI else np.int16
-"""The type of the weights of one unit of inputs together."""
-
-
-@inline
-def _up_to(number, unit):
-    return -(-number // unit) * unit
-
-
-@inline
-def _quantize_heads(x, stride, size, quantized):
-    """Round bfloat16 positions, the rows of flat `x`, to int8 `quantized` [positions, size]; returns their factors."""
-    floats = np.empty(size, np.float32)
-    factors = np.empty(len(quantized), np.float32)
-    for position in range(len(quantized)):
-        bits = x[position * stride : position * stride + size]
-        for index in range(size):
-            floats[index] = from_bfloat16(bits[index])
-        factors[position] = quantize_row(floats, _LARGEST, 0, quantized[position, :size])
-    return factors
+_NUM_PARTS: Final = 2 if HAS_VNNI else 1
+"""The rows that a query's softmax weights take: their upper bytes, and the lower ones."""
 
 
 @kernel
-def _packed_keys(x, stride, count, size):
-    """Return keys as an `Int8Linear` whose outputs are the positions and whose inputs are the head's."""
-    num_groups, num_units = _up_to(count, GROUP) // GROUP, _up_to(size, INPUTS) // UNIT
-    words = np.zeros((num_groups, num_units, GROUP), _WORD)
-    offsets = np.zeros((num_groups, GROUP), np.int32)
-    scales = np.zeros((num_groups, GROUP), np.float32)
-    quantized = np.zeros((count, num_units * UNIT), np.int8)
-    prefer_wide_vectors()
-    factors = _quantize_heads(x, stride, size, quantized)
-    for position in range(count):
-        group, lane = position // GROUP, position % GROUP
-        row = quantized[position].view(_WORD)
-        for unit in range(num_units):
-            words[group, unit, lane] = row[unit]
-        total = 0
-        for index in range(size):
-            total += np.int32(quantized[position, index])
-        offsets[group, lane] = -OFFSET * total
-        scales[group, lane] = factors[position]
-    return words, offsets, scales
+def new_attention(num_queries, num_keys, head_dim):
+    """Return room for what attention computes of a few queries: scores, weights, factors, sums and largest values."""
+    positions, outputs = up_to(num_keys, GROUP), up_to(head_dim, GROUP)
+    return (
+        np.empty((num_queries, positions), np.float32),
+        np.empty((_NUM_PARTS, num_queries, positions), INPUT),
+        np.empty((2, num_queries), np.float32),
+        np.empty((2, num_queries, outputs), np.float32),
+        np.empty(positions, np.float32),
+    )
 
 
-@kernel
-def _packed_values(x, stride, count, size):
-    """Return values as an `Int8Linear` whose outputs are the head's and whose inputs are the positions.
+@inline
+def _largest_weight(num_keys):
+    """Return the largest softmax weight as an integer."""
+    return np.float32(65535) if HAS_VNNI else largest_input(num_keys)
 
-    The values' factors [count], and the largest of these up to each, come along; a NaN among them stays.
+
+@inline
+def _weigh_keys(scores, value_factors, num_keys, num_inputs, largest_value, largest_weight, upper, lower):
+    """Write a query's softmax weights, times the values' factors, as integers; zeros fill up its `num_inputs`.
+
+    Returns the factor of what their products with the values add up to.
     """
-    num_groups, num_units = _up_to(size, GROUP) // GROUP, _up_to(count, INPUTS) // UNIT
-    words = np.empty((num_groups, num_units, GROUP), _WORD)
+    unit = largest_weight / largest_value
+    scores_at = scores.ctypes.data
+    total = weigh(
+        scores_at, value_factors.ctypes.data, num_keys, largest_score(scores_at, num_keys), unit,
+        upper.ctypes.data, lower.ctypes.data,
+    )  # fmt: skip
+    written = up_to(num_keys, LANES)
+    upper[written:num_inputs] = 0
+    lower[written:num_inputs] = 0
+    return np.float32(1) / (unit * total)
+
+
+@kernel
+def attend_with_head(heads, queries, query_factors, head, first, end, is_causal, num_keys, room, out):
+    """Write what the queries from `first` to `end` make of a head's keys and values to its part of `out`.
+
+    `queries` and `query_factors` are the head's, `out` is float32 [positions, width]. If `is_causal`, a query attends
+    to the keys up to its own position.
+    """
     prefer_wide_vectors()
-    quantized = np.zeros((num_units * UNIT, num_groups * GROUP), np.int8)
-    factors = _quantize_heads(x, stride, size, quantized[:count])
-    for unit in range(num_units):
-        for group in range(num_groups):
-            part = quantized[unit * UNIT : (unit + 1) * UNIT, group * GROUP : (group + 1) * GROUP]
-            for lane in range(GROUP):
-                word = np.int32(0)
-                for place in range(UNIT):
-                    word |= (np.int32(part[place, lane]) & np.int32(255)) << np.int32(8 * place)
-                words[group, unit, lane] = word
-    largest = np.empty(count, np.float32)
-    most = as_bits(_SMALLEST)
-    for position in range(count):
-        most = max(most, as_bits(factors[position]))
-        largest[position] = as_float(most)
+    scores, weights, factors, sums, largest_values = room
+    value_factors = heads.value_factors[head]
+    keys = heads.keys[head], heads.key_offsets[head], heads.key_scales[head]
+    num_groups, size = heads.values.shape[1], out.shape[1] // len(heads.values)
     no_offsets, ones = np.zeros((num_groups, GROUP), np.int32), np.ones((num_groups, GROUP), np.float32)
-    return (words, no_offsets, ones), factors, largest
-
-
-@inline
-def _weigh(scores, value_factors, unit, upper, lower):
-    """Write 2 to the power of each score minus the largest, times its value's factor and `unit`, as integers.
-
-    Returns the sum of the powers. Without VNNI, `upper` alone holds a weight, else it holds its upper byte.
-    """
-    largest = largest_of(scores)
-    total = np.float32(0)
-    for index in range(len(scores)):
-        weight = rough_power_of_2(scores[index] - largest)
-        total += weight
-        whole = np.int32(np.rint(weight * (value_factors[index] * unit)))
-        if HAS_VNNI:
-            upper[index] = whole >> np.int32(8)
-            lower[index] = whole & np.int32(255)
-        else:
-            upper[index] = whole
-    return total
-
-
-@kernel
-def attend_with_head(heads, strides, num_keys, out, head, is_causal):
-    """Write what the queries of a head make of its keys and values to float32 `out` [queries, heads, size].
-
-    `heads` are queries, keys and values, bfloat16 seen as uint16 and flat from the head's first position on, with
-    `strides` between positions. If `is_causal`, a query attends to the keys up to its own position.
-    """
-    prefer_wide_vectors()
-    size = out.shape[2]
-    packed_keys = _packed_keys(heads[1], strides[1], num_keys, size)
-    packed_values, value_factors, largest_values = _packed_values(heads[2], strides[2], num_keys, size)
-    head_units = packed_keys[0].shape[1]
-    num_outputs = packed_values[0].shape[0] * GROUP
-    queries = np.empty((QUERIES_AT_ONCE, head_units * UNIT), INPUT)
-    query_factors = np.empty(QUERIES_AT_ONCE, np.float32)
-    floats = np.empty(size, np.float32)
-    scores = np.empty((QUERIES_AT_ONCE, _up_to(num_keys, GROUP)), np.float32)
-    weights = np.empty((2, QUERIES_AT_ONCE, packed_values[0].shape[1] * UNIT), INPUT)
-    factors = np.empty((2, QUERIES_AT_ONCE), np.float32)
-    sums = np.empty((2, QUERIES_AT_ONCE, num_outputs), np.float32)
-    scale = _LOG2_E / np.sqrt(np.float32(size))
-    largest_weight = np.float32(65535) if HAS_VNNI else largest_input(num_keys)
-    for first in range(0, len(out), QUERIES_AT_ONCE):
-        count = min(QUERIES_AT_ONCE, len(out) - first)
-        num_seen = first + count if is_causal else num_keys
+    values = heads.values[head], no_offsets, ones
+    largest_weight = _largest_weight(num_keys)
+    most = as_bits(_SMALLEST)
+    for position in range(num_keys):  # A NaN among them stays.
+        most = max(most, as_bits(value_factors[position]))
+        largest_values[position] = as_float(most)
+    for begin in range(first, end, QUERIES_AT_ONCE):
+        count = min(QUERIES_AT_ONCE, end - begin)
+        num_seen = begin + count if is_causal else num_keys
+        for group in range(up_to(num_seen, GROUP) // GROUP):
+            multiply_group(
+                keys, group, queries[begin : begin + count], keys[0].shape[1],
+                query_factors[begin : begin + count], scores,
+            )  # fmt: skip
+        seen_inputs = up_to(num_seen, INPUTS)
         for query in range(count):
-            at = (first + query) * strides[0]
-            for index in range(size):
-                floats[index] = from_bfloat16(heads[0][at + index])
-            query_factors[query] = scale * quantize_row(
-                floats, largest_input(size), OFFSET, queries[query, :size]
-            )
-        for group in range(_up_to(num_seen, GROUP) // GROUP):
-            multiply_group(packed_keys, group, queries[:count], head_units, query_factors, scores)
-        seen_units = _up_to(num_seen, INPUTS) // UNIT
-        for query in range(count):
-            end = first + query + 1 if is_causal else num_keys
-            unit = largest_weight / largest_values[end - 1]
-            upper, lower = weights[0, query], weights[1, query]
-            total = _weigh(scores[query, :end], value_factors[:end], unit, upper[:end], lower[:end])
-            upper[end : seen_units * UNIT] = 0
-            lower[end : seen_units * UNIT] = 0
-            factors[1, query] = np.float32(1) / (unit * total)
+            num_own = begin + query + 1 if is_causal else num_keys
+            factors[1, query] = _weigh_keys(
+                scores[query], value_factors, num_own, seen_inputs, largest_values[num_own - 1],
+                largest_weight, weights[0, query], weights[-1, query],
+            )  # fmt: skip
             factors[0, query] = factors[1, query] * np.float32(256 if HAS_VNNI else 1)
-        for group in range(len(packed_values[0])):
-            for half in range(2 if HAS_VNNI else 1):
+        for group in range(num_groups):
+            for part in range(_NUM_PARTS):
                 multiply_group(
-                    packed_values, group, weights[half, :count], seen_units, factors[half], sums[half]
+                    values, group, weights[part, :count], seen_inputs // UNIT, factors[part], sums[part]
                 )
         for query in range(count):
+            attended = out[begin + query, head * size : (head + 1) * size]
             for index in range(size):
                 total = sums[0, query, index]
                 if HAS_VNNI:
                     total = total + sums[1, query, index]
-                out[first + query, head, index] = total
+                attended[index] = total
+
+
+@kernel
+def new_step_attention(num_keys, head_dim):
+    """Return room for what `attend_step` computes: the query, its factor and scores, and weights and sums by halves."""
+    positions, num_groups = up_to(num_keys, GROUP), up_to(head_dim, GROUP) // GROUP
+    return (
+        np.zeros(up_to(head_dim, LANES), np.float32),
+        new_words(1, head_dim),
+        np.empty(1, np.float32),
+        np.empty((1, positions), np.float32),
+        np.empty((_NUM_PARTS, positions), INPUT),
+        np.empty(_NUM_PARTS, np.float32),
+        np.empty((_NUM_PARTS, num_groups * GROUP), np.float32),
+        np.zeros((num_groups, GROUP), np.int32),
+        np.ones((num_groups, GROUP), np.float32),
+    )
+
+
+@kernel
+def attend_step(projected, row, heads, head, position, room, out):
+    """Write what a row's query makes of a head's keys and values up to its own `position` to `out` [size].
+
+    `projected` has all queries of the row first.
+    """
+    prefer_wide_vectors()
+    padded, query, query_factor, scores, weights, factors, sums, no_offsets, ones = room
+    size, num_keys, num_vectors = len(out), position + 1, len(padded) // LANES
+    query_at = numbers_of(projected, row, head * size, size, padded)
+    if HAS_VNNI:
+        factor = quantize_halves(
+            query_at,
+            num_vectors,
+            largest_word(size),
+            OFFSET << 8,
+            query[0].ctypes.data,
+            query[-1].ctypes.data,
+        )
+    else:
+        factor = quantize_query(query_at, num_vectors, largest_word(size), 0, query.ctypes.data, 0)
+    query_factor[0] = score_scale(size) * factor
+    keys = heads.keys[head], heads.key_offsets[head], heads.key_scales[head]
+    for group in range(up_to(num_keys, GROUP) // GROUP):
+        multiply_words(keys, group, query, query_factor, scores)
+    value_factors = heads.value_factors[head]
+    most = as_bits(_SMALLEST)
+    for index in range(num_keys):
+        most = max(most, as_bits(value_factors[index]))
+    num_inputs = up_to(num_keys, INPUTS)
+    factor = _weigh_keys(
+        scores[0], value_factors, num_keys, num_inputs, as_float(most), _largest_weight(num_keys),
+        weights[0], weights[-1],
+    )  # fmt: skip
+    factors[0], factors[-1] = factor * np.float32(256), factor
+    values = heads.values[head], no_offsets, ones
+    for group in range(len(ones)):
+        multiply_group(values, group, weights, num_inputs // UNIT, factors, sums)
+    for index in range(size):
+        out[index] = sums[0, index] + sums[1, index] if HAS_VNNI else sums[0, index]

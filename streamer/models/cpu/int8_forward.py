@@ -1,6 +1,6 @@
 """Forward passes in int8 on a CPU: the prefills of a `CausalGpt` and the passes of a `FineGpt`.
 
-Compiled layers (`compiled_layer`) compute them, but for CPUs with AMX, which only torch's products use; the layers for
+Compiled layers (`compiled_layers`) compute them, but for CPUs with AMX, which only torch's products use; the layers for
 these are here. The weights are int8 with one scale per output, the inputs of a product int8 with one scale per
 position. Sums of integers are exact, so a position's result does not depend on what is computed beside it. Each thread
 takes its share of the positions through all products of a layer, and its share of the heads through attention.
@@ -10,13 +10,14 @@ Torch's own threads stay out, because joining them after every operation would t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from streamer.models.cpu.compiled_layer import CompiledBlock
+from streamer.models.cpu.compiled_layers import CompiledLayers, PackedLayers
 from streamer.models.cpu.forward_kernels import (
     add_scaled,
     quantize_bfloat16,
@@ -25,13 +26,13 @@ from streamer.models.cpu.forward_kernels import (
     to_bfloat16,
 )
 from streamer.models.cpu.head_attention import QUERIES_AT_ONCE, attend_in_bfloat16
-from streamer.models.cpu.int8_linear import Int8Linear
 from streamer.models.cpu.integer_products import IS_X86
 from streamer.models.cpu.quantization import quantize
 from streamer.models.cpu.scratch import scratch
-from streamer.models.cpu.threads import PARALLEL_WIDTH, threads_for_passes
+from streamer.models.cpu.threads import PARALLEL_WIDTH, on_one_thread, threads_for_passes
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import Block, CausalGpt, Layer, LayerNorm, set_dtype
+from streamer.models.kv_cache import SlotCache
 
 MIN_WIDTH = 256
 """The width from which int8 is faster than plain bfloat16."""
@@ -53,45 +54,61 @@ def fastest_forward_dtype() -> torch.dtype:
     return torch.bfloat16 if has_bfloat16 else torch.float32
 
 
-def fastest_layer(
-    block: Block, num_threads: int, packed: Sequence[Int8Linear] | None = None
-) -> Int8Block | CompiledBlock:
-    """Return `block` in the form that is fastest on this CPU, if it has fast int8.
-
-    If its linears are `packed` already, in the order of `CompiledBlock`, the same memory is used.
-    """
-    if torch.cpu._is_amx_tile_supported():
-        return Int8Block(block, num_threads)
-    return CompiledBlock(block, num_threads, packed)
-
-
 def use_fastest_forward(
     network: CausalGpt | FineGpt,
     forward_dtype: torch.dtype,
-    prepare: Callable[[int, Block], Sequence[Int8Linear] | None] = lambda _layer, _block: None,
+    packed: PackedLayers | None = None,
+    fill: Callable[[int, Block], None] = lambda _layer, _block: None,
 ) -> None:
     """Convert `network`, in float32, to forward passes in int8 if that is faster here, else in `forward_dtype`.
 
-    Int8 layers replace the float ones, whose memory is freed. Such a network cannot be saved. `prepare` is called with
-    each layer's number and the layer just before it is converted, and returns its linears if they are packed already
-    (see `fastest_layer`).
+    Int8 layers replace the float ones, whose memory is freed. Such a network cannot be saved. `fill` is called with
+    each layer's number and the layer just before it is converted, which is then packed to `packed`, if there is one.
     """
     width, layers = network.config.width, network.transformer.h
     is_int8 = width >= MIN_WIDTH and has_fast_int8()
+    is_compiled = is_int8 and not torch.cpu._is_amx_tile_supported()
     num_threads = torch.get_num_threads() if width >= PARALLEL_WIDTH else 1
+    if packed is None and is_compiled:
+        packed = PackedLayers(len(layers))
     network.blocks = []  # so that nothing keeps a layer that was replaced
     for number in range(len(layers)):
         block = layers[number]
         assert isinstance(block, Block)
-        packed = prepare(number, block)
-        if is_int8:
-            layers[number] = fastest_layer(block, num_threads, packed)
+        fill(number, block)
+        if packed is not None:
+            packed.add(number, block)
+        if is_compiled:
+            layers[number] = nn.Identity()
+        elif is_int8:
+            layers[number] = Int8Block(block, num_threads)
         else:
             set_dtype(block, forward_dtype)
-    network.blocks = cast("Sequence[Layer]", list(layers))
+    if is_compiled:
+        assert packed is not None
+        compiled = CompiledLayers(packed, network.config.num_heads, num_threads)
+        network.transformer.h = compiled  # type: ignore[assignment]
+        if isinstance(network, CausalGpt):
+            network.prefill_pass = partial(_prefill, compiled)
+        else:
+            network.fine_pass = partial(_fine_pass, compiled)
+    else:
+        network.blocks = cast("Sequence[Layer]", list(layers))
     if is_int8:
         network.register_state_dict_pre_hook(_refuse_to_save)  # type: ignore[no-untyped-call]
     set_dtype(network, forward_dtype)
+
+
+def _prefill(
+    layers: CompiledLayers, gpt: CausalGpt, embeddings: Tensor, cache: SlotCache, slots: Tensor
+) -> Tensor:
+    """Run one row after the other through compiled layers: a `Prefill`."""
+    return on_one_thread(lambda: gpt.logits(layers.prefill(gpt.add_positions(embeddings), cache, slots)))
+
+
+def _fine_pass(layers: CompiledLayers, _: FineGpt, x: Tensor, first: int, end: int | None) -> Tensor:
+    """Run one row after the other through compiled layers: a `FinePass`."""
+    return layers.run(x, is_causal=False, first=first, end=end)
 
 
 def _refuse_to_save(*_: object) -> None:

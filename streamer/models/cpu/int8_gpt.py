@@ -16,19 +16,27 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from streamer.models.cpu.compiled_layer import CompiledBlock, Int8Head, place_logits
-from streamer.models.cpu.decode_step import Floats, Step, Weights, decode_step, new_step
+from streamer.models.cpu.compiled_layers import (
+    CompiledLayers,
+    Int8Head,
+    PackedLayers,
+    bits_of,
+    floats_of,
+    pack_rounded,
+    place_logits,
+)
+from streamer.models.cpu.decode_step import Step, Weights, decode_step, new_step
+from streamer.models.cpu.int8_cache import Int8KvCache
 from streamer.models.cpu.int8_forward import (
     Int8Block,
     fastest_forward_dtype,
     use_fastest_forward,
 )
 from streamer.models.cpu.int8_linear import Int8Linear, pack
-from streamer.models.cpu.quantization import dequantize, quantize
 from streamer.models.cpu.threads import PARALLEL_WIDTH, on_one_thread
 from streamer.models.fine_gpt import FineGpt
-from streamer.models.gpt import Block, CausalGpt, Rows, prefill
-from streamer.models.kv_cache import KvCache
+from streamer.models.gpt import CausalGpt, Rows, prefill
+from streamer.models.kv_cache import SlotCache
 
 _PACKED_DIMS = 5
 """The dimensions of the packed weights of all layers."""
@@ -65,20 +73,19 @@ def use_int8(
     if isinstance(network, FineGpt):
         _use_int8_passes(network, forward_dtype, outputs, num_threads, fill)
         return
-    packed = _Packed(network.config.num_layers)
-
-    def prepare(layer: int, block: Block) -> list[Int8Linear]:
-        fill(block, f"transformer.h.{layer}.")
-        return packed.add_layer(layer, block)
-
+    packed = PackedLayers(network.config.num_layers)
     fill(network.lm_head, "lm_head.")
-    head = packed.add_head(network.lm_head, outputs)
+    network.lm_head.weight = nn.Parameter(
+        network.lm_head.weight[outputs.start : outputs.stop], requires_grad=False
+    )
+    head = pack_rounded(network.lm_head)
     network.lm_head = Int8Head(head, outputs, num_outputs, num_threads)  # type: ignore[assignment]
-    use_fastest_forward(network, forward_dtype, prepare)
-    fill(network, "")
-    shares_layers = isinstance(network.blocks[0], CompiledBlock)
-    network.decode_step = Int8DecodeStep(network, packed, outputs, num_threads, shares_layers=shares_layers)
     network.prefill_pass = prefill_by_row
+    use_fastest_forward(
+        network, forward_dtype, packed, lambda layer, block: fill(block, f"transformer.h.{layer}.")
+    )
+    fill(network, "")
+    network.decode_step = Int8DecodeStep(network, packed, head, outputs, num_threads)
     _warm_up(network)
 
 
@@ -92,130 +99,82 @@ def _use_int8_passes(
         Int8Head(pack(weight[outputs.start : outputs.stop]), outputs, len(weight), num_threads)
         for weight in weights
     )
-    use_fastest_forward(network, forward_dtype, lambda layer, block: fill(block, f"transformer.h.{layer}."))
+    use_fastest_forward(
+        network, forward_dtype, fill=lambda layer, block: fill(block, f"transformer.h.{layer}.")
+    )
     fill(network, "")
-
-
-class _Packed:
-    """The weights of a network as a decode step reads them, put together one layer after the other."""
-
-    def __init__(self, num_layers: int) -> None:
-        self.arrays: dict[str, npt.NDArray[Any]] = {}
-        """By the names of the fields of `Weights`."""
-        self._num_layers = num_layers
-
-    def add_layer(self, layer: int, block: Block) -> list[Int8Linear]:
-        """Pack the weights of `block`, whose linears are rounded to what these are worth, and return them as views."""
-        self._put("gains", layer, _floats(torch.stack([block.ln_1.weight, block.ln_2.weight])))
-        linears = {
-            "project": block.attn.c_attn,
-            "merge": block.attn.c_proj,
-            "widen": block.mlp.c_fc,
-            "narrow": block.mlp.c_proj,
-        }
-        packed = []
-        for name, linear in linears.items():
-            made = _pack(linear)
-            weights = self._put(name, layer, made.weights)
-            offsets = self._put(f"{name}_offsets", layer, made.offsets)
-            packed.append(Int8Linear(weights, offsets, self._put(f"{name}_scales", layer, made.scales)))
-        return packed
-
-    def add_head(self, head: nn.Linear, outputs: range) -> Int8Linear:
-        """Pack the weights of some outputs of the last product, which is rounded as the layers are."""
-        head.weight = nn.Parameter(head.weight[outputs.start : outputs.stop], requires_grad=False)
-        packed = _pack(head)
-        self.arrays |= {"head": packed.weights, "head_offsets": packed.offsets, "head_scales": packed.scales}
-        return packed
-
-    def _put(self, name: str, layer: int, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        if name not in self.arrays:
-            self.arrays[name] = np.empty((self._num_layers, *array.shape), array.dtype)
-        self.arrays[name][layer] = array
-        kept: npt.NDArray[Any] = self.arrays[name][layer]
-        return kept
 
 
 class Int8DecodeStep:
     """The `DecodeStep` that is one compiled function, in which no row reads past its own position.
 
     `outputs`: those whose logits it makes (see `place_logits`). `num_threads`: the most threads that share a step.
-    `shares_layers`: whether passes read the same memory.
     """
 
-    cache_dtype = torch.bfloat16
-
     def __init__(
-        self, gpt: CausalGpt, packed: _Packed, outputs: range, num_threads: int, *, shares_layers: bool
+        self, gpt: CausalGpt, packed: PackedLayers, head: Int8Linear, outputs: range, num_threads: int
     ) -> None:
+        layers = packed.weights()._asdict()
+        del layers["biases"]  # A causal network has none.
         self._weights = Weights(
-            _bits(gpt.transformer.wte.weight),
-            _bits(gpt.transformer.wpe.weight),
-            head_gain=_floats(gpt.transformer.ln_f.weight),
-            **packed.arrays,
+            bits_of(gpt.transformer.wte.weight),
+            bits_of(gpt.transformer.wpe.weight),
+            head_gain=floats_of(gpt.transformer.ln_f.weight),
+            head=head.weights,
+            head_offsets=head.offsets,
+            head_scales=head.scales,
+            **layers,
         )
         self.outputs = outputs
         self.steps_at_once = STEPS_AT_ONCE if gpt.config.width < PARALLEL_WIDTH else 1
         self.num_threads = num_threads
-        self._shares_layers = shares_layers
+        self._shares_layers = isinstance(gpt.transformer.h, CompiledLayers)
+
+    def new_cache(self, gpt: CausalGpt, num_slots: int, _device: torch.device | str) -> Int8KvCache:
+        """Make a cache of bytes."""
+        return Int8KvCache(gpt.config, num_slots)
 
     @property
     def nbytes(self) -> int:
         own: tuple[npt.NDArray[Any], ...] = self._weights[2:]  # The embeddings are the network's.
         return sum(array.nbytes for array in own if array.ndim != _PACKED_DIMS or not self._shares_layers)
 
-    def __call__(self, gpt: CausalGpt, rows: Rows, cache: KvCache, _length: int | None) -> Tensor:
+    def __call__(self, gpt: CausalGpt, rows: Rows, cache: SlotCache, _length: int | None) -> Tensor:
+        assert isinstance(cache, Int8KvCache)
         tokens, positions, slots = rows
         logits = decode_step(
             tokens.contiguous().numpy(),
             self._weights,
-            cache.bits,
+            cache.packed,
             slots.contiguous().numpy(),
             positions.contiguous().numpy(),
             self.num_threads,
         )
         return torch.from_numpy(place_logits(logits, self.outputs, gpt.config.output_vocab_size))
 
-    def open(self, positions: Tensor, cache: KvCache, slots: Tensor) -> tuple[Weights, Step]:
+    def open(self, positions: Tensor, cache: SlotCache, slots: Tensor) -> tuple[Weights, Step]:
         """Return what a compiled function needs to take this step itself; it fills in the tokens, one per row."""
+        assert isinstance(cache, Int8KvCache)
         slots, positions = slots.contiguous(), positions.contiguous()
         tokens = np.empty(len(slots), np.int64)
-        return self._weights, new_step(tokens, self._weights, cache.bits, slots.numpy(), positions.numpy())
+        return self._weights, new_step(tokens, self._weights, cache.packed, slots.numpy(), positions.numpy())
 
 
-def prefill_by_row(gpt: CausalGpt, embeddings: Tensor, cache: KvCache, slots: Tensor) -> Tensor:
+def prefill_by_row(gpt: CausalGpt, embeddings: Tensor, cache: SlotCache, slots: Tensor) -> Tensor:
     """Run one row after the other: the `Prefill` for bfloat16, which a batch could round otherwise than a row alone."""
 
     def by_row() -> Tensor:
         rows = zip(torch.split(embeddings, 1), torch.split(slots, 1), strict=True)
         return torch.cat([prefill(gpt, row, cache, slot) for row, slot in rows])
 
-    is_int8 = isinstance(gpt.blocks[0], CompiledBlock | Int8Block)
-    return on_one_thread(by_row) if is_int8 else by_row()
+    # A narrow model's pass may be asked for by any thread, and must not depend on how many others torch uses in it.
+    is_narrow = gpt.config.width < PARALLEL_WIDTH
+    return on_one_thread(by_row) if is_narrow or isinstance(gpt.blocks[0], Int8Block) else by_row()
 
 
 def _warm_up(gpt: CausalGpt) -> None:
     """Compile the prefill and the decode step now rather than within a step that the engine's watchdog times."""
-    cache = KvCache(replace(gpt.config, block_size=2), 1, gpt.cache_dtype)
+    cache = Int8KvCache(replace(gpt.config, block_size=2), 1)
     zero = torch.zeros(1, dtype=torch.long)
     gpt.prefill(gpt.embed(zero.expand(1, 2)), cache, zero)  # A single position's arrays have another layout.
     gpt.decode(zero, zero, cache, zero)
-
-
-def _pack(linear: nn.Linear) -> Int8Linear:
-    """Pack a linear layer, which is itself rounded to what the packed weights are worth."""
-    linear.weight = nn.Parameter(dequantize(*quantize(linear.weight)), requires_grad=False)
-    return pack(linear.weight)
-
-
-def _bits(embeddings: Tensor) -> npt.NDArray[Any]:
-    """Return embeddings in their own memory, float32 or as a compiled function sees bfloat16."""
-    embeddings = embeddings.detach()
-    bits: npt.NDArray[Any] = (
-        embeddings if embeddings.dtype == torch.float32 else embeddings.view(torch.uint16)
-    ).numpy()
-    return bits
-
-
-def _floats(tensor: Tensor) -> Floats:
-    return tensor.detach().float().contiguous().numpy()

@@ -112,6 +112,12 @@ def multiply_group(linear, group, x, num_units, factors, y):
 
 
 @inline
+def largest_word(num_inputs):
+    """Return the same for inputs of int16."""
+    return np.float32(min(32767, 0x7FFF_FFFF // (LARGEST * num_inputs)))
+
+
+@inline
 def new_words(num_rows, num_inputs):
     """Return room for rows of int16 as `multiply_words` takes them."""
     return np.zeros((num_rows * PARTS, -(-num_inputs // INPUTS) * INPUTS), INPUT)
@@ -123,7 +129,7 @@ def quantize_words(x, row, words):
 
     With bytes as INPUT, one row of `words` gets the upper bytes and the next one the lower ones.
     """
-    largest = np.float32(min(32767, 0x7FFF_FFFF // (LARGEST * len(x))))
+    largest = largest_word(len(x))
     if not HAS_VNNI:
         return quantize_row(x, largest, 0, words[row, : len(x)])
     whole = np.empty(len(x), np.int16)

@@ -79,7 +79,7 @@ def _prefetch(builder: ir.IRBuilder, address: ir.Value) -> None:
     builder.call(function, [builder.inttoptr(address, byte), for_reading, all_caches, data])
 
 
-def _in_order(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+def in_order(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     """Return `value`, computed before what follows: else LLVM multiplies in an order of its own, and rounds by it."""
     kind = ir.FunctionType(_floats, [_floats])
     name = f"llvm.arithmetic.fence.v{LANES}f32"
@@ -87,7 +87,8 @@ def _in_order(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     return builder.call(function, [value])
 
 
-def _splat(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+def splat(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """Return a vector with `value` in each of its LANES."""
     vector = ir.VectorType(value.type, LANES)
     first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, _i32(0))
     return builder.shuffle_vector(first, first, ir.Constant(_sums, [_i32(0)] * LANES))
@@ -103,7 +104,7 @@ def _weights(builder: ir.IRBuilder, address: ir.Value, vector: int) -> ir.Value:
 
 def _add_products(builder: ir.IRBuilder, sums: ir.Value, inputs: ir.Value, weights: ir.Value) -> ir.Value:
     """Add the products of one unit of inputs, an int32's bits, with the weights of a vector's outputs."""
-    inputs = _splat(builder, inputs)
+    inputs = splat(builder, inputs)
     if HAS_VNNI:
         kind = ir.FunctionType(_sums, [_sums, _sums, _sums])
         name = f"llvm.x86.avx512.vpdpbusd.{32 * LANES}"
@@ -199,12 +200,12 @@ def _product(num_results: int, num_parts: int = 1, *, prefetches: bool = False) 
             with cgutils.for_range(builder, builder.udiv(num_units, word(len(sums)))) as loop:
                 _add_units(builder, sums, weights, rows, loop.index, prefetches=prefetches)
             for row in range(num_results):
-                factor = _splat(builder, _load(builder, factors, 4 * row, _f32))
+                factor = splat(builder, _load(builder, factors, 4 * row, _f32))
                 out = builder.add(y, builder.mul(y_stride, word(row)))
                 for vector in range(_NUM_VECTORS):
                     total = _total(builder, sums, row, num_parts, vector)
                     scale = _load(builder, scales, 4 * LANES * vector, _floats)
-                    scaled = _in_order(builder, builder.fmul(builder.sitofp(total, _floats), scale))
+                    scaled = in_order(builder, builder.fmul(builder.sitofp(total, _floats), scale))
                     value = builder.fmul(scaled, factor)
                     place = builder.add(out, word(4 * LANES * vector))
                     builder.store(value, builder.inttoptr(place, _floats.as_pointer()), align=4)

@@ -1,29 +1,32 @@
-"""A layer of a whole pass in three compiled functions, whose threads share out positions or heads (`compiled_layer`).
+"""All layers of a whole pass over one sentence as one compiled function (`compiled_layers`).
 
-A block of positions goes through all products that follow each other, so that what lies between them stays in the
-processor's cache. Positions meet in attention alone. One that holds a number that is not finite gets the factor NaN,
-and so stays visible.
+As in a decode step, each thread runs the whole function, takes blocks of positions or heads until none is left, and
+waits for the others before it goes on. A block of positions goes through all products that follow each other, so that
+what lies between them stays in the processor's cache. Positions meet in attention alone. One that holds a number that
+is not finite gets the factor NaN, and so stays visible.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from numba import prange
 
-from streamer.models.cpu.int8_attention import attend_with_head
+from streamer.models.cpu.int8_attention import QUERIES_AT_ONCE, attend_with_head, new_attention
 from streamer.models.cpu.int8_linear import (
+    Floats,
     largest_input,
     multiply,
+    multiply_group,
     multiply_words,
     new_words,
     quantize_words,
 )
-from streamer.models.cpu.integer_products import INPUT, INPUTS, OFFSET
+from streamer.models.cpu.integer_products import GROUP, INPUT, INPUTS, OFFSET
 from streamer.models.cpu.llvm_intrinsics import prefer_wide_vectors
 from streamer.models.cpu.numba_math import (
-    bfloat16,
     inline,
     kernel,
     moments,
@@ -31,14 +34,79 @@ from streamer.models.cpu.numba_math import (
     quantize_row,
     rough_gelu,
 )
-from streamer.models.cpu.numba_threads import Team, take
+from streamer.models.cpu.numba_threads import Team, meet, new_counters, take
+from streamer.models.cpu.packed_heads import (
+    PackedHeads,
+    heads_of,
+    new_queries,
+    store_keys,
+    store_queries,
+    store_values,
+)
 
 POSITIONS_AT_ONCE: Final = 96
 """The most positions of a block: more would not leave the processor's second cache room for what widening makes."""
 _SMALLEST_BLOCK: Final = 16
 """The unit of a block's positions."""
-_ROWS_OF_WORDS: Final = 32
+ROWS_OF_WORDS: Final = 32
 """The positions of a block whose inputs are of int16."""
+PHASES_PER_LAYER: Final = 3
+"""Up to queries, keys and values; attention; and what follows it."""
+
+Packed = npt.NDArray[Any]
+
+
+class LayerWeights(NamedTuple):
+    """The weights of all layers. A linear has the fields of an `Int8Linear`, with [layers, ...] in front.
+
+    `gains` and `biases` [layers, 2, width] are those of a layer's two norms.
+    """
+
+    gains: Floats
+    biases: Floats
+    project: Packed
+    project_offsets: Packed
+    project_scales: Floats
+    merge: Packed
+    merge_offsets: Packed
+    merge_scales: Floats
+    widen: Packed
+    widen_offsets: Packed
+    widen_scales: Floats
+    narrow: Packed
+    narrow_offsets: Packed
+    narrow_scales: Floats
+
+
+class Pass(NamedTuple):
+    """What the threads of a pass share beside the weights.
+
+    `x` is the residual, float32 [positions, width], which the layers change. From `keys` on there are the fields of
+    `PackedHeads`, in which a causal model's keys and values stay; without a cache all layers use a single one's. Of the
+    last layer only the positions from the first of `borders` to the second are computed.
+    """
+
+    x: Floats
+    attended: Floats
+    queries: Packed
+    query_factors: Floats
+    keys: Packed
+    key_offsets: Packed
+    key_scales: Floats
+    values: Packed
+    value_factors: Floats
+    slot: int
+    borders: npt.NDArray[np.int64]
+    counters: npt.NDArray[np.int64]
+
+
+def new_pass(
+    x: Floats, num_heads: int, num_layers: int, packed: PackedHeads, slot: int, first: int, end: int
+) -> Pass:
+    """Make room for a pass over `x`, whose keys and values are written to a slot of `packed`."""
+    queries, factors = new_queries(num_heads, x.shape[1] // num_heads, len(x))
+    counters = new_counters(PHASES_PER_LAYER * num_layers)
+    return Pass(x, np.empty_like(x), queries, factors, *packed, slot, np.array([first, end]), counters)
 
 
 @kernel
@@ -50,12 +118,17 @@ def _block_size(num_positions, num_threads):
 
 
 @inline
-def _quantize_norm(x, norm, normed, quantized):
-    """Round a row's layer norm, with a gain and a bias, to integers; `normed` is overwritten. Returns the factor."""
-    gain, bias = norm
+def norm_row(x, gain, bias, normed):
+    """Write a row's layer norm to `normed`."""
     mean, scale = moments(x)
     for index in range(len(x)):
         normed[index] = (x[index] - mean) * scale * gain[index] + bias[index]
+
+
+@inline
+def _quantize_norm(x, gain, bias, normed, quantized):
+    """Round a row's layer norm to integers; `normed` is overwritten. Returns the factor."""
+    norm_row(x, gain, bias, normed)
     return quantize_row(normed, largest_input(len(x)), OFFSET, quantized)
 
 
@@ -66,52 +139,72 @@ def _new_inputs(size, width):
 
 
 @kernel
-def project_some(x, norm, linear, out, team):
-    """Do a thread's share of `project`."""
+def _project(layer, w, s, heads, room, team):
+    """Round queries, keys and values of all positions. A phase: this thread computes some blocks."""
     prefer_wide_vectors()
-    width = x.shape[1]
-    size = _block_size(len(x), team.num_threads)
-    quantized, factors = _new_inputs(size, width)
-    normed, y = np.empty(width, np.float32), np.empty((size, linear[2].size), np.float32)
+    quantized, factors, _, _, normed, projected, _ = room
+    linear = w.project[layer], w.project_offsets[layer], w.project_scales[layer]
+    num_positions, width = s.x.shape
+    num_groups, size = len(linear[0]), len(quantized)
+    head_dim = width // len(s.queries)
+    is_last = layer == len(w.gains) - 1
     begin = take(team) * size
-    while begin < len(x):
-        count = min(size, len(x) - begin)
+    while begin < num_positions:
+        count = min(size, num_positions - begin)
         for row in range(count):
-            factors[row] = _quantize_norm(x[begin + row], norm, normed, quantized[row, :width])
-        multiply(linear, quantized[:count], factors, y)
-        for row in range(count):
-            if factors[row] != factors[row]:
-                out[begin + row] = np.uint16(0x7FC0)  # rounding NaN could carry its bits over into the sign
-            else:
-                for index in range(out.shape[1]):
-                    out[begin + row, index] = bfloat16(y[row, index])
+            factors[row] = _quantize_norm(
+                s.x[begin + row], w.gains[layer, 0], w.biases[layer, 0], normed, quantized[row, :width]
+            )
+        asks = not is_last or (begin < s.borders[1] and begin + count > s.borders[0])
+        for group in range(0 if asks or width % GROUP else width // GROUP, num_groups):
+            multiply_group(linear, group, quantized[:count], linear[0].shape[1], factors, projected)
+        made = projected[:count]
+        if asks:
+            store_queries(made, 0, begin, s.queries, s.query_factors, head_dim)
+        store_keys(made, width, begin, heads, head_dim)
+        store_values(made, 2 * width, begin, heads, head_dim)
         begin = take(team) * size
+    meet(team)
 
 
 @kernel
-def finish_some(x, attended, norm, linears, out, team):
-    """Do a thread's share of `finish`."""
+def _attend(s, heads, first, end, is_causal, attention, team):
+    """Attend from the positions `first` to `end`. A phase: this thread computes some heads."""
+    head = take(team)
+    while head < len(s.queries):
+        attend_with_head(
+            heads, s.queries[head], s.query_factors[head], head, first, end, is_causal, len(s.x), attention,
+            s.attended,
+        )  # fmt: skip
+        head = take(team)
+    meet(team)
+
+
+@kernel
+def _finish(layer, w, s, first, end, room, team):
+    """Add to the residual what attention and the MLP make of it. A phase: this thread computes some blocks."""
     prefer_wide_vectors()
-    merge, widen, narrow = linears[:3], linears[3:6], linears[6:]
-    width, inner = x.shape[1], 4 * x.shape[1]
-    size = _block_size(len(x), team.num_threads)
-    quantized, factors = _new_inputs(size, width)
-    wide_quantized, wide_factors = _new_inputs(size, inner)
-    normed, y = np.empty(width, np.float32), np.empty((size, merge[2].size), np.float32)
-    wide = np.empty((size, widen[2].size), np.float32)
-    begin = take(team) * size
-    while begin < len(x):
-        count = min(size, len(x) - begin)
+    quantized, factors, wide_quantized, wide_factors, normed, y, wide = room
+    merge = w.merge[layer], w.merge_offsets[layer], w.merge_scales[layer]
+    widen = w.widen[layer], w.widen_offsets[layer], w.widen_scales[layer]
+    narrow = w.narrow[layer], w.narrow_offsets[layer], w.narrow_scales[layer]
+    width, size = s.x.shape[1], len(quantized)
+    inner = 4 * width
+    begin = first + take(team) * size
+    while begin < end:
+        count = min(size, end - begin)
         for row in range(count):
             factors[row] = quantize_row(
-                attended[begin + row], largest_input(width), OFFSET, quantized[row, :width]
+                s.attended[begin + row], largest_input(width), OFFSET, quantized[row, :width]
             )
         multiply(merge, quantized[:count], factors, y)
         for row in range(count):
-            residual = out[begin + row]
+            residual = s.x[begin + row]
             for index in range(width):
-                residual[index] = x[begin + row, index] + y[row, index]
-            factors[row] = _quantize_norm(residual, norm, normed, quantized[row, :width])
+                residual[index] += y[row, index]
+            factors[row] = _quantize_norm(
+                residual, w.gains[layer, 1], w.biases[layer, 1], normed, quantized[row, :width]
+            )
         multiply(widen, quantized[:count], factors, wide)
         for row in range(count):
             rough_gelu(wide[row])
@@ -120,43 +213,60 @@ def finish_some(x, attended, norm, linears, out, team):
             )
         multiply(narrow, wide_quantized[:count], wide_factors, y)
         for row in range(count):
+            residual = s.x[begin + row]
             for index in range(width):
-                out[begin + row, index] += y[row, index]
-        begin = take(team) * size
+                residual[index] += y[row, index]
+        begin = first + take(team) * size
+    meet(team)
 
 
 @kernel
-def attend_some(heads, strides, num_keys, out, is_causal, team):
-    """Do a thread's share of `attend`: some heads of some rows."""
-    queries, keys, values = heads
-    num_rows, _, num_heads, _ = out.shape
-    item = take(team)
-    while item < num_rows * num_heads:
-        row, head = item // num_heads, item % num_heads
-        flat = (
-            queries[row * strides[0, 0] + head * strides[0, 1] :],
-            keys[row * strides[1, 0] + head * strides[1, 1] :],
-            values[row * strides[2, 0] + head * strides[2, 1] :],
-        )
-        by_position = strides[0, 2], strides[1, 2], strides[2, 2]
-        attend_with_head(flat, by_position, num_keys, out[row], head, is_causal)
-        item = take(team)
+def run_layers(weights, shared, is_causal, num_threads):
+    """Run one thread of a pass, which takes part in every phase."""
+    w, s = (
+        LayerWeights(*weights),
+        Pass(*shared),
+    )  # They come as plain tuples, because a parallel loop takes no others.
+    packed = PackedHeads(s.keys, s.key_offsets, s.key_scales, s.values, s.value_factors)
+    num_positions, width = s.x.shape
+    size = _block_size(num_positions, num_threads)
+    quantized, factors = _new_inputs(size, width)
+    wide_quantized, wide_factors = _new_inputs(size, 4 * width)
+    y = np.empty((size, max(w.project_scales[0].size, w.merge_scales[0].size)), np.float32)
+    wide = np.empty((size, w.widen_scales[0].size), np.float32)
+    room = quantized, factors, wide_quantized, wide_factors, np.empty(width, np.float32), y, wide
+    attention = new_attention(QUERIES_AT_ONCE, num_positions, width // len(s.queries))
+    team = Team(num_threads, s.counters, np.ones(1, np.int64))
+    for layer in range(len(w.gains)):
+        is_last = layer == len(w.gains) - 1
+        first, end = (s.borders[0], s.borders[1]) if is_last else (0, num_positions)
+        heads = heads_of(packed, min(layer, len(s.keys) - 1), s.slot)
+        _project(layer, w, s, heads, room, team)
+        _attend(s, heads, first, end, is_causal, attention, team)
+        _finish(layer, w, s, first, end, room, team)
+
+
+@parallel
+def run_layers_together(weights, shared, is_causal, num_threads):
+    """Run a pass on `num_threads` threads."""
+    for _ in prange(num_threads):
+        run_layers(weights, shared, is_causal, num_threads)
 
 
 @kernel
 def multiply_some(x, linear, out, team):
     """Do a thread's share of `multiply_rows`."""
     prefer_wide_vectors()
-    words = new_words(_ROWS_OF_WORDS, x.shape[1])
-    factors = np.empty(_ROWS_OF_WORDS, np.float32)
-    begin = take(team) * _ROWS_OF_WORDS
+    words = new_words(ROWS_OF_WORDS, x.shape[1])
+    factors = np.empty(ROWS_OF_WORDS, np.float32)
+    begin = take(team) * ROWS_OF_WORDS
     while begin < len(x):
-        count = min(_ROWS_OF_WORDS, len(x) - begin)
+        count = min(ROWS_OF_WORDS, len(x) - begin)
         for row in range(count):
             factors[row] = quantize_words(x[begin + row], row, words)
         for group in range(len(linear[0])):
             multiply_words(linear, group, words, factors[:count], out[begin : begin + count])
-        begin = take(team) * _ROWS_OF_WORDS
+        begin = take(team) * ROWS_OF_WORDS
 
 
 @parallel
@@ -164,32 +274,3 @@ def multiply_rows(x, linear, out, counters, num_threads):
     """Multiply float32 `x` [rows, inputs], rounded to int16, with an `Int8Linear` to `out` [rows, outputs]."""
     for _ in prange(num_threads):
         multiply_some(x, linear, out, Team(num_threads, counters, np.ones(1, np.int64)))
-
-
-@parallel
-def project(x, norm, linear, out, counters, num_threads):
-    """Write queries, keys and values of float32 `x` [positions, width] as bfloat16 to `out` [positions, 3 * width]."""
-    for _ in prange(num_threads):
-        project_some(x, norm, linear, out, Team(num_threads, counters, np.ones(1, np.int64)))
-
-
-@parallel
-def attend(heads, strides, num_keys, out, is_causal, counters, num_threads):
-    """Write what queries make of keys and values to float32 `out` [rows, queries, heads, head_dim].
-
-    `heads` are queries, keys and values, bfloat16 seen as uint16, each flat; `strides` [3, 3] are theirs of rows,
-    heads and positions.
-    """
-    for _ in prange(num_threads):
-        team = Team(num_threads, counters, np.ones(1, np.int64))
-        attend_some(heads, strides, num_keys, out, is_causal, team)
-
-
-@parallel
-def finish(x, attended, norm, linears, out, counters, num_threads):
-    """Write the next residual to `out`, given this one and what attention made of it, float32 [positions, width].
-
-    `linears` are the fields of those that merge heads, widen and narrow; a parallel loop takes no tuples of tuples.
-    """
-    for _ in prange(num_threads):
-        finish_some(x, attended, norm, linears, out, Team(num_threads, counters, np.ones(1, np.int64)))

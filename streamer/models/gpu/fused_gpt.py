@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from streamer.models.gpt import CausalGpt, DecodeStep, PlainDecodeStep, Rows, blocks_of
-from streamer.models.kv_cache import KvCache
+from streamer.models.kv_cache import KvCache, SlotCache
 from streamer.process_environment import provide_triton_cache
 
 logger = logging.getLogger(__name__)
@@ -21,17 +21,14 @@ TOLERANCE = 0.05
 """The largest root mean square of the logits' differences, relative to their spread, that bfloat16 explains."""
 
 
-class FusedDecodeStep:
+class FusedDecodeStep(PlainDecodeStep):
     """The `DecodeStep` in Triton's kernels and the library's products; no row reads past its own position."""
 
-    cache_dtype = None
-    nbytes = 0
-    steps_at_once = 1
-
-    def __call__(self, gpt: CausalGpt, rows: Rows, cache: KvCache, _length: int | None) -> Tensor:
+    def __call__(self, gpt: CausalGpt, rows: Rows, cache: SlotCache, _length: int | None) -> Tensor:
         # Imported here, because triton is installed only with a torch that was built for a GPU.
         from streamer.models.gpu.triton_kernels import add_and_norm, attend
 
+        assert isinstance(cache, KvCache)
         tokens, positions, slots = rows
         dtype = gpt.lm_head.weight.dtype
         x = (gpt.embed(tokens) + gpt.transformer.wpe(positions)).float()  # [rows, width]
@@ -72,9 +69,8 @@ def _difference(gpt: CausalGpt, fused: DecodeStep) -> float:
     vocabulary = min(gpt.config.input_vocab_size, gpt.config.output_vocab_size)
     tokens = torch.arange(CHECKED_ROWS * (length + 2), device=device).view(CHECKED_ROWS, -1) * 7 % vocabulary
     slots = torch.arange(CHECKED_ROWS, device=device).flip(0)
-    steps: list[tuple[DecodeStep, KvCache]] = [
-        (step, KvCache(gpt.config, CHECKED_ROWS, gpt.cache_dtype, device))
-        for step in (PlainDecodeStep(), fused)
+    steps: list[tuple[DecodeStep, SlotCache]] = [
+        (step, gpt.new_cache(CHECKED_ROWS, device)) for step in (PlainDecodeStep(), fused)
     ]
     for _, cache in steps:
         gpt.prefill(gpt.embed(tokens[:, :length]), cache, slots)

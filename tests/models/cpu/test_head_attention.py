@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from streamer.models.cpu.compiled_layer import attend_with_heads
 from streamer.models.cpu.head_attention import attend_in_bfloat16
+from streamer.models.cpu.int8_attention import (
+    attend_step,
+    attend_with_head,
+    new_attention,
+    new_step_attention,
+)
+from streamer.models.cpu.packed_heads import (
+    PackedHeads,
+    append,
+    new_packed_heads,
+    new_queries,
+    store_keys,
+    store_queries,
+    store_values,
+)
 from streamer.models.cpu.scratch import scratch
 
 LENGTH, SIZE = 700, 32
@@ -24,10 +39,47 @@ def _in_bfloat16(query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool) 
 
 
 def _in_int8(query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool) -> Tensor:
-    return attend_with_heads(query[None], key[None], value[None], is_causal=is_causal, num_threads=2)[0]
+    num_heads, length, size = query.shape
+    heads, projected = _room(num_heads, size, length), _projected(query, key, value)
+    queries, factors = new_queries(num_heads, size, length)
+    for begin in range(0, length, 48):  # In blocks, as a layer does it, the last of which is shorter.
+        block = projected[begin : begin + 48]
+        store_queries(block, 0, begin, queries, factors, size)
+        store_keys(block, num_heads * size, begin, heads, size)
+        store_values(block, 2 * num_heads * size, begin, heads, size)
+    out, room = torch.empty(length, num_heads * size), new_attention(16, length, size)
+    for head in range(num_heads):
+        attend_with_head(
+            heads, queries[head], factors[head], head, 0, length, is_causal, length, room, out.numpy()
+        )
+    return out.view(length, num_heads, size).transpose(0, 1)
 
 
-BOTH = pytest.mark.parametrize("attention", [_in_bfloat16, _in_int8])
+def _in_steps(query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool) -> Tensor:
+    """Attend position by position, each of which is appended first, or from the last one on, if not `is_causal`."""
+    num_heads, length, size = query.shape
+    heads, projected = _room(num_heads, size, length), _projected(query, key, value)
+    out, room = torch.empty(length, num_heads, size), new_step_attention(length, size)
+    for row in range(length):
+        for head in range(num_heads):
+            append(projected, row, num_heads * size, heads, head, row)
+            if is_causal:
+                attend_step(projected, row, heads, head, row, room, out[row, head].numpy())
+    for row in range(0 if is_causal else length):
+        for head in range(num_heads):
+            attend_step(projected, row, heads, head, length - 1, room, out[row, head].numpy())
+    return out.transpose(0, 1)
+
+
+def _room(num_heads: int, size: int, length: int) -> PackedHeads:
+    return PackedHeads(*(array[0, 0] for array in new_packed_heads(1, 1, num_heads, size, length)))
+
+
+def _projected(query: Tensor, key: Tensor, value: Tensor) -> np.ndarray:
+    return torch.cat([query, key, value]).float().transpose(0, 1).flatten(1).contiguous().numpy()
+
+
+ALL = pytest.mark.parametrize("attention", [_in_bfloat16, _in_int8, _in_steps])
 
 
 def _attended(attention: Attention, heads: list[Tensor], *, is_causal: bool) -> Tensor:
@@ -35,7 +87,7 @@ def _attended(attention: Attention, heads: list[Tensor], *, is_causal: bool) -> 
     return attention(*(each.to(torch.bfloat16) for each in heads), is_causal=is_causal)
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize("size_of_scores", [0.0, 0.3, 1.0, 3.0])
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_it_is_near_exact_attention(attention: Attention, size_of_scores: float, is_causal: bool) -> None:
@@ -48,7 +100,7 @@ def test_it_is_near_exact_attention(attention: Attention, size_of_scores: float,
     assert (made - exact).std() < 0.03 * exact.std()
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.9])
 def test_many_small_weights_beside_a_large_one_count(attention: Attention, share: float) -> None:
     """A first key that draws `share` of all attention leaves the rest its part, of which each has little."""
@@ -60,7 +112,7 @@ def test_many_small_weights_beside_a_large_one_count(attention: Attention, share
     assert (made - (1 - share)).abs().max() < 0.02
 
 
-@BOTH
+@ALL
 def test_loud_values_do_not_drown_quiet_ones(attention: Attention) -> None:
     """A value that nothing attends to hardly coarsens the others, a hundred times as large as it is."""
     torch.manual_seed(0)
@@ -73,7 +125,7 @@ def test_loud_values_do_not_drown_quiet_ones(attention: Attention) -> None:
     assert (made - exact).std() < 0.03 * exact.std()
 
 
-@BOTH
+@ALL
 def test_values_that_are_all_zero_make_zero(attention: Attention) -> None:
     """Nothing is divided by zero."""
     query, key = torch.randn(2, 1, LENGTH, SIZE).unbind()
@@ -81,7 +133,18 @@ def test_values_that_are_all_zero_make_zero(attention: Attention) -> None:
     assert torch.equal(made, torch.zeros_like(made))
 
 
-@BOTH
+@pytest.mark.parametrize("size", [8, 16, 24, 40, 64])
+@pytest.mark.parametrize("attention", [_in_int8, _in_steps])
+def test_heads_of_any_size_attend(attention: Attention, size: int) -> None:
+    """A head need not be whole vectors, and what fills up the last one belongs to no other head."""
+    torch.manual_seed(0)
+    heads = list(torch.randn(3, 3, 37, size).unbind())
+    exact = torch.nn.functional.scaled_dot_product_attention(*heads, is_causal=True)
+    made = attention(*heads, is_causal=True)
+    assert (made - exact).std() < 0.03 * exact.std()
+
+
+@pytest.mark.parametrize("attention", [_in_bfloat16])
 def test_heads_are_read_where_they_lie(attention: Attention) -> None:
     """Heads that lie between others, as a projection leaves them, are read as copies of them would be."""
     torch.manual_seed(0)

@@ -13,7 +13,7 @@ from streamer.models.config import TransformerConfig
 from streamer.models.cpu.int8_gpt import use_int8
 from streamer.models.cpu.quantization import LARGEST
 from streamer.models.gpt import CausalGpt, PlainDecodeStep, prefill
-from streamer.models.kv_cache import KvCache
+from streamer.models.kv_cache import KvCache, SlotCache
 
 CONFIG = TransformerConfig(2, 2, 32, 24, 50, 40)
 NUM_SLOTS = 5
@@ -30,8 +30,8 @@ def model() -> CausalGpt:
     return gpt
 
 
-def filled(gpt: CausalGpt, slots: Tensor, prompt: Tensor) -> KvCache:
-    cache = KvCache(CONFIG, NUM_SLOTS, torch.bfloat16)
+def filled(gpt: CausalGpt, slots: Tensor, prompt: Tensor) -> SlotCache:
+    cache = gpt.new_cache(NUM_SLOTS)
     gpt.prefill(gpt.embed(prompt), cache, slots)
     return cache
 
@@ -87,7 +87,7 @@ def test_a_row_is_the_same_alone_and_beside_loud_rows(model: CausalGpt, forward_
         slots, chosen = torch.arange(rows), slice(NUM_SLOTS - rows, None)
         embeddings = quantized.embed(prompt[chosen])
         embeddings[:-1] *= 100
-        cache = KvCache(CONFIG, NUM_SLOTS, quantized.cache_dtype)
+        cache = quantized.new_cache(NUM_SLOTS)
         prefilled = quantized.prefill(embeddings, cache, slots)
         return prefilled[-1], quantized.decode(tokens[chosen], torch.full((rows,), 6), cache, slots)[-1]
 
@@ -107,7 +107,7 @@ def test_only_outputs_that_are_read_are_computed(model: CausalGpt, outputs: rang
     step = (torch.tensor([5, 7]), torch.tensor([6, 6]))
 
     def logits(gpt: CausalGpt) -> tuple[Tensor, ...]:
-        cache = KvCache(CONFIG, NUM_SLOTS, torch.bfloat16)
+        cache = gpt.new_cache(NUM_SLOTS)
         prefilled = gpt.prefill(gpt.embed(prompt), cache, slots)
         return gpt(prompt), prefilled, gpt.decode(*step, cache, slots)
 
@@ -170,13 +170,13 @@ def test_any_shape_is_computed_whole(width: int, num_heads: int) -> None:
     for num_rows in (1, 2, 3, 9):
         slots, prompt = torch.randperm(9)[:num_rows], torch.randint(50, (num_rows, 59))
         positions = torch.randint(40, 59, (num_rows,))
-        caches = [KvCache(gpt.config, 9, torch.bfloat16) for _ in range(2)]
+        caches = [quantized.new_cache(9), KvCache(gpt.config, 9)]
         for cache in caches:
             quantized.prefill(quantized.embed(prompt), cache, slots)
         made = quantized.decode(prompt[:, 0], positions, caches[0], slots)
         expected = plain_step(quantized, (prompt[:, 0], positions, slots), caches[1], None)
         assert made.shape == (num_rows, 37)
-        torch.testing.assert_close(made, expected, rtol=0, atol=0.02 * float(expected.std()))
+        torch.testing.assert_close(made, expected, rtol=0, atol=0.04 * float(expected.std()))
 
 
 def test_only_narrow_models_take_steps_in_a_row(model: CausalGpt) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from streamer.models.cpu.compiled_layer import Int8Head
+from streamer.models.cpu.compiled_layers import Int8Head
 from streamer.models.cpu.int8_linear import pack
 from streamer.models.cpu.quantization import LARGEST, quantize
 
