@@ -185,6 +185,7 @@ class _Simulated:
     """The base of the simulated stages: beginning is free, and a step costs what the machine's times say."""
 
     runs_beside = False
+    step_beside = None
 
     def __init__(self, machine: Machine, clock: Clock, max_rows: int) -> None:
         self.max_rows = max_rows

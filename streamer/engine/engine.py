@@ -151,13 +151,12 @@ class Engine(Generic[WorkT]):
         with self._changed:
             self._is_stopping = True
             self.failure = self.failure or error
-            orphans = list(self._open.values())
+            orphans = [request for request in self._open.values() if not request.is_cancelled]
             self._open.clear()
             self._inbox.clear()
             self._changed.notify()
         for request in orphans:
-            if not request.is_cancelled:
-                request.outlet(self.failure)
+            request.outlet(self.failure)
 
     def stop(self, timeout_s: float = 5.0) -> bool:
         """Release everything and wait for the thread's end; False if it did not end within `timeout_s`."""
@@ -177,7 +176,8 @@ class Engine(Generic[WorkT]):
         self._admit()
         self._batch = batch = self._scheduler.schedule(started_s, self._in_flight.has_room_beside)
         if batch is not None:
-            self._in_flight.launch(batch, started_s)
+            help_beside = self._scheduler.help(batch) if self._in_flight.is_idle_beside else None
+            self._in_flight.launch(help_beside, batch, now_s=started_s)
         finished = [*self._in_flight.finish(self._clock, is_idle=batch is None)]
         for earlier, took_s, num_steps in finished:
             self._scheduler.update_costs(earlier, took_s / num_steps)

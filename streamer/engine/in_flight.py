@@ -33,7 +33,7 @@ def work_s(finished: Sequence[Finished[WorkT]], duration_s: float, *, has_waited
     The time of the thread beside counts, too: a machine often has no more cores than for both threads and their
     clients. If the engine `has_waited`, it was for that thread.
     """
-    beside_s = sum(took_s for batch, took_s, _ in finished if batch.stage.runs_beside)
+    beside_s = sum(took_s for batch, took_s, _ in finished if batch.is_beside)
     return max(duration_s, beside_s) if has_waited else duration_s + beside_s
 
 
@@ -44,7 +44,7 @@ class InFlight(Generic[WorkT]):
     """
 
     def __init__(self) -> None:
-        self._ahead, self._beside = _Line[WorkT](), _Line[WorkT]()
+        self._own, self._beside = _Line[WorkT](), _Line[WorkT]()
         self._is_alone = False
         """Whether the step launched last must be alone."""
 
@@ -54,23 +54,31 @@ class InFlight(Generic[WorkT]):
         return len(self._beside.steps) < STEPS_BESIDE
 
     @property
+    def is_idle_beside(self) -> bool:
+        """Whether the thread beside the engine's has nothing to do, as far as is known."""
+        return not self._beside.steps
+
+    @property
     def finishing(self) -> Batch[WorkT] | None:
         """The batch whose results are being waited for or read."""
-        return self._ahead.finishing or self._beside.finishing
+        return self._own.finishing or self._beside.finishing
 
     @property
     def beside_since_s(self) -> float | None:
         """Since when the thread beside the engine's has been busy with its present step; None if it is not."""
         return self._beside.since_s
 
-    def launch(self, batch: Batch[WorkT], now_s: float) -> None:
-        """Run the batch's step."""
-        pending: Pending | None = None
-        with fail_requests_on_oom(batch.requests, batch.stage.name):
-            pending = batch.stage.step([request.work for request in batch.requests])
-        line = self._beside if batch.stage.runs_beside else self._ahead
-        line.steps.append((batch, pending, now_s))
-        self._is_alone = batch.must_be_alone
+    def launch(self, *batches: Batch[WorkT] | None, now_s: float) -> None:
+        """Run the steps of these batches, one after another."""
+        for batch in filter(None, batches):
+            pending: Pending | None = None
+            with fail_requests_on_oom(batch.requests, batch.stage.name):
+                step = batch.stage.step_beside if batch.is_help else batch.stage.step
+                assert step is not None
+                pending = step([request.work for request in batch.requests])
+            line = self._beside if batch.is_beside else self._own
+            line.steps.append((batch, pending, now_s))
+            self._is_alone = batch.must_be_alone
 
     def finish(self, clock: Callable[[], float], *, is_idle: bool) -> Iterator[Finished[WorkT]]:
         """Yield the steps whose results are known now, each with its seconds on the device, and for how many it stands.
@@ -80,7 +88,7 @@ class InFlight(Generic[WorkT]):
         may make it possible to launch another step. Behind a step that must be alone it waits for all that are beside.
         """
         num_finished = 0
-        for finished in self._ahead.finish(clock, at_most=0 if is_idle else STEPS_IN_FLIGHT):
+        for finished in self._own.finish(clock, at_most=0 if is_idle else STEPS_IN_FLIGHT):
             num_finished += 1
             yield finished
         at_most = 0 if is_idle and not num_finished else STEPS_BESIDE
@@ -88,7 +96,7 @@ class InFlight(Generic[WorkT]):
 
     def clear(self) -> None:
         """Forget all of them."""
-        self._ahead, self._beside = _Line[WorkT](), _Line[WorkT]()
+        self._own, self._beside = _Line[WorkT](), _Line[WorkT]()
 
 
 class _Line(Generic[WorkT]):

@@ -47,6 +47,13 @@ class Batch(Generic[WorkT]):
     stage: Stage[WorkT]
     requests: list[Request[WorkT]]
     num_prefills: int
+    is_help: bool = False
+    """Whether the thread beside the engine's takes the step because it has nothing else to do."""
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether the thread beside the engine's takes the step."""
+        return self.is_help or self.stage.runs_beside
 
     @property
     def must_be_alone(self) -> bool:
@@ -65,7 +72,7 @@ class Scheduler(Generic[WorkT]):
     **The leader.** The request with the earliest deadline (`Request.urgent_from_s`) leads, and the last stage of the
     chain that is ready for it is run, because that is the shortest way to audio. Some stages may run beside the
     engine's thread, which takes the next step at once; while that other thread has enough to do, only the
-    stages before them are run.
+    stages before them are run. While it has nothing to do, it helps with these (`help`).
 
     **Who joins.** Other requests that are ready for the same stage join in the order of their deadlines. A step takes
     `fixed_s + decode_row_s * decodes + prefill_row_s * prefills` (learnt, see `StepCosts`). A row that joins makes the
@@ -96,6 +103,7 @@ class Scheduler(Generic[WorkT]):
         self.costs = {stage.name: StepCosts() for stage in stages}
         self._stages_last_first = tuple(reversed(stages))
         self._stages_here = tuple(stage for stage in self._stages_last_first if not stage.runs_beside)
+        self._stages_helped = tuple(stage for stage in self._stages_here if stage.step_beside is not None)
         self._generate_ahead_s = generate_ahead_s
         self._numbers = itertools.count()
         self._places: dict[Request[WorkT], tuple[float, int] | None] = {}  # None: parked
@@ -143,6 +151,22 @@ class Scheduler(Generic[WorkT]):
             for stage in stages:
                 if stage.is_ready(leader.work):
                     return self._fill(stage, place, now_s)
+        return None
+
+    def help(self, batch: Batch[WorkT]) -> Batch[WorkT] | None:
+        """Return a step for the thread beside the engine's, which is idle, while the engine takes `batch`'s, or None.
+
+        It is of the most urgent request that the engine does not serve, and of no other, so that it is short: what the
+        thread is for may follow at once. While anybody waits for a first sound there is none, which would slow down
+        what that waits for.
+        """
+        if batch.is_beside or not all(request.playback.has_begun for _, request in self._order):
+            return None
+        for _, leader in self._order:
+            for stage in self._stages_helped:
+                is_taken = stage is batch.stage and leader in batch.requests
+                if not is_taken and stage.is_ready(leader.work):
+                    return Batch(stage, [leader], int(stage.is_prefill(leader.work)), is_help=True)
         return None
 
     def _fill(self, stage: Stage[WorkT], place: int, now_s: float) -> Batch[WorkT]:

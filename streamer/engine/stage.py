@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from streamer.audio.samples import Samples
@@ -69,7 +69,15 @@ class Stage(Protocol[AnyWork]):
 
     @property
     def runs_beside(self) -> bool:
-        """Whether its steps run on a thread beside the engine's, where those of all such stages follow one another."""
+        """Whether its steps always run on the thread beside the engine's, where steps follow one another."""
+        ...
+
+    @property
+    def step_beside(self) -> Callable[[Sequence[AnyWork]], Pending] | None:
+        """What does the same as `step` on the thread beside the engine's, or None for a stage that has no such step.
+
+        Until it is finished, `is_ready` is False for its works.
+        """
         ...
 
     def begin(self, work: AnyWork) -> None:

@@ -10,7 +10,7 @@ from streamer.models.config import ModelConfig
 from streamer.models.cpu.threads import PARALLEL_WIDTH
 from streamer.models.files.checkpoint import LoadedModel
 from streamer.models.gpt import CausalGpt
-from streamer.models.kv_cache import KvCache
+from streamer.models.kv_cache import SlotCache
 from streamer.stages.coarse import CoarseStage
 from streamer.stages.codec import CodecStage
 from streamer.stages.fine import FineStage
@@ -36,22 +36,27 @@ def build_stages(
     """Return the stages in the order of the chain, each with `num_slots` rows of state beside the weights.
 
     `record` says how a step is recorded, if the stages are to replay recorded steps; each stage's own `record` does it.
-    With `stream` the fine and the codec stage run there, beside the two that make the coarse tokens.
+    With `stream` the fine and the codec stage run there, beside the two that make the coarse tokens; while that thread
+    has nothing to do, it helps these.
     """
     config = model.config
     device = next(model.semantic.parameters()).device
     num_rows = num_slots + (record is not None)  # one to pad recorded steps with
 
-    def cache(network: CausalGpt) -> KvCache:
-        return KvCache(network.config, num_rows, network.cache_dtype, device)
+    def cache(network: CausalGpt) -> SlotCache:
+        return network.new_cache(num_rows, device)
 
     # On a CPU a batch of whole windows is no faster than one window after another, and in bfloat16 it could round a
     # row differently than alone.
     max_fine_rows = 1 if device.type == "cpu" else min(MAX_FINE_ROWS, num_slots)
     max_rows = min(MAX_CAUSAL_ROWS, num_slots)
     return (
-        SemanticStage(model.semantic, config, cache(model.semantic), max_rows=max_rows, record=record),
-        CoarseStage(model.coarse, config, cache(model.coarse), max_rows=max_rows, record=record),
+        SemanticStage(
+            model.semantic, config, cache(model.semantic), max_rows=max_rows, record=record, stream=stream
+        ),
+        CoarseStage(
+            model.coarse, config, cache(model.coarse), max_rows=max_rows, record=record, stream=stream
+        ),
         FineStage(
             model.fine, config.fine, config.coarse, max_rows=max_fine_rows, record=record, stream=stream
         ),

@@ -6,19 +6,19 @@ from collections import defaultdict
 from collections.abc import Sequence
 from operator import attrgetter
 
-import torch
 from torch import Tensor
 
+from streamer.engine.device.cpu_stream import CpuStream
 from streamer.engine.device.cuda_graphs import Recorder
 from streamer.engine.device.transfer import upload
-from streamer.engine.stage import Pending
 from streamer.errors import ConfigError
 from streamer.models.config import ModelConfig
 from streamer.models.gpt import CausalGpt
-from streamer.models.kv_cache import KvCache
+from streamer.models.kv_cache import SlotCache
 from streamer.sampling import SamplingParams
 from streamer.stages.sentence import SentenceWork, TokenTrack
-from streamer.stages.token_steps import Choice, TokenStage
+from streamer.stages.token_stage import Plan, TokenStage
+from streamer.stages.token_steps import Choice
 
 
 class CoarseStage(TokenStage):
@@ -30,17 +30,20 @@ class CoarseStage(TokenStage):
         self,
         model: CausalGpt,
         config: ModelConfig,
-        cache: KvCache,
+        cache: SlotCache,
         *,
         max_rows: int,
         record: Recorder | None = None,
+        stream: CpuStream | None = None,
     ) -> None:
         coarse = config.coarse
         # Each step may only choose among the codes of its own codebook.
         choice = Choice(coarse.codebook_offset, coarse.codebook_size, num_turns=coarse.num_codebooks)
         # A sentence without history attends over this number of positions in its first decode step.
         min_length = coarse.semantic_context + 2
-        super().__init__(model, cache, choice, min_length=min_length, max_rows=max_rows, record=record)
+        super().__init__(
+            model, cache, choice, min_length=min_length, max_rows=max_rows, record=record, stream=stream
+        )
         self._config = coarse
         longest = coarse.semantic_context + 1 + coarse.max_history + coarse.window - 1
         if longest > coarse.transformer.block_size or coarse.window % coarse.num_codebooks:
@@ -49,7 +52,7 @@ class CoarseStage(TokenStage):
     def is_ready(self, work: SentenceWork) -> bool:
         """In mid-window: while there are steps to make. At a window's start: once its inputs are final."""
         step = work.coarse.num_issued
-        if step >= work.num_coarse_steps:
+        if step >= work.num_coarse_steps or work.coarse.is_made_beside:
             return False
         if step % work.windows.window:
             return True
@@ -62,9 +65,7 @@ class CoarseStage(TokenStage):
     def is_prefill(self, work: SentenceWork) -> bool:
         return work.coarse.num_issued % work.windows.window == 0
 
-    @torch.inference_mode()
-    def step(self, batch: Sequence[SentenceWork]) -> Pending:
-        """Make a token for every row, by a prefill at a window's start, else by decoding, which may make more."""
+    def _plan(self, batch: Sequence[SentenceWork]) -> Plan:
         running = [work for work in batch if not self.is_prefill(work)]
         running.sort(key=attrgetter("slot"))  # neighbouring rows of the cache are read in place
         by_length: dict[int, list[SentenceWork]] = defaultdict(list)
@@ -74,12 +75,23 @@ class CoarseStage(TokenStage):
                 inputs[work] = self.window_input(work)
                 by_length[len(inputs[work])].append(work)
         num_steps = 1 if by_length else self._num_steps(running)
-        order = running * num_steps
-        drawn = self._decode(running, num_steps) if running else []
-        for works in by_length.values():
-            order += works
-            drawn.append(self._prefill(works, [inputs[work] for work in works]))
-        return self._pending(order, drawn, num_steps)
+        places = self._places(running, [work.coarse.num_cached for work in running])
+        params = [work.params for work in running]
+        prefills = [
+            (works, [inputs[work] for work in works], [work.coarse.num_issued for work in works])
+            for works in by_length.values()
+        ]
+        for work in batch:
+            work.coarse.num_cached = (
+                len(inputs[work]) if work in inputs else work.coarse.num_cached + num_steps
+            )
+
+        def run() -> list[Tensor]:
+            drawn = self._steps.decode(places, params, num_steps) if running else []
+            return drawn + [self._prefill(*each) for each in prefills]
+
+        fresh = [work for works, _, _ in prefills for work in works]
+        return Plan(running * num_steps + fresh, run, num_steps)
 
     def window_input(self, work: SentenceWork) -> list[int]:
         """Return what the window reads that begins at the next step: semantic slice, infer token, coarse tokens."""
@@ -93,17 +105,9 @@ class CoarseStage(TokenStage):
         coarse = (work.coarse_history + work.coarse.tokens)[-work.windows.max_history :]
         return [*semantic, config.infer_token, *coarse]
 
-    def _prefill(self, works: list[SentenceWork], inputs: list[list[int]]) -> Tensor:
-        tokens = upload(inputs, self._steps.device)  # [rows, length]
-        for work in works:
-            work.coarse.num_cached = tokens.shape[1]
-        return self._prefill_rows(works, self._model.embed(tokens))
-
-    def _decode(self, works: list[SentenceWork], num_steps: int) -> list[Tensor]:
-        positions = [work.coarse.num_cached for work in works]
-        for work in works:
-            work.coarse.num_cached += num_steps
-        return self._decode_rows(works, positions, num_steps)
+    def _prefill(self, works: list[SentenceWork], inputs: list[list[int]], steps: list[int]) -> Tensor:
+        embeddings = self._model.embed(upload(inputs, self._steps.device))  # [rows, length, width]
+        return self._prefill_rows(works, embeddings, steps)
 
     def _temperature(self, params: SamplingParams) -> float:
         return params.waveform_temp

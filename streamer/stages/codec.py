@@ -30,6 +30,7 @@ class CodecStage:
     """Runs EnCodec's decoder with one row of state per slot; rows of equal shape decode together."""
 
     name = "codec"
+    step_beside = None
 
     def __init__(
         self, model: CodecDecoder, state: CodecState, *, max_rows: int, stream: CpuStream | None = None

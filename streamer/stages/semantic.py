@@ -9,16 +9,17 @@ import torch
 from torch import Tensor
 
 from streamer.engine.device.automaton import Automata
+from streamer.engine.device.cpu_stream import CpuStream
 from streamer.engine.device.cuda_graphs import Recorder
 from streamer.engine.device.transfer import upload
-from streamer.engine.stage import Pending
 from streamer.models.config import ModelConfig
 from streamer.models.gpt import CausalGpt
-from streamer.models.kv_cache import KvCache
+from streamer.models.kv_cache import SlotCache
 from streamer.sampling import SamplingParams
 from streamer.stages.sentence import SentenceWork, TokenTrack
 from streamer.stages.text_path import PathMaker
-from streamer.stages.token_steps import Choice, TokenStage
+from streamer.stages.token_stage import Plan, TokenStage
+from streamer.stages.token_steps import Choice
 
 
 class SemanticStage(TokenStage):
@@ -33,10 +34,11 @@ class SemanticStage(TokenStage):
         self,
         model: CausalGpt,
         model_config: ModelConfig,
-        cache: KvCache,
+        cache: SlotCache,
         *,
         max_rows: int,
         record: Recorder | None = None,
+        stream: CpuStream | None = None,
     ) -> None:
         config = model_config.semantic
         self._paths: PathMaker | None = None
@@ -55,6 +57,7 @@ class SemanticStage(TokenStage):
             max_rows=max_rows,
             record=record,
             automata=self._automata,
+            stream=stream,
         )
         self._config = config
         # Step n reads its logits at position text_context + n, and the block must hold that.
@@ -69,21 +72,25 @@ class SemanticStage(TokenStage):
             self._automata.begin(work.slot, work.path.automaton)
 
     def is_ready(self, work: SentenceWork) -> bool:
-        return not work.semantic.is_finished and work.semantic.num_issued < self._cap(work)
+        track = work.semantic
+        return not (track.is_finished or track.is_made_beside) and track.num_issued < self._cap(work)
 
     def is_prefill(self, work: SentenceWork) -> bool:
         return work.semantic.num_issued == 0
 
-    @torch.inference_mode()
-    def step(self, batch: Sequence[SentenceWork]) -> Pending:
-        """Make a token for every row, by a prefill if it begins, else by decoding, which may make more."""
+    def _plan(self, batch: Sequence[SentenceWork]) -> Plan:
         fresh = [work for work in batch if work.semantic.num_issued == 0]
         # By slot, because neighbouring rows of the cache are read in place.
         running = sorted((work for work in batch if work.semantic.num_issued > 0), key=attrgetter("slot"))
         num_steps = 1 if fresh else self._num_steps(running)
-        drawn = [self._prefill(fresh)] if fresh else []
-        drawn += self._decode(running, num_steps) if running else []
-        return self._pending([*fresh, *(running * num_steps)], drawn, num_steps)
+        positions = [self._num_prefilled + work.semantic.num_issued - 1 for work in running]
+        places, params = self._places(running, positions), [work.params for work in running]
+
+        def run() -> list[Tensor]:
+            drawn = [self._prefill(fresh)] if fresh else []
+            return drawn + (self._steps.decode(places, params, num_steps) if running else [])
+
+        return Plan([*fresh, *(running * num_steps)], run, num_steps)
 
     def _prefill(self, works: list[SentenceWork]) -> Tensor:
         device = self._steps.device
@@ -92,11 +99,7 @@ class SemanticStage(TokenStage):
         infer = upload([[self._config.infer_token]] * len(works), device)
         merged = self._model.embed(text) + self._model.embed(history)
         embeddings = torch.cat([merged, self._model.embed(infer)], dim=1)  # [rows, text_context + 1, width]
-        return self._prefill_rows(works, embeddings)
-
-    def _decode(self, works: list[SentenceWork], num_steps: int) -> list[Tensor]:
-        positions = [self._num_prefilled + work.semantic.num_issued - 1 for work in works]
-        return self._decode_rows(works, positions, num_steps)
+        return self._prefill_rows(works, embeddings, [0] * len(works))
 
     def _temperature(self, params: SamplingParams) -> float:
         return params.text_temp

@@ -23,12 +23,14 @@ class TokenTrack:
     """The tokens of an autoregressive stage.
 
     `num_issued` counts the launched steps; the tokens of the last ones may not have been read back yet. `num_cached`
-    counts the positions of the cache that the present window fills.
+    counts the positions of the cache that the present window fills. While `is_made_beside`, a thread beside the
+    engine's makes the next ones.
     """
 
     tokens: list[int] = field(default_factory=list)
     num_issued: int = 0
     num_cached: int = 0
+    is_made_beside: bool = False
     is_finished: bool = False
 
 

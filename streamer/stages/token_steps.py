@@ -1,4 +1,4 @@
-"""What the semantic and the coarse stage share: steps of a causal model, each of which draws one token per row.
+"""The steps of a causal model, each of which draws one token per row; `token_stage` takes them for its works.
 
 The token that a step draws is the next step's input without leaving the device. The host learns it, and whether it
 was an end, when it arrives there.
@@ -6,7 +6,6 @@ was an end, when it arrives there.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -17,15 +16,11 @@ from torch import Tensor
 
 from streamer.engine.device.automaton import Automata
 from streamer.engine.device.cuda_graphs import GraphedStep, Recorder, StepShape, row_counts
-from streamer.engine.device.noise import noise_key
 from streamer.engine.device.sampler import NO_TOP_K, NO_TOP_P, Sampling, sample
-from streamer.engine.device.transfer import PendingResult, Readback, upload
-from streamer.engine.stage import Pending
-from streamer.errors import ModelNumericError
+from streamer.engine.device.transfer import upload
 from streamer.models.gpt import CausalGpt
-from streamer.models.kv_cache import KvCache
+from streamer.models.kv_cache import SlotCache
 from streamer.sampling import SamplingParams
-from streamer.stages.sentence import SentenceWork, TokenTrack
 
 if TYPE_CHECKING:
     from streamer.engine.device.numba_sampler import StepDraw
@@ -63,7 +58,7 @@ class TokenSteps:
     def __init__(
         self,
         model: CausalGpt,
-        cache: KvCache,
+        cache: SlotCache,
         choice: Choice,
         *,
         record: Recorder | None = None,
@@ -199,98 +194,6 @@ class TokenSteps:
         if choice.end >= 0:
             is_end = (draw.tokens == choice.end) | (draw.end_probabilities >= self._min_end[slots])
         return torch.stack([tokens, is_end.long(), is_finite.long()], dim=1)
-
-
-class TokenStage(ABC):
-    """A stage that makes one token per step with a causal model, and its state per slot.
-
-    A subclass says when a work is ready, what its prefill reads, and what a token means.
-    """
-
-    name: str
-    runs_beside = False
-
-    def __init__(
-        self,
-        model: CausalGpt,
-        cache: KvCache,
-        choice: Choice,
-        *,
-        min_length: int,
-        max_rows: int,
-        record: Recorder | None,
-        automata: Automata | None = None,
-    ) -> None:
-        self.max_rows = max_rows
-        self._model = model
-        self._steps = TokenSteps(model, cache, choice, record=record, automata=automata)
-        self._min_length = min_length
-
-    @torch.inference_mode()
-    def begin(self, work: SentenceWork) -> None:
-        """Set the parameters of a new sentence."""
-        key = noise_key(work.params.seed, work.sentence_index, self.name)
-        self._steps.begin(work.slot, key, self._temperature(work.params), work.params)
-
-    def num_recordings(self) -> int:
-        """The number of steps that `record` would record."""
-        return self._steps.num_shapes(self.max_rows, self._min_length)
-
-    def record(self, on_recorded: Callable[[], None]) -> None:
-        """Record the decode steps, if a recorder was given; `on_recorded` is called after each."""
-        self._steps.record(self.max_rows, self._min_length, on_recorded)
-
-    @abstractmethod
-    def _temperature(self, params: SamplingParams) -> float: ...
-
-    @abstractmethod
-    def _track(self, work: SentenceWork) -> TokenTrack:
-        """The stage's own tokens of the work."""
-
-    @abstractmethod
-    def _num_left(self, work: SentenceWork) -> int:
-        """How many decode steps the work can take from here, one after another."""
-
-    @abstractmethod
-    def _accept(self, work: SentenceWork, token: int, is_end: bool) -> None:
-        """Take the token of a finished step."""
-
-    def _prefill_rows(self, works: Sequence[SentenceWork], embeddings: Tensor) -> Tensor:
-        """Prefill `embeddings` [rows, length, width]; returns the rows drawn."""
-        places = [(work.slot, self._track(work).num_issued) for work in works]
-        return self._steps.prefill(embeddings, places, [work.params for work in works])
-
-    def _num_steps(self, works: Sequence[SentenceWork]) -> int:
-        """How many decode steps in a row these works take."""
-        at_once = self._model.decode_step.steps_at_once
-        return min(at_once, *map(self._num_left, works)) if at_once > 1 and works else 1
-
-    def _decode_rows(
-        self, works: Sequence[SentenceWork], positions: Sequence[int], num_steps: int
-    ) -> list[Tensor]:
-        """Decode from each work's position of the cache on; returns the rows drawn at each step."""
-        places = [
-            (work.slot, position, self._track(work).num_issued)
-            for work, position in zip(works, positions, strict=True)
-        ]
-        return self._steps.decode(places, [work.params for work in works], num_steps)
-
-    def _pending(self, works: list[SentenceWork], drawn: list[Tensor], num_steps: int) -> Pending:
-        """Count the launched steps of the works, each as often as it is there; `drawn` are their rows in this order."""
-        for work in works:
-            self._track(work).num_issued += 1
-        return PendingResult(Readback(torch.cat(drawn)), partial(self._commit, works), num_steps)
-
-    def _commit(self, works: list[SentenceWork], rows: Tensor) -> None:
-        for work, (token, is_end, is_finite) in zip(works, rows.tolist(), strict=True):
-            if not is_finite:
-                self._steps.mark_poisoned(work.slot)
-            if self._track(work).is_finished or work.failure is not None:
-                continue  # this step was launched before the end was known
-            if is_finite:
-                self._accept(work, token, bool(is_end))
-            else:
-                work.failure = ModelNumericError(f"the {self.name} model's output is not finite")
 
 
 def _is_filtered(params: SamplingParams) -> bool:

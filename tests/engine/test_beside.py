@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from streamer.engine.in_flight import work_s
-from streamer.engine.scheduler import Batch
+from streamer.engine.playback import PlaybackState
+from streamer.engine.scheduler import Batch, Scheduler
 from streamer.errors import EngineError
 from tests.engine.toy_stages import MakeStage, PlanStage, run_until_idle, toy_engine, toy_request
 
@@ -261,3 +262,95 @@ def test_the_engine_counts_the_work_beside(timed_engine, thread, now):
     thread.work()
     timed_engine.step()
     assert sum(observed) == pytest.approx(0.5)
+
+
+class HelpedStage(PlanStage):
+    """Plans on the other thread, too; meanwhile it is not ready for the same works."""
+
+    max_rows = 1
+
+    def __init__(self, thread):
+        self._thread = thread
+        self.here, self.beside, self.under_way = [], [], set()
+
+    def is_ready(self, work):
+        return work not in self.under_way and super().is_ready(work)
+
+    def step(self, batch):
+        self.here += batch
+        super().step(batch)
+
+    def step_beside(self, batch):
+        self.beside += batch
+        self.under_way.update(batch)
+
+        def plan():
+            self.under_way.difference_update(batch)
+            PlanStage.step(self, batch)
+
+        return PendingStep(self._thread, plan, None)
+
+
+@pytest.fixture
+def helped_engine(thread):
+    plan = HelpedStage(thread)
+    engine = toy_engine(plan, BesideStage(thread), generate_ahead_s=1000)
+    yield engine, plan
+    engine.check_integrity()
+
+
+def test_an_idle_thread_helps_another_request_than_the_engine(helped_engine, thread):
+    """Of two requests one is planned here and the other there, and never the same one at once."""
+    engine, plan = helped_engine
+    first, second = (begun(engine, thread, name) for name in "ab")
+    while not engine._in_flight.is_idle_beside:
+        engine.step()
+    plan.here.clear(), plan.beside.clear()
+    engine.step()
+    assert len(plan.here) == 1 and len(plan.beside) == 1
+    assert {*plan.here, *plan.beside} == {first.work, second.work}
+    run_until_idle(engine)
+    assert [request.outlet.num_samples for request in (first, second)] == [200, 200]
+
+
+def test_a_busy_thread_does_not_help(helped_engine, thread):
+    """What it is for would stand behind such a step."""
+    engine, plan = helped_engine
+    begun(engine, thread, "a"), begun(engine, thread, "b")
+    for _ in range(20):
+        is_busy, num_before = bool(thread.calls), len(plan.beside)
+        engine.step()
+        assert not (is_busy and len(plan.beside) > num_before)
+    run_until_idle(engine)
+
+
+def test_nobody_is_helped_while_a_first_sound_is_waited_for(helped_engine, thread):
+    """A step of another request would slow it down, and one of its own would stand before its first chunk."""
+    engine, plan = helped_engine
+    begun(engine, thread, "a")
+    fresh = toy_request("b", 20)
+    engine.submit(fresh)
+    plan.beside.clear()
+    while not fresh.outlet.chunks:
+        engine.step()
+    assert not plan.beside
+    run_until_idle(engine)
+    assert plan.beside
+
+
+def test_a_step_that_helps_is_of_a_single_request(thread):
+    """So that it is short, however many are ready and could share a step here."""
+    plan = HelpedStage(thread)
+    other = MakeStage()
+    scheduler = Scheduler([plan, other], generate_ahead_s=1000)
+    scheduler.costs["plan"].observe(1, 0, 0.1), scheduler.costs["plan"].observe(2, 0, 0.1)
+    plan.max_rows = 8
+    for name in "abc":
+        request = toy_request(name, 5)
+        request.playback = PlaybackState()
+        request.playback.open(0)
+        request.playback.deliver(0, 1.0, 0.0)
+        scheduler.add(request)
+    batch = Batch(other, [], 0)
+    help_beside = scheduler.help(batch)
+    assert help_beside.is_help and help_beside.is_beside and len(help_beside.requests) == 1

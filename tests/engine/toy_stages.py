@@ -37,6 +37,7 @@ class PlanStage:
     name = "plan"
     max_rows = 8
     runs_beside = False
+    step_beside = None
     prefilling = ()
 
     def begin(self, work) -> None:
@@ -57,6 +58,7 @@ class MakeStage:
     name = "make"
     max_rows = 8
     runs_beside = False
+    step_beside = None
     prefilling = ()
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from streamer.engine.device.cpu_stream import CpuStream
+from streamer.engine.device.cpu_stream import CpuStream, PendingCall
 from streamer.engine.request import Request
 from streamer.errors import EngineError, ModelNumericError
 from streamer.models.gpt import CausalGpt
@@ -159,9 +159,27 @@ def stream():
     assert stream.close(10)
 
 
+class HeldStream:
+    """A stream that makes its calls only when somebody waits for them."""
+
+    def launch(self, call, commit, num_steps=1):
+        pending = HeldCall(call, commit, num_steps)
+        return pending
+
+
+class HeldCall(PendingCall):
+    def wait(self):
+        if not self.is_done():
+            self.make()
+
+    def finish(self):
+        self.wait()
+        super().finish()
+
+
 @pytest.mark.parametrize(("join_after", "num_slots"), [(0, 3), (17, 3), (50, 2), (0, 1)])
 def test_on_two_threads_is_on_one(model, alone, stream, join_after, num_slots):
-    """The fine and the codec stage make the same beside the others, also in slots that were used before."""
+    """Each stage makes the same on the other thread, also in slots that were used before."""
     together = [*works(), *works()]
     stages = build_stages(model, num_slots=num_slots, stream=stream)
     outlets = run(model, *together, join_after=join_after, num_slots=num_slots, stages=stages)
@@ -190,6 +208,79 @@ def test_memory_that_runs_out_on_the_other_thread_fails_one_sentence(
     outlets = run(model, failed, work, num_slots=1, stages=stages)
     assert [type(error) for error in outlets[0].errors] == [EngineError]
     assert_same(*alone[0], work, outlets[1])
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_idle_thread_takes_steps_of_these_stages_too(model, alone, stream, number, monkeypatch):
+    """Of the semantic and the coarse stage; what they make there is what they make here."""
+    stages = build_stages(model, num_slots=3, stream=stream)
+    stages[1].max_rows = 1  # else all that are ready share a step
+    taken, original = [], stages[number].step_beside
+    monkeypatch.setattr(stages[number], "step_beside", lambda batch: taken.append(batch) or original(batch))
+    together = works()
+    outlets = run(model, *together, stages=stages)
+    assert taken
+    for (work, outlet), other, other_outlet in zip(alone, together, outlets, strict=True):
+        assert_same(work, outlet, other, other_outlet)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_memory_that_runs_out_in_such_a_step_fails_its_sentences_alone(
+    model, alone, stream, number, monkeypatch
+):
+    """Those whose step it was; their slots then speak as ever."""
+    stages = build_stages(model, num_slots=3, stream=stream)
+    stages[1].max_rows = 1
+    original, has_failed = stages[number]._step_beside, []
+
+    def step_beside(batch):
+        pending = original(stream, batch)
+        if not has_failed:
+            has_failed.extend(batch)
+            pending.commit = run_out
+        return pending
+
+    def run_out(_):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(stages[number], "step_beside", step_beside)
+    first, later = works(), works()
+    outlets = run(model, *first, *later, num_slots=3, stages=stages)
+    assert has_failed
+    for work, outlet in zip(first, outlets, strict=False):
+        assert bool(outlet.errors) == (work in has_failed)
+    for (work, outlet), other, other_outlet in zip(alone, later, outlets[3:], strict=True):
+        assert_same(work, outlet, other, other_outlet)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_slot_waits_for_what_its_last_sentence_left_beside(model, alone, number):
+    """A sentence that is given up within such a step leaves nothing behind, not even what is not a number."""
+    stream = HeldStream()
+    stages = build_stages(model, num_slots=1, stream=stream)
+    stage, dropped, work = stages[number], works()[1], works()[0]
+    for each in (dropped, work):
+        each.slot = 0
+    for every in stages:
+        every.begin(dropped)
+    while not stages[1].is_ready(dropped):
+        stages[0].step([dropped]).finish()
+    if number == 0:
+        dropped.semantic.is_finished = False
+    pending = stage.step_beside([dropped])
+    assert not stage.is_ready(dropped) and not pending.is_done()
+    cache = stage._steps._cache
+    cache.keys[:, 0] = torch.nan  # as such a step may leave it
+    for every in stages:
+        every.begin(work)
+    assert pending.is_done() and cache.keys[:, 0].isfinite().all()
+    pending.finish()
+    assert work.semantic.num_issued == 0 and not getattr(work, stage.name).is_made_beside
+    for every in stages:
+        while every.is_ready(work):
+            every.step([work]).finish()
+    assert work.semantic.tokens == alone[0][0].semantic.tokens
+    assert work.coarse.tokens == alone[0][0].coarse.tokens
 
 
 def test_a_sentence_that_is_cancelled_on_two_threads_disturbs_no_other(model, alone, stream):

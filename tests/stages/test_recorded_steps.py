@@ -9,7 +9,7 @@ import torch
 from streamer.engine.device.transfer import Readback
 from streamer.engine.request import Request
 from streamer.sampling import SamplingParams
-from streamer.stages import codec, fine, token_steps
+from streamer.stages import codec, fine, token_stage
 from streamer.stages.chain import build_stages
 from tests.fakes.tiny_bark import (
     TINY,
@@ -83,7 +83,7 @@ def run_recorded(model, together, *, join_after=0):
 def test_recorded_and_late_is_plain_and_alone(model, alone, is_late, join_after, monkeypatch):
     """Padded batches, replayed steps and ends that are known late give the same tokens, codes and audio."""
     if is_late:
-        for module in (token_steps, fine, codec):
+        for module in (token_stage, fine, codec):
             monkeypatch.setattr(module, "Readback", LateReadback)
     together = works()
     outlets = run_recorded(model, together, join_after=join_after)
@@ -99,7 +99,7 @@ def test_recorded_and_late_is_plain_and_alone(model, alone, is_late, join_after,
 
 def test_sentences_cancelled_while_their_steps_are_in_flight_disturb_no_other(model, alone, monkeypatch):
     """The slot goes to the next sentence at once, which late results of the one before do not reach."""
-    for module in (token_steps, fine, codec):
+    for module in (token_stage, fine, codec):
         monkeypatch.setattr(module, "Readback", LateReadback)
     stages = build_stages(model, num_slots=2)
     engine = tiny_engine(model, num_slots=2, stages=stages)

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
@@ -35,9 +35,14 @@ class CpuStream:
         self._has_begun.wait()
         torch.set_num_threads(usual)  # Threads that start later take the number that was set last.
 
-    def launch(self, call: Callable[[], Tensor], commit: Callable[[Tensor], None]) -> PendingCall:
-        """Have `call` made behind all that was launched before. `commit` gets its result when the step is finished."""
-        pending = PendingCall(call, commit)
+    def launch(
+        self, call: Callable[[], Tensor], commit: Callable[[Tensor], None], num_steps: int = 1
+    ) -> PendingCall:
+        """Have `call` made behind all that was launched before. `commit` gets its result when the step is finished.
+
+        The call stands for `num_steps` of them.
+        """
+        pending = PendingCall(call, commit, num_steps)
         self._launched.put(pending)
         return pending
 
@@ -79,6 +84,10 @@ class PendingCall:
 
     def is_done(self) -> bool:
         return self._result.done()
+
+    def wait(self) -> None:
+        """Wait until the call was made, whatever came of it; its result is not committed."""
+        wait([self._result])
 
     def finish(self) -> None:
         self.commit(self._result.result())
