@@ -55,8 +55,8 @@ _MAX_SETS = 4 if HAS_AVX512 else 2
 """The sums among which a single row alternates, so that they fit into the registers."""
 
 _PREFETCHED_BYTES = 2048
-"""How far ahead the weights of a decode step with one or two rows are fetched: such a step waits for them, and the
-processor itself fetches ahead within a page only."""
+"""How far ahead the weights of a decode step are fetched: such a step waits for them, and the processor itself fetches
+ahead within a page only."""
 _LINE_BYTES = 64
 
 _i8, _i16, _i32, _f32 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.FloatType()
@@ -217,6 +217,7 @@ def _product(num_results: int, num_parts: int = 1, *, prefetches: bool = False) 
 
 
 product_of_1, product_of_2, product_of_4, product_of_8 = map(_product, (1, 2, 4, 8))
-words_of_1, words_of_2 = (_product(number, PARTS, prefetches=True) for number in (1, 2))
-words_of_4, words_of_8 = (_product(number, PARTS) for number in (4, 8))
+words_of_1, words_of_2, words_of_4, words_of_8 = (
+    _product(number, PARTS, prefetches=True) for number in (1, 2, 4, 8)
+)
 """The same for rows of int16."""
