@@ -51,7 +51,7 @@ def _fill(weights, shared, codes, columns, first_frame, temperature, keys, codeb
         fine_logits(weights, shared, codes, codebook, num_heads - num_made + number, first, stop, logits)
         for column in range(first, stop):
             step = np.uint64(first_frame + column - first)
-            token, _, is_well = draw_one(logits[column, :codebook_size], keys[number], step, temperature, -1)
+            token, is_well = draw_one(logits[column, :codebook_size], keys[number], step, temperature)
             codes[codebook, column] = token
             is_finite = is_finite and is_well
     return is_finite

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -92,16 +93,16 @@ class StepDraw:
             min_end.numpy(),
         )
         self.choice = (first, count, num_turns, end)
-        self.automata_state: tuple[Any, ...] | None = None
-        if automata is not None:
-            parts = (
-                automata.class_of_output,
-                automata.successors,
-                automata.limits,
-                automata.states,
-                automata.held,
-            )
-            self.automata_state = tuple(part.numpy() for part in parts)
+        # Without automata these are those of no slot, so that one compiled function serves both.
+        automata = automata or Automata(0, 1, torch.zeros(1, dtype=torch.long))
+        parts = (
+            automata.class_of_output,
+            automata.successors,
+            automata.limits,
+            automata.states,
+            automata.held,
+        )
+        self.automata_state: tuple[npt.NDArray[Any], ...] = tuple(part.numpy() for part in parts)
 
     def __call__(self, logits: Tensor, slots: Tensor, steps: Tensor) -> Tensor:
         """Draw from float32 `logits` [rows, vocab] without filters.
@@ -111,11 +112,7 @@ class StepDraw:
         drawn = np.empty((len(logits), 3), np.int64)
         # Contiguous, because numba would compile each layout separately, in the middle of a client's speech.
         rows = (part.contiguous().numpy() for part in (logits, slots, steps))
-        if self.automata_state is None:
-            draw_steps(*rows, *self.choice, self.state, drawn)
-        else:
-            first, _, _, end = self.choice
-            draw_automaton_steps(*rows, first, end, self.state, self.automata_state, drawn)
+        draw_steps(*rows, self.choice, self.state, self.automata_state, drawn)
         return torch.from_numpy(drawn)
 
 
@@ -171,11 +168,11 @@ def _best_of(values):
 
 
 @_kernel
-def draw_one(values, key, step, temperature, end):
-    """Return the token, the probability of `end`, and whether all of `values` are finite."""
+def draw_one(values, key, step, temperature):
+    """Return the token, and whether all of `values` are finite."""
     best, is_finite = _best_of(values)
     if temperature == 0:
-        return best, np.float32(best == end), is_finite
+        return best, is_finite
     token, per_temperature = best, np.float32(1) / temperature
     largest = values[best]
     state = _mix(key + step * _GAMMA)
@@ -188,36 +185,54 @@ def draw_one(values, key, step, temperature, end):
             if score > best_score:
                 best_score = score
                 token = index
-    if end < 0:
-        return token, np.float32(0), is_finite
+    return token, is_finite
+
+
+@_kernel
+def _probability(values, token, temperature, end):
+    """Return the probability of `end` among `values`, of which `token` was drawn, or 0 if `end` is none of them."""
+    if end < 0 or temperature == 0:
+        return np.float32(token == end)
+    largest, per_temperature = largest_of(values), np.float32(1) / temperature
     total = _sum_of_powers(values, largest, per_temperature)
-    return token, np.exp((values[end] - largest) * per_temperature) / total, is_finite
+    return np.exp((values[end] - largest) * per_temperature) / total
 
 
 @_kernel
 def _draw(logits, keys, steps, temperatures, end, tokens, end_probabilities, is_finite):
     for row in range(len(logits)):
-        tokens[row], end_probabilities[row], is_finite[row] = draw_one(
-            logits[row], keys[row], steps[row], temperatures[row], end
-        )
+        values, temperature = logits[row], temperatures[row]
+        tokens[row], is_finite[row] = draw_one(values, keys[row], steps[row], temperature)
+        end_probabilities[row] = _probability(values, tokens[row], temperature, end)
 
 
 @_kernel
-def draw_steps(logits, slots, steps, first, count, num_turns, end, state, drawn):
+def draw_steps(logits, slots, steps, choice, state, automata, drawn):
+    """Draw a token for each row of `logits`; the arguments are what `StepDraw` keeps, `drawn` is what it returns."""
+    first, count, num_turns, end = choice
+    states = automata[3]
+    if len(states) == 0:
+        _draw_freely(logits, slots, steps, first, count, num_turns, end, state, drawn)
+    else:
+        _draw_by_automata(logits, slots, steps, first, end, state, automata, drawn)
+
+
+@_kernel
+def _draw_freely(logits, slots, steps, first, count, num_turns, end, state, drawn):
     last_tokens, keys, temperatures, min_end = state
     for row in range(len(logits)):
         slot, step = slots[row], steps[row]
         begin = first + step % num_turns * count
-        token, end_probability, is_finite = draw_one(
-            logits[row, begin : begin + count], keys[slot], np.uint64(step), temperatures[slot], end
-        )
+        values, temperature = logits[row, begin : begin + count], temperatures[slot]
+        token, is_finite = draw_one(values, keys[slot], np.uint64(step), temperature)
+        end_probability = _probability(values, token, temperature, end)
         is_end = end >= 0 and (token == end or end_probability >= min_end[slot])
         last_tokens[slot] = drawn[row, 0] = begin + token
         drawn[row, 1], drawn[row, 2] = is_end, is_finite
 
 
 @_kernel
-def draw_automaton_steps(logits, slots, steps, first, end, state, automata, drawn):
+def _draw_by_automata(logits, slots, steps, first, end, state, automata, drawn):
     last_tokens, keys, temperatures, min_end = state
     class_of_output, all_successors, limits, states, held = automata
     values = np.empty(len(class_of_output), np.float32)
@@ -231,7 +246,9 @@ def draw_automaton_steps(logits, slots, steps, first, end, state, automata, draw
             value = logits[row, first + index]
             bits = max(bits, as_bits(value) & _MAGNITUDE_BITS)
             values[index] = value if successors[class_of_output[index]] >= 0 else _FORBIDDEN
-        token, end_probability, _ = draw_one(values, keys[slot], np.uint64(step), temperatures[slot], end)
+        temperature = temperatures[slot]
+        token, _ = draw_one(values, keys[slot], np.uint64(step), temperature)
+        end_probability = _probability(values, token, temperature, end)
         after = np.int64(successors[class_of_output[token]])
         if after < 0:  # only of a row that is not finite
             after = before

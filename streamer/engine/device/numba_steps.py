@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from streamer.compilation import compiled
-from streamer.engine.device.numba_sampler import StepDraw, draw_automaton_steps, draw_steps
+from streamer.engine.device.numba_sampler import StepDraw, draw_steps
 from streamer.models.cpu.decode_step import Step, run_step
 from streamer.models.cpu.int8_gpt import Int8DecodeStep
 from streamer.models.cpu.integer_products import GROUP
@@ -58,11 +58,8 @@ def _draw_in_a_row(weights, step, steps, choice, first_output, state, automata, 
             s.tokens[row] = last_tokens[s.slots[row]]
         low, high = _drawn_among(steps, first, count, num_turns)
         s.head_groups[0], s.head_groups[1] = low // GROUP, -(-high // GROUP)
-        run_step(weights, step, 1)
-        if automata is None:
-            draw_steps(s.logits, s.slots, steps, first, count, num_turns, end, state, drawn[number])
-        else:
-            draw_automaton_steps(s.logits, s.slots, steps, first, end, state, automata, drawn[number])
+        run_step(weights, step)
+        draw_steps(s.logits, s.slots, steps, (first, count, num_turns, end), state, automata, drawn[number])
         for row in range(len(s.tokens)):
             drawn[number, row, 0] += first_output
             last_tokens[s.slots[row]] = drawn[number, row, 0]

@@ -17,7 +17,7 @@ from streamer.models.cpu.compiled_layers import (
 from streamer.models.cpu.int8_linear import Floats, multiply_words, new_words, quantize_words
 from streamer.models.cpu.layer_kernels import ROWS_OF_WORDS, Pass, new_pass, norm_row, run_layers
 from streamer.models.cpu.llvm_intrinsics import prefer_wide_vectors
-from streamer.models.cpu.numba_math import as_float32, kernel
+from streamer.models.cpu.numba_math import as_float32, inline, kernel
 from streamer.models.fine_gpt import FineGpt
 
 
@@ -58,7 +58,7 @@ class CompiledFine:
         """Make room for passes over a window: what the layers share, and logits [frames, outputs]."""
         x = np.empty((num_frames, len(self.weights.gain)), np.float32)
         heads, num_layers = self._layers.new_heads(num_frames), len(self._layers.packed.gains)
-        room = new_pass(x, self._layers.num_heads, num_layers, heads, 0, 0, num_frames)
+        room = new_pass(x, self._layers.num_heads, num_layers, heads, 0, (0, num_frames), is_causal=False)
         return room, np.empty((num_frames, self._num_outputs), np.float32)
 
 
@@ -85,7 +85,7 @@ def _embed(tables, positions, codes, last, x):
                 x[column, index] += as_float32(embedding[index])
 
 
-@kernel
+@inline
 def fine_logits(weights, shared, codes, codebook, head, first, end, logits):
     """Write a codebook's logits of the columns from `first` to `end` of `codes` [codebooks, frames] to their rows.
 
@@ -96,7 +96,7 @@ def fine_logits(weights, shared, codes, codebook, head, first, end, logits):
     _embed(w.tables, w.positions, codes, codebook, s.x)
     s.borders[0], s.borders[1] = first, end
     s.counters[:] = 0
-    run_layers(w.layers, shared, False, 1)
+    run_layers(w.layers, shared)
     linear = w.heads[head]
     normed, words = np.empty(s.x.shape[1], np.float32), new_words(ROWS_OF_WORDS, s.x.shape[1])
     factors = np.empty(ROWS_OF_WORDS, np.float32)

@@ -104,13 +104,14 @@ class CompiledLayers(nn.Module):
         """Run a single row [length, width], so that its numbers stay in the cache of one layer after the other."""
         x = x.float().clone(memory_format=torch.contiguous_format)
         num_layers = len(self.packed.gains)
-        shared = new_pass(x.detach().numpy(), self.num_heads, num_layers, heads, slot, first, end)
-        arrays = tuple(self.packed), tuple(shared), is_causal
+        shared = new_pass(
+            x.detach().numpy(), self.num_heads, num_layers, heads, slot, (first, end), is_causal=is_causal
+        )
         if self.num_threads == 1:
-            run_layers(*arrays, 1)
+            run_layers(tuple(self.packed), tuple(shared))
         else:
             with sharing_threads(self.num_threads) as num_threads:
-                run_layers_together(*arrays, num_threads)
+                run_layers_together(tuple(self.packed), tuple(shared._replace(num_threads=num_threads)))
         return x[first:end]
 
 

@@ -84,6 +84,8 @@ class Step(NamedTuple):
     head_groups: npt.NDArray[np.int64]
     """The first of the head's groups of outputs that is made, and the one behind the last; all, unless it is told."""
     counters: npt.NDArray[np.int64]
+    num_threads: int = 1
+    """This is here because a constant in a call would have numba compile the step once more."""
 
 
 @kernel
@@ -106,25 +108,25 @@ def _norm(x, gain, y):
 
 
 @kernel
-def _linear(x, inputs, linear, y, with_gelu, team):
-    """Multiply `x` [rows, inputs] with an `Int8Linear` to `y` [rows, outputs], perhaps with a GELU behind.
+def _linear(x, num_inputs, inputs, linear, first, end, y, with_gelu, team):
+    """Multiply `x` [rows, num_inputs or more] with an `Int8Linear` to `y` [rows, outputs], perhaps with a GELU behind.
 
-    A phase: this thread computes its share of the outputs. `inputs` has room for the quantized `x`.
+    A phase: this thread computes its share of the groups of outputs from `first` to `end`. `inputs` has room for the
+    quantized `x`.
     """
     prefer_wide_vectors()
     factors = np.empty(len(x), np.float32)
     for row in range(len(x)):
-        factors[row] = quantize_words(x[row], row, inputs)
-    num_groups = len(linear[0])
-    size = max(1, num_groups // (8 * team.num_threads)) if team.num_threads > 1 else num_groups
-    begin = take(team) * size
-    while begin < num_groups:
-        for group in range(begin, min(begin + size, num_groups)):
+        factors[row] = quantize_words(x[row, :num_inputs], row, inputs)
+    size = max(1, (end - first) // (8 * team.num_threads)) if team.num_threads > 1 else end - first
+    begin = first + take(team) * size
+    while begin < end:
+        for group in range(begin, min(begin + size, end)):
             multiply_words(linear, group, inputs, factors, y)
             if with_gelu:
                 for row in range(len(y)):
                     gelu(y[row, group * GROUP : (group + 1) * GROUP])
-        begin = take(team) * size
+        begin = first + take(team) * size
     meet(team)
 
 
@@ -146,68 +148,40 @@ def _attend(step, heads, layer, room, team):
 
 
 @kernel
-def run_step(weights, step, num_threads):
+def run_step(weights, step):
     """Run one thread of a step. Each has an `x` of its own, and takes part in every phase."""
-    w, s = (
-        Weights(*weights),
-        Step(*step),
-    )  # They come as plain tuples, because a parallel loop takes no others.
+    # They come as plain tuples, because a parallel loop takes no others.
+    w, s = Weights(*weights), Step(*step)
     num_rows, width = s.attended.shape
     x, normed = np.empty((num_rows, width), np.float32), np.empty((num_rows, width), np.float32)
     _embed(s.tokens, s.positions, w, x)
     inputs, wide_inputs = new_words(num_rows, width), new_words(num_rows, 4 * width)
     heads = PackedHeads(s.keys, s.key_offsets, s.key_scales, s.values, s.value_factors)
     room = new_step_attention(s.value_factors.shape[3], width // s.keys.shape[2])
-    team = Team(num_threads, s.counters, np.ones(1, np.int64))
+    team = Team(s.num_threads, s.counters, np.ones(1, np.int64))
     for layer in range(len(w.gains)):
+        project = w.project[layer], w.project_offsets[layer], w.project_scales[layer]
+        merge = w.merge[layer], w.merge_offsets[layer], w.merge_scales[layer]
+        widen = w.widen[layer], w.widen_offsets[layer], w.widen_scales[layer]
+        narrow = w.narrow[layer], w.narrow_offsets[layer], w.narrow_scales[layer]
         _norm(x, w.gains[layer, 0], normed)
-        _linear(
-            normed,
-            inputs,
-            (w.project[layer], w.project_offsets[layer], w.project_scales[layer]),
-            s.projected,
-            False,
-            team,
-        )
+        _linear(normed, width, inputs, project, 0, len(project[0]), s.projected, False, team)
         _attend(s, heads, layer, room, team)
-        _linear(
-            s.attended,
-            inputs,
-            (w.merge[layer], w.merge_offsets[layer], w.merge_scales[layer]),
-            s.added,
-            False,
-            team,
-        )
+        _linear(s.attended, width, inputs, merge, 0, len(merge[0]), s.added, False, team)
         x += s.added[:, :width]
         _norm(x, w.gains[layer, 1], normed)
-        _linear(
-            normed,
-            inputs,
-            (w.widen[layer], w.widen_offsets[layer], w.widen_scales[layer]),
-            s.widened,
-            True,
-            team,
-        )
-        widened = s.widened[:, : 4 * width]
-        _linear(
-            widened,
-            wide_inputs,
-            (w.narrow[layer], w.narrow_offsets[layer], w.narrow_scales[layer]),
-            s.added,
-            False,
-            team,
-        )
+        _linear(normed, width, inputs, widen, 0, len(widen[0]), s.widened, True, team)
+        _linear(s.widened, 4 * width, wide_inputs, narrow, 0, len(narrow[0]), s.added, False, team)
         x += s.added[:, :width]
     _norm(x, w.head_gain, normed)
-    begin, end = s.head_groups[0], s.head_groups[1]
-    head = w.head[begin:end], w.head_offsets[begin:end], w.head_scales[begin:end]
-    _linear(normed, inputs, head, s.logits[:, begin * GROUP : end * GROUP], False, team)
+    head = w.head, w.head_offsets, w.head_scales
+    _linear(normed, width, inputs, head, s.head_groups[0], s.head_groups[1], s.logits, False, team)
 
 
 @parallel
-def _run_together(weights, step, num_threads):
-    for _ in prange(num_threads):
-        run_step(weights, step, num_threads)
+def _run_together(weights, step):
+    for _ in prange(Step(*step).num_threads):
+        run_step(weights, step)
 
 
 def new_step(tokens: Any, weights: Weights, heads: PackedHeads, slots: Any, positions: Any) -> Step:
@@ -241,10 +215,9 @@ def decode_step(
 ) -> Floats:
     """Compute the logits [rows, outputs] that follow `tokens`; see `new_step`. Runs on up to `num_threads` threads."""
     step = new_step(tokens, weights, heads, slots, positions)
-    arrays = tuple(weights), tuple(step)
     if num_threads == 1:
-        run_step(*arrays, 1)
+        run_step(tuple(weights), tuple(step))
     else:
         with sharing_threads(num_threads) as num_threads:
-            _run_together(*arrays, num_threads)
+            _run_together(tuple(weights), tuple(step._replace(num_threads=num_threads)))
     return step.logits

@@ -84,6 +84,8 @@ class Pass(NamedTuple):
     `x` is the residual, float32 [positions, width], which the layers change. From `keys` on there are the fields of
     `PackedHeads`, in which a causal model's keys and values stay; without a cache all layers use a single one's. Of the
     last layer only the positions from the first of `borders` to the second are computed.
+
+    `is_causal` and `num_threads` are here because a constant in a call would have numba compile all layers once more.
     """
 
     x: Floats
@@ -97,16 +99,19 @@ class Pass(NamedTuple):
     value_factors: Floats
     slot: int
     borders: npt.NDArray[np.int64]
+    is_causal: bool
     counters: npt.NDArray[np.int64]
+    num_threads: int = 1
 
 
 def new_pass(
-    x: Floats, num_heads: int, num_layers: int, packed: PackedHeads, slot: int, first: int, end: int
-) -> Pass:
-    """Make room for a pass over `x`, whose keys and values are written to a slot of `packed`."""
+    x: Floats, num_heads: int, num_layers: int, packed: PackedHeads, slot: int, borders: tuple[int, int], *,
+    is_causal: bool,
+) -> Pass:  # fmt: skip
+    """Make room for a pass of one thread over `x`, whose keys and values are written to a slot of `packed`."""
     queries, factors = new_queries(num_heads, x.shape[1] // num_heads, len(x))
     counters = new_counters(PHASES_PER_LAYER * num_layers)
-    return Pass(x, np.empty_like(x), queries, factors, *packed, slot, np.array([first, end]), counters)
+    return Pass(x, np.empty_like(x), queries, factors, *packed, slot, np.array(borders), is_causal, counters)
 
 
 @kernel
@@ -168,12 +173,12 @@ def _project(layer, w, s, heads, room, team):
 
 
 @kernel
-def _attend(s, heads, first, end, is_causal, attention, team):
+def _attend(s, heads, first, end, attention, team):
     """Attend from the positions `first` to `end`. A phase: this thread computes some heads."""
     head = take(team)
     while head < len(s.queries):
         attend_with_head(
-            heads, s.queries[head], s.query_factors[head], head, first, end, is_causal, len(s.x), attention,
+            heads, s.queries[head], s.query_factors[head], head, first, end, s.is_causal, len(s.x), attention,
             s.attended,
         )  # fmt: skip
         head = take(team)
@@ -221,7 +226,7 @@ def _finish(layer, w, s, first, end, room, team):
 
 
 @kernel
-def run_layers(weights, shared, is_causal, num_threads):
+def run_layers(weights, shared):
     """Run one thread of a pass, which takes part in every phase."""
     w, s = (
         LayerWeights(*weights),
@@ -229,28 +234,28 @@ def run_layers(weights, shared, is_causal, num_threads):
     )  # They come as plain tuples, because a parallel loop takes no others.
     packed = PackedHeads(s.keys, s.key_offsets, s.key_scales, s.values, s.value_factors)
     num_positions, width = s.x.shape
-    size = _block_size(num_positions, num_threads)
+    size = _block_size(num_positions, s.num_threads)
     quantized, factors = _new_inputs(size, width)
     wide_quantized, wide_factors = _new_inputs(size, 4 * width)
     y = np.empty((size, max(w.project_scales[0].size, w.merge_scales[0].size)), np.float32)
     wide = np.empty((size, w.widen_scales[0].size), np.float32)
     room = quantized, factors, wide_quantized, wide_factors, np.empty(width, np.float32), y, wide
     attention = new_attention(QUERIES_AT_ONCE, num_positions, width // len(s.queries))
-    team = Team(num_threads, s.counters, np.ones(1, np.int64))
+    team = Team(s.num_threads, s.counters, np.ones(1, np.int64))
     for layer in range(len(w.gains)):
         is_last = layer == len(w.gains) - 1
         first, end = (s.borders[0], s.borders[1]) if is_last else (0, num_positions)
         heads = heads_of(packed, min(layer, len(s.keys) - 1), s.slot)
         _project(layer, w, s, heads, room, team)
-        _attend(s, heads, first, end, is_causal, attention, team)
+        _attend(s, heads, first, end, attention, team)
         _finish(layer, w, s, first, end, room, team)
 
 
 @parallel
-def run_layers_together(weights, shared, is_causal, num_threads):
-    """Run a pass on `num_threads` threads."""
-    for _ in prange(num_threads):
-        run_layers(weights, shared, is_causal, num_threads)
+def run_layers_together(weights, shared):
+    """Run a pass on all of its threads."""
+    for _ in prange(Pass(*shared).num_threads):
+        run_layers(weights, shared)
 
 
 @kernel
