@@ -45,8 +45,6 @@ class InFlight(Generic[WorkT]):
 
     def __init__(self) -> None:
         self._own, self._beside = _Line[WorkT](), _Line[WorkT]()
-        self._is_alone = False
-        """Whether the step launched last must be alone."""
 
     @property
     def has_room_beside(self) -> bool:
@@ -73,30 +71,38 @@ class InFlight(Generic[WorkT]):
         for batch in filter(None, batches):
             pending: Pending | None = None
             with fail_requests_on_oom(batch.requests, batch.stage.name):
-                step = batch.stage.step_beside if batch.is_help else batch.stage.step
-                assert step is not None
-                pending = step([request.work for request in batch.requests])
+                pending = _launch(batch)
             line = self._beside if batch.is_beside else self._own
             line.steps.append((batch, pending, now_s))
-            self._is_alone = batch.must_be_alone
 
     def finish(self, clock: Callable[[], float], *, is_idle: bool) -> Iterator[Finished[WorkT]]:
         """Yield the steps whose results are known now, each with its seconds on the device, and for how many it stands.
 
         Waits for the oldest step of the engine's own if `STEPS_IN_FLIGHT` are exceeded. If the engine `is_idle`, with
         nothing to launch, it waits for one step of either line, but never for a second one: the results of the first
-        may make it possible to launch another step. Behind a step that must be alone it waits for all that are beside.
+        may make it possible to launch another step.
         """
         num_finished = 0
         for finished in self._own.finish(clock, at_most=0 if is_idle else STEPS_IN_FLIGHT):
             num_finished += 1
             yield finished
         at_most = 0 if is_idle and not num_finished else STEPS_BESIDE
-        yield from self._beside.finish(clock, at_most=at_most, waits_for_all=self._is_alone)
+        yield from self._beside.finish(clock, at_most=at_most)
 
     def clear(self) -> None:
         """Forget all of them."""
         self._own, self._beside = _Line[WorkT](), _Line[WorkT]()
+
+
+def _launch(batch: Batch[WorkT]) -> Pending | None:
+    works, stage = [request.work for request in batch.requests], batch.stage
+    if not batch.is_help:
+        return stage.step(works)
+    if batch.prepares:
+        assert stage.preparation is not None
+        return stage.preparation.step_beside(*works)
+    assert stage.step_beside is not None
+    return stage.step_beside(works)
 
 
 class _Line(Generic[WorkT]):
@@ -109,16 +115,14 @@ class _Line(Generic[WorkT]):
         """When the oldest step began, as far as is known; None without one."""
         self._finished_s = 0.0
 
-    def finish(
-        self, clock: Callable[[], float], *, at_most: int, waits_for_all: bool = False
-    ) -> Iterator[Finished[WorkT]]:
-        """Yield the steps that are done, and wait for all, or for the oldest if more than `at_most` are in flight."""
+    def finish(self, clock: Callable[[], float], *, at_most: int) -> Iterator[Finished[WorkT]]:
+        """Yield the steps that are done, and wait for the oldest if more than `at_most` are in flight."""
         has_finished = False
         while self.steps:
             batch, pending, launched_s = self.steps[0]
             self.since_s = max(launched_s, self._finished_s)
             if pending is not None:
-                must_wait = waits_for_all or (len(self.steps) > at_most and not has_finished)
+                must_wait = len(self.steps) > at_most and not has_finished
                 if not pending.is_done() and not must_wait:
                     return
                 self.finishing = batch

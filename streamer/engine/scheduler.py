@@ -49,16 +49,13 @@ class Batch(Generic[WorkT]):
     num_prefills: int
     is_help: bool = False
     """Whether the thread beside the engine's takes the step because it has nothing else to do."""
+    prepares: bool = False
+    """Whether it is only a part of a later step, of a single request (`Stage.preparation`)."""
 
     @property
     def is_beside(self) -> bool:
         """Whether the thread beside the engine's takes the step."""
         return self.is_help or self.stage.runs_beside
-
-    @property
-    def must_be_alone(self) -> bool:
-        """Whether no other step may run meanwhile, which would slow down what an utterance's first sound waits for."""
-        return self.stage.runs_beside and not all(request.playback.has_begun for request in self.requests)
 
     @property
     def fields(self) -> dict[str, object]:
@@ -138,6 +135,8 @@ class Scheduler(Generic[WorkT]):
 
     def update_costs(self, batch: Batch[WorkT], duration_s: float) -> None:
         """Learn from a step that was run."""
+        if batch.prepares:
+            return
         num_decodes = len(batch.requests) - batch.num_prefills
         self.costs[batch.stage.name].observe(num_decodes, batch.num_prefills, duration_s)
 
@@ -156,14 +155,15 @@ class Scheduler(Generic[WorkT]):
     def help(self, batch: Batch[WorkT]) -> Batch[WorkT] | None:
         """Return a step for the thread beside the engine's, which is idle, while the engine takes `batch`'s, or None.
 
-        It is of the most urgent request that the engine does not serve, and of no other, so that it is short: what the
-        thread is for may follow at once. While anybody waits for a first sound there is none, which would slow down
-        what that waits for.
+        It is of a single request, the most urgent one that the engine does not serve or whose next window can be
+        prepared, so that it is short: what the thread is for may follow at once.
         """
-        if batch.is_beside or not all(request.playback.has_begun for _, request in self._order):
+        if batch.is_beside:
             return None
         for _, leader in self._order:
             for stage in self._stages_helped:
+                if stage.preparation is not None and stage.preparation.is_ready(leader.work):
+                    return Batch(stage, [leader], 1, is_help=True, prepares=True)
                 is_taken = stage is batch.stage and leader in batch.requests
                 if not is_taken and stage.is_ready(leader.work):
                     return Batch(stage, [leader], int(stage.is_prefill(leader.work)), is_help=True)

@@ -56,6 +56,18 @@ class Pending(Protocol):
 AnyWork = TypeVar("AnyWork", bound=Work, contravariant=True)
 
 
+class Preparation(Protocol[AnyWork]):
+    """Does a part of a stage's later step on the thread beside the engine's. The step takes less time then."""
+
+    def is_ready(self, work: AnyWork) -> bool:
+        """Whether anything of a later step of this work can be done now."""
+        ...
+
+    def step_beside(self, work: AnyWork) -> Pending:
+        """Do it."""
+        ...
+
+
 class Stage(Protocol[AnyWork]):
     """One model of the chain. All of its state lives in slots and in the works."""
 
@@ -78,6 +90,11 @@ class Stage(Protocol[AnyWork]):
 
         Until it is finished, `is_ready` is False for its works.
         """
+        ...
+
+    @property
+    def preparation(self) -> Preparation[AnyWork] | None:
+        """What can be done of this stage's later steps, or None for a stage of whose steps that is nothing."""
         ...
 
     def begin(self, work: AnyWork) -> None:

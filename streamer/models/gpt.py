@@ -125,7 +125,7 @@ class CausalTransformer(nn.Module):
         self.ln_f = LayerNorm(config.width, bias=False)
 
 
-Prefill = Callable[["CausalGpt", Tensor, SlotCache, Tensor], Tensor]
+Prefill = Callable[["CausalGpt", Tensor, SlotCache, Tensor, int], Tensor]
 """A way to compute `CausalGpt.prefill`, given the network and that method's arguments."""
 Rows = tuple[Tensor, Tensor, Tensor]
 """The token, the position and the slot of each row of a decode step, int64 [rows] each."""
@@ -162,6 +162,8 @@ class CausalGpt(nn.Module):
         self.lm_head = nn.Linear(config.width, config.output_vocab_size, bias=False)
         self.blocks: Sequence[Layer] = blocks_of(self.transformer.h)
         self.prefill_pass: Prefill = prefill
+        self.prefills_in_parts = False
+        """Whether `prefill` can fill a slot's first positions, and later the others."""
         self.decode_step: DecodeStep = PlainDecodeStep()
         initialize(self, config.num_layers)
 
@@ -192,12 +194,14 @@ class CausalGpt(nn.Module):
         return x
 
     @torch.no_grad()
-    def prefill(self, embeddings: Tensor, cache: SlotCache, slots: Tensor) -> Tensor:
-        """Fill positions 0..length-1 of `slots` [rows]; return the last position's logits [rows, vocab].
+    def prefill(self, embeddings: Tensor, cache: SlotCache, slots: Tensor, *, start: int = 0) -> Tensor:
+        """Fill positions `start`..start+length-1 of `slots` [rows]; return the last position's logits [rows, vocab].
 
-        `embeddings` (without positions) is [rows, length, width]: all rows have the same length.
+        `embeddings` (without positions) is [rows, length, width]: all rows have the same length. A network that
+        `prefills_in_parts` may begin at a multiple of `PARTS_UNIT`, behind what prefills have filled: what it then
+        makes is what it would have made of all positions at once, to the last bit.
         """
-        return self.prefill_pass(self, embeddings, cache, slots)
+        return self.prefill_pass(self, embeddings, cache, slots, start)
 
     @torch.no_grad()
     def decode(
@@ -210,9 +214,9 @@ class CausalGpt(nn.Module):
         """
         return self.decode_step(self, (tokens, positions, slots), cache, length)
 
-    def add_positions(self, embeddings: Tensor) -> Tensor:
+    def add_positions(self, embeddings: Tensor, start: int = 0) -> Tensor:
         """Return the first layer's input: embeddings [rows, length, width] plus those of their positions."""
-        x = embeddings + self.transformer.wpe.weight[: embeddings.shape[1]]
+        x = embeddings + self.transformer.wpe.weight[start : start + embeddings.shape[1]]
         return functional.dropout(x, self.dropout) if self.training and self.dropout else x
 
     def logits(self, x: Tensor) -> Tensor:
@@ -221,8 +225,9 @@ class CausalGpt(nn.Module):
         return logits.float()
 
 
-def prefill(gpt: CausalGpt, embeddings: Tensor, cache: SlotCache, slots: Tensor) -> Tensor:
-    """Run all rows through each layer together: the plain `Prefill`."""
+def prefill(gpt: CausalGpt, embeddings: Tensor, cache: SlotCache, slots: Tensor, start: int = 0) -> Tensor:
+    """Run all rows through each layer together: the plain `Prefill`, which begins at position 0."""
+    assert start == 0
     x = gpt.add_positions(embeddings)
     last_layer = len(gpt.blocks) - 1
     for layer, block in enumerate(gpt.blocks):

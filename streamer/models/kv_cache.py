@@ -13,6 +13,8 @@ from torch import Tensor
 
 from streamer.models.config import TransformerConfig
 
+PARTS_UNIT = 4
+"""What the first position of a prefill's later part is a multiple of."""
 CACHE_LINE_BYTES = 64
 """What a row's keys and values begin at a multiple of, so that a vector is never read from two lines."""
 
@@ -33,6 +35,9 @@ class SlotCache(Protocol):
 
     def clear(self, slots: Tensor) -> None:
         """Zero the given slots [rows]."""
+
+    def copy(self, slot: int, to_slot: int) -> None:
+        """Copy all that one slot holds to another."""
 
     def write_prefix(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
         """Store positions 0..length-1 of `slots` [rows]; keys and values [rows, heads, length, head_dim]."""
@@ -72,6 +77,11 @@ class KvCache:
         """Zero the given slots [rows]."""
         self.keys[:, slots] = 0
         self.values[:, slots] = 0
+
+    def copy(self, slot: int, to_slot: int) -> None:
+        """Copy all that one slot holds to another."""
+        for part in (self.keys, self.values):
+            part[:, to_slot] = part[:, slot]
 
     def write_prefix(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
         """Store positions 0..length-1 of `slots` [rows]; keys and values [rows, heads, length, head_dim]."""

@@ -15,6 +15,7 @@ from streamer.stages.coarse import CoarseStage
 from streamer.stages.codec import CodecStage
 from streamer.stages.fine import FineStage
 from streamer.stages.semantic import SemanticStage
+from streamer.stages.windows_ahead import slots_per_sentence
 
 Chain = tuple[SemanticStage, CoarseStage, FineStage, CodecStage]
 
@@ -43,8 +44,8 @@ def build_stages(
     device = next(model.semantic.parameters()).device
     num_rows = num_slots + (record is not None)  # one to pad recorded steps with
 
-    def cache(network: CausalGpt) -> SlotCache:
-        return network.new_cache(num_rows, device)
+    def cache(network: CausalGpt, slots_each: int = 1) -> SlotCache:
+        return network.new_cache(num_rows * slots_each, device)
 
     # On a CPU a batch of whole windows is no faster than one window after another, and in bfloat16 it could round a
     # row differently than alone.
@@ -55,7 +56,12 @@ def build_stages(
             model.semantic, config, cache(model.semantic), max_rows=max_rows, record=record, stream=stream
         ),
         CoarseStage(
-            model.coarse, config, cache(model.coarse), max_rows=max_rows, record=record, stream=stream
+            model.coarse,
+            config,
+            cache(model.coarse, slots_per_sentence(model.coarse)),
+            max_rows=max_rows,
+            record=record,
+            stream=stream,
         ),
         FineStage(
             model.fine, config.fine, config.coarse, max_rows=max_fine_rows, record=record, stream=stream

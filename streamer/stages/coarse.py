@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from operator import attrgetter
 
 from torch import Tensor
@@ -19,10 +19,24 @@ from streamer.sampling import SamplingParams
 from streamer.stages.sentence import SentenceWork, TokenTrack
 from streamer.stages.token_stage import Plan, TokenStage
 from streamer.stages.token_steps import Choice
+from streamer.stages.windows_ahead import WindowsAhead, slots_per_sentence
+
+
+@dataclass(slots=True)
+class _Prefill:
+    """Windows that begin, each for its work's step. Their first `start` positions were filled in ahead."""
+
+    start: int
+    works: list[SentenceWork] = field(default_factory=list)
+    inputs: list[list[int]] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
 
 
 class CoarseStage(TokenStage):
-    """Follows `generate_coarse` of suno-ai/bark, but starts a window as soon as all of its inputs exist."""
+    """Follows `generate_coarse` of suno-ai/bark, but starts a window as soon as all of its inputs exist.
+
+    With `stream`, a window may begin there even before, so that `cache` has `slots_per_sentence`.
+    """
 
     name = "coarse"
 
@@ -45,9 +59,17 @@ class CoarseStage(TokenStage):
             model, cache, choice, min_length=min_length, max_rows=max_rows, record=record, stream=stream
         )
         self._config = coarse
+        self._ahead: WindowsAhead | None = None
+        if stream is not None and slots_per_sentence(model) > 1:
+            self._ahead = self.preparation = WindowsAhead(model, cache, stream, self._window_input)
         longest = coarse.semantic_context + 1 + coarse.max_history + coarse.window - 1
         if longest > coarse.transformer.block_size or coarse.window % coarse.num_codebooks:
             raise ConfigError(f"a coarse window of {longest} positions does not fit the model's block")
+
+    def begin(self, work: SentenceWork) -> None:
+        if self._ahead is not None:
+            self._ahead.begin(work.slot)
+        super().begin(work)
 
     def is_ready(self, work: SentenceWork) -> bool:
         """In mid-window: while there are steps to make. At a window's start: once its inputs are final."""
@@ -56,11 +78,9 @@ class CoarseStage(TokenStage):
             return False
         if step % work.windows.window:
             return True
-        if len(work.coarse.tokens) < step:
+        if self._ahead is not None and self._ahead.is_under_way(work):
             return False
-        return work.semantic.is_finished or len(work.semantic.tokens) >= work.windows.tokens_needed(
-            step, len(work.semantic_history)
-        )
+        return len(work.coarse.tokens) >= step and work.has_semantic_for(step)
 
     def is_prefill(self, work: SentenceWork) -> bool:
         return work.coarse.num_issued % work.windows.window == 0
@@ -68,46 +88,58 @@ class CoarseStage(TokenStage):
     def _plan(self, batch: Sequence[SentenceWork]) -> Plan:
         running = [work for work in batch if not self.is_prefill(work)]
         running.sort(key=attrgetter("slot"))  # neighbouring rows of the cache are read in place
-        by_length: dict[int, list[SentenceWork]] = defaultdict(list)
-        inputs = {}
-        for work in batch:
-            if self.is_prefill(work):
-                inputs[work] = self.window_input(work)
-                by_length[len(inputs[work])].append(work)
-        num_steps = 1 if by_length else self._num_steps(running)
+        prefills = self._prefills([work for work in batch if self.is_prefill(work)])
+        num_steps = 1 if prefills else self._num_steps(running)
         places = self._places(running, [work.coarse.num_cached for work in running])
         params = [work.params for work in running]
-        prefills = [
-            (works, [inputs[work] for work in works], [work.coarse.num_issued for work in works])
-            for works in by_length.values()
-        ]
-        for work in batch:
-            work.coarse.num_cached = (
-                len(inputs[work]) if work in inputs else work.coarse.num_cached + num_steps
-            )
+        for work in running:
+            work.coarse.num_cached += num_steps
+        for prefill in prefills:
+            for work in prefill.works:
+                work.coarse.num_cached = prefill.start + len(prefill.inputs[0])
 
         def run() -> list[Tensor]:
             drawn = self._steps.decode(places, params, num_steps) if running else []
-            return drawn + [self._prefill(*each) for each in prefills]
+            return drawn + [self._prefill(prefill) for prefill in prefills]
 
-        fresh = [work for works, _, _ in prefills for work in works]
+        fresh = [work for prefill in prefills for work in prefill.works]
         return Plan(running * num_steps + fresh, run, num_steps)
+
+    def _prefills(self, works: Sequence[SentenceWork]) -> list[_Prefill]:
+        """Return the prefills of windows that begin now, those of the same shape together."""
+        by_shape: dict[tuple[int, int], _Prefill] = {}
+        for work in works:
+            start = self._ahead.take(work) if self._ahead is not None else 0
+            inputs = self.window_input(work)
+            prefill = by_shape.setdefault((start, len(inputs)), _Prefill(start))
+            prefill.works.append(work)
+            prefill.inputs.append(inputs[start:])
+            prefill.steps.append(work.coarse.num_issued)
+        return list(by_shape.values())
+
+    def _prefill(self, prefill: _Prefill) -> Tensor:
+        if prefill.start and self._ahead is not None:
+            for work in prefill.works:
+                self._ahead.put_in_place(work.slot)
+        embeddings = self._model.embed(upload(prefill.inputs, self._steps.device))  # [rows, length, width]
+        return self._prefill_rows(prefill.works, embeddings, prefill.steps, start=prefill.start)
 
     def window_input(self, work: SentenceWork) -> list[int]:
         """Return what the window reads that begins at the next step: semantic slice, infer token, coarse tokens."""
+        return self._window_input(work, len(work.coarse.tokens))
+
+    def _window_input(self, work: SentenceWork, step: int, num_missing: int = 0) -> list[int]:
+        """Return what the window at `step` reads, but for the last coarse tokens if `num_missing` are unknown."""
         config = self._config
-        start = work.windows.semantic_start(len(work.coarse.tokens), len(work.semantic_history))
+        start = work.windows.semantic_start(step, len(work.semantic_history))
         end = start + config.semantic_context
         num_history = len(work.semantic_history)
         semantic = work.semantic_history[start:end]
         semantic += work.semantic.tokens[max(0, start - num_history) : max(0, end - num_history)]
         semantic += [config.semantic_pad_token] * (config.semantic_context - len(semantic))
-        coarse = (work.coarse_history + work.coarse.tokens)[-work.windows.max_history :]
+        known = work.coarse_history + work.coarse.tokens[: step - num_missing]
+        coarse = known[max(0, len(known) + num_missing - work.windows.max_history) :]
         return [*semantic, config.infer_token, *coarse]
-
-    def _prefill(self, works: list[SentenceWork], inputs: list[list[int]], steps: list[int]) -> Tensor:
-        embeddings = self._model.embed(upload(inputs, self._steps.device))  # [rows, length, width]
-        return self._prefill_rows(works, embeddings, steps)
 
     def _temperature(self, params: SamplingParams) -> float:
         return params.waveform_temp

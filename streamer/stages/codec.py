@@ -31,6 +31,7 @@ class CodecStage:
 
     name = "codec"
     step_beside = None
+    preparation = None
 
     def __init__(
         self, model: CodecDecoder, state: CodecState, *, max_rows: int, stream: CpuStream | None = None

@@ -34,6 +34,7 @@ class FineStage:
 
     name = "fine"
     step_beside = None
+    preparation = None
 
     def __init__(
         self,

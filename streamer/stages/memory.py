@@ -10,6 +10,7 @@ from streamer.errors import ConfigError
 from streamer.models.files.checkpoint import LoadedModel
 from streamer.process_memory import max_resident_bytes, resident_bytes
 from streamer.stages.text_path import PathMaker
+from streamer.stages.windows_ahead import slots_per_sentence
 
 MAX_SLOTS = 128
 """The most slots that are chosen for a GPU: with more of them its steps would take too long."""
@@ -90,7 +91,8 @@ def _slot_bytes(model: LoadedModel) -> int:
     frames = int(config.semantic.max_tokens * config.codec.frame_rate_hz / config.semantic.rate_hz)
     codes_bytes = config.fine.num_codebooks * frames * INTEGER_BYTES
     path_bytes = 0 if config.path is None else PathMaker(config, config.path).slot_bytes
-    caches_bytes = sum(network.new_cache(1).nbytes for network in (model.semantic, model.coarse))
+    caches_bytes = model.semantic.new_cache(1).nbytes
+    caches_bytes += model.coarse.new_cache(slots_per_sentence(model.coarse)).nbytes
     return caches_bytes + codec_bytes + codes_bytes + path_bytes
 
 

@@ -94,6 +94,11 @@ class SentenceWork:
         """The coarse tokens that may be made now; the number is final once the semantic stage has finished."""
         return self.windows.num_steps(len(self.semantic.tokens))
 
+    def has_semantic_for(self, step: int) -> bool:
+        """Whether the semantic tokens are final that the coarse window at `step` reads."""
+        needed = self.windows.tokens_needed(step, len(self.semantic_history))
+        return self.semantic.is_finished or len(self.semantic.tokens) >= needed
+
     @property
     def is_coarse_finished(self) -> bool:
         return self.semantic.is_finished and len(self.coarse.tokens) == self.num_coarse_steps

@@ -15,7 +15,7 @@ from streamer.engine.device.cpu_stream import CpuStream, PendingCall
 from streamer.engine.device.cuda_graphs import Recorder
 from streamer.engine.device.noise import noise_key
 from streamer.engine.device.transfer import PendingResult, Readback
-from streamer.engine.stage import Pending
+from streamer.engine.stage import Pending, Preparation
 from streamer.errors import ModelNumericError
 from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import SlotCache
@@ -45,6 +45,7 @@ class TokenStage(ABC):
 
     name: str
     runs_beside = False
+    preparation: Preparation[SentenceWork] | None = None
 
     def __init__(
         self,
@@ -125,11 +126,11 @@ class TokenStage(ABC):
         """Take the token of a finished step."""
 
     def _prefill_rows(
-        self, works: Sequence[SentenceWork], embeddings: Tensor, steps: Sequence[int]
+        self, works: Sequence[SentenceWork], embeddings: Tensor, steps: Sequence[int], *, start: int = 0
     ) -> Tensor:
-        """Prefill `embeddings` [rows, length, width]; returns the rows drawn, which are for the works' `steps`."""
+        """Prefill `embeddings` [rows, length, width] from position `start` on; returns what is drawn for `steps`."""
         places = [(work.slot, step) for work, step in zip(works, steps, strict=True)]
-        return self._steps.prefill(embeddings, places, [work.params for work in works])
+        return self._steps.prefill(embeddings, places, [work.params for work in works], start=start)
 
     def _num_steps(self, works: Sequence[SentenceWork]) -> int:
         """How many decode steps in a row these works take."""

@@ -110,14 +110,19 @@ class TokenSteps:
         self._min_end[slot] = NEVER_LIKELY if params.min_eos_p is None else params.min_eos_p
 
     def prefill(
-        self, embeddings: Tensor, places: Sequence[tuple[int, int]], params: Sequence[SamplingParams]
+        self,
+        embeddings: Tensor,
+        places: Sequence[tuple[int, int]],
+        params: Sequence[SamplingParams],
+        *,
+        start: int = 0,
     ) -> Tensor:
-        """Fill the slots with `embeddings` [rows, length, width] and draw each row's next token.
+        """Fill the slots with `embeddings` [rows, length, width] from position `start` on; draw each row's next token.
 
         `places` are the slot and the step (counted within the sentence) of each row.
         """
         slots, steps = upload(places, self.device).unbind(1)
-        logits = self._model.prefill(embeddings, self._cache, slots)
+        logits = self._model.prefill(embeddings, self._cache, slots, start=start)
         return self._draw(logits, slots, steps, is_filtered=any(map(_is_filtered, params)))
 
     def decode(

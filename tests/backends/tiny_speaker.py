@@ -45,9 +45,9 @@ def tiny_synthesizer(
     if fault is not None:
         prefill = model.coarse.prefill
 
-        def faulty(*arguments):
+        def faulty(*arguments, **start):
             fault.strike()
-            return prefill(*arguments)
+            return prefill(*arguments, **start)
 
         model.coarse.prefill = faulty
     config = EngineConfig(**{"num_slots": 3, "max_load": None, "chunk_schedule": "latency", **options})

@@ -81,6 +81,8 @@ def begun(engine, thread, name="a", num_steps=20):
     engine.submit(request)
     while not request.outlet.chunks:
         engine.step()
+        if thread.calls:
+            thread.work()
     thread.num_waits = 0
     return request
 
@@ -119,29 +121,6 @@ def test_an_engine_without_anything_to_plan_waits_for_one_step(beside_engine, th
     assert thread.num_waits == waits + 1
     run_until_idle(beside_engine)
     assert request.outlet.chunks[-1].is_last
-
-
-def test_nothing_runs_beside_what_a_first_sound_waits_for(beside_engine, thread):
-    """Until an utterance is heard the engine waits for its steps, so that they have the caches to themselves."""
-    request = toy_request("a")
-    beside_engine.submit(request)
-    while not request.outlet.chunks:
-        beside_engine.step()
-        assert not thread.calls
-    assert thread.num_waits == 1
-
-
-def test_a_first_sound_also_waits_alone_behind_steps_of_another(beside_engine, thread):
-    """What another utterance still has on the thread is done first, and then its own step, before anything else."""
-    begun(beside_engine, thread)
-    while len(thread.calls) < 2:
-        beside_engine.step()
-    newcomer = toy_request("b")
-    beside_engine.submit(newcomer)
-    stage = beside_engine._stages[1]
-    while not newcomer.outlet.chunks:
-        beside_engine.step()
-        assert not stage.num_launched.get(newcomer.work) or not thread.calls
 
 
 def test_a_cancelled_request_gets_nothing_of_what_is_still_made(beside_engine, thread):
@@ -299,16 +278,13 @@ def helped_engine(thread):
     engine.check_integrity()
 
 
-def test_an_idle_thread_helps_another_request_than_the_engine(helped_engine, thread):
-    """Of two requests one is planned here and the other there, and never the same one at once."""
+def test_an_idle_thread_helps_another_request_than_the_engine(helped_engine):
+    """Of two requests, heard or not, one is planned here and the other there, and never the same one at once."""
     engine, plan = helped_engine
-    first, second = (begun(engine, thread, name) for name in "ab")
-    while not engine._in_flight.is_idle_beside:
-        engine.step()
-    plan.here.clear(), plan.beside.clear()
+    first, second = toy_request("a", 20), toy_request("b", 20)
+    engine.submit(first), engine.submit(second)
     engine.step()
-    assert len(plan.here) == 1 and len(plan.beside) == 1
-    assert {*plan.here, *plan.beside} == {first.work, second.work}
+    assert plan.here == [first.work] and plan.beside == [second.work]
     run_until_idle(engine)
     assert [request.outlet.num_samples for request in (first, second)] == [200, 200]
 
@@ -324,18 +300,34 @@ def test_a_busy_thread_does_not_help(helped_engine, thread):
     run_until_idle(engine)
 
 
-def test_nobody_is_helped_while_a_first_sound_is_waited_for(helped_engine, thread):
-    """A step of another request would slow it down, and one of its own would stand before its first chunk."""
+class Prepared:
+    """A `Preparation` that has a single thing to do for each work."""
+
+    def __init__(self, thread):
+        self._thread, self.works = thread, []
+
+    def is_ready(self, work):
+        return work not in self.works
+
+    def step_beside(self, work):
+        self.works.append(work)
+        return PendingStep(self._thread, lambda: None, None)
+
+
+def test_an_idle_thread_prepares_a_later_step_of_the_request_that_the_engine_serves(helped_engine, thread):
+    """Once, and what that takes is not taken for the cost of a step."""
     engine, plan = helped_engine
-    begun(engine, thread, "a")
-    fresh = toy_request("b", 20)
-    engine.submit(fresh)
-    plan.beside.clear()
-    while not fresh.outlet.chunks:
-        engine.step()
-    assert not plan.beside
+    plan.preparation = Prepared(thread)
+    observed = []
+    plan_costs = engine._scheduler.costs["plan"]
+    plan_costs.observe = lambda *rows_and_s: observed.append(rows_and_s)
+    request = toy_request("a", 20)
+    engine.submit(request)
+    engine.step()
+    assert plan.preparation.works == plan.here == [request.work] and not plan.beside
     run_until_idle(engine)
-    assert plan.beside
+    assert request.outlet.num_samples == 200
+    assert len(observed) == len(plan.here) + len(plan.beside)
 
 
 def test_a_step_that_helps_is_of_a_single_request(thread):

@@ -38,6 +38,7 @@ class PlanStage:
     max_rows = 8
     runs_beside = False
     step_beside = None
+    preparation = None
     prefilling = ()
 
     def begin(self, work) -> None:
@@ -59,6 +60,7 @@ class MakeStage:
     max_rows = 8
     runs_beside = False
     step_beside = None
+    preparation = None
     prefilling = ()
 
     def __init__(self) -> None:

@@ -82,12 +82,12 @@ class CompiledLayers(nn.Module):
         heads = self.new_heads(x.shape[1])
         return torch.stack([self._run(row, heads, 0, first, end, is_causal=is_causal) for row in x])
 
-    def prefill(self, x: Tensor, cache: SlotCache, slots: Tensor) -> Tensor:
-        """Fill positions 0..length-1 of `slots` [rows]; returns the last position [rows, width] of the last layer."""
+    def prefill(self, x: Tensor, cache: SlotCache, slots: Tensor, start: int = 0) -> Tensor:
+        """Fill `slots` [rows] from position `start` on; returns the last position [rows, width] of the last layer."""
         assert isinstance(cache, Int8KvCache)
         last = x.shape[1] - 1
         made = [
-            self._run(row, cache.packed, slot, last, last + 1, is_causal=True)
+            self._run(row, cache.packed, slot, last, last + 1, is_causal=True, start=start)
             for row, slot in zip(x, slots.tolist(), strict=True)
         ]
         return torch.cat(made)
@@ -99,13 +99,28 @@ class CompiledLayers(nn.Module):
         )
 
     def _run(
-        self, x: Tensor, heads: PackedHeads, slot: int, first: int, end: int, *, is_causal: bool
+        self,
+        x: Tensor,
+        heads: PackedHeads,
+        slot: int,
+        first: int,
+        end: int,
+        *,
+        is_causal: bool,
+        start: int = 0,
     ) -> Tensor:
         """Run a single row [length, width], so that its numbers stay in the cache of one layer after the other."""
         x = x.float().clone(memory_format=torch.contiguous_format)
         num_layers = len(self.packed.gains)
         shared = new_pass(
-            x.detach().numpy(), self.num_heads, num_layers, heads, slot, (first, end), is_causal=is_causal
+            x.detach().numpy(),
+            self.num_heads,
+            num_layers,
+            heads,
+            slot,
+            (first, end),
+            is_causal=is_causal,
+            start=start,
         )
         if self.num_threads == 1:
             run_layers(tuple(self.packed), tuple(shared))

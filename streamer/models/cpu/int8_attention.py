@@ -70,11 +70,12 @@ def _weigh_keys(scores, value_factors, num_keys, num_inputs, largest_value, larg
 
 
 @kernel
-def attend_with_head(heads, queries, query_factors, head, first, end, is_causal, num_keys, room, out):
+def attend_with_head(heads, queries, query_factors, head, first, end, start, is_causal, room, out):
     """Write what the queries from `first` to `end` make of a head's keys and values to its part of `out`.
 
-    `queries` and `query_factors` are the head's, `out` is float32 [positions, width]. If `is_causal`, a query attends
-    to the keys up to its own position.
+    `queries` and `query_factors` are the head's, `out` is float32 [positions, width]; the first of these positions is
+    `start`, and before it there are keys and values only. If `is_causal`, a query attends to the keys up to its own
+    position.
     """
     prefer_wide_vectors()
     scores, weights, factors, sums, largest_values = room
@@ -83,6 +84,7 @@ def attend_with_head(heads, queries, query_factors, head, first, end, is_causal,
     num_groups, size = heads.values.shape[1], out.shape[1] // len(heads.values)
     no_offsets, ones = np.zeros((num_groups, GROUP), np.int32), np.ones((num_groups, GROUP), np.float32)
     values = heads.values[head], no_offsets, ones
+    num_keys = start + len(out)
     largest_weight = _largest_weight(num_keys)
     most = as_bits(_SMALLEST)
     for position in range(num_keys):  # A NaN among them stays.
@@ -90,7 +92,7 @@ def attend_with_head(heads, queries, query_factors, head, first, end, is_causal,
         largest_values[position] = as_float(most)
     for begin in range(first, end, QUERIES_AT_ONCE):
         count = min(QUERIES_AT_ONCE, end - begin)
-        num_seen = begin + count if is_causal else num_keys
+        num_seen = start + begin + count if is_causal else num_keys
         for group in range(up_to(num_seen, GROUP) // GROUP):
             multiply_group(
                 keys, group, queries[begin : begin + count], keys[0].shape[1],
@@ -98,7 +100,7 @@ def attend_with_head(heads, queries, query_factors, head, first, end, is_causal,
             )  # fmt: skip
         seen_inputs = up_to(num_seen, INPUTS)
         for query in range(count):
-            num_own = begin + query + 1 if is_causal else num_keys
+            num_own = start + begin + query + 1 if is_causal else num_keys
             factors[1, query] = _weigh_keys(
                 scores[query], value_factors, num_own, seen_inputs, largest_values[num_own - 1],
                 largest_weight, weights[0, query], weights[-1, query],

@@ -30,6 +30,11 @@ class Int8KvCache:
         for array in self.packed:
             array[:, slots.numpy()] = 0
 
+    def copy(self, slot: int, to_slot: int) -> None:
+        """Copy all that one slot holds to another."""
+        for array in self.packed:
+            array[:, to_slot] = array[:, slot]
+
     def write_prefix(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
         """Store positions 0..length-1 of `slots` [rows]; keys and values [rows, heads, length, head_dim]."""
         head_dim = keys.shape[3]

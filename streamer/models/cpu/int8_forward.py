@@ -89,7 +89,7 @@ def use_fastest_forward(
         compiled = CompiledLayers(packed, network.config.num_heads, num_threads)
         network.transformer.h = compiled  # type: ignore[assignment]
         if isinstance(network, CausalGpt):
-            network.prefill_pass = partial(_prefill, compiled)
+            network.prefill_pass, network.prefills_in_parts = partial(_prefill, compiled), True
         else:
             network.fine_pass = partial(_fine_pass, compiled)
     else:
@@ -100,10 +100,15 @@ def use_fastest_forward(
 
 
 def _prefill(
-    layers: CompiledLayers, gpt: CausalGpt, embeddings: Tensor, cache: SlotCache, slots: Tensor
+    layers: CompiledLayers, gpt: CausalGpt, embeddings: Tensor, cache: SlotCache, slots: Tensor, start: int
 ) -> Tensor:
     """Run one row after the other through compiled layers: a `Prefill`."""
-    return on_one_thread(lambda: gpt.logits(layers.prefill(gpt.add_positions(embeddings), cache, slots)))
+
+    def run() -> Tensor:
+        x = gpt.add_positions(embeddings, start)
+        return gpt.logits(layers.prefill(x, cache, slots, start))
+
+    return on_one_thread(run)
 
 
 def _fine_pass(layers: CompiledLayers, _: FineGpt, x: Tensor, first: int, end: int | None) -> Tensor:

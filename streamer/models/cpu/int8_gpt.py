@@ -160,12 +160,12 @@ class Int8DecodeStep:
         return self._weights, new_step(tokens, self._weights, cache.packed, slots.numpy(), positions.numpy())
 
 
-def prefill_by_row(gpt: CausalGpt, embeddings: Tensor, cache: SlotCache, slots: Tensor) -> Tensor:
+def prefill_by_row(gpt: CausalGpt, embeddings: Tensor, cache: SlotCache, slots: Tensor, start: int) -> Tensor:
     """Run one row after the other: the `Prefill` for bfloat16, which a batch could round otherwise than a row alone."""
 
     def by_row() -> Tensor:
         rows = zip(torch.split(embeddings, 1), torch.split(slots, 1), strict=True)
-        return torch.cat([prefill(gpt, row, cache, slot) for row, slot in rows])
+        return torch.cat([prefill(gpt, row, cache, slot, start) for row, slot in rows])
 
     # A narrow model's pass may be asked for by any thread, and must not depend on how many others torch uses in it.
     is_narrow = gpt.config.width < PARALLEL_WIDTH

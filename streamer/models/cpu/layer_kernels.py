@@ -81,7 +81,8 @@ class LayerWeights(NamedTuple):
 class Pass(NamedTuple):
     """What the threads of a pass share beside the weights.
 
-    `x` is the residual, float32 [positions, width], which the layers change. From `keys` on there are the fields of
+    `x` is the residual, float32 [positions, width], which the layers change; its first position is `start`, a multiple
+    of `PARTS_UNIT`, and the slot has the keys and values of those before. From `keys` on there are the fields of
     `PackedHeads`, in which a causal model's keys and values stay; without a cache all layers use a single one's. Of the
     last layer only the positions from the first of `borders` to the second are computed.
 
@@ -98,6 +99,7 @@ class Pass(NamedTuple):
     values: Packed
     value_factors: Floats
     slot: int
+    start: int
     borders: npt.NDArray[np.int64]
     is_causal: bool
     counters: npt.NDArray[np.int64]
@@ -106,12 +108,13 @@ class Pass(NamedTuple):
 
 def new_pass(
     x: Floats, num_heads: int, num_layers: int, packed: PackedHeads, slot: int, borders: tuple[int, int], *,
-    is_causal: bool,
+    is_causal: bool, start: int = 0,
 ) -> Pass:  # fmt: skip
     """Make room for a pass of one thread over `x`, whose keys and values are written to a slot of `packed`."""
     queries, factors = new_queries(num_heads, x.shape[1] // num_heads, len(x))
     counters = new_counters(PHASES_PER_LAYER * num_layers)
-    return Pass(x, np.empty_like(x), queries, factors, *packed, slot, np.array(borders), is_causal, counters)
+    attended, places = np.empty_like(x), np.array(borders)
+    return Pass(x, attended, queries, factors, *packed, slot, start, places, is_causal, counters)
 
 
 @kernel
@@ -166,8 +169,8 @@ def _project(layer, w, s, heads, room, team):
         made = projected[:count]
         if asks:
             store_queries(made, 0, begin, s.queries, s.query_factors, head_dim)
-        store_keys(made, width, begin, heads, head_dim)
-        store_values(made, 2 * width, begin, heads, head_dim)
+        store_keys(made, width, s.start + begin, heads, head_dim)
+        store_values(made, 2 * width, s.start + begin, heads, head_dim)
         begin = take(team) * size
     meet(team)
 
@@ -178,7 +181,7 @@ def _attend(s, heads, first, end, attention, team):
     head = take(team)
     while head < len(s.queries):
         attend_with_head(
-            heads, s.queries[head], s.query_factors[head], head, first, end, s.is_causal, len(s.x), attention,
+            heads, s.queries[head], s.query_factors[head], head, first, end, s.start, s.is_causal, attention,
             s.attended,
         )  # fmt: skip
         head = take(team)
@@ -240,7 +243,7 @@ def run_layers(weights, shared):
     y = np.empty((size, max(w.project_scales[0].size, w.merge_scales[0].size)), np.float32)
     wide = np.empty((size, w.widen_scales[0].size), np.float32)
     room = quantized, factors, wide_quantized, wide_factors, np.empty(width, np.float32), y, wide
-    attention = new_attention(QUERIES_AT_ONCE, num_positions, width // len(s.queries))
+    attention = new_attention(QUERIES_AT_ONCE, s.start + num_positions, width // len(s.queries))
     team = Team(s.num_threads, s.counters, np.ones(1, np.int64))
     for layer in range(len(w.gains)):
         is_last = layer == len(w.gains) - 1

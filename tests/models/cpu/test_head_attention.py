@@ -50,7 +50,7 @@ def _in_int8(query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool) -> T
     out, room = torch.empty(length, num_heads * size), new_attention(16, length, size)
     for head in range(num_heads):
         attend_with_head(
-            heads, queries[head], factors[head], head, 0, length, is_causal, length, room, out.numpy()
+            heads, queries[head], factors[head], head, 0, length, 0, is_causal, room, out.numpy()
         )
     return out.view(length, num_heads, size).transpose(0, 1)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -165,6 +166,31 @@ def test_a_prefill_by_rows_equals_each_alone() -> None:
 
     for together, alone in zip(prefilled(slice(0, 2)), prefilled(slice(1, 2)), strict=True):
         assert torch.equal(together, alone)
+
+
+@pytest.mark.parametrize("start", [4, 96, 300, 596])
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_a_prefill_in_parts_equals_the_whole(
+    start: int, num_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The logits, and a step behind them, are the same to the last bit, whatever the slot held before."""
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    torch.manual_seed(6)
+    gpt = CausalGpt(CONFIG).eval()
+    use_int8(gpt, torch.bfloat16)
+    assert gpt.prefills_in_parts and isinstance(gpt.transformer.h, CompiledLayers)
+    gpt.transformer.h.num_threads = num_threads
+    embeddings, cache = gpt.embed(torch.randint(50, (1, LENGTH))), gpt.new_cache(2)
+    first, second = SLOTS[:1], SLOTS[1:]
+    whole = gpt.prefill(embeddings, cache, first)
+    for array in cache.packed:
+        array[:, 1] = np.nan if array.dtype == np.float32 else 77
+    gpt.prefill(embeddings[:, :start], cache, second)
+    parts = gpt.prefill(embeddings[:, start:], cache, second, start=start)
+    assert torch.equal(parts, whole)
+    token, position = torch.tensor([7]), torch.tensor([LENGTH])
+    after_whole, after_parts = (gpt.decode(token, position, cache, slot) for slot in (first, second))
+    assert torch.equal(after_parts, after_whole)
 
 
 def test_conversion_compiles_all_that_passes_call() -> None:

@@ -1,0 +1,117 @@
+"""The beginnings of the coarse stage's next windows, which a thread beside the engine's fills ahead of time (`coarse`).
+
+A window reads what the one before it makes in its last positions only. As the network is causal, all others can be
+filled in while that one is still decoded: in a second slot, from which they are copied when the window begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from streamer.engine.device.cpu_stream import CpuStream, PendingCall
+from streamer.engine.stage import Pending
+from streamer.models.gpt import CausalGpt
+from streamer.models.kv_cache import PARTS_UNIT, SlotCache
+from streamer.stages.sentence import SentenceWork
+
+MIN_POSITIONS = 32
+"""The fewest positions that are worth a pass of their own."""
+
+
+def slots_per_sentence(model: CausalGpt) -> int:
+    """Return how many slots a sentence takes of the coarse cache: a narrow model's windows can begin ahead."""
+    return 2 if model.prefills_in_parts and model.decode_step.steps_at_once > 1 else 1
+
+
+@dataclass(slots=True)
+class _Ahead:
+    """The first `num_positions` of the window that begins at `step`; they are there once it `is_made`."""
+
+    step: int
+    num_positions: int
+    pending: PendingCall
+    is_made: bool = False
+
+
+class WindowsAhead:
+    """A `Preparation`: at most one window per sentence. The second half of the cache's slots is used for it.
+
+    `window_input` returns what a sentence's window at a step reads, without a number of tokens at its end.
+    """
+
+    def __init__(
+        self,
+        model: CausalGpt,
+        cache: SlotCache,
+        stream: CpuStream,
+        window_input: Callable[[SentenceWork, int, int], list[int]],
+    ) -> None:
+        self._model, self._cache, self._stream = model, cache, stream
+        self._window_input = window_input
+        self._num_slots = cache.num_slots // 2
+        self._by_slot: dict[int, _Ahead] = {}
+
+    def begin(self, slot: int) -> None:
+        """Forget what is left of a slot's last sentence, once nothing is written there any more."""
+        ahead = self._by_slot.pop(slot, None)
+        if ahead is not None:
+            ahead.pending.wait()
+
+    def is_ready(self, work: SentenceWork) -> bool:
+        """Whether the next window's first positions are known, and were not begun yet."""
+        step, window = _next_window(work), work.windows.window
+        if work.slot in self._by_slot or step >= work.num_coarse_steps or work.failure is not None:
+            return False
+        is_known = len(work.coarse.tokens) >= step - window and work.has_semantic_for(step)
+        return is_known and _num_positions(work, step) > 0
+
+    def step_beside(self, work: SentenceWork) -> Pending:
+        """Fill in the next window's first positions."""
+        step, slot = _next_window(work), work.slot
+        inputs = self._window_input(work, step, work.windows.window)[: _num_positions(work, step)]
+
+        def run() -> Tensor:
+            embeddings = self._model.embed(torch.tensor([inputs]))
+            return self._model.prefill(embeddings, self._cache, torch.tensor([self._num_slots + slot]))
+
+        def commit(_: Tensor) -> None:
+            ahead.is_made = True
+
+        ahead = _Ahead(step, len(inputs), self._stream.launch(run, commit))
+        self._by_slot[slot] = ahead
+        return ahead.pending
+
+    def is_under_way(self, work: SentenceWork) -> bool:
+        """Whether the thread is still filling in the window that is to begin now."""
+        ahead = self._by_slot.get(work.slot)
+        return ahead is not None and ahead.step == work.coarse.num_issued and not ahead.is_made
+
+    def take(self, work: SentenceWork) -> int:
+        """Return how many positions of the window that begins now are there, to be put in place, or 0."""
+        ahead = self._by_slot.get(work.slot)
+        if ahead is None or ahead.step != work.coarse.num_issued:
+            return 0  # It may be the next one's.
+        assert ahead.is_made
+        del self._by_slot[work.slot]
+        return ahead.num_positions
+
+    def put_in_place(self, slot: int) -> None:
+        """Copy what was begun for a slot to itself."""
+        self._cache.copy(self._num_slots + slot, slot)
+
+
+def _next_window(work: SentenceWork) -> int:
+    """Return the first step of the window behind the present one."""
+    return (work.coarse.num_issued // work.windows.window + 1) * work.windows.window
+
+
+def _num_positions(work: SentenceWork, step: int) -> int:
+    """Return how many positions of the window at `step` are to be filled in once the one before it begins."""
+    windows = work.windows
+    num_coarse = min(windows.max_history, len(work.coarse_history) + step) - windows.window
+    num_known = windows.semantic_context + 1 + num_coarse
+    return num_known - num_known % PARTS_UNIT if num_coarse >= 0 and num_known >= MIN_POSITIONS else 0

@@ -1,0 +1,185 @@
+"""A coarse window whose beginning was filled in ahead makes the tokens that it makes without."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from streamer.engine.device.cpu_stream import CpuStream, PendingCall
+from streamer.engine.request import Request
+from streamer.errors import EngineError
+from streamer.models.cpu import int8_forward
+from streamer.models.cpu.int8_gpt import use_int8
+from streamer.sampling import SamplingParams
+from streamer.stages.chain import build_stages
+from streamer.stages.windows_ahead import WindowsAhead, slots_per_sentence
+from tests.fakes.tiny_bark import Collector, run, tiny_engine, tiny_model, tiny_voice, tiny_work
+from tests.stages.test_independence import HeldStream
+
+SAMPLED = SamplingParams(seed=11, text_temp=0.9, waveform_temp=0.8, fine_temp=0.7, min_eos_p=1)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A tiny model whose coarse network is in int8, as a narrow one's is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(int8_forward, "MIN_WIDTH", 1)
+        patch.setattr(int8_forward, "has_fast_int8", lambda: True)
+        patch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+        model = tiny_model()
+        use_int8(model.coarse, torch.float32)
+    return model
+
+
+def works():
+    """Return sentences whose windows have a full history, a short one that grows, none at first, and another size."""
+    short_windows = replace(SAMPLED, seed=14, sliding_window_len=4, max_coarse_history=22)
+    return [
+        tiny_work(tiny_voice(40), SAMPLED, text=(3, 1, 4, 1, 5, 9, 2, 0, 5, 3, 5)),
+        tiny_work(tiny_voice(5, seed=1), replace(SAMPLED, seed=12), text=(7, 1) * 8, max_tokens=23),
+        tiny_work(tiny_voice(0), replace(SAMPLED, seed=13), text=(0, 1, 3) * 5, max_tokens=31),
+        tiny_work(tiny_voice(40), short_windows, text=(6, 1) * 6, max_tokens=30),
+    ]
+
+
+@pytest.fixture(scope="module")
+def alone(model):
+    """The coarse tokens of each sentence on a single thread."""
+    made = works()
+    for work in made:
+        run(model, work)
+    return [work.coarse.tokens for work in made]
+
+
+@pytest.fixture
+def stream():
+    stream = CpuStream()
+    yield stream
+    assert stream.close(10)
+
+
+class PromptStream:
+    """Makes each call at once, so that every window that can begin ahead does."""
+
+    def launch(self, call, commit, num_steps=1):
+        pending = PendingCall(call, commit, num_steps)
+        pending.make()
+        return pending
+
+
+@pytest.fixture
+def taken(monkeypatch):
+    """The slots whose windows were begun ahead."""
+    taken, original = [], WindowsAhead.put_in_place
+    monkeypatch.setattr(
+        WindowsAhead, "put_in_place", lambda self, slot: taken.append(slot) or original(self, slot)
+    )
+    return taken
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_sentence_is_what_it_is_on_one_thread(model, alone, taken, number):
+    """Also in a slot that was used before."""
+    first, second = works()[number], works()[number]
+    run(model, first, second, num_slots=1, stages=build_stages(model, num_slots=1, stream=PromptStream()))
+    assert first.coarse.tokens == second.coarse.tokens == alone[number]
+    assert len(taken) > 4
+
+
+@pytest.mark.parametrize("join_after", [0, 9])
+def test_sentences_at_once_do_not_disturb_each_other(model, alone, stream, join_after):
+    """Each has a second slot of its own."""
+    together = works()
+    run(
+        model,
+        *together,
+        num_slots=4,
+        join_after=join_after,
+        stages=build_stages(model, num_slots=4, stream=stream),
+    )
+    assert [work.coarse.tokens for work in together] == alone
+
+
+def test_a_slot_waits_for_what_its_last_sentence_began(model, alone):
+    """Else the next sentence's first window could be overwritten by what is still on its way."""
+    stages = build_stages(model, num_slots=1, stream=HeldStream())
+    coarse, dropped, work = stages[1], works()[0], works()[0]
+    for each in (dropped, work):
+        each.slot = 0
+    for stage in stages:
+        stage.begin(dropped)
+    while not coarse.preparation.is_ready(dropped):
+        (stages[0] if stages[0].is_ready(dropped) else coarse).step([dropped]).finish()
+    pending = coarse.preparation.step_beside(dropped)
+    assert not coarse.preparation.is_ready(dropped) and not pending.is_done()
+    for stage in stages:
+        stage.begin(work)
+    assert pending.is_done()
+    pending.finish()
+    for stage in stages[:2]:
+        while stage.is_ready(work):
+            stage.step([work]).finish()
+    assert work.coarse.tokens == alone[0]
+
+
+def test_a_window_waits_for_its_beginning(model, alone):
+    """While the thread is at it, the window is not begun here as well."""
+    stages = build_stages(model, num_slots=1, stream=HeldStream())
+    semantic, coarse, work = *stages[:2], works()[0]
+    work.slot = 0
+    for stage in stages:
+        stage.begin(work)
+    while semantic.is_ready(work):
+        semantic.step([work]).finish()
+    num_held, pending = 0, None
+    while not work.is_coarse_finished:
+        if coarse.preparation.is_ready(work):
+            pending = coarse.preparation.step_beside(work)
+        if coarse.is_ready(work):
+            coarse.step([work]).finish()
+        else:
+            num_held += 1
+            pending.finish()
+    assert num_held > 3
+    assert work.coarse.tokens == alone[0]
+
+
+def test_memory_that_runs_out_ahead_fails_the_sentence_alone(model, alone, monkeypatch):
+    """Its slot then speaks as ever."""
+    stages = build_stages(model, num_slots=1, stream=PromptStream())
+    original, has_failed = model.coarse.prefill, []
+
+    def run_out(embeddings, cache, slots, **start):
+        if slots.item() == 1 and not has_failed:
+            has_failed.append(True)
+            raise MemoryError("no room")
+        return original(embeddings, cache, slots, **start)
+
+    monkeypatch.setattr(model.coarse, "prefill", run_out)
+    failed, work = works()[0], works()[0]
+    outlets = run(model, failed, work, num_slots=1, stages=stages)
+    assert has_failed and [type(error) for error in outlets[0].errors] == [EngineError]
+    assert not outlets[1].errors and work.coarse.tokens == alone[0]
+
+
+def test_a_cancelled_sentence_leaves_nothing_behind(model, alone, stream):
+    """Whenever it is cancelled, the next one in its slot is as ever."""
+    engine = tiny_engine(model, num_slots=1, stages=build_stages(model, num_slots=1, stream=stream))
+    for num_steps in (20, 40, 60, 75, 90):
+        dropped = Request("dropped", works()[3], Collector())
+        engine.submit(dropped)
+        for _ in range(num_steps):
+            engine.step()
+        engine.cancel(dropped)
+        work = works()[0]
+        engine.submit(Request("next", work, Collector()))
+        while engine.step():
+            pass
+        assert work.coarse.tokens == alone[0]
+
+
+def test_only_windows_that_can_begin_ahead_take_a_second_slot(model):
+    """A network that runs as floats, or takes single steps, has one slot for each sentence."""
+    assert slots_per_sentence(model.coarse) == 2
+    assert slots_per_sentence(tiny_model().coarse) == 1
+    assert build_stages(model, num_slots=1)[1].preparation is None
