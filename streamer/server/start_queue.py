@@ -16,10 +16,14 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from streamer.errors import OverloadedError
+from streamer.server.flow_control import Clock
 from streamer.synthesis import Room
 
 POLL_S: Final = 0.02
 """How often the synthesizer is asked for room while an utterance waits for it."""
+TELL_AFTER_S: Final = 0.3
+"""How long an utterance waits before its client is told so: of some that begin at one moment each waits for a first
+sound or two of the others, and is heard soon."""
 TELL_S: Final = 0.25
 """How often a waiting client is told its place, if that has changed."""
 MAX_WAITING: Final = 256
@@ -72,10 +76,13 @@ class ClientShare:
 class _Waiting:
     """One utterance in the queue; `has_begun`: its client has heard some of it already."""
 
-    def __init__(self, share: ClientShare, number: int, tell: Tell, *, has_begun: bool) -> None:
+    def __init__(
+        self, share: ClientShare, number: int, tell: Tell, tell_at_s: float, *, has_begun: bool
+    ) -> None:
         self.share = share
         self.number = number
         self.tell = tell
+        self.tell_at_s = tell_at_s
         self.has_begun = has_begun
         self.is_let_in = False
         self.refusal: OverloadedError | None = None
@@ -93,15 +100,15 @@ class StartQueue:
     a place only.
     """
 
-    def __init__(self, room: Callable[[], Room | None]) -> None:
+    def __init__(self, room: Callable[[], Room | None], now_s: Clock = time.monotonic) -> None:
         self._room = room
+        self._now_s = now_s
         self._waiting: list[_Waiting] = []
         self._arriving: set[_Waiting] = set()  # let in, and not known to the synthesizer yet
         self._in_service: set[ClientShare] = set()
         self._numbers = itertools.count()
         self._turns = itertools.count(1)
         self._timer: asyncio.TimerHandle | None = None
-        self._told_s = 0.0
 
     @property
     def num_waiting(self) -> int:
@@ -116,13 +123,13 @@ class StartQueue:
         It must `leave` later. Raises `OverloadedError` for a new utterance for which there is no room within
         `timeout_s`. One that `has_begun` is never refused.
         """
-        waiting = _Waiting(share, next(self._numbers), tell, has_begun=has_begun)
+        tell_at_s = self._now_s() + TELL_AFTER_S
+        waiting = _Waiting(share, next(self._numbers), tell, tell_at_s, has_begun=has_begun)
         self._waiting.append(waiting)
         self._serve()
         try:
             if not waiting.is_let_in:
                 self._refuse_one_too_many()
-                self._tell([waiting])
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(None if has_begun else timeout_s):
                         await waiting.is_decided.wait()
@@ -179,9 +186,10 @@ class StartQueue:
     def _look_again(self) -> None:
         self._timer = None
         self._serve()
-        if time.monotonic() >= self._told_s + TELL_S:
-            self._told_s = time.monotonic()
-            self._tell(self._waiting)
+        now_s = self._now_s()
+        due = [waiting for waiting in self._waiting if waiting.tell_at_s <= now_s and not waiting.has_begun]
+        if due:
+            self._tell(due, now_s + TELL_S)
 
     def _in_order(self) -> list[_Waiting]:
         """Return the waiting utterances in the order of service.
@@ -226,11 +234,11 @@ class StartQueue:
         message = f"{served}this machine cannot keep one more supplied with sound: try later"
         return OverloadedError(message, retry_after_s=self.retry_after_s(share))
 
-    def _tell(self, some: Collection[_Waiting]) -> None:
-        """Tell these their places, which are found once for all of them."""
+    def _tell(self, some: Collection[_Waiting], next_at_s: float) -> None:
+        """Tell these their places, which are found once for all of them, unless they know them."""
         places = {waiting: place for place, waiting in enumerate(self._in_order(), 1)}
-        for waiting in tuple(some):
-            if waiting.has_begun or waiting.is_decided.is_set() or places[waiting] == waiting.told_place:
-                continue
-            waiting.told_place = places[waiting]
-            waiting.tell(waiting.told_place)
+        for waiting in some:
+            waiting.tell_at_s = next_at_s
+            if places[waiting] != waiting.told_place:
+                waiting.told_place = places[waiting]
+                waiting.tell(waiting.told_place)

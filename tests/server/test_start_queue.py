@@ -13,7 +13,7 @@ import pytest
 from streamer.config import LimitsConfig
 from streamer.errors import OverloadedError
 from streamer.server.admission import Admission
-from streamer.server.start_queue import ClientShare, StartQueue
+from streamer.server.start_queue import TELL_AFTER_S, TELL_S, ClientShare, StartQueue
 from streamer.synthesis import PcmChunk, Room, SentenceRequest
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.server.speaking import configured, eventually, running
@@ -31,9 +31,10 @@ class Machine:
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     places: dict[str, list[int]] = field(default_factory=dict)
     shares: dict[str, ClientShare] = field(default_factory=dict)
+    now_s: float = 100.0
 
     def __post_init__(self) -> None:
-        self.queue = StartQueue(self.room)
+        self.queue = StartQueue(self.room, lambda: self.now_s)
 
     def room(self) -> Room:
         return replace(PLENTY, num_listeners=len(self.names), max_listeners=self.max_listeners, **self.extra)
@@ -269,18 +270,35 @@ async def test_a_full_queue_refuses_the_client_that_waits_with_most(monkeypatch:
         assert "hog5" in refused and not {"other1", "quiet1"} & set(refused)
 
 
-async def test_places_are_told_and_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each who waits learns its place at once, and its new one when others have gone."""
-    monkeypatch.setattr("streamer.server.start_queue.TELL_S", 0.0)
+async def test_a_short_wait_is_not_told() -> None:
+    """An utterance that begins soon is silent about its wait; one that still waits then learns its place."""
+    async with machine(1) as m:
+        for name in ("a1", "a2", "a3"):
+            await m.ask(name)
+        m.now_s += TELL_AFTER_S / 2
+        m.queue._look_again()
+        await m.leave("a1")
+        assert m.names == ["a2"] and not any(m.places.values())
+        m.now_s += TELL_AFTER_S / 2
+        m.queue._look_again()
+        assert m.places == {"a1": [], "a2": [], "a3": [1]}
+
+
+async def test_places_are_told_and_told_again() -> None:
+    """Each who waits learns its place, and its new one when others have gone."""
     async with machine(1) as m:
         for name in ("a1", "a2", "a3", "a4"):
             await m.ask(name)
+        m.now_s += TELL_AFTER_S
+        await eventually(lambda: bool(m.places["a4"]))
         assert [m.places[name] for name in m.tasks] == [[], [1], [2], [3]]
         await m.leave("a1")
+        m.now_s += TELL_AFTER_S
         await eventually(lambda: m.places["a4"] == [3, 2])
         await m.ask("b1")
-        await eventually(lambda: m.places["a4"][-1] == 2)
-        assert m.names == ["a2"] and m.places["b1"] == [1]
+        m.now_s += TELL_AFTER_S
+        await eventually(lambda: m.places["b1"] == [1])
+        assert m.names == ["a2"] and m.places["a4"][-1] > 1
 
 
 async def test_who_gives_up_leaves_nothing_behind() -> None:
@@ -316,8 +334,11 @@ async def test_an_utterance_takes_one_place_however_many_sentences_are_made() ->
     assert share.num_in_service == 0
 
 
-async def test_a_waiting_client_is_told_its_place_and_then_served_or_refused() -> None:
+async def test_a_waiting_client_is_told_its_place_and_then_served_or_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Over the protocol: `queued` with a place behind `started`, then sound when there is room, or `overloaded`."""
+    monkeypatch.setattr("streamer.server.start_queue.TELL_AFTER_S", 0.0)
     synthesizer = FakeSynthesizer()
     full = replace(PLENTY, num_listeners=4)
     synthesizer.room = full
@@ -364,12 +385,14 @@ async def test_places_of_many_are_found_once_for_all(monkeypatch: pytest.MonkeyP
     for number in range(100):
         await machine.ask(f"{chr(ord('A') + number)}")
     await machine.ask("A late one")
-    machine.queue._told_s = 0.0
+    machine.now_s += TELL_AFTER_S
+    machine.queue._look_again()
     for places in machine.places.values():
         places.clear()
     machine.tasks["B"].cancel()
     await asyncio.sleep(0)
     monkeypatch.setattr(StartQueue, "_in_order", count)
+    machine.now_s += TELL_S
     machine.queue._look_again()
     assert num_orders == 2
     assert machine.places["C"] == [2] and len([name for name, told in machine.places.items() if told]) == 99
