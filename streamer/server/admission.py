@@ -116,7 +116,9 @@ class Admission:
             interval_s = 1 / limits.max_starts_per_s
             raise RateLimitedError(
                 f"more than {limits.max_starts_per_s} utterances a second",
-                retry_after_s=quota.share.retry_after_s(quota.num_waiting * interval_s, interval_s),
+                retry_after_s=quota.share.retry_after_s(
+                    time.monotonic(), quota.num_waiting * interval_s, interval_s
+                ),
             )
         return Permit(quota, self.queue, limits.max_start_wait_s)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import math
 import random
 import time
 from collections import Counter
@@ -48,7 +49,8 @@ class ClientShare:
         """How many of these were let in although there was no place."""
         self.turn = 0
         """When one of its utterances was last let in, counted in turns of all clients; 0: none was yet."""
-        self._returns_at_s = 0.0
+        self.returns_at_s = 0.0
+        """When the last of its refused utterances was told to be tried again."""
 
     def of(self, num_more: int = 0) -> float:
         """Return what the client has with this many more utterances in service, by its weight."""
@@ -61,15 +63,15 @@ class ClientShare:
         ours = (self.of(num_more), self.sound_s / self.weight)
         return ours < (other.of(), other.sound_s / other.weight)
 
-    def retry_after_s(self, wait_s: float, interval_s: float) -> float:
+    def retry_after_s(self, now_s: float, wait_s: float, interval_s: float) -> float:
         """Return when a refused utterance is to be tried again, each of this client's later than the one before.
 
         `wait_s`: until there may be room for the first; `interval_s`: until there may be room for another.
         """
-        now_s, (shortest_s, longest_s) = time.monotonic(), RETRY_RANGE_S
-        self._returns_at_s = max(now_s + wait_s, self._returns_at_s + interval_s)
-        self._returns_at_s = min(now_s + longest_s, self._returns_at_s)
-        retry_s = (self._returns_at_s - now_s) * random.uniform(1 - JITTER, 1 + JITTER)  # nosec B311
+        shortest_s, longest_s = RETRY_RANGE_S
+        self.returns_at_s = max(now_s + wait_s, self.returns_at_s + interval_s)
+        self.returns_at_s = min(now_s + longest_s, self.returns_at_s)
+        retry_s = (self.returns_at_s - now_s) * random.uniform(1 - JITTER, 1 + JITTER)  # nosec B311
         return round(max(shortest_s, retry_s), 2)
 
 
@@ -106,6 +108,7 @@ class StartQueue:
         self._waiting: list[_Waiting] = []
         self._arriving: set[_Waiting] = set()  # let in, and not known to the synthesizer yet
         self._in_service: set[ClientShare] = set()
+        self._returning: set[ClientShare] = set()  # refused; some have returned since
         self._numbers = itertools.count()
         self._turns = itertools.count(1)
         self._timer: asyncio.TimerHandle | None = None
@@ -142,7 +145,7 @@ class StartQueue:
             if not waiting.is_let_in and waiting in self._waiting:
                 self._waiting.remove(waiting)
         if not waiting.is_let_in:
-            raise waiting.refusal or self._refusal(share)
+            raise waiting.refusal or self._refusal(waiting)
 
     def leave(self, share: ClientShare) -> None:
         """Count an utterance out that was let in: it has no unfinished sentence any more."""
@@ -157,12 +160,22 @@ class StartQueue:
         room = self._room()
         return room is not None and not room.is_enough() and self._is_behind(share)
 
-    def retry_after_s(self, share: ClientShare) -> float:
-        """Return when a client that is refused now should try again, if listeners stay as long as earlier ones did."""
-        room = self._room()
-        num_clients = len(self._in_service | {waiting.share for waiting in self._waiting} | {share})
-        interval_s = room.mean_stay_s / room.max_listeners * num_clients if room else RETRY_RANGE_S[0]
-        return share.retry_after_s(interval_s, interval_s)
+    def retry_after_s(self, share: ClientShare, number: float = math.inf) -> float:
+        """Return when a client that is refused now should try again, if listeners stay as long as earlier ones did.
+
+        Its turn comes behind the clients in service, those that have waited for longer than its utterance, which has
+        this `number`, and those that were refused before and have still to return.
+        """
+        room, now_s = self._room(), self._now_s()
+        interval_s, longest_s = RETRY_RANGE_S
+        if room is not None:
+            self._returning = {other for other in self._returning if other.returns_at_s > now_s}
+            waiting = {other.share for other in self._waiting if other.number < number}
+            num_clients = len(self._in_service | self._returning | waiting | {share})
+            interval_s = room.mean_stay_s / room.max_listeners * num_clients
+            if interval_s < longest_s:  # beyond that all are told the same, and more need not be remembered
+                self._returning.add(share)
+        return share.retry_after_s(now_s, interval_s, interval_s)
 
     def _serve(self) -> None:
         """Let in whoever may begin now, and look again soon if others wait."""
@@ -225,14 +238,14 @@ class StartQueue:
         new = [waiting for waiting in self._in_order() if not waiting.has_begun]
         if len(new) > MAX_WAITING:
             self._waiting.remove(new[-1])
-            new[-1].refusal = self._refusal(new[-1].share)
+            new[-1].refusal = self._refusal(new[-1])
             new[-1].is_decided.set()
 
-    def _refusal(self, share: ClientShare) -> OverloadedError:
+    def _refusal(self, waiting: _Waiting) -> OverloadedError:
         room = self._room()
         served = "" if room is None else f"{room.num_listeners} utterances are being spoken, and "
         message = f"{served}this machine cannot keep one more supplied with sound: try later"
-        return OverloadedError(message, retry_after_s=self.retry_after_s(share))
+        return OverloadedError(message, retry_after_s=self.retry_after_s(waiting.share, waiting.number))
 
     def _tell(self, some: Collection[_Waiting], next_at_s: float) -> None:
         """Tell these their places, which are found once for all of them, unless they know them."""

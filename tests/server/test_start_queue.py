@@ -256,6 +256,30 @@ async def test_each_refused_client_is_told_a_time_of_its_own() -> None:
         assert len(set(times_s)) == 10
 
 
+async def test_clients_refused_together_return_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is told to come a place later than the one refused before it, up to the bound, until those have returned."""
+    monkeypatch.setattr("streamer.server.start_queue.JITTER", 0.0)
+
+    async def refused(clients: str) -> list[float | None]:
+        tasks = []
+        for name in clients:
+            await m.ask(name, 0.01)
+            tasks.append(m.tasks[name])
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        return [error.retry_after_s for error in results if isinstance(error, OverloadedError)]
+
+    async with machine(2) as m:
+        m.extra = {"mean_stay_s": 2}  # with two places one is free every second
+        await m.ask("a")
+        await m.ask("b")
+        assert await refused("cdefghijklmn") == [3.0 + number for number in range(12)]
+        m.now_s += 8.5
+        assert await refused("o") == [9.0], "six have returned"
+        assert (
+            await refused("pqrstuvwxyzABCDEFGHIJKLMNOPQRSTUV") == [10.0 + n for n in range(21)] + [30.0] * 12
+        )
+
+
 async def test_a_full_queue_refuses_the_client_that_waits_with_most(monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest utterance of the client with the most has to go, not the one that came last."""
     monkeypatch.setattr("streamer.server.start_queue.MAX_WAITING", 3)
