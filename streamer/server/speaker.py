@@ -96,8 +96,13 @@ class Speaker:
 
     def _leave(self, reason: EndReason) -> None:
         self._permit.release()
-        num_chars = self.utterance.num_begun_chars
-        self._record.close(reason, audio_ms=self._audio_ms, num_chars=num_chars, error=self._error)
+        self._record.close(
+            reason,
+            audio_ms=self._audio_ms,
+            num_chars=self.utterance.feed.num_chars,
+            num_begun_chars=self.utterance.num_begun_chars,
+            error=self._error,
+        )
         if self.utterance.clock.is_paced and self._num_packets:
             self._metrics.playback_ended(self._underrun_s)
         self._spans.end(OUTCOMES_OF[reason], self._audio_ms)

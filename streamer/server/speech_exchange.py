@@ -146,7 +146,7 @@ class _Speech:
         self._record = record
         self._has_packets = False
         self._is_complete = False  # no packet is left in the encoder
-        self._num_chars = 0
+        self._num_begun_chars = 0
         self._audio_ms = 0
         self._sent_ms = 0
 
@@ -176,7 +176,13 @@ class _Speech:
             raise
         finally:
             audio_ms = max(self._audio_ms, self._sent_ms)
-            self._record.close(reason, audio_ms=audio_ms, num_chars=self._num_chars, error=error)
+            self._record.close(
+                reason,
+                audio_ms=audio_ms,
+                num_chars=feed.num_chars,
+                num_begun_chars=self._num_begun_chars,
+                error=error,
+            )
             self._spans.end(OUTCOMES_OF[reason], self._audio_ms)
 
     async def _send(self, events: AsyncGenerator[SpeechEvent, None]) -> EndReason:
@@ -194,7 +200,7 @@ class _Speech:
                     self._is_complete = event.is_last
                     await self._write_all([event])
                 elif isinstance(event, SentenceStarted):
-                    self._num_chars = max(self._num_chars, event.char_end)
+                    self._num_begun_chars = max(self._num_begun_chars, event.char_end)
                 elif isinstance(event, SpeechEnded):
                     self._audio_ms = event.audio_ms
                     reason = "truncated" if event.truncated else "completed"

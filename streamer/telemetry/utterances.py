@@ -58,16 +58,31 @@ class UtteranceRecord:
         return round(factor, 3)
 
     def close(
-        self, reason: EndReason, *, audio_ms: int, num_chars: int, error: StreamerError | None = None
+        self,
+        reason: EndReason,
+        *,
+        audio_ms: int,
+        num_chars: int,
+        num_begun_chars: int,
+        error: StreamerError | None = None,
     ) -> None:
-        """Log and count the utterance. `num_chars`: up to the end of the last sentence that was begun."""
+        """Log and count the utterance.
+
+        `num_chars`: of the text that was received; `num_begun_chars`: up to the end of the last sentence that was
+        begun, which is what counts as spoken.
+        """
         self._metrics.utterance_ended(
-            OUTCOMES_OF[reason], self.exemplar, audio_ms=audio_ms, num_chars=num_chars, owner=self._owner
+            OUTCOMES_OF[reason],
+            self.exemplar,
+            audio_ms=audio_ms,
+            num_chars=num_begun_chars,
+            owner=self._owner,
         )
         fields: dict[str, object] = {
             **self.ids,
             **self._about,
             "chars": num_chars,
+            "begun_chars": num_begun_chars,
             "audio_s": audio_ms / 1000,
             "first_audio_ms": self.first_audio_ms,
             "reason": reason,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from websockets.asyncio.client import connect
 
 from streamer.config import Config
 from streamer.errors import EngineError
+from streamer.synthesis import Room
 from tests.fakes.synthesizer import FakeSynthesizer
 from tests.server.named_keys import key_of, write_keys
 from tests.server.speaking import Running, configured, eventually, figure, running
@@ -137,6 +139,33 @@ async def test_an_end_of_each_kind_is_one_line(lines: Any, tmp_path: Path) -> No
         for outcome in ("ok", "truncated", "error", "cancelled", "client_gone"):
             assert used(server, "alice", outcome=outcome) == 1
             assert figure(server.server, "tts_requests_total", outcome=outcome) == 1
+
+
+@pytest.mark.parametrize("way", ["refused", "cancelled", "over HTTP"])
+async def test_the_line_counts_what_was_received(way: str, lines: Any, tmp_path: Path) -> None:
+    """All of the text, and apart from it what was begun, though nothing of it was: only that counts as used."""
+    synthesizer = FakeSynthesizer()
+    synthesizer.room = Room(
+        num_listeners=4, max_listeners=4, num_unheard=0, num_short=0, max_short=4, mean_stay_s=4.0
+    )
+    header = {"X-API-Key": key_of("alice")}
+    keys = config(tmp_path)
+    limits = replace(keys.limits, max_start_wait_s=30.0 if way == "cancelled" else 0.1)
+    async with running(replace(keys, limits=limits), synthesizer) as server:
+        if way == "over HTTP":
+            assert (await post(server, "/v1/speech", {"text": TEXT}, f"X-API-Key: {key_of('alice')}"))[
+                0
+            ] == 503
+        else:
+            async with server.client(additional_headers=header) as client:
+                await client.say("speak", id="a", text=TEXT)
+                await client.until("started", id="a")
+                if way == "cancelled":
+                    await client.say("cancel", id="a")
+                await client.until("done", id="a")
+        (line,) = lines()
+        assert (line["chars"], line["begun_chars"]) == (len(TEXT), 0)
+        assert used(server, "alice") == 0
 
 
 @pytest.mark.parametrize("begins", [False, True])

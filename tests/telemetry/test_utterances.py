@@ -51,7 +51,7 @@ def test_the_line_says_all_of_an_utterance(
         record.note_first_audio()
         now_s = 103.0
         record.note_first_audio()  # a later packet changes nothing
-        record.close(reason, audio_ms=1500, num_chars=12, error=error)
+        record.close(reason, audio_ms=1500, num_chars=20, num_begun_chars=12, error=error)
     (line,) = caplog.records
     told = json.loads(JsonFormatter().format(line))
     assert told.pop("ts") and told.pop("logger")
@@ -65,7 +65,8 @@ def test_the_line_says_all_of_an_utterance(
         "protocol": "native",
         "model": "m",
         "voice": "v",
-        "chars": 12,
+        "chars": 20,
+        "begun_chars": 12,
         "audio_s": 1.5,
         "first_audio_ms": 250,
         "reason": reason,
