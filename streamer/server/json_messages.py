@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import msgspec
 
-from streamer.errors import InvalidMessageError, InvalidParameterError
+from streamer.errors import InvalidMessageError
+from streamer.server.field_errors import wrong_field
 
-_FIELD: Final = re.compile(r" - at `\$\.?([\w.\[\]]*)`$")
 _Message = TypeVar("_Message")
 
 
@@ -18,10 +17,7 @@ def decoded(decoder: msgspec.json.Decoder[_Message], data: str | bytes) -> _Mess
     try:
         return decoder.decode(data)
     except msgspec.ValidationError as error:
-        field = _FIELD.search(str(error))
-        reason = str(error)[: field.start()] if field else str(error)
-        param = (field and field[1]) or None
-        raise InvalidParameterError(f"{param}: {reason}" if param else reason, param=param) from None
+        raise wrong_field(error, decoder.type, _parsed(data)) from None
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise InvalidMessageError(f"this is not JSON: {error}"[:200]) from None
 
@@ -30,3 +26,11 @@ def check_size(frame: str, max_bytes: int) -> None:
     """Raise `InvalidMessageError` for a message of more than `max_bytes`."""
     if len(frame) * 4 > max_bytes and (num_bytes := len(frame.encode())) > max_bytes:
         raise InvalidMessageError(f"a message of {num_bytes} bytes; at most {max_bytes}: send text in pieces")
+
+
+def _parsed(data: str | bytes) -> object:
+    """Return what the data says, to be quoted; unset if it is no JSON behind the place where decoding ended."""
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return msgspec.UNSET

@@ -13,9 +13,9 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
-import msgspec.inspect
 
 from streamer.errors import InvalidMessageError, InvalidParameterError, UnknownMessageTypeError
+from streamer.server.field_errors import wrong_field
 from streamer.server.native.messages import CLIENT_MESSAGES, ClientMessage, Configure, Params
 
 Framing = Literal["framed", "bare"]
@@ -26,9 +26,9 @@ MAX_UNKNOWN_FIELDS = 16
 _Message = TypeVar("_Message", bound=ClientMessage)
 _STRINGS = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _OPENING_OR_CLOSING = re.compile(r"[\[\]{}]")
-_WHERE = re.compile(r" - at `\$\.?(.*)`$")
 _QUERY_NUMBERS = ("sample_rate", "frame_ms", "bitrate", "lead_ms", "max_buffer_ms", "speed")
 _QUERY_FLAGS = frozenset({"normalize", "markup"})
+_TYPES = ", ".join(CLIENT_MESSAGES)
 _QUERY_CHOICES = {"true": True, "false": False, "null": None}
 
 
@@ -81,10 +81,10 @@ def read_message(fields: dict[str, Any]) -> tuple[ClientMessage, list[str]]:
     """
     tag = fields.get("type")
     if not isinstance(tag, str):
-        raise InvalidMessageError("a message needs a `type`, a string", param="type")
+        raise InvalidMessageError(f"a message needs a `type`, one of {_TYPES}", param="type")
     kind = CLIENT_MESSAGES.get(tag)
     if kind is None:
-        raise UnknownMessageTypeError(f"unknown message type {tag[:64]!r}", param="type")
+        raise UnknownMessageTypeError(f"unknown message type {tag[:64]!r}: use one of {_TYPES}", param="type")
     return _convert(fields, kind), _unknown_fields(fields, kind)
 
 
@@ -130,26 +130,7 @@ def _convert(fields: Mapping[str, Any], kind: type[_Message]) -> _Message:
     try:
         return msgspec.convert(fields, kind)
     except msgspec.ValidationError as error:
-        text = str(error)
-        where = _WHERE.search(text)
-        missing = re.search(r"missing required field `(\w+)`", text)
-        param = where.group(1) if where else missing.group(1) if missing else None
-        message = _WHERE.sub("", text)
-        if message.startswith("Invalid enum value") and (offered := _offered(kind, param)):
-            message = f"{message}: use one of {offered}"
-        raise InvalidParameterError(message[:200], param=param) from None
-
-
-def _offered(kind: type[ClientMessage], name: str | None) -> str:
-    """Return the values that a field may have, if it has a choice of them."""
-    types = msgspec.inspect.type_info(kind)
-    assert isinstance(types, msgspec.inspect.StructType)
-    for field in types.fields:
-        if field.encode_name == name:
-            union = field.type.types if isinstance(field.type, msgspec.inspect.UnionType) else (field.type,)
-            choices = (choice.values for choice in union if isinstance(choice, msgspec.inspect.LiteralType))
-            return ", ".join(str(value) for values in choices for value in values)
-    return ""
+        raise wrong_field(error, kind, fields) from None
 
 
 def _unknown_fields(fields: Mapping[str, Any], kind: type[ClientMessage]) -> list[str]:

@@ -161,7 +161,8 @@ def read_event(frame: str | bytes, envelope: Envelope) -> ClientEvent:
         )
         raise UnknownMessageTypeError(message, param="type")
     if envelope.type not in _TYPES:
-        raise UnknownMessageTypeError(f"unknown event {envelope.type!r}", param="type")
+        known = ", ".join(sorted(_TYPES))
+        raise UnknownMessageTypeError(f"unknown event {envelope.type!r}: use one of {known}", param="type")
     return decoded(_decoder, frame)
 
 

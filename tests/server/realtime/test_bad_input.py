@@ -17,11 +17,11 @@ TEXT = "One two three four."
     [
         ("hello", "invalid_message", None),
         ("[]", "invalid_parameter", None),
-        ("{}", "invalid_parameter", None),
+        ("{}", "invalid_parameter", "type"),
         ('{"type": 7}', "invalid_parameter", "type"),
         ('{"type": "speak"}', "unknown_type", "type"),
         ('{"type": "input_audio_buffer.append", "audio": ""}', "unknown_type", "type"),
-        ('{"type": "session.update"}', "invalid_parameter", None),
+        ('{"type": "session.update"}', "invalid_parameter", "session"),
         (
             '{"type": "session.update", "session": {"type": "transcription"}}',
             "invalid_parameter",
