@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from streamer.errors import InvalidMessageError
+from streamer.errors import InvalidMessageError, InvalidParameterError, TextTooLongError
 from streamer.server.field_errors import wrong_field
 
 _Message = TypeVar("_Message")
@@ -26,6 +26,18 @@ def check_size(frame: str, max_bytes: int) -> None:
     """Raise `InvalidMessageError` for a message of more than `max_bytes`."""
     if len(frame) * 4 > max_bytes and (num_bytes := len(frame.encode())) > max_bytes:
         raise InvalidMessageError(f"a message of {num_bytes} bytes; at most {max_bytes}: send text in pieces")
+
+
+def check_text(text: str | None, name: str, max_chars: int) -> str:
+    """Return the text of a request, whose field has this name; spaces alone are none.
+
+    Raises `InvalidParameterError` or `TextTooLongError`.
+    """
+    if text is None or not text.strip():
+        raise InvalidParameterError(f"{name} is empty: there is nothing to say", param=name)
+    if len(text) > max_chars:
+        raise TextTooLongError(f"{name} has {len(text)} characters; it may have {max_chars}", param=name)
+    return text
 
 
 def _parsed(data: str | bytes) -> object:

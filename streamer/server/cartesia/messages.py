@@ -13,7 +13,7 @@ from msgspec import Meta, Struct, field
 
 from streamer.audio.formats import MAX_GAIN
 from streamer.errors import InvalidMessageError
-from streamer.server.json_messages import check_size, decoded
+from streamer.server.json_messages import check_size, check_text, decoded
 from streamer.speech.events import WordTime
 from streamer.speech.settings import MAX_TEMPO, MIN_TEMPO
 
@@ -89,9 +89,10 @@ def read_message(frame: str | bytes, max_bytes: int) -> GenerationRequest:
     return decoded(_requests, frame)
 
 
-def read_request(body: bytes) -> GenerationRequest:
-    """Decode the body of a request. Raises `InvalidMessageError` or `InvalidParameterError`."""
-    return decoded(_requests, body)
+def read_request(body: bytes, max_chars: int) -> tuple[GenerationRequest, str]:
+    """Return a request and its text. Raises `InvalidMessageError`, `InvalidParameterError` or `TextTooLongError`."""
+    request = decoded(_requests, body)
+    return request, check_text(request.transcript, "transcript", max_chars)
 
 
 def context_of(frame: str | bytes) -> str:

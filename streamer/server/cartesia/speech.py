@@ -6,7 +6,7 @@ import json
 import secrets
 from typing import Final
 
-from streamer.errors import InvalidParameterError, StreamerError, TextTooLongError
+from streamer.errors import StreamerError
 from streamer.server.cartesia import messages
 from streamer.server.cartesia.errors import error_message
 from streamer.server.cartesia.messages import GenerationRequest, read_request
@@ -29,7 +29,7 @@ def bytes_handle(service: Service) -> Handle:
 
     async def handle(exchange: Exchange) -> None:
         exchange.ends_on_failure = True
-        request, text = _read(exchange, service)
+        request, text = read_request(exchange.request.body, service.config.limits.max_text_chars)
         options = read_options(request, service, BYTES_CONTAINERS)
         body = Body(
             content_type="audio/wav" if options.is_wav else None,
@@ -47,7 +47,7 @@ def sse_handle(service: Service) -> Handle:
 
     async def handle(exchange: Exchange) -> None:
         exchange.ends_on_failure = True
-        request, text = _read(exchange, service)
+        request, text = read_request(exchange.request.body, service.config.limits.max_text_chars)
         options = read_options(request, service, SSE_CONTAINERS)
         version = read_version(exchange.request.query, exchange.request.headers)
         events = _Events(request, is_structured=version.has_structured_errors)
@@ -86,18 +86,6 @@ class _Events:
         request_id = secrets.token_hex(8)
         report = error_message(error, request_id, is_structured=self._is_structured, **self._names)
         return _event("error", json.dumps(report))
-
-
-def _read(exchange: Exchange, service: Service) -> tuple[GenerationRequest, str]:
-    """Return the request and its text. Raises `InvalidMessageError`, `InvalidParameterError` or `TextTooLongError`."""
-    request, max_chars = read_request(exchange.request.body), service.config.limits.max_text_chars
-    text = request.transcript
-    if not text:
-        raise InvalidParameterError("transcript is missing or empty", param="transcript")
-    if len(text) > max_chars:
-        message = f"transcript has {len(text)} characters; it may have {max_chars}"
-        raise TextTooLongError(message, param="transcript")
-    return request, text
 
 
 def _warning(remark: str | None) -> Fields:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from streamer.errors import InvalidMessageError, InvalidParameterError, StreamerError, TextTooLongError
 from streamer.server.http import Answer, Request, json_answer
-from streamer.server.json_messages import check_size, decoded
+from streamer.server.json_messages import check_size, check_text, decoded
 from streamer.server.service import package_version
 
 REQUEST_ID_FIELD: Final = "dg-request-id"
@@ -75,12 +75,7 @@ def read_text(body: bytes, max_chars: int) -> str:
     source = decoded(_sources, body)
     if source.url is not None:
         raise InvalidParameterError("url: this server fetches no texts; send it as `text`", param="url")
-    if not source.text:
-        raise InvalidParameterError("text is missing or empty: there is nothing to say", param="text")
-    if len(source.text) > max_chars:
-        message = f"text has {len(source.text)} characters; it may have {max_chars}"
-        raise TextTooLongError(message, param="text")
-    return source.text
+    return check_text(source.text, "text", max_chars)
 
 
 def model_uuid(voice: str) -> str:

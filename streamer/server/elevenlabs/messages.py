@@ -17,12 +17,11 @@ from streamer.errors import (
     IdleTimeoutError,
     InternalError,
     InvalidMessageError,
-    InvalidParameterError,
     StreamerError,
 )
 from streamer.server.ending import StoppedError
 from streamer.server.http import Answer, Request, json_answer
-from streamer.server.json_messages import decoded
+from streamer.server.json_messages import check_text, decoded
 
 POLICY: Final = 1008
 """The close code, and the code in errors, for what a client does wrong and for what it may not have."""
@@ -159,11 +158,10 @@ def read_context_id(text: str) -> str | None:
     return decoded(_ids_decoder, text).context_id
 
 
-def read_request(body: bytes) -> SpeechRequest:
-    """Decode a request's body. Raises as `read_message` does, and for a text without a sign."""
+def read_request(body: bytes, max_chars: int) -> SpeechRequest:
+    """Decode a request's body. Raises as `read_message` does, and `TextTooLongError`."""
     request = decoded(_request_decoder, body)
-    if not request.text.strip():
-        raise InvalidParameterError("text is empty: there is nothing to say", param="text")
+    check_text(request.text, "text", max_chars)
     return request
 
 

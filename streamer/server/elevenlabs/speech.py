@@ -7,7 +7,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
-from streamer.errors import StreamerError, TextTooLongError
+from streamer.errors import StreamerError
 from streamer.server.elevenlabs.alignment import AlignedChars, WordAligner
 from streamer.server.elevenlabs.messages import read_request
 from streamer.server.elevenlabs.requested import (
@@ -50,11 +50,8 @@ def speech_handle(service: Service, timestamps: Timestamps) -> Handle:
 
     async def handle(exchange: Exchange) -> None:
         exchange.ends_on_failure = timestamps != "whole"
-        request, info, config = read_request(exchange.request.body), service.synthesizer.info, service.config
-        if len(request.text) > config.limits.max_buffered_chars:
-            limit = config.limits.max_buffered_chars
-            message = f"text has {len(request.text)} characters; it may have {limit}"
-            raise TextTooLongError(message, param="text")
+        info, config = service.synthesizer.info, service.config
+        request = read_request(exchange.request.body, config.limits.max_buffered_chars)
         speed = read_speed(request.voice_settings.speed if request.voice_settings else None)
         output_format = read_query(exchange.request.query).get("output_format")
         audio_format = find_format(output_format)

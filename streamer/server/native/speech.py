@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from streamer.errors import InvalidMessageError, InvalidParameterError, TextTooLongError
+from streamer.errors import InvalidMessageError, InvalidParameterError
 from streamer.sampling import draw_seed
 from streamer.server.http import Exchange
+from streamer.server.json_messages import check_text
 from streamer.server.native.decoding import parse_object, read_message
 from streamer.server.native.defaults import StreamDefaults
 from streamer.server.native.messages import Speak
@@ -29,11 +30,7 @@ def speech_handle(service: Service) -> Handle:
     async def handle(exchange: Exchange) -> None:
         message = _read(exchange.request.body)
         limits = service.config.limits
-        if len(message.text) > limits.max_text_chars:
-            raise TextTooLongError(
-                f"{len(message.text)} characters; one text holds at most {limits.max_text_chars}",
-                param="text",
-            )
+        check_text(message.text, "text", limits.max_text_chars)
         info, speech = service.synthesizer.info, service.config.speech
         asked = StreamDefaults.of_server(lambda: info, speech).merged(message)
         settings = asked.settings(limits.max_audio_s, draw_seed)

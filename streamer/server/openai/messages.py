@@ -10,9 +10,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from streamer.errors import InvalidParameterError, TextTooLongError
 from streamer.server.http import Answer, Request, json_answer
-from streamer.server.json_messages import decoded
+from streamer.server.json_messages import check_text, decoded
 from streamer.server.openai_names import ModelNotFoundError
 from streamer.speech.settings import MAX_TEMPO, MIN_TEMPO
 
@@ -53,11 +52,7 @@ _decoder = msgspec.json.Decoder(SpeechRequest)
 def read_request(body: bytes) -> SpeechRequest:
     """Decode a request. Raises `InvalidMessageError`, `InvalidParameterError` or `TextTooLongError`."""
     request = decoded(_decoder, body)
-    if not request.input:
-        raise InvalidParameterError("input is empty: there is nothing to say", param="input")
-    if len(request.input) > MAX_INPUT_CHARS:
-        message = f"input has {len(request.input)} characters; it may have {MAX_INPUT_CHARS}"
-        raise TextTooLongError(message, param="input")
+    check_text(request.input, "input", MAX_INPUT_CHARS)
     return request
 
 

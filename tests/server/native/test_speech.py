@@ -135,6 +135,8 @@ async def test_the_fields_of_speak_are_followed() -> None:
         ({"text": 5}, 400, "invalid_parameter", "text", ""),
         ({"input": "Hi."}, 400, "invalid_parameter", "text", "text"),
         ({}, 400, "invalid_parameter", "text", "text"),
+        ({"text": ""}, 400, "invalid_parameter", "text", "nothing to say"),
+        ({"text": " \n\t"}, 400, "invalid_parameter", "text", "nothing to say"),
         ({"text": "x" * 2001}, 400, "text_too_long", "text", "2000"),
         ([], 400, "invalid_message", None, "object"),
         (b"text=Hi", 400, "invalid_message", None, "JSON"),
@@ -158,7 +160,7 @@ async def test_a_mistake_is_one_clear_answer(
         assert not server.synthesizer.requests
 
 
-@pytest.mark.parametrize("text", ["", "   ", "..."])
+@pytest.mark.parametrize("text", ["...", "😊", "\u200b"])
 @pytest.mark.parametrize("encoding", ["wav", "ogg_opus", "pcm_s16le"])
 async def test_a_text_without_a_word_is_an_empty_file(text: str, encoding: str) -> None:
     """It is a file of its kind, and not an error."""
