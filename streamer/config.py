@@ -65,7 +65,8 @@ class EngineConfig:
     )
     max_load: float | None = option(
         1.2,
-        "part of the engine's time that listeners may take before new ones wait; none: they never do",
+        "how busy listeners may keep the model before new ones wait: 1 is all of its time, by what speech was measured "
+        "to cost on this machine; none: new ones never wait",
         minimum=0.1,
         maximum=10,
     )
