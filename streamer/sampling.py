@@ -50,6 +50,11 @@ BARK_PARAMS: Final = SamplingParams(seed=0)
 BARK_COARSE_LIMITS: Final = CoarseLimits()
 
 
+MIN_GEN_DURATION_S: Final = 0.2
+"""The smallest `max_gen_duration_s`. Of less nothing is heard: a model needs a tenth of a second to begin to speak, and
+what is quiet in front of a sentence is left out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Range:
     """From `smallest` to `largest`, both included. `may_be_null`: null switches it off, or leaves it to the model."""
@@ -68,7 +73,7 @@ RANGES: Final = {
     "top_k": Range(1, 100_000, may_be_null=True, is_whole=True),
     "top_p": Range(1e-6, 1.0, may_be_null=True),
     "min_eos_p": Range(1e-6, 1.0, may_be_null=True),
-    "max_gen_duration_s": Range(0.1, 60.0, may_be_null=True),
+    "max_gen_duration_s": Range(MIN_GEN_DURATION_S, 60.0, may_be_null=True),
     "max_coarse_history": Range(10, 2**20, may_be_null=True, is_whole=True),
     "sliding_window_len": Range(10, 2**20, may_be_null=True, is_whole=True),
 }

@@ -2,8 +2,10 @@
 
 from dataclasses import fields
 
+import numpy as np
 import pytest
 
+from streamer.audio.pcm import SentenceJoiner, faded_out
 from streamer.errors import InvalidParameterError
 from streamer.sampling import RANGES, CoarseLimits, SamplingParams, sampling_params
 
@@ -28,6 +30,18 @@ def test_a_value_beyond_its_range_or_of_another_kind_is_named(name):
     if not allowed.may_be_null:
         with pytest.raises(InvalidParameterError):
             sampling_params({name: None}, DEFAULTS, BARK)
+
+
+def test_the_shortest_sentence_that_may_be_asked_for_is_heard():
+    """Silence and hiss before its first word are left out, and its end is faded; less than the smallest is refused."""
+    rate_hz, smallest_s = 24_000, RANGES["max_gen_duration_s"].smallest
+    with pytest.raises(InvalidParameterError, match=f"a number from {smallest_s:g}"):
+        sampling_params({"max_gen_duration_s": 0.1}, DEFAULTS, BARK)
+    sound = np.full(round(smallest_s * rate_hz), 0.01, np.float32)
+    sound[round(0.1 * rate_hz) :] = 0.5
+    joiner = SentenceJoiner(rate_hz)
+    heard = np.concatenate([joiner.push(faded_out(sound, rate_hz)), joiner.end_sentence()])
+    assert len(heard) >= 0.1 * rate_hz and np.abs(heard).max() > 0.4
 
 
 def test_null_switches_off_and_the_rest_is_the_models_own():

@@ -24,7 +24,7 @@ def sentence_retried(index: int, seed: int) -> SpeechWarning:
 
 def sentence_cut(index: int, unspoken: str = "") -> SpeechWarning:
     """`unspoken`: the words that were not spoken, if they are known."""
-    message = f"sentence {index} was faded out where it was too long for its text"
+    message = f"sentence {index} was faded out at the longest time that it may take"
     if unspoken:
         message += f"; not spoken: {unspoken}"
     return SpeechWarning("sentence_cut", message, param=unspoken or None, index=index)

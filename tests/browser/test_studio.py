@@ -284,7 +284,7 @@ async def test_a_wrong_setting_is_named() -> None:
             ("top_k", "1.5", "Top k is a whole number"),
             ("seed", "-1", "Seed is a whole number from 0"),
             ("seed", "1e99", "Seed is a whole number from 0"),
-            ("max_gen_duration_s", "61", "from 0.1 to 60"),
+            ("max_gen_duration_s", "61", "from 0.2 to 60"),
         ):
             await page.locator(f"#{name}").evaluate(
                 "(box, value) => { box.value = value; box.dispatchEvent(new Event('input', {bubbles: true})); }",

@@ -240,7 +240,7 @@ def test_what_the_model_said_becomes_a_voice(run: Run, model: Path, data: Path, 
     ("arguments", "expected"),
     [
         (["anna", "--text", "!"], "none of the text can be spoken"),
-        (["anna", "--text", "a", "--max-gen-duration-s", "0.1"], "too short for a voice"),
+        (["anna", "--text", "A cab.", "--min-eos-p", "0.002"], "too short for a voice"),
         (["anna", "--text", "a" * 401], "at most 400"),
         (["anna", "--text", "[voice: one] A deaf dog.\n[voice: two] A big cab."], "several voices: one, two"),
         (["anna", "--text", "a", "--voice", "nobody"], "there are one, two"),

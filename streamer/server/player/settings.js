@@ -10,7 +10,7 @@ const KNOBS = [
   { name: "top_p", label: "Top p", hint: "Only the likeliest tokens, up to this share", min: 0.01, max: 1, step: 0.01, usual: 1 },
   { name: "min_eos_p", label: "End probability", hint: "A sentence ends once its end is this likely", min: 0.01, max: 1, step: 0.01, usual: 0.2 },
   { name: "top_k", label: "Top k", hint: "Only this many of the likeliest tokens", min: 1, max: 100000, step: 1 },
-  { name: "max_gen_duration_s", label: "Longest, s", hint: "A longer sentence is cut there, in seconds", min: 0.1, max: 60, step: 0.1 },
+  { name: "max_gen_duration_s", label: "Longest, s", hint: "A longer sentence is cut there, in seconds", min: 0.2, max: 60, step: 0.1 },
   { name: "max_coarse_history", label: "Coarse history", hint: "How long the voice is remembered, in tokens", min: 60, max: 630, step: 1 },
   { name: "sliding_window_len", label: "Coarse window", hint: "How much is made at a time, in tokens", min: 10, max: 708, step: 1 },
 ];
