@@ -106,7 +106,7 @@ class Engine(Generic[WorkT]):
 
     def step_fields(self) -> dict[str, object]:
         """The stage and the requests of the step in progress, for the log."""
-        return batch.fields if (batch := self._in_flight.finishing or self._batch) else {}
+        return batch.fields if (batch := self._in_flight.in_progress(self._batch)) else {}
 
     @property
     def num_open(self) -> int:

@@ -57,14 +57,17 @@ class InFlight(Generic[WorkT]):
         return not self._beside.steps
 
     @property
-    def finishing(self) -> Batch[WorkT] | None:
-        """The batch whose results are being waited for or read."""
-        return self._own.finishing or self._beside.finishing
-
-    @property
     def beside_since_s(self) -> float | None:
         """Since when the thread beside the engine's has been busy with its present step; None if it is not."""
         return self._beside.since_s
+
+    def in_progress(self, chosen: Batch[WorkT] | None) -> Batch[WorkT] | None:
+        """The batch whose results are waited for or read, or else the `chosen` one, whose step is being launched.
+
+        Without either it is that of the thread beside: a sentence that begins may wait for what its slot's last one
+        left there.
+        """
+        return self._own.finishing or self._beside.finishing or chosen or self._beside.running
 
     def launch(self, *batches: Batch[WorkT] | None, now_s: float) -> None:
         """Run the steps of these batches, one after another."""
@@ -111,8 +114,10 @@ class _Line(Generic[WorkT]):
     def __init__(self) -> None:
         self.steps: deque[tuple[Batch[WorkT], Pending | None, float]] = deque()
         self.finishing: Batch[WorkT] | None = None
+        self.running: Batch[WorkT] | None = None
+        """The batch of the oldest step, as far as is known; None without one."""
         self.since_s: float | None = None
-        """When the oldest step began, as far as is known; None without one."""
+        """When that step began, as far as is known."""
         self._finished_s = 0.0
 
     def finish(self, clock: Callable[[], float], *, at_most: int) -> Iterator[Finished[WorkT]]:
@@ -120,7 +125,7 @@ class _Line(Generic[WorkT]):
         has_finished = False
         while self.steps:
             batch, pending, launched_s = self.steps[0]
-            self.since_s = max(launched_s, self._finished_s)
+            self.running, self.since_s = batch, max(launched_s, self._finished_s)
             if pending is not None:
                 must_wait = len(self.steps) > at_most and not has_finished
                 if not pending.is_done() and not must_wait:
@@ -134,7 +139,7 @@ class _Line(Generic[WorkT]):
             # One step runs after another: unless it knows better, this one began when the last one had ended.
             span_s = None if pending is None else pending.span_s
             began_s, self._finished_s = span_s or (self.since_s, clock())
-            self.since_s = None
+            self.running = self.since_s = None
             for request in batch.requests:
                 if request.on_step is not None:
                     request.on_step(batch.stage.name, began_s, self._finished_s, len(batch.requests))

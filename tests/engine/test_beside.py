@@ -330,6 +330,25 @@ def test_an_idle_thread_prepares_a_later_step_of_the_request_that_the_engine_ser
     assert len(observed) == len(plan.here) + len(plan.beside)
 
 
+def test_the_log_names_the_step_that_a_new_sentence_waits_for(helped_engine):
+    """That which its slot's last one, cancelled meanwhile, left on the other thread: it may be what hangs."""
+    engine, plan = helped_engine
+    requests = [toy_request(name, 20) for name in "ab"]
+    for request in requests:
+        engine.submit(request)
+    engine.step()
+    (work,) = plan.under_way
+    left = next(request for request in requests if request.work is work)
+    engine.cancel(left)
+    engine.submit(toy_request("c"))
+    named = []
+    plan.begin = lambda _: named.append(engine.step_fields())
+    engine.step()
+    assert named == [{"stage": "plan", "requests": [left.request_id]}]
+    run_until_idle(engine)
+    assert engine.step_fields() == {}
+
+
 def test_a_step_that_helps_is_of_a_single_request(thread):
     """So that it is short, however many are ready and could share a step here."""
     plan = HelpedStage(thread)
