@@ -31,7 +31,7 @@ def work_s(finished: Sequence[Finished[WorkT]], duration_s: float, *, has_waited
     """Return how long the machine worked while the engine took a step of `duration_s`, in which these finished.
 
     The time of the thread beside counts, too: a machine often has no more cores than for both threads and their
-    clients. If the engine `has_waited`, it was for that thread.
+    clients. If the engine `has_waited`, it was for that thread. The rows of its steps do not: see decision 11.
     """
     beside_s = sum(took_s for batch, took_s, _ in finished if batch.is_beside)
     return max(duration_s, beside_s) if has_waited else duration_s + beside_s
