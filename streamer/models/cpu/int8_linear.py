@@ -19,10 +19,12 @@ from streamer.models.cpu.integer_products import (
     HAS_VNNI,
     INPUT,
     INPUTS,
+    LINE_BYTES,
     OFFSET,
     PARTS,
     ROWS_AT_ONCE,
     UNIT,
+    fetching_product_of_8,
     product_of_1,
     product_of_2,
     product_of_4,
@@ -34,6 +36,10 @@ from streamer.models.cpu.integer_products import (
 )
 from streamer.models.cpu.numba_math import inline, kernel, quantize_row
 from streamer.models.cpu.quantization import LARGEST, quantize
+
+_FETCHED_AHEAD = 2048
+"""How many bytes ahead the weights of a decode step are fetched: such a step waits for them, and the processor itself
+fetches ahead within a page only."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -76,34 +82,91 @@ def largest_input(num_inputs):
 
 @kernel
 def multiply_group(linear, group, x, num_units, factors, y):
-    """Write a group's outputs of every row of `x` to `y` [rows, outputs], reading the first `num_units` of inputs."""
+    """Write a group's outputs of every row of `x` to `y` [rows, outputs], reading the first `num_units` of inputs.
+
+    The first rows' products fetch the next group's weights: a pass reads them out of the third cache, which is slower
+    than a single product of 8 rows.
+    """
     weights, offsets, scales = linear
     weights_at, offsets_at = weights[group].ctypes.data, offsets[group].ctypes.data
     scales_at = scales[group].ctypes.data
     x_stride, y_stride = x.strides[0], y.strides[0]
     x_at, factors_at = x.ctypes.data, factors.ctypes.data
     y_at = y.ctypes.data + np.uintp(4 * GROUP * group)
+    ahead = weights_at + np.uintp(weights.strides[0])
+    ahead_end = ahead + np.uintp(weights.strides[0])
     left = len(x)
     while left > 0:
-        if left >= 8 and ROWS_AT_ONCE >= 8:
+        if left >= 8 and ROWS_AT_ONCE >= 8 and ahead < ahead_end:
+            count = 8
+            fetching_product_of_8(
+                weights_at,
+                offsets_at,
+                scales_at,
+                x_at,
+                x_stride,
+                num_units,
+                factors_at,
+                y_at,
+                y_stride,
+                ahead,
+            )
+            ahead += np.uintp(LINE_BYTES * num_units)
+        elif left >= 8 and ROWS_AT_ONCE >= 8:
             count = 8
             product_of_8(
-                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride
+                weights_at,
+                offsets_at,
+                scales_at,
+                x_at,
+                x_stride,
+                num_units,
+                factors_at,
+                y_at,
+                y_stride,
+                ahead,
             )
         elif left >= 4 and ROWS_AT_ONCE >= 4:
             count = 4
             product_of_4(
-                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride
+                weights_at,
+                offsets_at,
+                scales_at,
+                x_at,
+                x_stride,
+                num_units,
+                factors_at,
+                y_at,
+                y_stride,
+                ahead,
             )
         elif left >= 2:
             count = 2
             product_of_2(
-                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride
+                weights_at,
+                offsets_at,
+                scales_at,
+                x_at,
+                x_stride,
+                num_units,
+                factors_at,
+                y_at,
+                y_stride,
+                ahead,
             )
         else:
             count = 1
             product_of_1(
-                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride
+                weights_at,
+                offsets_at,
+                scales_at,
+                x_at,
+                x_stride,
+                num_units,
+                factors_at,
+                y_at,
+                y_stride,
+                ahead,
             )
         left -= count
         x_at += count * x_stride
@@ -151,27 +214,64 @@ def multiply_words(linear, group, words, factors, y):
     x_stride, y_stride = words.strides[0], y.strides[0]
     x_at, factors_at = words.ctypes.data, factors.ctypes.data
     y_at = y.ctypes.data + np.uintp(4 * GROUP * group)
+    ahead = weights_at + np.uintp(_FETCHED_AHEAD)
     left = len(factors)
     while left > 0:
         if left >= 8 and ROWS_AT_ONCE >= 8 * PARTS:
             count = 8
             words_of_8(
-                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride
+                weights_at,
+                offsets_at,
+                scales_at,
+                x_at,
+                x_stride,
+                num_units,
+                factors_at,
+                y_at,
+                y_stride,
+                ahead,
             )
         elif left >= 4 and ROWS_AT_ONCE >= 4 * PARTS:
             count = 4
             words_of_4(
-                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride
+                weights_at,
+                offsets_at,
+                scales_at,
+                x_at,
+                x_stride,
+                num_units,
+                factors_at,
+                y_at,
+                y_stride,
+                ahead,
             )
         elif left >= 2 and ROWS_AT_ONCE >= 2 * PARTS:
             count = 2
             words_of_2(
-                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride
+                weights_at,
+                offsets_at,
+                scales_at,
+                x_at,
+                x_stride,
+                num_units,
+                factors_at,
+                y_at,
+                y_stride,
+                ahead,
             )
         else:
             count = 1
             words_of_1(
-                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride
+                weights_at,
+                offsets_at,
+                scales_at,
+                x_at,
+                x_stride,
+                num_units,
+                factors_at,
+                y_at,
+                y_stride,
+                ahead,
             )
         left -= count
         x_at += count * PARTS * x_stride

@@ -54,10 +54,8 @@ ROWS_AT_ONCE = 8 if HAS_AVX512 else 2
 _MAX_SETS = 4 if HAS_AVX512 else 2
 """The sums among which a single row alternates, so that they fit into the registers."""
 
-_PREFETCHED_BYTES = 2048
-"""How far ahead the weights of a decode step are fetched: such a step waits for them, and the processor itself fetches
-ahead within a page only."""
-_LINE_BYTES = 64
+LINE_BYTES = 64
+"""The unit in which memory is read."""
 
 _i8, _i16, _i32, _f32 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.FloatType()
 _NUM_VECTORS = GROUP // LANES
@@ -147,19 +145,22 @@ def _add_units(
     weights: ir.Value,
     rows: list[ir.Value],
     number: ir.Value,
-    *,
-    prefetches: bool,
+    ahead: ir.Value,
+    num_lines: int,
 ) -> None:
-    """Add the products of one unit of inputs to each set of sums, from unit `number` times the sets on."""
+    """Add the products of one unit of inputs to each set of sums, from unit `number` times the sets on.
+
+    For each unit, `num_lines` are fetched that follow `ahead`.
+    """
     word = weights.type
     first = builder.mul(number, word(len(sums)))
     weights_at = builder.add(weights, builder.mul(first, word(GROUP * UNIT)))
     inputs_at = builder.mul(first, word(4))
     for turn, per_set in enumerate(sums):
         unit_at = builder.add(weights_at, word(turn * GROUP * UNIT))
-        if prefetches:
-            for line in range(0, GROUP * UNIT, _LINE_BYTES):
-                _prefetch(builder, builder.add(unit_at, word(_PREFETCHED_BYTES + line)))
+        fetched_at = builder.add(ahead, builder.mul(first, word(num_lines * LINE_BYTES)))
+        for line in range(turn * num_lines, (turn + 1) * num_lines):
+            _prefetch(builder, builder.add(fetched_at, word(line * LINE_BYTES)))
         vectors = [_weights(builder, unit_at, vector) for vector in range(_NUM_VECTORS)]
         for row, places in zip(rows, per_set, strict=True):
             inputs = _load(builder, builder.add(row, inputs_at), 4 * turn, _i32)
@@ -180,25 +181,28 @@ def _total(builder: ir.IRBuilder, sums: _Sums, row: int, num_parts: int, vector:
     return builder.add(builder.shl(totals[0], ir.Constant(_sums, [_i32(8)] * LANES)), totals[1])
 
 
-def _product(num_results: int, num_parts: int = 1, *, prefetches: bool = False) -> Callable[..., Any]:
+def _product(num_results: int, num_parts: int = 1, *, num_lines: int = 0) -> Callable[..., Any]:
     """Make the product of a number of rows, each of which has one part or an upper and a lower one."""
     num_rows = num_results * num_parts
 
-    def product(typing_context, weights, offsets, scales, x, x_stride, num_units, factors, y, y_stride):
+    def product(
+        typing_context, weights, offsets, scales, x, x_stride, num_units, factors, y, y_stride, ahead
+    ):
         """Multiply int8 weights [num_units, GROUP, UNIT] with `x` [rows, num_units * UNIT] of type INPUT.
 
         `num_units` is a multiple of 4. The sums begin with int32 `offsets` [GROUP] and are exact. With two parts,
         rows alternate between upper and lower ones. The result is float32 `y` [rows / parts, GROUP], times `scales`
-        [GROUP] and `factors` [rows / parts]. Arguments are addresses, and strides in bytes.
+        [GROUP] and `factors` [rows / parts]. Arguments are addresses, and strides in bytes. From `ahead` on,
+        `num_lines` for each unit are fetched into the cache, as what will be read next.
         """
 
         def generate(context, builder, signature, arguments):
-            weights, offsets, scales, x, x_stride, num_units, factors, y, y_stride = arguments
+            weights, offsets, scales, x, x_stride, num_units, factors, y, y_stride, ahead = arguments
             word = weights.type
             sums = _new_sums(builder, offsets, num_rows, num_parts)
             rows = [builder.add(x, builder.mul(x_stride, word(row))) for row in range(num_rows)]
             with cgutils.for_range(builder, builder.udiv(num_units, word(len(sums)))) as loop:
-                _add_units(builder, sums, weights, rows, loop.index, prefetches=prefetches)
+                _add_units(builder, sums, weights, rows, loop.index, ahead, num_lines)
             for row in range(num_results):
                 factor = splat(builder, _load(builder, factors, 4 * row, _f32))
                 out = builder.add(y, builder.mul(y_stride, word(row)))
@@ -211,13 +215,15 @@ def _product(num_results: int, num_parts: int = 1, *, prefetches: bool = False) 
                     builder.store(value, builder.inttoptr(place, _floats.as_pointer()), align=4)
             return context.get_dummy_value()
 
-        return types.void(*[types.uintp] * 9), generate
+        return types.void(*[types.uintp] * 10), generate
 
     return intrinsic(product)
 
 
 product_of_1, product_of_2, product_of_4, product_of_8 = map(_product, (1, 2, 4, 8))
+fetching_product_of_8 = _product(8, num_lines=1)
+"""The same, while half as many bytes as it reads of weights are fetched from `ahead` on."""
 words_of_1, words_of_2, words_of_4, words_of_8 = (
-    _product(number, PARTS, prefetches=True) for number in (1, 2, 4, 8)
+    _product(number, PARTS, num_lines=GROUP * UNIT // LINE_BYTES) for number in (1, 2, 4, 8)
 )
-"""The same for rows of int16."""
+"""The same for rows of int16, while as many bytes as it reads of weights are fetched."""
