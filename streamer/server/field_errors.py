@@ -14,8 +14,10 @@ from msgspec import UNSET
 
 from streamer.errors import InvalidParameterError
 
-_WHERE: Final = re.compile(r" - at (?P<key>`key` in )?`\$\.?(?P<path>.*)`$")
-_MISSING: Final = re.compile(r"missing required field `(\w[\w.-]*)`")
+_AT: Final = " - at "
+"""What msgspec puts before the place; a client's own value, which it may quote before that, can hold the same."""
+_PLACE: Final = re.compile(r"(?P<key>`key` in )?`\$\.?(?P<path>[^`]{0,200})`")
+_MISSING: Final = re.compile(r"Object missing required field `(\w[\w.-]{0,99})`")
 _STEP: Final = re.compile(r"\[[^\]]*\]|[^.\[]+")
 _ANY_ENTRY: Final = "[...]"
 _MAX_SHOWN_CHARS: Final = 64
@@ -23,8 +25,8 @@ _MAX_SHOWN_CHARS: Final = 64
 
 def wrong_field(error: msgspec.ValidationError, kind: Any, message: object = UNSET) -> InvalidParameterError:
     """Return what a client is told whose `message`, if it could be parsed as JSON, is not of this kind."""
-    told = str(error)
-    where, missing = _WHERE.search(told), _MISSING.search(told)
+    told, _, place = str(error).rpartition(_AT)
+    where, missing = _PLACE.fullmatch(place), _MISSING.match(told or place)
     steps: list[str] = _STEP.findall(where["path"]) if where else []
     steps += [missing[1]] if missing else []
     allowed, value = _follow(steps, inspect.type_info(kind), message)
@@ -39,7 +41,9 @@ def wrong_field(error: msgspec.ValidationError, kind: Any, message: object = UNS
         problem = f"{name} is missing"
     else:
         problem = f"{name or 'the message'} is {_shown(value, allowed)}"
-    return InvalidParameterError(f"{problem}; it must be {_described(allowed)}", param=name or None)
+    described = _described(allowed)
+    message = f"{problem}; it must be {described}" if described else problem
+    return InvalidParameterError(message, param=name or None)
 
 
 def _joined(steps: list[str]) -> str:

@@ -105,3 +105,16 @@ def test_the_native_protocol_names_its_messages(fields: dict[str, Any]) -> None:
     """To a client whose message has no known type."""
     with pytest.raises(StreamerError, match="one of auth, configure, start, speak"):
         read_message(fields)
+
+
+@pytest.mark.parametrize(
+    "quoted", [" - at `$." + "[" * 60_000, "Object missing required field `voice`", "` - at `$.x`"]
+)
+def test_what_a_client_writes_is_not_taken_for_the_place(quoted: str) -> None:
+    """Not a value that reads like one of msgspec's places or reasons, of which a part is quoted."""
+    message = msgspec.json.encode({"type": "Speak", "text": "a", "kind": quoted})
+    with pytest.raises(InvalidParameterError) as told:
+        decoded(decoder, message)
+    assert told.value.param == "kind"
+    assert told.value.message.startswith("kind is ") and len(told.value.message) < 200
+    assert told.value.message.endswith("it must be one of chat, plain, or null")
