@@ -85,7 +85,6 @@ def attend_with_head(heads, queries, query_factors, head, first, end, start, is_
     no_offsets, ones = np.zeros((num_groups, GROUP), np.int32), np.ones((num_groups, GROUP), np.float32)
     values = heads.values[head], no_offsets, ones
     num_keys = start + len(out)
-    largest_weight = _largest_weight(num_keys)
     most = as_bits(_SMALLEST)
     for position in range(num_keys):  # A NaN among them stays.
         most = max(most, as_bits(value_factors[position]))
@@ -103,7 +102,7 @@ def attend_with_head(heads, queries, query_factors, head, first, end, start, is_
             num_own = start + begin + query + 1 if is_causal else num_keys
             factors[1, query] = _weigh_keys(
                 scores[query], value_factors, num_own, seen_inputs, largest_values[num_own - 1],
-                largest_weight, weights[0, query], weights[-1, query],
+                _largest_weight(num_own), weights[0, query], weights[-1, query],
             )  # fmt: skip
             factors[0, query] = factors[1, query] * np.float32(256 if HAS_VNNI else 1)
         for group in range(num_groups):

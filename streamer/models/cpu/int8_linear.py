@@ -100,74 +100,29 @@ def multiply_group(linear, group, x, num_units, factors, y):
         if left >= 8 and ROWS_AT_ONCE >= 8 and ahead < ahead_end:
             count = 8
             fetching_product_of_8(
-                weights_at,
-                offsets_at,
-                scales_at,
-                x_at,
-                x_stride,
-                num_units,
-                factors_at,
-                y_at,
-                y_stride,
-                ahead,
-            )
+                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride, ahead,
+            )  # fmt: skip
             ahead += np.uintp(LINE_BYTES * num_units)
         elif left >= 8 and ROWS_AT_ONCE >= 8:
             count = 8
             product_of_8(
-                weights_at,
-                offsets_at,
-                scales_at,
-                x_at,
-                x_stride,
-                num_units,
-                factors_at,
-                y_at,
-                y_stride,
-                ahead,
-            )
+                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride, ahead,
+            )  # fmt: skip
         elif left >= 4 and ROWS_AT_ONCE >= 4:
             count = 4
             product_of_4(
-                weights_at,
-                offsets_at,
-                scales_at,
-                x_at,
-                x_stride,
-                num_units,
-                factors_at,
-                y_at,
-                y_stride,
-                ahead,
-            )
+                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride, ahead,
+            )  # fmt: skip
         elif left >= 2:
             count = 2
             product_of_2(
-                weights_at,
-                offsets_at,
-                scales_at,
-                x_at,
-                x_stride,
-                num_units,
-                factors_at,
-                y_at,
-                y_stride,
-                ahead,
-            )
+                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride, ahead,
+            )  # fmt: skip
         else:
             count = 1
             product_of_1(
-                weights_at,
-                offsets_at,
-                scales_at,
-                x_at,
-                x_stride,
-                num_units,
-                factors_at,
-                y_at,
-                y_stride,
-                ahead,
-            )
+                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride, ahead,
+            )  # fmt: skip
         left -= count
         x_at += count * x_stride
         y_at += count * y_stride
@@ -220,59 +175,23 @@ def multiply_words(linear, group, words, factors, y):
         if left >= 8 and ROWS_AT_ONCE >= 8 * PARTS:
             count = 8
             words_of_8(
-                weights_at,
-                offsets_at,
-                scales_at,
-                x_at,
-                x_stride,
-                num_units,
-                factors_at,
-                y_at,
-                y_stride,
-                ahead,
-            )
+                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride, ahead,
+            )  # fmt: skip
         elif left >= 4 and ROWS_AT_ONCE >= 4 * PARTS:
             count = 4
             words_of_4(
-                weights_at,
-                offsets_at,
-                scales_at,
-                x_at,
-                x_stride,
-                num_units,
-                factors_at,
-                y_at,
-                y_stride,
-                ahead,
-            )
+                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride, ahead,
+            )  # fmt: skip
         elif left >= 2 and ROWS_AT_ONCE >= 2 * PARTS:
             count = 2
             words_of_2(
-                weights_at,
-                offsets_at,
-                scales_at,
-                x_at,
-                x_stride,
-                num_units,
-                factors_at,
-                y_at,
-                y_stride,
-                ahead,
-            )
+                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride, ahead,
+            )  # fmt: skip
         else:
             count = 1
             words_of_1(
-                weights_at,
-                offsets_at,
-                scales_at,
-                x_at,
-                x_stride,
-                num_units,
-                factors_at,
-                y_at,
-                y_stride,
-                ahead,
-            )
+                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride, ahead,
+            )  # fmt: skip
         left -= count
         x_at += count * PARTS * x_stride
         y_at += count * y_stride
