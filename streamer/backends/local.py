@@ -64,11 +64,10 @@ class LocalSynthesizer:
         fine = scheduled(model.config.fine, self._schedule)
         model = replace(model, config=replace(model.config, fine=fine))
         device = next(model.semantic.parameters()).device
-        free_bytes, total_bytes = free_memory(device)
-        plan = plan_memory(model, config.num_slots, free_bytes=free_bytes, total_bytes=total_bytes)
+        self._stream = stream_beside(model, config.num_threads)
+        plan = plan_memory(model, config.num_slots, *free_memory(device), has_stream=self._stream is not None)
         record = CudaRecorder() if device.type == "cuda" and config.cuda_graphs == "on" else None
         try:
-            self._stream = stream_beside(model, config.num_threads)
             self._stages = build_stages(model, num_slots=plan.num_slots, record=record, stream=self._stream)
         except torch.OutOfMemoryError as error:
             raise _out_of_memory(plan) from error

@@ -105,8 +105,8 @@ class Engine(Generic[WorkT]):
         return max(0.0, *(self._clock() - begin_s for begin_s in begins_s if begin_s is not None), 0.0)
 
     def step_fields(self) -> dict[str, object]:
-        """The stage and the requests of the step in progress, for the log."""
-        return batch.fields if (batch := self._in_flight.in_progress(self._batch)) else {}
+        """The stage and the requests of the longest step in progress, for the log."""
+        return self._in_flight.oldest_fields(self._batch, self._step_started_s)
 
     @property
     def num_open(self) -> int:
@@ -289,7 +289,7 @@ class Engine(Generic[WorkT]):
                     with self._changed:  # nothing but a command lets a parked request continue
                         self._changed.wait_for(lambda: self._inbox or self._is_stopping)
         except BaseException as error:  # whatever ends this thread, nobody may wait for it
-            logger.exception("the engine failed", extra=self.step_fields())
+            logger.exception("the engine failed", extra=self._in_flight.fields(self._batch))
             end = EngineError(f"the engine failed: {type(error).__name__}: {error}")
         self.abort(end)
         for request in self._running:

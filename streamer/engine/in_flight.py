@@ -61,13 +61,21 @@ class InFlight(Generic[WorkT]):
         """Since when the thread beside the engine's has been busy with its present step; None if it is not."""
         return self._beside.since_s
 
-    def in_progress(self, chosen: Batch[WorkT] | None) -> Batch[WorkT] | None:
-        """The batch whose results are waited for or read, or else the `chosen` one, whose step is being launched.
+    def fields(self, chosen: Batch[WorkT] | None) -> dict[str, object]:
+        """What the log says of the step whose results are waited for or read, or else of the `chosen` one's launch.
 
         Without either it is that of the thread beside: a sentence that begins may wait for what its slot's last one
         left there.
         """
-        return self._own.finishing or self._beside.finishing or chosen or self._beside.running
+        batch = self._own.finishing or self._beside.finishing or chosen or self._beside.running
+        return batch.fields if batch else {}
+
+    def oldest_fields(self, chosen: Batch[WorkT] | None, since_s: float | None) -> dict[str, object]:
+        """The same, or of the step of the thread beside if that has run for longer than the engine's, `since_s`."""
+        beside, is_waited_for = self._beside, self._own.finishing or self._beside.finishing
+        if is_waited_for or beside.since_s is None or (since_s is not None and since_s <= beside.since_s):
+            return self.fields(chosen)
+        return beside.running.fields if beside.running else {}
 
     def launch(self, *batches: Batch[WorkT] | None, now_s: float) -> None:
         """Run the steps of these batches, one after another."""

@@ -51,6 +51,8 @@ class Batch(Generic[WorkT]):
     """Whether the thread beside the engine's takes the step because it has nothing else to do."""
     prepares: bool = False
     """Whether it is only a part of a later step, of a single request (`Stage.preparation`)."""
+    is_prepared: bool = False
+    """Whether such a part of this step is done, so that it takes less time than others."""
 
     @property
     def is_beside(self) -> bool:
@@ -134,8 +136,8 @@ class Scheduler(Generic[WorkT]):
         self.costs = {name: StepCosts() for name in self.costs}
 
     def update_costs(self, batch: Batch[WorkT], duration_s: float) -> None:
-        """Learn from a step that was run."""
-        if batch.prepares:
+        """Learn from a step that was run as a whole."""
+        if batch.prepares or batch.is_prepared:
             return
         num_decodes = len(batch.requests) - batch.num_prefills
         self.costs[batch.stage.name].observe(num_decodes, batch.num_prefills, duration_s)
@@ -166,7 +168,11 @@ class Scheduler(Generic[WorkT]):
                     return Batch(stage, [leader], 1, is_help=True, prepares=True)
                 is_taken = stage is batch.stage and leader in batch.requests
                 if not is_taken and stage.is_ready(leader.work):
-                    return Batch(stage, [leader], int(stage.is_prefill(leader.work)), is_help=True)
+                    num_prefills, is_prepared = (
+                        int(stage.is_prefill(leader.work)),
+                        _is_prepared(stage, [leader]),
+                    )
+                    return Batch(stage, [leader], num_prefills, is_help=True, is_prepared=is_prepared)
         return None
 
     def _fill(self, stage: Stage[WorkT], place: int, now_s: float) -> Batch[WorkT]:
@@ -192,7 +198,7 @@ class Scheduler(Generic[WorkT]):
                     room_s -= row_s
                     num_prefills += prefills
                     batch.append(other)
-        return Batch(stage, batch, num_prefills)
+        return Batch(stage, batch, num_prefills, is_prepared=_is_prepared(stage, batch))
 
     def _budget_s(self, leader: Request[WorkT], now_s: float) -> float:
         lead_s = leader.deadline_s - now_s
@@ -212,6 +218,11 @@ class Scheduler(Generic[WorkT]):
         if key is not None:
             del self._order[bisect_left(self._order, key, key=_key)]
             self._places[request] = None
+
+
+def _is_prepared(stage: Stage[WorkT], batch: Sequence[Request[WorkT]]) -> bool:
+    preparation = stage.preparation
+    return preparation is not None and any(preparation.has_begun(request.work) for request in batch)
 
 
 def _key(item: tuple[tuple[float, int], object]) -> tuple[float, int]:

@@ -67,6 +67,10 @@ class Preparation(Protocol[AnyWork]):
         """Do it."""
         ...
 
+    def has_begun(self, work: AnyWork) -> bool:
+        """Whether a part of the work's next step is done."""
+        ...
+
 
 class Stage(Protocol[AnyWork]):
     """One model of the chain. All of its state lives in slots and in the works."""

@@ -58,7 +58,7 @@ def build_stages(
         CoarseStage(
             model.coarse,
             config,
-            cache(model.coarse, slots_per_sentence(model.coarse)),
+            cache(model.coarse, slots_per_sentence(model.coarse, has_stream=stream is not None)),
             max_rows=max_rows,
             record=record,
             stream=stream,

@@ -19,7 +19,7 @@ from streamer.sampling import SamplingParams
 from streamer.stages.sentence import SentenceWork, TokenTrack
 from streamer.stages.token_stage import Plan, TokenStage
 from streamer.stages.token_steps import Choice
-from streamer.stages.windows_ahead import WindowsAhead, slots_per_sentence
+from streamer.stages.windows_ahead import WindowsAhead
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ class CoarseStage(TokenStage):
         )
         self._config = coarse
         self._ahead: WindowsAhead | None = None
-        if stream is not None and slots_per_sentence(model) > 1:
+        if stream is not None and model.prefills_in_parts:
             self._ahead = self.preparation = WindowsAhead(model, cache, stream, self._window_input)
         longest = coarse.semantic_context + 1 + coarse.max_history + coarse.window - 1
         if longest > coarse.transformer.block_size or coarse.window % coarse.num_codebooks:

@@ -50,9 +50,14 @@ class MemoryPlan:
 
 
 def plan_memory(
-    model: LoadedModel, num_slots: int | None, *, free_bytes: int | None, total_bytes: int = 0
+    model: LoadedModel,
+    num_slots: int | None,
+    free_bytes: int | None,
+    total_bytes: int = 0,
+    *,
+    has_stream: bool = False,
 ) -> MemoryPlan:
-    """Plan for `num_slots`, or for as many as fit (None).
+    """Plan for `num_slots`, or for as many as fit (None). `has_stream`: whether a thread beside the engine's helps it.
 
     `free_bytes` of `total_bytes` is what the GPU has beside the weights; None for a CPU. Raises `ConfigError` if the
     slots do not fit.
@@ -60,7 +65,7 @@ def plan_memory(
     networks = (model.semantic, model.coarse, model.fine, model.codec)
     weights_bytes = sum(weight.nbytes for network in networks for weight in network.parameters())
     weights_bytes += sum(network.decode_step.nbytes for network in (model.semantic, model.coarse))
-    slot_bytes = _slot_bytes(model)
+    slot_bytes = _slot_bytes(model, has_stream=has_stream)
     if free_bytes is None:
         return MemoryPlan(weights_bytes, slot_bytes, CPU_SLOTS if num_slots is None else num_slots)
     # One more slot is needed to pad recorded steps with.
@@ -85,14 +90,15 @@ def free_memory(device: torch.device) -> tuple[int | None, int]:
     return free_bytes, total_bytes
 
 
-def _slot_bytes(model: LoadedModel) -> int:
+def _slot_bytes(model: LoadedModel, *, has_stream: bool) -> int:
     config = model.config
     codec_bytes = model.codec.initial_state(1).nbytes
     frames = int(config.semantic.max_tokens * config.codec.frame_rate_hz / config.semantic.rate_hz)
     codes_bytes = config.fine.num_codebooks * frames * INTEGER_BYTES
     path_bytes = 0 if config.path is None else PathMaker(config, config.path).slot_bytes
     caches_bytes = model.semantic.new_cache(1).nbytes
-    caches_bytes += model.coarse.new_cache(slots_per_sentence(model.coarse)).nbytes
+    num_slots = slots_per_sentence(model.coarse, has_stream=has_stream)
+    caches_bytes += model.coarse.new_cache(num_slots).nbytes
     return caches_bytes + codec_bytes + codes_bytes + path_bytes
 
 

@@ -22,9 +22,9 @@ MIN_POSITIONS = 32
 """The fewest positions that are worth a pass of their own."""
 
 
-def slots_per_sentence(model: CausalGpt) -> int:
-    """Return how many slots a sentence takes of the coarse cache: a narrow model's windows can begin ahead."""
-    return 2 if model.prefills_in_parts and model.decode_step.steps_at_once > 1 else 1
+def slots_per_sentence(model: CausalGpt, *, has_stream: bool) -> int:
+    """Return how many slots a sentence takes of the coarse cache: two if its windows can begin ahead."""
+    return 2 if has_stream and model.prefills_in_parts else 1
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ class WindowsAhead:
     def is_ready(self, work: SentenceWork) -> bool:
         """Whether the next window's first positions are known, and were not begun yet."""
         step, window = _next_window(work), work.windows.window
-        if work.slot in self._by_slot or step >= work.num_coarse_steps or work.failure is not None:
+        if work.slot in self._by_slot or step >= work.num_coarse_steps:
             return False
         is_known = len(work.coarse.tokens) >= step - window and work.has_semantic_for(step)
         return is_known and _num_positions(work, step) > 0
@@ -85,6 +85,11 @@ class WindowsAhead:
         self._by_slot[slot] = ahead
         return ahead.pending
 
+    def has_begun(self, work: SentenceWork) -> bool:
+        """Whether the window that is to begin now has its first positions already."""
+        ahead = self._by_slot.get(work.slot)
+        return ahead is not None and ahead.step == work.coarse.num_issued and ahead.is_made
+
     def is_under_way(self, work: SentenceWork) -> bool:
         """Whether the thread is still filling in the window that is to begin now."""
         ahead = self._by_slot.get(work.slot)
@@ -92,12 +97,9 @@ class WindowsAhead:
 
     def take(self, work: SentenceWork) -> int:
         """Return how many positions of the window that begins now are there, to be put in place, or 0."""
-        ahead = self._by_slot.get(work.slot)
-        if ahead is None or ahead.step != work.coarse.num_issued:
-            return 0  # It may be the next one's.
-        assert ahead.is_made
-        del self._by_slot[work.slot]
-        return ahead.num_positions
+        if not self.has_begun(work):
+            return 0
+        return self._by_slot.pop(work.slot).num_positions
 
     def put_in_place(self, slot: int) -> None:
         """Copy what was begun for a slot to itself."""
@@ -113,5 +115,5 @@ def _num_positions(work: SentenceWork, step: int) -> int:
     """Return how many positions of the window at `step` are to be filled in once the one before it begins."""
     windows = work.windows
     num_coarse = min(windows.max_history, len(work.coarse_history) + step) - windows.window
-    num_known = windows.semantic_context + 1 + num_coarse
-    return num_known - num_known % PARTS_UNIT if num_coarse >= 0 and num_known >= MIN_POSITIONS else 0
+    num_known = windows.semantic_context + 1 + max(0, num_coarse)
+    return num_known - num_known % PARTS_UNIT if num_known >= MIN_POSITIONS else 0

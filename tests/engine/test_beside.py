@@ -313,6 +313,9 @@ class Prepared:
         self.works.append(work)
         return PendingStep(self._thread, lambda: None, None)
 
+    def has_begun(self, _work):
+        return False
+
 
 def test_an_idle_thread_prepares_a_later_step_of_the_request_that_the_engine_serves(helped_engine, thread):
     """Once, and what that takes is not taken for the cost of a step."""
@@ -347,6 +350,25 @@ def test_the_log_names_the_step_that_a_new_sentence_waits_for(helped_engine):
     assert named == [{"stage": "plan", "requests": [left.request_id]}]
     run_until_idle(engine)
     assert engine.step_fields() == {}
+
+
+def test_the_log_names_a_step_that_hangs_beside_while_the_engine_goes_its_way(timed_engine, thread, now):
+    """The one whose age the watchdog learns, and not the engine's own latest."""
+    begun(timed_engine, thread)
+    while not thread.calls:
+        timed_engine.step()
+    timed_engine.step()
+    now[0] += 1.0
+    named, plan = [], timed_engine._stages[0].step
+
+    def observed(batch):
+        named.append((timed_engine.step_age_s(), timed_engine.step_fields()["stage"]))
+        plan(batch)
+
+    timed_engine._stages[0].step = observed
+    while not named:
+        timed_engine.step()
+    assert named[0] == (1.0, "make")
 
 
 def test_a_step_that_helps_is_of_a_single_request(thread):
