@@ -29,7 +29,7 @@ _OPENING_OR_CLOSING = re.compile(r"[\[\]{}]")
 _QUERY_NUMBERS = ("sample_rate", "frame_ms", "bitrate", "lead_ms", "max_buffer_ms", "speed")
 _QUERY_FLAGS = frozenset({"normalize", "markup"})
 _TYPES = ", ".join(CLIENT_MESSAGES)
-_QUERY_CHOICES = {"true": True, "false": False, "null": None}
+_QUERY_CHOICES = {"true": True, "false": False}
 
 
 def parse_object(text: str) -> tuple[dict[str, Any], list[str]]:
@@ -99,27 +99,32 @@ def read_query(query: str) -> tuple[Configure, Framing, list[str]]:
     except (ValueError, UnicodeDecodeError):
         raise InvalidParameterError("the address's query cannot be read", param="query") from None
     given.pop("ticket", None)  # `access` has read it
-    framing = given.pop("framing", "framed")
+    framing = _value("framing", given.pop("framing", "framed")) or "framed"
     if framing not in ("framed", "bare"):
         raise InvalidParameterError("framing is `framed` or `bare`", param="framing")
     fields: dict[str, Any] = {"type": "configure"}
     params: dict[str, Any] = {}
     for name, text in given.items():
         if name in Params.__struct_fields__:
-            params[name] = _number(text)
+            params[name] = _value(name, text)
         else:
-            fields[name] = _number(text) if name in _QUERY_NUMBERS else text
-    for name in _QUERY_FLAGS & fields.keys():
-        fields[name] = _QUERY_CHOICES.get(fields[name], fields[name])
+            fields[name] = _value(name, text)
     if params:
         fields["params"] = params
     unknown = _unknown_fields(fields, Configure)
     return _convert(fields, Configure), "bare" if framing == "bare" else "framed", unknown
 
 
-def _number(text: str) -> object:
+def _value(name: str, text: str) -> object:
+    """Return what a field of the query is in JSON."""
     if text == "null":
         return None
+    if name in _QUERY_FLAGS:
+        return _QUERY_CHOICES.get(text, text)
+    return _number(text) if name in _QUERY_NUMBERS or name in Params.__struct_fields__ else text
+
+
+def _number(text: str) -> object:
     try:
         return float(text) if re.search(r"[.eE]", text) else int(text[:20])
     except ValueError:

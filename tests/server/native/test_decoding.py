@@ -11,7 +11,7 @@ import pytest
 
 from streamer.errors import InvalidParameterError, StreamerError
 from streamer.server.native.decoding import MAX_UNKNOWN_FIELDS, parse_object, read_message, read_query
-from streamer.server.native.messages import CLIENT_MESSAGES, Params, Speak
+from streamer.server.native.messages import CLIENT_MESSAGES, Configure, Params, Speak
 
 HOSTILE = [
     '"' + '\\"' * 30_000,
@@ -67,6 +67,13 @@ def test_the_query_is_read_like_configure() -> None:
     for query in ("framing=none", "seed=abc", "frame_ms=1e999", "lead_ms=-1", "&".join(["a=b"] * 100)):
         with pytest.raises(StreamerError):
             read_query(query)
+
+
+@pytest.mark.parametrize("name", sorted(set(Configure.__struct_fields__) - {"params"}))
+def test_null_in_the_query_means_null(name: str) -> None:
+    """Whatever the setting is, the text `null` is not taken for its value."""
+    settings, framing, unknown = read_query(f"{name}=null&framing=null")
+    assert (getattr(settings, name), framing, unknown) == (None, "framed", [])
 
 
 def _types_in(kind: Any) -> list[msgspec.inspect.Type]:
