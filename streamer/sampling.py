@@ -77,7 +77,9 @@ RANGES: Final = {
     "max_coarse_history": Range(10, 2**20, may_be_null=True, is_whole=True),
     "sliding_window_len": Range(10, 2**20, may_be_null=True, is_whole=True),
 }
-"""The ranges of the fields of `SamplingParams`; `CoarseLimits` bounds those of the coarse windows further."""
+"""The ranges of the fields of `SamplingParams`. Those of `COARSE_WINDOWS` are what any model may take; what one takes,
+`CoarseLimits` says."""
+COARSE_WINDOWS: Final = ("max_coarse_history", "sliding_window_len")
 NUM_DRAWN_SEEDS: Final = 2**31
 """How many seeds `draw_seed` draws from: few enough that one can be read out and typed in again."""
 MIN_COARSE_HISTORY: Final = 60
@@ -101,40 +103,46 @@ def sampling_params(
             raise InvalidParameterError(
                 f"there is no parameter {name!r}; there are {', '.join(RANGES)}", param=f"params.{name}"
             )
-        _check(name, value, RANGES[name])
+        _check(name, value, RANGES[name], has_range=name not in COARSE_WINDOWS)
     params = replace(defaults, **given)  # type: ignore[arg-type]
     check_windows(params, limits)
     return params
 
 
-def _check(name: str, value: object, allowed: Range) -> None:
+def _check(name: str, value: object, allowed: Range, *, has_range: bool) -> None:
+    """Raise `InvalidParameterError` for a value of another kind or, if it `has_range`, beyond that."""
     if value is None and allowed.may_be_null:
         return
     kinds = (int,) if allowed.is_whole else (int, float)
     is_number = isinstance(value, kinds) and not isinstance(value, bool)
+    if is_number and not has_range:
+        return
     if not is_number or not allowed.smallest <= value <= allowed.largest:  # type: ignore[operator]
         what = "a whole number" if allowed.is_whole else "a number"
         null = ", or null" if allowed.may_be_null else ""
         shown = "d" if allowed.is_whole else "g"
-        limits = f"{allowed.smallest:{shown}} to {allowed.largest:{shown}}"
+        limits = f" from {allowed.smallest:{shown}} to {allowed.largest:{shown}}" if has_range else ""
+        place = name if has_range else f"params.{name}"
         raise InvalidParameterError(
-            f"{name} is {value!r}; it must be {what} from {limits}{null}",
+            f"{place} is {value!r}; it must be {what}{limits}{null}",
             param=f"params.{name}",
         )
 
 
 def check_windows(params: SamplingParams, limits: CoarseLimits) -> None:
     """Raise `InvalidParameterError` unless Bark's own conditions on its coarse windows hold for a model's sizes."""
-    history = params.max_coarse_history or limits.history
-    window = params.sliding_window_len or limits.window
+    history = limits.history if params.max_coarse_history is None else params.max_coarse_history
+    window = limits.window if params.sliding_window_len is None else params.sliding_window_len
     smallest = min(MIN_COARSE_HISTORY, limits.history)
     if not smallest <= history <= limits.history:
         raise InvalidParameterError(
-            f"max_coarse_history is {history}; this model takes {smallest} to {limits.history}",
+            f"params.max_coarse_history is {history}; this model takes {smallest} to {limits.history}",
             param="params.max_coarse_history",
         )
-    if history + window > limits.room:
+    shortest, longest = int(RANGES["sliding_window_len"].smallest), limits.room - history
+    if not shortest <= window <= longest:
         raise InvalidParameterError(
-            f"max_coarse_history {history} and sliding_window_len {window} exceed {limits.room} together",
+            f"params.sliding_window_len is {window}; with a max_coarse_history of {history}"
+            f" this model takes {shortest} to {longest}",
             param="params.sliding_window_len",
         )

@@ -78,3 +78,27 @@ def test_coarse_windows_keep_barks_conditions_in_the_models_sizes(limits, given,
     else:
         with pytest.raises(InvalidParameterError, match="|".join(given)):
             sampling_params(given, DEFAULTS, limits)
+
+
+@pytest.mark.parametrize(
+    ("given", "param", "told"),
+    [
+        ({"max_coarse_history": 5}, "max_coarse_history", "is 5; this model takes 60 to 120"),
+        ({"max_coarse_history": 0}, "max_coarse_history", "is 0; this model takes 60 to 120"),
+        ({"max_coarse_history": 2**30}, "max_coarse_history", "is 1073741824; this model takes 60 to 120"),
+        ({"max_coarse_history": 60.5}, "max_coarse_history", "is 60.5; it must be a whole number, or null"),
+        ({"sliding_window_len": 5}, "sliding_window_len", "is 5; {} 120 this model takes 10 to 31"),
+        ({"sliding_window_len": 37}, "sliding_window_len", "is 37; {} 120 this model takes 10 to 31"),
+        (
+            {"max_coarse_history": 60, "sliding_window_len": 99},
+            "sliding_window_len",
+            "is 99; {} 60 this model takes 10 to 91",
+        ),
+    ],
+)
+def test_a_wrong_window_is_told_what_the_model_takes(given, param, told):
+    """In its own sizes and at the first mistake, with the field's path and its value."""
+    with pytest.raises(InvalidParameterError) as error:
+        sampling_params(given, DEFAULTS, SMALLER)
+    assert error.value.param == f"params.{param}"
+    assert error.value.message == f"params.{param} " + told.format("with a max_coarse_history of")

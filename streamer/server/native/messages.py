@@ -23,6 +23,8 @@ Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 Text = Annotated[str, Meta(max_length=1_048_576)]
 Milliseconds = Annotated[float, Meta(ge=0, le=86_400_000)]
+WindowLength = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""Coarse tokens. What a model takes, `sampling` checks; this only bounds what is read."""
 
 
 def _range(name: str) -> Meta:
@@ -40,8 +42,8 @@ class Params(Struct, frozen=True, kw_only=True):
     top_p: Annotated[float, _range("top_p")] | UnsetType | None = UNSET
     min_eos_p: Annotated[float, _range("min_eos_p")] | UnsetType | None = UNSET
     max_gen_duration_s: Annotated[float, _range("max_gen_duration_s")] | UnsetType | None = UNSET
-    max_coarse_history: Annotated[int, _range("max_coarse_history")] | UnsetType | None = UNSET
-    sliding_window_len: Annotated[int, _range("sliding_window_len")] | UnsetType | None = UNSET
+    max_coarse_history: WindowLength | UnsetType | None = UNSET
+    sliding_window_len: WindowLength | UnsetType | None = UNSET
 
 
 class ClientMessage(Struct, frozen=True, kw_only=True, tag_field="type"):
