@@ -11,7 +11,7 @@ from msgspec import UNSET
 from streamer.audio.formats import AudioFormat, default_rate_hz
 from streamer.config import SpeechConfig
 from streamer.errors import VoiceNotFoundError
-from streamer.sampling import sampling_params
+from streamer.sampling import SamplingParams, sampling_params
 from streamer.server.native.messages import Params, Settings
 from streamer.server.voice_choice import default_voice
 from streamer.speech.settings import Continuity, SpeechSettings
@@ -69,6 +69,8 @@ class StreamDefaults:
             self.reading.markup if given.markup is None else given.markup,
         )
         reading.check(self.info)
+        params = self.params | _given_params(given.params)
+        self._sampling_params(params | {"seed": 0})
         return replace(
             self,
             voice=given.voice or self.voice,
@@ -83,7 +85,7 @@ class StreamDefaults:
             continuity=given.continuity or self.continuity,
             speakers=self.speakers if given.speakers is None else given.speakers,
             speed=given.speed or self.speed,
-            params=self.params | _given_params(given.params),
+            params=params,
         )
 
     def audio_format(self) -> AudioFormat:
@@ -104,7 +106,7 @@ class StreamDefaults:
             params = params | {"seed": draw_seed()}
         return SpeechSettings(
             voice=self.voice or default_voice(info, self.speech),
-            params=sampling_params(params, info.default_params, info.coarse_limits),
+            params=self._sampling_params(params),
             max_buffer_ms=self.max_buffer_ms,
             max_audio_s=max_audio_s,
             reading=self.reading,
@@ -112,6 +114,11 @@ class StreamDefaults:
             speakers=self.speakers,
             speed=self.speed,
         )
+
+    def _sampling_params(self, params: dict[str, Any]) -> SamplingParams:
+        """Return the model's own with these, which have a seed; raises `InvalidParameterError`."""
+        info = self.info
+        return sampling_params(params, info.default_params, info.coarse_limits)
 
 
 def _check_voices(voice: str | None, speakers: Mapping[str, str], info: ModelInfo) -> None:

@@ -60,6 +60,21 @@ async def test_configure_and_query_set_the_defaults() -> None:
         assert (params.seed, params.top_k, params.text_temp) == (3, 5, 0.5)
 
 
+async def test_windows_that_the_model_cannot_have_are_refused_where_they_are_set() -> None:
+    """In `configure` and in the query, each with one error and without effect on the utterances that follow."""
+    wrong = "params.sliding_window_len is 139; with a max_coarse_history of 630 this model takes 10 to 138"
+    async with running() as server, server.client("?sliding_window_len=139") as client:
+        assert (await client.until("error"))["message"] == wrong
+        for params in ({"sliding_window_len": 139}, {"max_coarse_history": 59}):
+            await client.say("configure", ref="here", params=params)
+            error = await client.until("error", ref="here")
+            (name,) = params
+            assert (error["code"], error["param"]) == ("invalid_parameter", f"params.{name}")
+        await client.say("speak", id="a", text="Hi.")
+        assert (await client.until("done"))["reason"] == "completed"
+        assert len(client.messages("error")) == 3
+
+
 async def test_how_a_text_is_read_is_the_clients_choice() -> None:
     """What is written out is what the model gets; what was written is what the listener is shown."""
     synthesizer = FakeSynthesizer(languages=("en", "de"))
