@@ -35,6 +35,14 @@ def default_rate_hz(encoding: str) -> int:
     return _TELEPHONE_RATE_HZ if encoding in ("mulaw", "alaw") else DEFAULT_RATE_HZ
 
 
+def checked_bitrate(bitrate: int, param: str = "bitrate") -> int:
+    """Return `bitrate`; raises `InvalidParameterError`, which names the field `param`, if it cannot be had."""
+    if not MIN_BITRATE <= bitrate <= MAX_BITRATE:
+        message = f"{param} {bitrate!r} is not from {MIN_BITRATE} to {MAX_BITRATE}"
+        raise InvalidParameterError(message, param=param)
+    return bitrate
+
+
 @dataclass(frozen=True, slots=True)
 class AudioFormat:
     """How an utterance's sound is encoded. `frame_ms` is the length of a packet, except in file encodings.
@@ -59,9 +67,6 @@ class AudioFormat:
             if value not in offered:
                 offers = ", ".join(map(str, offered))
                 raise InvalidParameterError(f"{name} {value!r} is none of {offers}", param=name)
-        if not MIN_BITRATE <= self.bitrate <= MAX_BITRATE:
-            raise InvalidParameterError(
-                f"bitrate {self.bitrate!r} is not from {MIN_BITRATE} to {MAX_BITRATE}", param="bitrate"
-            )
+        checked_bitrate(self.bitrate)
         if not 0.0 <= self.gain <= MAX_GAIN:
             raise InvalidParameterError(f"gain {self.gain!r} is not from 0 to {MAX_GAIN}", param="gain")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from streamer.audio.containers import wav_header
-from streamer.audio.formats import AudioFormat
+from streamer.audio.formats import AudioFormat, checked_bitrate
 from streamer.errors import InvalidParameterError, VoiceNotFoundError
 from streamer.server.cartesia.messages import GenerationRequest, OutputFormat, Voice
 from streamer.server.service import Service
@@ -85,7 +85,8 @@ def _audio_format(request: GenerationRequest, containers: tuple[str, ...]) -> Au
     config = request.generation_config
     gain = config.volume if config is not None and config.volume is not None else 1.0
     if asked.container == "mp3":
-        return AudioFormat("mp3", asked.sample_rate, bitrate=asked.bit_rate or _DEFAULT_BITRATE, gain=gain)
+        bitrate = checked_bitrate(asked.bit_rate or _DEFAULT_BITRATE, "output_format.bit_rate")
+        return AudioFormat("mp3", asked.sample_rate, bitrate=bitrate, gain=gain)
     return AudioFormat(_encoding(asked), asked.sample_rate, _CHUNK_MS, gain=gain)
 
 
@@ -97,7 +98,10 @@ def _encoding(asked: OutputFormat) -> str:
 
 def _check(name: str, value: object, offered: tuple[object, ...]) -> None:
     if value not in offered:
-        message = f"output_format.{name} {str(value)[:64]!r} is none of {', '.join(map(str, offered))}"
+        offers = ", ".join(map(str, offered))
+        shown = repr(value[:64]) if isinstance(value, str) else str(value)
+        problem = f"is missing: it may be {offers}" if value is None else f"{shown} is none of {offers}"
+        message = f"output_format.{name} {problem}"
         raise InvalidParameterError(message, param=f"output_format.{name}")
 
 

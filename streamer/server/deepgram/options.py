@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from streamer.audio.containers import wav_header
-from streamer.audio.formats import DEFAULT_RATE_HZ, AudioFormat, default_rate_hz
+from streamer.audio.formats import DEFAULT_RATE_HZ, AudioFormat, checked_bitrate, default_rate_hz
 from streamer.errors import InvalidParameterError, VoiceNotFoundError
 from streamer.server.service import Service
 from streamer.server.voice_choice import find_voice, stand_in
@@ -82,7 +82,9 @@ def read_options(query: str, service: Service, *, has_files: bool) -> SpeakOptio
         AudioFormat(
             offered[encoding],
             _whole(given, "sample_rate", rate_hz),
-            bitrate=_whole(given, "bit_rate", bitrate) if has_bitrate else bitrate,
+            bitrate=checked_bitrate(_whole(given, "bit_rate", bitrate), "bit_rate")
+            if has_bitrate
+            else bitrate,
         ),
         is_wav=_container(given.get("container"), encoding, has_files=has_files) == "wav",
         speed=checked_speed(_number(given, "speed", 1.0)),

@@ -345,11 +345,15 @@ async def test_a_context_that_is_written_to_does_not_expire(monkeypatch: pytest.
             "invalid_parameter",
             "output_format.encoding 'opus' is none of",
         ),
-        ({"output_format": {"container": "raw"}}, "invalid_parameter", "output_format.sample_rate 'None'"),
+        (
+            {"output_format": {"container": "raw"}},
+            "invalid_parameter",
+            "output_format.sample_rate is missing",
+        ),
         (
             {"output_format": RAW | {"sample_rate": 32000}},
             "invalid_parameter",
-            "output_format.sample_rate '32000'",
+            "output_format.sample_rate 32000",
         ),
         (
             {"output_format": RAW | {"sample_rate": "x"}},

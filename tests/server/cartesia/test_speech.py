@@ -132,13 +132,19 @@ async def test_events_tell_the_times_of_words() -> None:
             {"output_format": RAW | {"sample_rate": 11025}},
             400,
             "invalid_parameter",
-            "output_format.sample_rate",
+            "output_format.sample_rate 11025 is none of 8000",
+        ),
+        (
+            {"output_format": {"container": "raw", "encoding": "pcm_s16le"}},
+            400,
+            "invalid_parameter",
+            "output_format.sample_rate is missing: it may be 8000",
         ),
         (
             {"output_format": RAW | {"encoding": None}},
             400,
             "invalid_parameter",
-            "output_format.encoding 'None'",
+            "output_format.encoding is missing: it may be pcm_s16le",
         ),
         ({"add_phoneme_timestamps": True}, 400, "invalid_parameter", "add_phoneme_timestamps: this server"),
     ],
@@ -157,6 +163,14 @@ async def test_a_wrong_request_is_refused(
             answered, head, body = await asked(server, old)
             assert answered == status and head["content-type"].startswith("text/plain")
             assert body.decode().partition(": ")[2].startswith(message)
+
+
+async def test_a_wrong_bit_rate_is_named_as_the_client_wrote_it() -> None:
+    """By its path in Cartesia's request."""
+    output_format = {"container": "mp3", "sample_rate": 44100, "bit_rate": 5}
+    async with running() as server:
+        status, _, body = await asked(server, post("/tts/bytes", output_format=output_format))
+    assert status == 400 and "output_format.bit_rate 5 is not from 6000 to 256000" in body.decode()
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"null"])

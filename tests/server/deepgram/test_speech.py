@@ -129,7 +129,7 @@ async def test_a_stand_in_is_named_whatever_a_voice_is_called() -> None:
         ("encoding=linear16&container=ogg", None, "container 'ogg': linear16 may have wav or none"),
         ("encoding=linear16&sample_rate=11025", None, "sample_rate 11025 is none of"),
         ("encoding=opus&sample_rate=44100", None, "sample_rate 44100 is none of"),
-        ("encoding=mp3&bit_rate=1", None, "bitrate 1 is not from"),
+        ("encoding=mp3&bit_rate=1", None, "bit_rate 1 is not from 6000 to 256000"),
         ("encoding=mp3&bit_rate=many", None, "bit_rate 'many' is no number"),
         ("speed=0.1", None, "speed 0.1 is not from"),
         ("model=nobody", None, "no voice is named 'nobody'"),
