@@ -6,6 +6,7 @@ msgspec's own messages speak of its types; this module is used wherever one of a
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any, Final
 
 import msgspec
@@ -36,7 +37,7 @@ def wrong_field(error: msgspec.ValidationError, kind: Any, message: object = UNS
         allowed, problem = keys[0].key_type if keys else None, f"a name in {name} is wrong"
     elif steps[-1:] == [_ANY_ENTRY]:
         name = _joined(steps[:-1])
-        problem = f"a value in {name} is wrong"
+        problem = _wrong_entry(name, _follow(steps[:-1], inspect.type_info(kind), message)[1], allowed)
     elif missing:
         problem = f"{name} is missing"
     else:
@@ -44,6 +45,17 @@ def wrong_field(error: msgspec.ValidationError, kind: Any, message: object = UNS
     described = _described(allowed)
     message = f"{problem}; it must be {described}" if described else problem
     return InvalidParameterError(message, param=name or None)
+
+
+def _wrong_entry(name: str, entries: object, allowed: inspect.Type | None) -> str:
+    """Return which entry of a mapping is wrong, which msgspec does not tell, if texts of some length are allowed."""
+    if isinstance(entries, dict) and isinstance(allowed, inspect.StrType):
+        shortest, longest = allowed.min_length or 0, allowed.max_length or sys.maxsize
+        for label, value in entries.items():
+            if not (isinstance(value, str) and shortest <= len(value) <= longest):
+                place = f"{name}[{label!r}]" if len(label) <= _MAX_SHOWN_CHARS else f"a value in {name}"
+                return f"{place} is {_shown(value, allowed)}"
+    return f"a value in {name} is wrong"
 
 
 def _joined(steps: list[str]) -> str:

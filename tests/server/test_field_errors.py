@@ -49,7 +49,11 @@ LENGTH = "it must be a text of 1 to 8 characters"
         ('"kind": "html"', "kind", "kind is 'html'; it must be one of chat, plain, or null"),
         ('"voice": ""', "voice", f"voice is empty; {LENGTH} or an object, or null"),
         ('"voice": true', "voice", f"voice is true; {LENGTH} or an object, or null"),
-        ('"labels": {"a": ""}', "labels", f"a value in labels is wrong; {LENGTH}"),
+        ('"labels": {"a": ""}', "labels", f"labels['a'] is empty; {LENGTH}"),
+        ('"labels": {"a": 5}', "labels", f"labels['a'] is 5; {LENGTH}"),
+        ('"labels": {"a": "b", "c": null}', "labels", f"labels['c'] is null; {LENGTH}"),
+        ('"labels": {"a": "a secret text"}', "labels", f"labels['a'] is a text of 13 characters; {LENGTH}"),
+        ('"labels": {"a": 5}, ]', "labels", f"a value in labels is wrong; {LENGTH}"),
         ('"labels": {"": "a"}', "labels", f"a name in labels is wrong; {LENGTH}"),
         ('"labels": {"a": "a", "b": "b"}', "labels", "labels is an object of 2 fields; it must be an object of at"),
         ('"flag": null', "flag", "flag is null; it must be true or false"),
@@ -98,6 +102,16 @@ def test_the_native_protocol_says_the_same(name: str, value: float, told: str) -
         with pytest.raises(StreamerError, match=told) as error:
             read()
         assert error.value.param == f"params.{name}"
+
+
+@pytest.mark.parametrize(
+    ("label", "told"), [("A", "speakers['A'] is 5; it must"), ("A" * 65, "a value in speakers is 5; it must")]
+)
+def test_a_wrong_voice_of_a_speaker_is_shown_with_its_label(label: str, told: str) -> None:
+    """Unless the label is too long to be shown."""
+    with pytest.raises(StreamerError) as error:
+        read_message({"type": "start", "id": "a", "speakers": {"B": "joe", label: 5}})
+    assert error.value.message.startswith(told) and error.value.param == "speakers"
 
 
 @pytest.mark.parametrize("fields", [{}, {"type": 3}, {"type": "sing"}])
