@@ -33,7 +33,9 @@ def check_text(text: str | None, name: str, max_chars: int) -> str:
 
     Raises `InvalidParameterError` or `TextTooLongError`.
     """
-    if text is None or not text.strip():
+    if text is None:
+        raise InvalidParameterError(f"{name} is missing: there is nothing to say", param=name)
+    if not text.strip():
         raise InvalidParameterError(f"{name} is empty: there is nothing to say", param=name)
     if len(text) > max_chars:
         raise TextTooLongError(f"{name} has {len(text)} characters; it may have {max_chars}", param=name)

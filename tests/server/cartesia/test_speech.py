@@ -117,7 +117,7 @@ async def test_events_tell_the_times_of_words() -> None:
     [
         ({"transcript": ""}, 400, "invalid_parameter", "transcript is empty"),
         ({"transcript": " \n"}, 400, "invalid_parameter", "transcript is empty"),
-        ({"transcript": None}, 400, "invalid_parameter", "transcript is empty"),
+        ({"transcript": None}, 400, "invalid_parameter", "transcript is missing"),
         ({"transcript": ["Hi."]}, 400, "invalid_parameter", "transcript is "),
         ({"transcript": "x" * 2001}, 400, "text_too_long", "transcript has 2001 characters"),
         ({"voice": "nobody"}, 404, "voice_not_found", "no voice is named 'nobody'"),

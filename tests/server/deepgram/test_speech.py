@@ -113,10 +113,10 @@ async def test_a_stand_in_is_named_whatever_a_voice_is_called() -> None:
     [
         ("", {"url": "http://example.com/text"}, "url: this server fetches no texts; send it as `text`"),
         ("", {"url": "http://x", "text": "Hi."}, "url: this server fetches no texts"),
-        ("", {}, "text is empty"),
+        ("", {}, "text is missing: there is nothing to say"),
         ("", {"text": ""}, "text is empty"),
         ("", {"text": " \n"}, "text is empty"),
-        ("", {"text": None}, "text is empty"),
+        ("", {"text": None}, "text is missing"),
         ("", {"text": 5}, "text is 5; it must be a text"),
         ("", [], "the message is a list; it must be an object"),
         ("", b"", "this is not JSON"),
