@@ -50,6 +50,6 @@ class SpeechSettings:
 def checked_speed(speed: float, param: str = "speed") -> float:
     """Return `speed`; raises `InvalidParameterError`, which names the field `param`, if it cannot be had."""
     if not MIN_TEMPO <= speed <= MAX_TEMPO:
-        message = f"speed {speed!r} is not from {MIN_TEMPO} to {MAX_TEMPO}"
+        message = f"{param} {speed:g} is not from {MIN_TEMPO:g} to {MAX_TEMPO:g}"
         raise InvalidParameterError(message, param=param)
     return speed
