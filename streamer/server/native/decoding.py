@@ -101,7 +101,9 @@ def read_query(query: str) -> tuple[Configure, Framing, list[str]]:
     given.pop("ticket", None)  # `access` has read it
     framing = _value("framing", given.pop("framing", "framed")) or "framed"
     if framing not in ("framed", "bare"):
-        raise InvalidParameterError("framing is `framed` or `bare`", param="framing")
+        raise InvalidParameterError(
+            f"framing is {str(framing)[:64]!r}; it must be one of framed, bare", param="framing"
+        )
     fields: dict[str, Any] = {"type": "configure"}
     params: dict[str, Any] = {}
     for name, text in given.items():

@@ -77,6 +77,16 @@ def test_null_in_the_query_means_null(name: str) -> None:
     assert (getattr(settings, name), framing, unknown) == (None, "framed", [])
 
 
+def test_a_wrong_framing_is_shown_with_what_it_may_be() -> None:
+    """As every other wrong field is."""
+    with pytest.raises(InvalidParameterError) as error:
+        read_query("framing=x")
+    assert (error.value.param, error.value.message) == (
+        "framing",
+        "framing is 'x'; it must be one of framed, bare",
+    )
+
+
 def _types_in(kind: Any) -> list[msgspec.inspect.Type]:
     found = [kind]
     for nested in getattr(kind, "types", ()):
