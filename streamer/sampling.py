@@ -139,7 +139,8 @@ def check_windows(params: SamplingParams, limits: CoarseLimits) -> None:
             f"params.max_coarse_history is {history}; this model takes {smallest} to {limits.history}",
             param="params.max_coarse_history",
         )
-    shortest, longest = int(RANGES["sliding_window_len"].smallest), limits.room - history
+    shortest = min(int(RANGES["sliding_window_len"].smallest), limits.window)
+    longest = limits.room - history
     if not shortest <= window <= longest:
         raise InvalidParameterError(
             f"params.sliding_window_len is {window}; with a max_coarse_history of {history}"
