@@ -186,6 +186,7 @@ class _Simulated:
 
     runs_beside = False
     step_beside = None
+    preparation = None
 
     def __init__(self, machine: Machine, clock: Clock, max_rows: int) -> None:
         self.max_rows = max_rows
