@@ -7,7 +7,7 @@ import pytest
 
 from streamer.audio.pcm import SentenceJoiner, faded_out
 from streamer.errors import InvalidParameterError
-from streamer.sampling import RANGES, CoarseLimits, SamplingParams, sampling_params
+from streamer.sampling import RANGES, CoarseLimits, SamplingParams, check_windows, sampling_params
 
 DEFAULTS = SamplingParams(seed=0)
 BARK = CoarseLimits()
@@ -102,3 +102,12 @@ def test_a_wrong_window_is_told_what_the_model_takes(given, param, told):
         sampling_params(given, DEFAULTS, SMALLER)
     assert error.value.param == f"params.{param}"
     assert error.value.message == f"params.{param} " + told.format("with a max_coarse_history of")
+
+
+def test_a_models_own_window_may_be_shorter_than_any_that_may_be_asked_for():
+    """Its defaults are right as they are, and a client may ask for as short a window, but for no shorter one."""
+    limits = CoarseLimits(history=24, window=6, room=47)
+    check_windows(SamplingParams(seed=0), limits)
+    check_windows(SamplingParams(seed=0, sliding_window_len=6), limits)
+    with pytest.raises(InvalidParameterError, match="takes 6 to 23"):
+        check_windows(SamplingParams(seed=0, sliding_window_len=5), limits)
