@@ -18,6 +18,9 @@ from streamer.models.files.checkpoint import load_model
 NUM_CODEBOOKS, CODEBOOK_SIZE = 8, 1024
 NUM_SAMPLES = 200_000
 NUM_ROUNDS = 12
+MAX_SCALE_ROUNDS = 500
+SCALE_TOLERANCE = 1e-5
+"""The scale of a codec's codebooks is found once a round changes it by no more than this share of it."""
 
 
 def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
@@ -70,17 +73,19 @@ def recovered(vectors: Tensor, codebooks: Tensor) -> Tensor:
     """Return a codec's codebooks [codebooks, codebook_size, features] in the features' own units.
 
     A codec's codebooks are shifted and scaled (`train_decoder.new_decoder`). The scale and the means are found again
-    as those with which the codes fit the vectors best; they and the codes are improved in turns.
+    as those with which the codes fit the vectors best; they and the codes are improved in turns, until they stay.
     """
     mean, scale = vectors.mean(dim=0), vectors.std(dim=0).mean()
-    for _ in range(NUM_ROUNDS):
-        near = codebooks * scale
+    for _ in range(MAX_SCALE_ROUNDS):
+        last_scale, near = scale, codebooks * scale
         near[0] += mean
         codes = encode(vectors, near)
         made = torch.stack([book[choice] for book, choice in zip(codebooks, codes, strict=True)]).sum(dim=0)
         centred, made_mean = vectors - vectors.mean(dim=0), made.mean(dim=0)
         scale = (centred * (made - made_mean)).sum() / (made - made_mean).square().sum()
         mean = vectors.mean(dim=0) - scale * made_mean
+        if abs(scale - last_scale) <= SCALE_TOLERANCE * scale:
+            break
     found = codebooks * scale
     found[0] += mean
     return found

@@ -31,6 +31,18 @@ def test_codebooks_are_found_again_in_a_codec(monkeypatch: pytest.MonkeyPatch) -
     assert (encode(vectors, found) == codes).float().mean() > 0.99
 
 
+def test_the_scale_of_dense_codebooks_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where any point has a code near by, codes of a wrong scale fit nearly as well: its search goes on to the end."""
+    monkeypatch.setattr(quantizer, "NUM_CODEBOOKS", 1)
+    chance = torch.Generator().manual_seed(1)
+    plane = torch.randn(2, NUM_FEATURES, generator=chance)
+    books = (torch.randn(1, 1024, 2, generator=chance) @ plane) * 3.0
+    vectors = books[0][torch.randint(1024, (4000,), generator=chance)]
+    centred = books - books[0].mean(dim=0)
+    found = recovered(vectors, centred / (1.5 * books[0].std()))
+    assert (found - found.mean(dim=1)).std() / centred.std() == pytest.approx(1.0, abs=0.01)
+
+
 def test_a_decoder_begins_with_another_ones_weights_and_its_own_codebooks(tmp_path: Path) -> None:
     """The other voice's codes have another meaning, but what its layers have learnt about sound is kept."""
     books = np.random.default_rng(0).normal(size=(8, 1024, NUM_FEATURES)).astype(np.float32)
