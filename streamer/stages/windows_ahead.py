@@ -1,7 +1,8 @@
 """The beginnings of the coarse stage's next windows, which a thread beside the engine's fills ahead of time (`coarse`).
 
 A window reads what the one before it makes in its last positions only. As the network is causal, all others can be
-filled in while that one is still decoded: in a second slot, from which they are copied when the window begins.
+filled in while that one is still decoded, some more as soon as its tokens are there: in a second slot, from which they
+are copied when the window begins.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from streamer.models.kv_cache import PARTS_UNIT, SlotCache
 from streamer.stages.sentence import SentenceWork
 
 MIN_POSITIONS = 32
-"""The fewest positions that are worth a pass of their own."""
+"""The fewest positions that are worth a pass of their own: at first, and later on."""
 
 
 def slots_per_sentence(model: CausalGpt, *, has_stream: bool) -> int:
@@ -29,7 +30,7 @@ def slots_per_sentence(model: CausalGpt, *, has_stream: bool) -> int:
 
 @dataclass(slots=True)
 class _Ahead:
-    """The first `num_positions` of the window that begins at `step`; they are there once it `is_made`."""
+    """The first `num_positions` of the window that begins at `step`; all are there while it `is_made`."""
 
     step: int
     num_positions: int
@@ -62,28 +63,32 @@ class WindowsAhead:
             ahead.pending.wait()
 
     def is_ready(self, work: SentenceWork) -> bool:
-        """Whether the next window's first positions are known, and were not begun yet."""
-        step, window = _next_window(work), work.windows.window
-        if work.slot in self._by_slot or step >= work.num_coarse_steps:
+        """Whether enough of the next window's first positions are known that were not begun yet."""
+        step, ahead = _next_window(work), self._by_slot.get(work.slot)
+        if ahead is not None and not (ahead.is_made and ahead.step == step):
             return False
-        is_known = len(work.coarse.tokens) >= step - window and work.has_semantic_for(step)
-        return is_known and _num_positions(work, step) > 0
+        if step >= work.num_coarse_steps or not work.has_semantic_for(step):
+            return False
+        num_begun = ahead.num_positions if ahead is not None else 0
+        return _num_known(work, step) - num_begun >= MIN_POSITIONS
 
     def step_beside(self, work: SentenceWork) -> Pending:
-        """Fill in the next window's first positions."""
+        """Fill in the next window's first positions, or those that have become known since."""
         step, slot = _next_window(work), work.slot
-        inputs = self._window_input(work, step, work.windows.window)[: _num_positions(work, step)]
+        num_known = _num_known(work, step)
+        ahead = self._by_slot.get(slot)
+        start = ahead.num_positions if ahead is not None else 0
+        inputs = self._window_input(work, step, step - len(work.coarse.tokens))[start:num_known]
 
         def run() -> Tensor:
-            embeddings = self._model.embed(torch.tensor([inputs]))
-            return self._model.prefill(embeddings, self._cache, torch.tensor([self._num_slots + slot]))
+            embeddings, slots = self._model.embed(torch.tensor([inputs])), torch.tensor([self._num_slots + slot])
+            return self._model.prefill(embeddings, self._cache, slots, start=start)
 
         def commit(_: Tensor) -> None:
-            ahead.is_made = True
+            begun.is_made = True
 
-        ahead = _Ahead(step, len(inputs), self._stream.launch(run, commit))
-        self._by_slot[slot] = ahead
-        return ahead.pending
+        begun = self._by_slot[slot] = _Ahead(step, num_known, self._stream.launch(run, commit))
+        return begun.pending
 
     def has_begun(self, work: SentenceWork) -> bool:
         """Whether the window that is to begin now has its first positions already."""
@@ -111,9 +116,9 @@ def _next_window(work: SentenceWork) -> int:
     return (work.coarse.num_issued // work.windows.window + 1) * work.windows.window
 
 
-def _num_positions(work: SentenceWork, step: int) -> int:
-    """Return how many positions of the window at `step` are to be filled in once the one before it begins."""
-    windows = work.windows
-    num_coarse = min(windows.max_history, len(work.coarse_history) + step) - windows.window
+def _num_known(work: SentenceWork, step: int) -> int:
+    """Return how many of the first positions of the window at `step` are known, a multiple of `PARTS_UNIT`."""
+    windows, num_missing = work.windows, step - len(work.coarse.tokens)
+    num_coarse = min(windows.max_history, len(work.coarse_history) + step) - num_missing
     num_known = windows.semantic_context + 1 + max(0, num_coarse)
-    return num_known - num_known % PARTS_UNIT if num_known >= MIN_POSITIONS else 0
+    return num_known - num_known % PARTS_UNIT
