@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from streamer.stages.coarse_windows import DROPPED_HISTORY, CoarseWindows
+from streamer.stages.coarse_windows import CoarseWindows
 from streamer.text.tokens.phonemes import PhonemeTokenizer
 from training.lexicon import lexicon
 from training.pronunciation import PIECE, symbol_of_sign
@@ -136,7 +136,7 @@ class CoarseExamples:
             voice_coarse = voice.coarse.tolist()
             num_history, num_coarse = windows.history_lengths(len(voice.semantic), len(voice_coarse))
             semantic = voice.semantic.astype(np.int64).tolist()[-num_history:] + semantic
-            voice_coarse = voice_coarse[-num_coarse:][:-DROPPED_HISTORY]
+            voice_coarse = voice_coarse[-num_coarse:]
             num_coarse = len(voice_coarse)
             coarse = voice_coarse + coarse
         num_steps = len(coarse) - num_coarse

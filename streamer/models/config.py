@@ -53,6 +53,8 @@ class CoarseConfig:
     """The most coarse tokens of context before a window (Bark's `max_coarse_history`)."""
     window: int = 60
     """The coarse tokens generated per window (Bark's `sliding_window_len`)."""
+    dropped_history: int = 2
+    """The coarse tokens that are cut off at the end of a voice's history; Bark drops a frame of it."""
     num_codebooks: int = 2
     codebook_size: int = 1024
     codebook_offset: int = 10_000

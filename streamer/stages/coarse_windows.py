@@ -13,10 +13,6 @@ from dataclasses import dataclass
 from streamer.models.config import ModelConfig
 from streamer.sampling import SamplingParams
 
-DROPPED_HISTORY = 2
-"""Coarse tokens that are cut off at the end of the history, as the reference does to align it with the semantic one."""
-
-
 @dataclass(frozen=True, slots=True)
 class CoarseWindows:
     """The sizes of a sentence's windows; `ratio` is the number of coarse tokens per semantic token (R).
@@ -48,7 +44,7 @@ class CoarseWindows:
         return math.floor(self.max_history / self.ratio)
 
     def history_lengths(self, num_semantic: int, num_coarse: int) -> tuple[int, int]:
-        """Return H and the flat coarse tokens that are used of a voice, before `DROPPED_HISTORY` are cut."""
+        """Return H and the flat coarse tokens that are used of a voice, before `dropped_history` are cut."""
         num_semantic_used = min(
             self.max_semantic_history,
             num_semantic - num_semantic % 2,

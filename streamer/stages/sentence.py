@@ -13,7 +13,7 @@ from streamer.audio.samples import Samples
 from streamer.errors import StreamerError
 from streamer.models.config import ModelConfig
 from streamer.sampling import SamplingParams
-from streamer.stages.coarse_windows import DROPPED_HISTORY, CoarseWindows
+from streamer.stages.coarse_windows import CoarseWindows
 from streamer.stages.text_path import TextPath
 from streamer.voices.voice import Voice
 
@@ -154,5 +154,5 @@ def coarse_histories(
         return [], []
     return (
         voice.semantic[-num_semantic:].tolist(),
-        flat[-num_coarse:][:-DROPPED_HISTORY].tolist(),
+        flat[-num_coarse:][: max(0, num_coarse - coarse.dropped_history)].tolist(),
     )

@@ -1,10 +1,14 @@
 """A window may start exactly when everything that it will read exists."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from streamer.models.config import SMALL
 from streamer.stages.coarse_windows import CoarseWindows
+from streamer.stages.sentence import coarse_histories
+from tests.fakes.tiny_bark import TINY, tiny_voice
 
 BARK = CoarseWindows.from_config(SMALL)
 OTHER = CoarseWindows(semantic_context=64, max_history=120, window=30, num_codebooks=2, ratio=3.0)
@@ -57,3 +61,14 @@ def test_lengths_are_rounded_as_the_reference_rounds(windows):
         )
         assert windows.history_lengths(num_semantic, num_coarse) == (used, round(used * windows.ratio))
         assert windows.num_steps(num_semantic) == round(float(np.floor(num_semantic * windows.ratio / 2) * 2))
+
+
+@pytest.mark.parametrize(("dropped", "num_left"), [(2, 19), (0, 21), (21, 0), (30, 0)])
+def test_the_end_of_a_voices_coarse_history_is_cut_off(dropped, num_left):
+    """By as many tokens as the model declares: what is left ends so much before the semantic tokens do."""
+    config = replace(TINY, coarse=replace(TINY.coarse, dropped_history=dropped))
+    windows, voice = CoarseWindows.from_config(config), tiny_voice(40)
+    semantic, coarse = coarse_histories(voice, config, windows)
+    _, whole = coarse_histories(voice, replace(TINY, coarse=replace(TINY.coarse, dropped_history=0)), windows)
+    assert len(semantic) == 7 and len(whole) == 21
+    assert coarse == whole[:num_left]

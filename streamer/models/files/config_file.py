@@ -68,6 +68,7 @@ def check_config(config: ModelConfig, source: str) -> None:
          coarse.semantic_context + coarse.max_history + coarse.window),
         ("fine.input_vocab_size", fine.transformer.input_vocab_size, fine.pad_token + 1),
         ("fine.output_vocab_size", fine.transformer.output_vocab_size, fine.codebook_size),
+        ("coarse.dropped_history", coarse.dropped_history, 0),
         ("fine.block_size", fine.transformer.block_size, fine.context),
         ("fine.context", fine.context, fine.history + 1),
         ("fine.history", fine.history, 0),
