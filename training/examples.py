@@ -170,30 +170,31 @@ def with_wrong_codes(inputs: Tensor) -> Tensor:
 
 
 class FineExamples:
-    """Examples of the fine stage: a chunk with fixed frames on its left and nothing but pad on its right."""
+    """Examples of the fine stage: a chunk with fixed frames on its left and nothing on its right."""
 
     def __init__(self, spoken: list[Spoken]) -> None:
         self._company = Company([item for item in spoken if item.codes.shape[1] > 16])
 
     def batch(self, rows: int, codebook: int, chance: random.Random) -> tuple[Tensor, Tensor]:
-        """Return codes [rows, codebooks, context] before `codebook` is predicted, and targets [rows, context]."""
+        """Return codes [rows, codebooks, frames] before `codebook` is predicted, and targets [rows, frames].
+
+        All rows are as long, but for pads where a sentence ends earlier: a stage's window has none.
+        """
         config = CONFIG.fine
-        buffer = torch.full((rows, NUM_CODEBOOKS, FINE_CONTEXT), config.pad_token)
-        targets = torch.full((rows, FINE_CONTEXT), IGNORED)
+        size = min(chance.choice(config.chunk_frames), FINE_CONTEXT - FINE_HISTORY)
+        num_left = chance.randrange(FINE_HISTORY) if chance.random() < NO_HISTORY else FINE_HISTORY
+        buffer = torch.full((rows, NUM_CODEBOOKS, num_left + size), config.pad_token)
+        targets = torch.full((rows, num_left + size), IGNORED)
         for row in range(rows):
             item, voice = self._company.pair(chance)
-            codes = np.concatenate([voice.codes[:, -FINE_HISTORY:], item.codes], axis=1).astype(np.int64)
-            size = min(chance.choice(config.chunk_frames), FINE_CONTEXT - FINE_HISTORY)
-            first = chance.randrange(voice.codes[:, -FINE_HISTORY:].shape[1], codes.shape[1])
-            left = codes[:, max(0, first - FINE_HISTORY) : first]
+            before = voice.codes[:, -FINE_HISTORY:]
+            codes = np.concatenate([before, item.codes], axis=1).astype(np.int64)
+            first = chance.randrange(max(num_left, before.shape[1]), codes.shape[1])
             new = codes[:, first : first + size]
-            begin, end = left.shape[1], left.shape[1] + new.shape[1]
-            buffer[row, :, :begin] = torch.from_numpy(left)
-            buffer[row, :codebook, begin:end] = torch.from_numpy(new[:codebook])
-            # As in the reference the model also sees what it filled into the pad before: any code may stand there.
-            noise = torch.randint(CODEBOOK_SIZE, (codebook, FINE_CONTEXT - end))
-            buffer[row, 2:codebook, end:] = noise[2:]
-            targets[row, begin:end] = torch.from_numpy(new[codebook])
+            end = num_left + new.shape[1]
+            buffer[row, :, :num_left] = torch.from_numpy(codes[:, first - num_left : first])
+            buffer[row, :codebook, num_left:end] = torch.from_numpy(new[:codebook])
+            targets[row, num_left:end] = torch.from_numpy(new[codebook])
         return buffer, targets
 
 

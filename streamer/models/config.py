@@ -84,8 +84,13 @@ class FineConfig:
     """The sizes, in frames, of the successive chunks of an utterance's first sentence; the last repeats."""
     later_chunk_frames: tuple[int, ...] = (128, 512)
     """The same for its other sentences, which are generated while earlier ones are played."""
+    last_chunk_frames: int = 0
+    """The size of a sentence's last chunk, if what is left is more than twice as long: so little is left to do once the
+    last coarse code is there. 0: the last chunk is whatever is left."""
     is_whole: bool = False
     """Whether a sentence is filled in once it is finished, in the original's own windows, instead of in chunks."""
+    is_padded: bool = True
+    """Whether a window that has fewer frames than `context` is filled up with pads, as Bark's are."""
 
     @property
     def outputs(self) -> range:

@@ -65,7 +65,7 @@ class FineStage:
                 self.fill_row = partial(fill_codebooks, compiled)
                 self._compile_row()
         self._graphed: GraphedStep | None = None
-        if record is not None:
+        if record is not None and config.is_padded:  # what is recorded has one shape
             num_fields = config.num_codebooks * config.context + 3 + len(self._made)
             self._graphed = GraphedStep(self.fill, upload([0] * num_fields, self._device), record)
 
@@ -82,7 +82,8 @@ class FineStage:
             return num_ready > 0
         if self._config.is_whole:
             return False
-        return work.num_coarse_frames >= chunk_end(work.fine.num_frames, work.sentence_index, self._config)
+        end = chunk_end(work.fine.num_frames, work.num_frames, work.sentence_index, self._config)
+        return work.num_coarse_frames >= end
 
     def is_prefill(self, _: SentenceWork) -> bool:
         return True
@@ -99,12 +100,19 @@ class FineStage:
 
     def _run(self, batch: list[SentenceWork], windows: list[FineWindow]) -> Tensor:
         """Fill in the windows of all rows; returns which of them went well [rows]."""
+        rows = list(zip(batch, windows, strict=True))
         if self.fill_row is not None:
-            return torch.tensor([self._run_row(*each) for each in zip(batch, windows, strict=True)])
+            return torch.tensor([self._run_row(*row) for row in rows])
+        if self._config.is_padded:
+            return self._run_rows(batch, windows)
+        return torch.cat([self._run_rows([work], [window]) for work, window in rows])
+
+    def _run_rows(self, batch: list[SentenceWork], windows: list[FineWindow]) -> Tensor:
+        """Do the same for rows of one length."""
         buffers = torch.stack([self._buffer(*each) for each in zip(batch, windows, strict=True)])
         fields = [self._fields(*each) for each in zip(batch, windows, strict=True)]
         rows = torch.cat([buffers.flatten(1), upload(fields, self._device)], dim=1)
-        length = self._config.context - min(window.first - window.start for window in windows)
+        length = buffers.shape[2] - min(window.first - window.start for window in windows)
         if self._graphed is not None:
             filled = self._graphed(rows, length=length, is_filtered=False)
         else:
@@ -119,7 +127,7 @@ class FineStage:
         assert self.fill_row is not None
         codes, end = self._buffer(work, window), window.end - window.start
         column, frame, temperature, *keys = self._fields(work, window)
-        columns = column, self._config.context, end
+        columns = column, codes.shape[1], end
         is_well = self.fill_row(
             codes, columns, frame, temperature / TEMPERATURE_STEPS, keys, self._config.codebook_size
         )
@@ -157,12 +165,13 @@ class FineStage:
         num_prompt_frames = min(config.history, work.voice.fine.shape[1])
         if config.is_whole:
             return whole_window(first, num_frames, num_prompt_frames, config)
-        return chunk_window(first, num_frames, num_prompt_frames, work.sentence_index, config)
+        return chunk_window(first, work.num_frames, num_prompt_frames, work.sentence_index, config)
 
     def _buffer(self, work: SentenceWork, window: FineWindow) -> Tensor:
-        """The window's codes [codebooks, context]: prompt, what was filled in before, coarse codes, pad."""
+        """The window's codes [codebooks, frames]: prompt, what was filled in before, coarse codes, pad."""
         config = self._config
-        buffer = torch.full((config.num_codebooks, config.context), config.pad_token, device=self._device)
+        num_frames = config.context if config.is_padded else window.end - window.start
+        buffer = torch.full((config.num_codebooks, num_frames), config.pad_token, device=self._device)
         if (num_prompt_frames := -window.start) > 0:
             prompt = torch.from_numpy(work.voice.fine[:, -num_prompt_frames:].astype(np.int64))
             buffer[:, :num_prompt_frames] = prompt.to(self._device, non_blocking=True)
@@ -194,10 +203,11 @@ class FineStage:
         The reference predicts the pad's columns too, and the next codebook is made with them in sight. Of the last
         codebook, which no other follows, nothing reads more than the first `num_read` columns.
         """
-        config, num_codes = self._config, self._config.num_codebooks * self._config.context
-        codes = rows[:, :num_codes].reshape(-1, config.num_codebooks, config.context).clone()
+        config, num_codes = self._config, rows.shape[1] - 3 - len(self._made)
+        codes = rows[:, :num_codes].reshape(len(rows), config.num_codebooks, -1).clone()
         first_columns, first_frames, temperatures = rows[:, num_codes : num_codes + 3, None].unbind(1)
-        begin, end = config.context - length, config.context
+        end = codes.shape[2]
+        begin = end - length
         is_finite = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
         for number, codebook in enumerate(self._made):
             if codebook == self._made[-1]:

@@ -47,15 +47,28 @@ def scheduled(config: FineConfig, schedule: str) -> FineConfig:
 
 
 def chunk_window(
-    first: int, num_coarse_frames: int, num_prompt_frames: int, sentence_index: int, config: FineConfig
+    first: int, num_frames: int | None, num_prompt_frames: int, sentence_index: int, config: FineConfig
 ) -> FineWindow:
-    """The chunk from frame `first` on, as far as there are coarse codes, behind its left context."""
-    end = min(chunk_end(first, sentence_index, config), num_coarse_frames)
+    """The chunk from frame `first` on behind its left context. `num_frames`: see `chunk_end`."""
+    end = chunk_end(first, num_frames, sentence_index, config)
     return FineWindow(max(first - config.history, -num_prompt_frames), first, end, end)
 
 
-def chunk_end(first: int, sentence_index: int, config: FineConfig) -> int:
+def chunk_end(first: int, num_frames: int | None, sentence_index: int, config: FineConfig) -> int:
     """The border after frame `first` of an utterance's `sentence_index`-th sentence.
+
+    `num_frames` are the sentence's, None while they are not known. It makes no difference when they become known: only
+    chunks that no longer sentence could fill depend on them.
+    """
+    border = _border(first, sentence_index, config)
+    if num_frames is None or num_frames > border:
+        return border
+    is_split = 0 < 2 * config.last_chunk_frames < num_frames - first
+    return num_frames - config.last_chunk_frames if is_split else num_frames
+
+
+def _border(first: int, sentence_index: int, config: FineConfig) -> int:
+    """The same of a sentence without an end.
 
     Sizes follow `chunk_frames`, or `later_chunk_frames` from the second sentence on, the last repeating; none is
     larger than what fits beside the history.

@@ -94,6 +94,11 @@ class SentenceWork:
         """The coarse tokens that may be made now; the number is final once the semantic stage has finished."""
         return self.windows.num_steps(len(self.semantic.tokens))
 
+    @property
+    def num_frames(self) -> int | None:
+        """The frames of the whole sentence, None until the semantic stage has finished."""
+        return self.num_coarse_steps // self._num_codebooks if self.semantic.is_finished else None
+
     def has_semantic_for(self, step: int) -> bool:
         """Whether the semantic tokens are final that the coarse window at `step` reads."""
         needed = self.windows.tokens_needed(step, len(self.semantic_history))

@@ -14,7 +14,7 @@ from streamer.stages.fine_windows import FineWindow, chunk_end, chunk_window, sc
 def borders(config, num_chunks, sentence_index=0):
     frames = [0]
     for _ in range(num_chunks):
-        frames.append(chunk_end(frames[-1], sentence_index, config))
+        frames.append(chunk_end(frames[-1], None, sentence_index, config))
     return frames[1:]
 
 
@@ -53,8 +53,33 @@ def test_a_schedule_names_its_borders(schedule, first_sentence, later_sentence):
 def test_the_built_in_voice_has_the_same_schedules():
     """Its own chunks come first, and the largest are as long as its history leaves room for."""
     fine = read_config(BUILTIN_MODEL / "config.json").fine
-    assert borders(scheduled(fine, "latency"), 4) == [40, 88, 152, 216]
-    assert borders(scheduled(fine, "throughput"), 3) == [64, 128, 192]
+    assert borders(scheduled(fine, "latency"), 4) == [40, 104, 192, 280]
+    assert borders(scheduled(fine, "throughput"), 3) == [104, 208, 312]
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "borders"),
+    [
+        (30, [30]),
+        (48, [40, 48]),
+        (60, [40, 60]),
+        (88, [40, 88]),
+        (89, [40, 65, 89]),
+        (104, [40, 80, 104]),
+        (105, [40, 104, 105]),
+        (250, [40, 104, 192, 226, 250]),
+    ],
+)
+def test_a_sentence_ends_with_a_short_chunk(num_frames, borders):
+    """What is left once a longer chunk could not be filled is cut in two: a border before it is that of any sentence."""
+    fine = read_config(BUILTIN_MODEL / "config.json").fine
+    assert fine.last_chunk_frames == 24
+    found = [0]
+    while found[-1] < num_frames:
+        found.append(chunk_end(found[-1], num_frames, 0, fine))
+        open_end = chunk_end(found[-2], None, 0, fine)
+        assert found[-1] == open_end or num_frames <= open_end  # so nothing was filled in before the end was known
+    assert found[1:] == borders
 
 
 def test_each_schedule_that_may_be_set_is_known_and_no_other():

@@ -59,7 +59,8 @@ def test_a_coarse_example_is_a_window_of_the_reference() -> None:
 
 
 def test_a_fine_example_shows_what_the_stage_shows() -> None:
-    """An example has the whole left context, the chunk's earlier codebooks, then pad; only the chunk has targets."""
+    """An example has the left context and the chunk's earlier codebooks; only the chunk has targets, and pads end a row
+    whose sentence ends before the others'."""
     items = [spoken(100, seed) for seed in range(3)]
     pad = CONFIG.fine.pad_token
     for codebook in (2, 7):
@@ -71,7 +72,9 @@ def test_a_fine_example_shows_what_the_stage_shows() -> None:
             assert (codes[row, codebook:, columns] == pad).all()
             assert (codes[row, :codebook, columns] != pad).all()
             assert (codes[row, :, : columns[0]] != pad).all()
+            assert (codes[row, :, columns[-1] + 1 :] == pad).all()
             assert len(columns) <= CONFIG.fine.context - CONFIG.fine.history
+        assert chunk[:, -1].any()
 
 
 def test_a_sentence_continues_from_its_own_speaker() -> None:
