@@ -19,6 +19,8 @@ PAUSE_NAMES = dict(
 VOWEL_VARIANTS = {"AH": "ə|ʌ|ˈʌ|i|ʊ", "ER": "ɜ|ˈɜ|ə ɹ", "IH": "ɪ|ˈɪ|ə", "UW": "u|ˈu|ʊ"}
 MAX_PHONE_TOKENS, MAX_LONG_TOKENS, MAX_SILENCE_TOKENS = 13, 20, 20
 """The teacher speaks slowly. In 2,000 of its lines 999 in 1,000 of each phone last no longer, pauses were cut to 20."""
+MAX_LAST_SILENCE_TOKENS = 5
+"""A sentence's last sound has ended 20 ms after the last phone's token, and 60 ms of silence are kept behind it."""
 LONG_PHONES = ("s", "z", "n", "m", "ŋ", "i", "u", *(f"ˈ{vowel}" for vowel in "AIOWYiuæɑɔɛ"))
 """The phones that are held for long at the end of a sentence."""
 
@@ -44,5 +46,6 @@ def path_config() -> PathConfig:
         beginning="beginning?",
         max_phone_tokens=MAX_PHONE_TOKENS,
         max_silence_tokens=MAX_SILENCE_TOKENS,
+        max_last_silence_tokens=MAX_LAST_SILENCE_TOKENS,
         max_tokens_of=dict.fromkeys(LONG_PHONES, MAX_LONG_TOKENS),
     )

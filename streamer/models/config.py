@@ -161,6 +161,8 @@ class PathConfig:
     max_phone_tokens: int = 12
     """How long a phone is held, in tokens; then the next one must come."""
     max_silence_tokens: int = 20
+    max_last_silence_tokens: int = 20
+    """The same of a pause that ends a sentence, of which next to nothing is kept."""
     max_tokens_of: dict[str, int] = field(default_factory=dict)
     """The same of single phones, by name, where it is another number."""
     max_letter_tokens: int = 3

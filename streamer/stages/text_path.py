@@ -97,6 +97,7 @@ class PathMaker:
             "reach",
             "max_phone_tokens",
             "max_silence_tokens",
+            "max_last_silence_tokens",
             "max_letter_tokens",
         ):
             if not 1 <= getattr(path, name) <= MAX_NUMBER:
@@ -212,7 +213,10 @@ class PathMaker:
             stays[state, _indices(said)] = state
             following = sounds[place + 1] if place + 1 < len(sounds) else None
             is_last_letter = sounds[place].is_unknown and not (following and following.is_unknown)
-            limits.append(self._path.max_phone_tokens if is_last_letter else sounds[place].max_tokens)
+            limit = self._path.max_phone_tokens if is_last_letter else sounds[place].max_tokens
+            if following is None and said <= self._silences:
+                limit = min(limit, self._path.max_last_silence_tokens)
+            limits.append(limit)
         return Automaton(np.stack([stays, moves]), np.array(limits, np.int16))
 
     def _within_reach(

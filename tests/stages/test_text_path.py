@@ -99,6 +99,14 @@ def test_a_stuck_row_moves_on(wish: str, sound: str, params: SamplingParams) -> 
     assert not work.is_truncated
 
 
+@pytest.mark.parametrize("params", [SAMPLED, GREEDY, FILTERED])
+@pytest.mark.parametrize(("text", "sound"), [("a d.", "a+p{6}l+p{2}"), ("a d, ", "a+p{6}l+p{2}"), (".", "p{2}")])
+def test_the_last_pause_has_a_limit_of_its_own(text: str, sound: str, params: SamplingParams) -> None:
+    """What ends a sentence is hardly heard, so that it may be kept shorter than the pauses inside."""
+    config = replace(TINY_WITH_PATH, path=replace(PATH, max_last_silence_tokens=2))
+    assert re.fullmatch(sound, heard(speak(text, params, config=config, wishes="pause")))
+
+
 @pytest.mark.parametrize("reach", [1, 2, 3])
 @pytest.mark.parametrize("params", [SAMPLED, GREEDY, FILTERED])
 def test_no_more_is_skipped_than_the_reach(reach: int, params: SamplingParams) -> None:
@@ -212,6 +220,7 @@ def test_a_sentence_that_is_cut_knows_what_it_said() -> None:
         ({"sounds": {"a": "a " * 3000}}, "sounds in a sentence"),
         ({"reach": 0}, "reach"),
         ({"max_silence_tokens": 40_000}, "max_silence_tokens is 40000"),
+        ({"max_last_silence_tokens": 0}, "max_last_silence_tokens is 0"),
         ({"max_phone_tokens": 0}, "max_phone_tokens"),
         ({"tokens_per_phone": 0}, "tokens_per_phone"),
         ({"max_tokens_of": {"x": 3}}, "'x' is none of its phones"),
