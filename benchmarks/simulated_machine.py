@@ -178,7 +178,8 @@ def next_border(work: Sentence) -> int:
     fine = work.config.fine
     if fine.is_whole:
         return whole_window(work.num_fine, work.num_frames_in_all, fine.history, fine).num_final
-    return chunk_end(work.num_fine, work.num_frames_in_all, work.index, fine)
+    is_known = work.num_semantic == work.num_semantic_in_all
+    return chunk_end(work.num_fine, work.num_frames_in_all if is_known else None, work.index, fine)
 
 
 class _Simulated:

@@ -136,7 +136,7 @@ class CoarseExamples:
             voice_coarse = voice.coarse.tolist()
             num_history, num_coarse = windows.history_lengths(len(voice.semantic), len(voice_coarse))
             semantic = voice.semantic.astype(np.int64).tolist()[-num_history:] + semantic
-            voice_coarse = voice_coarse[-num_coarse:]
+            voice_coarse = voice_coarse[-num_coarse:][: num_coarse - config.dropped_history]
             num_coarse = len(voice_coarse)
             coarse = voice_coarse + coarse
         num_steps = len(coarse) - num_coarse
@@ -181,7 +181,8 @@ class FineExamples:
         All rows are as long, but for pads where a sentence ends earlier: a stage's window has none.
         """
         config = CONFIG.fine
-        size = min(chance.choice(config.chunk_frames), FINE_CONTEXT - FINE_HISTORY)
+        sizes = (*config.chunk_frames, config.last_chunk_frames)
+        size = min(chance.choice(sizes), FINE_CONTEXT - FINE_HISTORY)
         num_left = chance.randrange(FINE_HISTORY) if chance.random() < NO_HISTORY else FINE_HISTORY
         buffer = torch.full((rows, NUM_CODEBOOKS, num_left + size), config.pad_token)
         targets = torch.full((rows, num_left + size), IGNORED)

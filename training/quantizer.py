@@ -18,9 +18,11 @@ from streamer.models.files.checkpoint import load_model
 NUM_CODEBOOKS, CODEBOOK_SIZE = 8, 1024
 NUM_SAMPLES = 200_000
 NUM_ROUNDS = 12
+NUM_SCALE_SAMPLES = 20_000
 MAX_SCALE_ROUNDS = 500
 SCALE_TOLERANCE = 1e-5
-"""The scale of a codec's codebooks is found once a round changes it by no more than this share of it."""
+"""The scale of a codec's codebooks is found once a round changes it by no more than this share of it; some 50 rounds
+with so many vectors."""
 
 
 def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
@@ -74,7 +76,9 @@ def recovered(vectors: Tensor, codebooks: Tensor) -> Tensor:
 
     A codec's codebooks are shifted and scaled (`train_decoder.new_decoder`). The scale and the means are found again
     as those with which the codes fit the vectors best; they and the codes are improved in turns, until they stay.
+    Raises `RuntimeError` if they do not.
     """
+    vectors = vectors[torch.randperm(len(vectors))[:NUM_SCALE_SAMPLES]]
     mean, scale = vectors.mean(dim=0), vectors.std(dim=0).mean()
     for _ in range(MAX_SCALE_ROUNDS):
         last_scale, near = scale, codebooks * scale
@@ -86,6 +90,10 @@ def recovered(vectors: Tensor, codebooks: Tensor) -> Tensor:
         mean = vectors.mean(dim=0) - scale * made_mean
         if abs(scale - last_scale) <= SCALE_TOLERANCE * scale:
             break
+    else:
+        raise RuntimeError(
+            f"the codebooks' scale still changes after {MAX_SCALE_ROUNDS} rounds: {float(scale)}"
+        )
     found = codebooks * scale
     found[0] += mean
     return found

@@ -39,7 +39,7 @@ VOICE_NAMES = {"gongitsune": "jane", "kumo": "joe"}
 """What the listener calls the teacher's voices. The names have been the same since the first version."""
 COARSE_PAD = NUM_SEMANTIC + 2 * CODEBOOK_SIZE
 COARSE_IDS = COARSE_PAD + 3
-FINE_CONTEXT, FINE_HISTORY = 128, 24
+FINE_CONTEXT, FINE_HISTORY = 128, 64
 
 CONFIG = ModelConfig(
     name="streamer-builtin",
@@ -70,8 +70,8 @@ CONFIG = ModelConfig(
         TransformerConfig(3, 4, 256, FINE_CONTEXT, CODEBOOK_SIZE + 32, CODEBOOK_SIZE + 32),
         context=FINE_CONTEXT,
         history=FINE_HISTORY,
-        chunk_frames=(40, 64, 88),
-        later_chunk_frames=(88,),
+        chunk_frames=(40, 48, 64),
+        later_chunk_frames=(64,),
         last_chunk_frames=24,
         is_padded=False,
     ),

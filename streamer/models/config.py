@@ -85,8 +85,8 @@ class FineConfig:
     later_chunk_frames: tuple[int, ...] = (128, 512)
     """The same for its other sentences, which are generated while earlier ones are played."""
     last_chunk_frames: int = 0
-    """The size of a sentence's last chunk, if what is left is more than twice as long: so little is left to do once the
-    last coarse code is there. 0: the last chunk is whatever is left."""
+    """The size of a sentence's last chunk, or a little more, if what is left is more than twice as long: so little is
+    left to do once the last coarse code is there. 0: the last chunk is whatever is left."""
     is_whole: bool = False
     """Whether a sentence is filled in once it is finished, in the original's own windows, instead of in chunks."""
     is_padded: bool = True
@@ -161,8 +161,8 @@ class PathConfig:
     max_phone_tokens: int = 12
     """How long a phone is held, in tokens; then the next one must come."""
     max_silence_tokens: int = 20
-    max_last_silence_tokens: int = 20
-    """The same of a pause that ends a sentence, of which next to nothing is kept."""
+    max_last_silence_tokens: int | None = None
+    """The same of a pause that ends a sentence, of which next to nothing is kept; None: the same number."""
     max_tokens_of: dict[str, int] = field(default_factory=dict)
     """The same of single phones, by name, where it is another number."""
     max_letter_tokens: int = 3

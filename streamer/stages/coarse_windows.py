@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from streamer.models.config import ModelConfig
 from streamer.sampling import SamplingParams
 
+
 @dataclass(frozen=True, slots=True)
 class CoarseWindows:
     """The sizes of a sentence's windows; `ratio` is the number of coarse tokens per semantic token (R).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -28,8 +29,9 @@ TEMPERATURE_STEPS = 1 << 20
 class FineStage:
     """After `generate_fine` of suno-ai/bark: as if the sentence ended at each chunk's border, or whole.
 
-    The model is not causal, so what follows a chunk would change it; a border fixed by the frame index
-    makes the result independent of how much happens to exist. What has left the stage is never made again.
+    The model is not causal, so what follows a chunk would change it; a border fixed by the frame index and the
+    sentence's length makes the result independent of how much happens to exist. What has left the stage is never made
+    again.
     """
 
     name = "fine"
@@ -100,12 +102,17 @@ class FineStage:
 
     def _run(self, batch: list[SentenceWork], windows: list[FineWindow]) -> Tensor:
         """Fill in the windows of all rows; returns which of them went well [rows]."""
-        rows = list(zip(batch, windows, strict=True))
         if self.fill_row is not None:
-            return torch.tensor([self._run_row(*row) for row in rows])
+            return torch.tensor([self._run_row(*row) for row in zip(batch, windows, strict=True)])
         if self._config.is_padded:
             return self._run_rows(batch, windows)
-        return torch.cat([self._run_rows([work], [window]) for work, window in rows])
+        by_length: dict[int, list[int]] = defaultdict(list)
+        for row, window in enumerate(windows):
+            by_length[window.end - window.start].append(row)
+        went_well = torch.empty(len(batch), dtype=torch.long, device=self._device)
+        for rows in by_length.values():
+            went_well[rows] = self._run_rows([batch[row] for row in rows], [windows[row] for row in rows])
+        return went_well
 
     def _run_rows(self, batch: list[SentenceWork], windows: list[FineWindow]) -> Tensor:
         """Do the same for rows of one length."""

@@ -8,13 +8,18 @@ later one fills in again what the one before had too little to its right for. A 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from streamer.models.config import FineConfig
+
+_CUT_UNIT: Final = 8
+"""Before a sentence's last chunk there is a multiple of so many frames: on a CPU torch's codec is compiled for each
+length."""
 
 
 @dataclass(frozen=True, slots=True)
 class FineWindow:
-    """`context` frames from `start` on, which is negative if the window begins in the voice's prompt.
+    """At most `context` frames from `start` on, which is negative if the window begins in the voice's prompt.
 
     Frames [first, end) are filled in, and those before `num_final` will not be again.
     """
@@ -57,18 +62,19 @@ def chunk_window(
 def chunk_end(first: int, num_frames: int | None, sentence_index: int, config: FineConfig) -> int:
     """The border after frame `first` of an utterance's `sentence_index`-th sentence.
 
-    `num_frames` are the sentence's, None while they are not known. It makes no difference when they become known: only
-    chunks that no longer sentence could fill depend on them.
+    `num_frames` are the sentence's, None while they are not known. It makes no difference when they become known: a
+    chunk depends on them only if the sentence ends before the usual border, so that it must wait for its end.
     """
-    border = _border(first, sentence_index, config)
-    if num_frames is None or num_frames > border:
+    border = _usual_border(first, sentence_index, config)
+    if num_frames is None or num_frames >= border:
         return border
-    is_split = 0 < 2 * config.last_chunk_frames < num_frames - first
-    return num_frames - config.last_chunk_frames if is_split else num_frames
+    num_left, num_last = num_frames - first, config.last_chunk_frames
+    size = (num_left - num_last) // _CUT_UNIT * _CUT_UNIT
+    return first + size if 0 < 2 * num_last < num_left and size else num_frames
 
 
-def _border(first: int, sentence_index: int, config: FineConfig) -> int:
-    """The same of a sentence without an end.
+def _usual_border(first: int, sentence_index: int, config: FineConfig) -> int:
+    """The border after frame `first` of a sentence that does not end before it.
 
     Sizes follow `chunk_frames`, or `later_chunk_frames` from the second sentence on, the last repeating; none is
     larger than what fits beside the history.

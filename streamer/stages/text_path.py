@@ -100,8 +100,9 @@ class PathMaker:
             "max_last_silence_tokens",
             "max_letter_tokens",
         ):
-            if not 1 <= getattr(path, name) <= MAX_NUMBER:
-                raise CheckpointError(f"path.{name} is {getattr(path, name)}: it must be 1 to {MAX_NUMBER}")
+            number = getattr(path, name)
+            if number is not None and not 1 <= number <= MAX_NUMBER:
+                raise CheckpointError(f"path.{name} is {number}: it must be 1 to {MAX_NUMBER}")
         for name, limit in path.max_tokens_of.items():
             if name not in path.phones:
                 raise CheckpointError(f"path.max_tokens_of: {name!r} is none of its phones")
@@ -214,7 +215,7 @@ class PathMaker:
             following = sounds[place + 1] if place + 1 < len(sounds) else None
             is_last_letter = sounds[place].is_unknown and not (following and following.is_unknown)
             limit = self._path.max_phone_tokens if is_last_letter else sounds[place].max_tokens
-            if following is None and said <= self._silences:
+            if following is None and said <= self._silences and self._path.max_last_silence_tokens:
                 limit = min(limit, self._path.max_last_silence_tokens)
             limits.append(limit)
         return Automaton(np.stack([stays, moves]), np.array(limits, np.int16))

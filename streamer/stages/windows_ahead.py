@@ -30,7 +30,7 @@ def slots_per_sentence(model: CausalGpt, *, has_stream: bool) -> int:
 
 @dataclass(slots=True)
 class _Ahead:
-    """The first `num_positions` of the window that begins at `step`; all are there while it `is_made`."""
+    """The first `num_positions` of the window that begins at `step`; until it `is_made`, some are still under way."""
 
     step: int
     num_positions: int
@@ -69,26 +69,31 @@ class WindowsAhead:
             return False
         if step >= work.num_coarse_steps or not work.has_semantic_for(step):
             return False
-        num_begun = ahead.num_positions if ahead is not None else 0
-        return _num_known(work, step) - num_begun >= MIN_POSITIONS
+        return _num_known(work, step) - self._num_begun(work) >= MIN_POSITIONS
 
     def step_beside(self, work: SentenceWork) -> Pending:
         """Fill in the next window's first positions, or those that have become known since."""
         step, slot = _next_window(work), work.slot
-        num_known = _num_known(work, step)
-        ahead = self._by_slot.get(slot)
-        start = ahead.num_positions if ahead is not None else 0
+        start, num_known = self._num_begun(work), _num_known(work, step)
         inputs = self._window_input(work, step, step - len(work.coarse.tokens))[start:num_known]
 
         def run() -> Tensor:
-            embeddings, slots = self._model.embed(torch.tensor([inputs])), torch.tensor([self._num_slots + slot])
-            return self._model.prefill(embeddings, self._cache, slots, start=start)
+            embeddings, ahead = (
+                self._model.embed(torch.tensor([inputs])),
+                torch.tensor([self._num_slots + slot]),
+            )
+            return self._model.prefill(embeddings, self._cache, ahead, start=start)
 
         def commit(_: Tensor) -> None:
             begun.is_made = True
 
         begun = self._by_slot[slot] = _Ahead(step, num_known, self._stream.launch(run, commit))
         return begun.pending
+
+    def _num_begun(self, work: SentenceWork) -> int:
+        """Return how many of the next window's positions were begun."""
+        ahead = self._by_slot.get(work.slot)
+        return 0 if ahead is None else ahead.num_positions
 
     def has_begun(self, work: SentenceWork) -> bool:
         """Whether the window that is to begin now has its first positions already."""

@@ -78,6 +78,33 @@ def test_windows_without_pads_are_as_long_as_their_frames() -> None:
     assert all((codes < TINY.fine.codebook_size).all() for codes in both)
 
 
+def test_a_short_end_lets_the_chunk_before_it_begin_early() -> None:
+    """It begins while the last coarse tokens are being made, once the semantic stage has told the sentence's length."""
+    config = replace(TINY.fine, chunk_frames=(30,), history=0, last_chunk_frames=4)
+    stage = FineStage(tiny_model().fine, config, TINY.coarse, max_rows=1)
+    work = waiting(20, 0)
+    tokens, num_frames = work.coarse.tokens, work.num_coarse_frames
+    assert num_frames == 19
+    work.coarse.tokens = tokens[: 2 * 8]
+    assert stage.is_ready(work)
+    work.coarse.tokens = tokens[: 2 * 8 - 1]
+    assert not stage.is_ready(work)
+    work.coarse.tokens, work.semantic.is_finished = tokens[: 2 * 8], False
+    assert not stage.is_ready(work)
+
+
+def test_only_padded_windows_are_recorded() -> None:
+    """A recording has one shape, and windows without pads have many."""
+
+    def record(*_: object) -> None:
+        raise AssertionError("nothing is recorded here")
+
+    for is_padded in (True, False):
+        config = replace(TINY.fine, is_padded=is_padded)
+        stage = FineStage(tiny_model().fine, config, TINY.coarse, max_rows=2, record=record)  # type: ignore[arg-type]
+        assert bool(stage.num_recordings()) is is_padded
+
+
 @pytest.mark.parametrize(
     ("num_frames", "column", "num_read"), [(24, 8, 24), (24, 8, 13), (24, 20, 21), (24, 0, 24), (13, 8, 13)]
 )

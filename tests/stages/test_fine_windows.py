@@ -53,33 +53,52 @@ def test_a_schedule_names_its_borders(schedule, first_sentence, later_sentence):
 def test_the_built_in_voice_has_the_same_schedules():
     """Its own chunks come first, and the largest are as long as its history leaves room for."""
     fine = read_config(BUILTIN_MODEL / "config.json").fine
-    assert borders(scheduled(fine, "latency"), 4) == [40, 104, 192, 280]
-    assert borders(scheduled(fine, "throughput"), 3) == [104, 208, 312]
+    assert borders(scheduled(fine, "latency"), 4) == [40, 88, 152, 216]
+    assert borders(scheduled(fine, "throughput"), 3) == [64, 128, 192]
+
+
+def ends(num_frames, config, *, waits_for_end):
+    """Return the borders of a sentence whose length is known at once, or only when all of its coarse codes exist."""
+    found = [0]
+    while found[-1] < num_frames:
+        border = chunk_end(found[-1], None if waits_for_end else num_frames, 0, config)
+        found.append(border if border <= num_frames else chunk_end(found[-1], num_frames, 0, config))
+    return found[1:]
 
 
 @pytest.mark.parametrize(
     ("num_frames", "borders"),
     [
         (30, [30]),
-        (48, [40, 48]),
-        (60, [40, 60]),
+        (40, [40]),
+        (41, [40, 41]),
         (88, [40, 88]),
-        (89, [40, 65, 89]),
-        (104, [40, 80, 104]),
-        (105, [40, 104, 105]),
-        (250, [40, 104, 192, 226, 250]),
+        (89, [40, 88, 89]),
+        (136, [40, 88, 136]),
+        (137, [40, 88, 112, 137]),
+        (151, [40, 88, 120, 151]),
+        (152, [40, 88, 152]),
+        (250, [40, 88, 152, 216, 250]),
+        (270, [40, 88, 152, 216, 240, 270]),
     ],
 )
 def test_a_sentence_ends_with_a_short_chunk(num_frames, borders):
-    """What is left once a longer chunk could not be filled is cut in two: a border before it is that of any sentence."""
+    """What is left is cut in two if it is longer than two short chunks, and does not reach the usual border."""
     fine = read_config(BUILTIN_MODEL / "config.json").fine
     assert fine.last_chunk_frames == 24
-    found = [0]
-    while found[-1] < num_frames:
-        found.append(chunk_end(found[-1], num_frames, 0, fine))
-        open_end = chunk_end(found[-2], None, 0, fine)
-        assert found[-1] == open_end or num_frames <= open_end  # so nothing was filled in before the end was known
-    assert found[1:] == borders
+    assert ends(num_frames, fine, waits_for_end=False) == borders
+
+
+def test_borders_do_not_depend_on_when_the_end_is_known():
+    """And before a sentence's last chunk there are whole units of frames, for which torch's codec is compiled."""
+    builtin = read_config(BUILTIN_MODEL / "config.json").fine
+    for num_last in (0, 1, 3, 8, builtin.last_chunk_frames, 1000):
+        fine = replace(builtin, last_chunk_frames=num_last)
+        for num_frames in range(1, 400):
+            borders = ends(num_frames, fine, waits_for_end=False)
+            assert borders == ends(num_frames, fine, waits_for_end=True)
+            assert all(border % 8 == 0 for border in borders[:-1])
+            assert borders == sorted(set(borders)) and borders[-1] == num_frames
 
 
 def test_each_schedule_that_may_be_set_is_known_and_no_other():

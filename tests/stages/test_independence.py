@@ -36,10 +36,13 @@ def model_of(config, steps_at_once):
     return model
 
 
+WITHOUT_PADS = replace(TINY, fine=replace(TINY.fine, is_padded=False, last_chunk_frames=3))
+
+
 @pytest.fixture(
     scope="module",
-    params=[(TINY, 1), (TINY_WITH_PATH, 1), (TINY_WITH_PATH, 5)],
-    ids=["free", "path", "path-at-once"],
+    params=[(TINY, 1), (TINY_WITH_PATH, 1), (TINY_WITH_PATH, 5), (WITHOUT_PADS, 1)],
+    ids=["free", "path", "path-at-once", "without-pads"],
 )
 def model(request):
     return model_of(*request.param)

@@ -100,7 +100,9 @@ def test_a_stuck_row_moves_on(wish: str, sound: str, params: SamplingParams) -> 
 
 
 @pytest.mark.parametrize("params", [SAMPLED, GREEDY, FILTERED])
-@pytest.mark.parametrize(("text", "sound"), [("a d.", "a+p{6}l+p{2}"), ("a d, ", "a+p{6}l+p{2}"), (".", "p{2}")])
+@pytest.mark.parametrize(
+    ("text", "sound"), [("a d.", "a+p{6}l+p{2}"), ("a d, ", "a+p{6}l+p{2}"), (".", "p{2}")]
+)
 def test_the_last_pause_has_a_limit_of_its_own(text: str, sound: str, params: SamplingParams) -> None:
     """What ends a sentence is hardly heard, so that it may be kept shorter than the pauses inside."""
     config = replace(TINY_WITH_PATH, path=replace(PATH, max_last_silence_tokens=2))

@@ -55,6 +55,11 @@ def check_config(config: ModelConfig, source: str) -> None:
         raise CheckpointError(
             f"{source}: coarse.window is {coarse.window}, no multiple of the {coarse.num_codebooks} codebooks"
         )
+    if coarse.dropped_history < 0 or coarse.dropped_history % coarse.num_codebooks:
+        raise CheckpointError(
+            f"{source}: coarse.dropped_history is {coarse.dropped_history}, no multiple of the "
+            f"{coarse.num_codebooks} codebooks"
+        )
     last_coarse = coarse.codebook_offset + coarse.num_codebooks * coarse.codebook_size
     needs = [
         ("semantic.input_vocab_size", semantic.transformer.input_vocab_size,
@@ -68,7 +73,6 @@ def check_config(config: ModelConfig, source: str) -> None:
          coarse.semantic_context + coarse.max_history + coarse.window),
         ("fine.input_vocab_size", fine.transformer.input_vocab_size, fine.pad_token + 1),
         ("fine.output_vocab_size", fine.transformer.output_vocab_size, fine.codebook_size),
-        ("coarse.dropped_history", coarse.dropped_history, 0),
         ("fine.block_size", fine.transformer.block_size, fine.context),
         ("fine.context", fine.context, fine.history + 1),
         ("fine.history", fine.history, 0),
