@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from streamer.engine.device.cpu_stream import CpuStream, PendingCall
 from streamer.engine.request import Request
 from streamer.errors import EngineError
 from streamer.models.cpu import int8_forward
@@ -14,8 +13,8 @@ from streamer.sampling import SamplingParams
 from streamer.stages import windows_ahead
 from streamer.stages.chain import build_stages
 from streamer.stages.windows_ahead import WindowsAhead, slots_per_sentence
+from tests.fakes.streams import HeldStream, PromptStream
 from tests.fakes.tiny_bark import Collector, run, tiny_engine, tiny_model, tiny_voice, tiny_work
-from tests.stages.test_independence import HeldStream
 
 SAMPLED = SamplingParams(seed=11, text_temp=0.9, waveform_temp=0.8, fine_temp=0.7, min_eos_p=1)
 
@@ -58,22 +57,6 @@ def alone(model):
     for work in made:
         run(model, work)
     return [work.coarse.tokens for work in made]
-
-
-@pytest.fixture
-def stream():
-    stream = CpuStream()
-    yield stream
-    assert stream.close(10)
-
-
-class PromptStream:
-    """Makes each call at once, so that every window that can begin ahead does."""
-
-    def launch(self, call, commit, num_steps=1):
-        pending = PendingCall(call, commit, num_steps)
-        pending.make()
-        return pending
 
 
 @pytest.fixture
