@@ -129,18 +129,28 @@ def _check(name: str, value: object, allowed: Range, *, has_range: bool) -> None
         )
 
 
+def coarse_ranges(limits: CoarseLimits) -> dict[str, tuple[int, int]]:
+    """Return the least and the most of each of `COARSE_WINDOWS`; the longest window goes with the least history."""
+    least_history = min(MIN_COARSE_HISTORY, limits.history)
+    shortest = min(int(RANGES["sliding_window_len"].smallest), limits.window)
+    return {
+        "max_coarse_history": (least_history, limits.history),
+        "sliding_window_len": (shortest, limits.room - least_history),
+    }
+
+
 def check_windows(params: SamplingParams, limits: CoarseLimits) -> None:
     """Raise `InvalidParameterError` unless Bark's own conditions on its coarse windows hold for a model's sizes."""
     history = limits.history if params.max_coarse_history is None else params.max_coarse_history
     window = limits.window if params.sliding_window_len is None else params.sliding_window_len
-    smallest = min(MIN_COARSE_HISTORY, limits.history)
-    if not smallest <= history <= limits.history:
+    ranges = coarse_ranges(limits)
+    smallest, largest = ranges["max_coarse_history"]
+    if not smallest <= history <= largest:
         raise InvalidParameterError(
-            f"params.max_coarse_history is {history}; this model takes {smallest} to {limits.history}",
+            f"params.max_coarse_history is {history}; this model takes {smallest} to {largest}",
             param="params.max_coarse_history",
         )
-    shortest = min(int(RANGES["sliding_window_len"].smallest), limits.window)
-    longest = limits.room - history
+    shortest, longest = ranges["sliding_window_len"][0], limits.room - history
     if not shortest <= window <= longest:
         raise InvalidParameterError(
             f"params.sliding_window_len is {window}; with a max_coarse_history of {history}"

@@ -7,7 +7,14 @@ import pytest
 
 from streamer.audio.pcm import SentenceJoiner, faded_out
 from streamer.errors import InvalidParameterError
-from streamer.sampling import RANGES, CoarseLimits, SamplingParams, check_windows, sampling_params
+from streamer.sampling import (
+    RANGES,
+    CoarseLimits,
+    SamplingParams,
+    check_windows,
+    coarse_ranges,
+    sampling_params,
+)
 
 DEFAULTS = SamplingParams(seed=0)
 BARK = CoarseLimits()
@@ -111,3 +118,22 @@ def test_a_models_own_window_may_be_shorter_than_any_that_may_be_asked_for():
     check_windows(SamplingParams(seed=0, sliding_window_len=6), limits)
     with pytest.raises(InvalidParameterError, match="takes 6 to 23"):
         check_windows(SamplingParams(seed=0, sliding_window_len=5), limits)
+
+
+@pytest.mark.parametrize("limits", [CoarseLimits(), CoarseLimits(60, 90, 151), CoarseLimits(20, 8, 40)])
+def test_the_ends_of_coarse_ranges_are_allowed_and_no_more(limits: CoarseLimits) -> None:
+    """The longest window goes with the least history, and nothing goes beyond."""
+    least, most = coarse_ranges(limits)["max_coarse_history"]
+    shortest, longest = coarse_ranges(limits)["sliding_window_len"]
+    for history, window in ((least, shortest), (least, longest), (most, shortest)):
+        check_windows(SamplingParams(seed=1, max_coarse_history=history, sliding_window_len=window), limits)
+    for history, window in (
+        (least - 1, shortest),
+        (most + 1, shortest),
+        (least, longest + 1),
+        (least, shortest - 1),
+    ):
+        with pytest.raises(InvalidParameterError):
+            check_windows(
+                SamplingParams(seed=1, max_coarse_history=history, sliding_window_len=window), limits
+            )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamer.config import Config, load_config, options
 from streamer.errors import InvalidParameterError
-from streamer.sampling import RANGES
+from streamer.sampling import COARSE_WINDOWS, RANGES
 
 if TYPE_CHECKING:
     from streamer.api import SpeechOptions
@@ -53,12 +53,15 @@ def add_params(parser: argparse.ArgumentParser) -> None:
     for name, allowed in RANGES.items():
         default = "a random one" if name == "seed" else "the model's own"
         shown = "d" if allowed.is_whole else "g"
+        limits = f"{allowed.smallest:{shown}} to {allowed.largest:{shown}}"
+        if name in COARSE_WINDOWS:
+            limits = "tokens, as many as the model takes"
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             dest=f"param_{name}",
             metavar=name.upper(),
             type=int if allowed.is_whole else float,
-            help=f"{allowed.smallest:{shown}} to {allowed.largest:{shown}} (default: {default})",
+            help=f"{limits} (default: {default})",
         )
 
 

@@ -163,7 +163,7 @@ def fail_requests_on_oom(requests: Sequence[Request[WorkT]], where: str) -> Iter
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         extra = {"stage": where, "requests": [request.request_id for request in requests]}
         logger.exception("out of memory", extra=extra)
@@ -171,6 +171,7 @@ def fail_requests_on_oom(requests: Sequence[Request[WorkT]], where: str) -> Iter
             request.work.failure = EngineError(f"out of memory: {error}")
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out."""
     # On a CPU torch raises a plain RuntimeError, which only its text tells from others.
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)

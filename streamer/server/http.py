@@ -111,6 +111,10 @@ def refusal(
     return json_answer(status, {"error": error}, headers)
 
 
+NOTHING_HERE: Final = refusal(HTTPStatus.NOT_FOUND, "not_found", "there is nothing at this address")
+"""The answer at an unknown address."""
+
+
 def error_answer(error: StreamerError) -> Answer:
     """Return the answer for an error of ours."""
     status = next(status for kind, status in _STATUSES if isinstance(error, kind))

@@ -18,7 +18,15 @@ from streamer.server.access import Credentials, read_bearer
 from streamer.server.client_connection import ClientConnection
 from streamer.server.client_protocol import ClientProtocol, CreateProtocol
 from streamer.server.connection import Connection
-from streamer.server.http import Answer, Exchange, RefusedError, Request, error_answer, refusal
+from streamer.server.http import (
+    NOTHING_HERE,
+    Answer,
+    Exchange,
+    RefusedError,
+    Request,
+    error_answer,
+    refusal,
+)
 from streamer.server.upgrade import Upgrade
 
 Handle = Callable[[Exchange], Awaitable[None]]
@@ -204,8 +212,7 @@ class Routes:
                 return place, _parameters(match)
         if not self.are_complete:
             raise RefusedError(error_answer(OverloadedError("the model is loading", retry_after_s=1.0)))
-        message = "there is nothing at this address"
-        raise RefusedError(refusal(HTTPStatus.NOT_FOUND, "not_found", message))
+        raise RefusedError(NOTHING_HERE)
 
 
 def _tidied(path: str) -> str:

@@ -33,9 +33,14 @@ def find_voice(asked: str | None, info: ModelInfo, speech: SpeechConfig, param: 
     if asked in info.voices:
         return asked
     for voice in info.voices:
-        if asked in (voice.replace("/", "_"), voice.rpartition("/")[2]):
+        if asked in names_of(voice):
             return voice
     raise VoiceNotFoundError(f"no voice is named {asked[:64]!r}; /v1/voices lists them", param=param)
+
+
+def names_of(voice: str) -> tuple[str, str, str]:
+    """Return the names that stand for a voice of the model, its own first."""
+    return voice, voice.replace("/", "_"), voice.rpartition("/")[2]
 
 
 def stand_in(info: ModelInfo, speech: SpeechConfig, language: str | None) -> str:

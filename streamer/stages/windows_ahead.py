@@ -2,11 +2,12 @@
 
 A window reads what the one before it makes in its last positions only. As the network is causal, all others can be
 filled in while that one is still decoded, some more as soon as its tokens are there: in a second slot, from which they
-are copied when the window begins.
+are copied when the window begins. If memory runs out for it, the window begins as a whole.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,11 +15,13 @@ import torch
 from torch import Tensor
 
 from streamer.engine.device.cpu_stream import CpuStream, PendingCall
+from streamer.engine.in_flight import is_out_of_memory
 from streamer.engine.stage import Pending
 from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import PARTS_UNIT, SlotCache
 from streamer.stages.sentence import SentenceWork
 
+logger = logging.getLogger(__name__)
 MIN_POSITIONS = 32
 """The fewest positions that are worth a pass of their own: at first, and later on."""
 
@@ -30,7 +33,10 @@ def slots_per_sentence(model: CausalGpt, *, has_stream: bool) -> int:
 
 @dataclass(slots=True)
 class _Ahead:
-    """The first `num_positions` of the window that begins at `step`; until it `is_made`, some are still under way."""
+    """The first `num_positions` of the window that begins at `step`; until it `is_made`, some are still under way.
+
+    They are 0 if memory ran out: nothing more of that window is begun ahead.
+    """
 
     step: int
     num_positions: int
@@ -65,7 +71,7 @@ class WindowsAhead:
     def is_ready(self, work: SentenceWork) -> bool:
         """Whether enough of the next window's first positions are known that were not begun yet."""
         step, ahead = _next_window(work), self._by_slot.get(work.slot)
-        if ahead is not None and not (ahead.is_made and ahead.step == step):
+        if ahead is not None and not (ahead.is_made and ahead.num_positions and ahead.step == step):
             return False
         if step >= work.num_coarse_steps or not work.has_semantic_for(step):
             return False
@@ -76,16 +82,21 @@ class WindowsAhead:
         step, slot = _next_window(work), work.slot
         start, num_known = self._num_begun(work), _num_known(work, step)
         inputs = self._window_input(work, step, step - len(work.coarse.tokens))[start:num_known]
+        slots = torch.tensor([self._num_slots + slot])
 
         def run() -> Tensor:
-            embeddings, ahead = (
-                self._model.embed(torch.tensor([inputs])),
-                torch.tensor([self._num_slots + slot]),
-            )
-            return self._model.prefill(embeddings, self._cache, ahead, start=start)
+            try:
+                embeddings = self._model.embed(torch.tensor([inputs]))
+                return self._model.prefill(embeddings, self._cache, slots, start=start)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                logger.warning("out of memory for a window's beginning", extra={"error": str(error)})
+                return torch.empty(0)
 
-        def commit(_: Tensor) -> None:
+        def commit(logits: Tensor) -> None:
             begun.is_made = True
+            begun.num_positions = num_known if len(logits) else 0
 
         begun = self._by_slot[slot] = _Ahead(step, num_known, self._stream.launch(run, commit))
         return begun.pending
@@ -97,23 +108,26 @@ class WindowsAhead:
 
     def has_begun(self, work: SentenceWork) -> bool:
         """Whether the window that is to begin now has its first positions already."""
-        ahead = self._by_slot.get(work.slot)
-        return ahead is not None and ahead.step == work.coarse.num_issued and ahead.is_made
+        ahead = self._of_now(work)
+        return ahead is not None and ahead.is_made and ahead.num_positions > 0
 
     def is_under_way(self, work: SentenceWork) -> bool:
         """Whether the thread is still filling in the window that is to begin now."""
-        ahead = self._by_slot.get(work.slot)
-        return ahead is not None and ahead.step == work.coarse.num_issued and not ahead.is_made
+        ahead = self._of_now(work)
+        return ahead is not None and not ahead.is_made
 
     def take(self, work: SentenceWork) -> int:
         """Return how many positions of the window that begins now are there, to be put in place, or 0."""
-        if not self.has_begun(work):
-            return 0
-        return self._by_slot.pop(work.slot).num_positions
+        return self._by_slot.pop(work.slot).num_positions if self._of_now(work) is not None else 0
 
     def put_in_place(self, slot: int) -> None:
         """Copy what was begun for a slot to itself."""
         self._cache.copy(self._num_slots + slot, slot)
+
+    def _of_now(self, work: SentenceWork) -> _Ahead | None:
+        """Return what was begun of the window that is to begin now."""
+        ahead = self._by_slot.get(work.slot)
+        return ahead if ahead is not None and ahead.step == work.coarse.num_issued else None
 
 
 def _next_window(work: SentenceWork) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
+from streamer.text.language_detection import said_once
 from streamer.text.scripts import LATIN, base_language, script_of, scripts_of
 from streamer.text.splitting.languages import LANGUAGES
 from streamer.text.tags import SONG, SOUND_TAG
@@ -69,7 +70,7 @@ def find_unsupported(text: str, languages: Collection[str], tags: Collection[str
 
 def _foreign_language(text: str, languages: Collection[str]) -> str | None:
     """The language that clearly more of the frequent words are in than in any of `languages`."""
-    words = _WORD.findall(_TAG.sub(" ", text))
+    words = _WORD.findall(said_once(_TAG.sub(" ", text)))
     if len(words) < MIN_WORDS or 2 * sum(word[0].isupper() for word in words) >= len(words):
         return None  # too short, or names
     words = [word.lower() if len(word) > 1 else "" for word in words]  # a letter alone may be anything

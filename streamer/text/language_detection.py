@@ -27,6 +27,7 @@ MAX_KANJI: Final = 10
 """A longer text in Chinese signs alone is not Japanese, even behind a Japanese sentence."""
 
 _UNSPOKEN: Final = re.compile(rf"{TAG}|\S+@\S+|https?://\S+|\b{SPEAKER}(?=\s)")
+_REPEATED: Final = re.compile(r"\b(\w+)(?:\W+\1\b)+", re.IGNORECASE)
 _SYLLABLE_LETTERS: Final = 3
 """Letters that take as long to say as a sign of Chinese, Japanese or Korean."""
 
@@ -56,7 +57,7 @@ class LanguageDetector:
     def _identify(self, text: str) -> str | None:
         if self._identifier is None:
             return None
-        language, probability = self._identifier.classify(text)
+        language, probability = self._identifier.classify(said_once(text))
         return str(language) if probability >= MIN_PROBABILITY else None
 
 
@@ -64,6 +65,11 @@ class LanguageDetector:
 def language_detector(languages: tuple[str, ...]) -> LanguageDetector:
     """Return the detector of a model's languages; loading takes up to a second if several are in Latin script."""
     return LanguageDetector(languages)
+
+
+def said_once(text: str) -> str:
+    """Return `text` with a word that is said several times in a row, which tells no more of a language, once."""
+    return _REPEATED.sub(r"\1", text)
 
 
 def _load_identifier(languages: tuple[str, ...]) -> LanguageIdentifier:

@@ -7,13 +7,16 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import av
 import pytest
 
+from streamer.sampling import CoarseLimits
 from streamer.server.app import Server
+from streamer.synthesis import ModelInfo
 from tests.browser.browsing import account, browsing, serving, speak, until
 from tests.fakes.synthesizer import FakeSynthesizer
 
@@ -270,6 +273,34 @@ async def test_sound_that_is_held_back_is_heard_after_a_click() -> None:
         stats = await account(page)
         assert stats["playedMs"] == pytest.approx(stats["done"][0]["audio_ms"], abs=1)
         assert await page.is_hidden("#blocked")
+
+
+class SmallWindows(FakeSynthesizer):
+    """A fake whose model has less room for coarse tokens than Bark."""
+
+    @property
+    def info(self) -> ModelInfo:
+        return replace(super().info, coarse_limits=CoarseLimits(90, 60, 151))
+
+
+async def test_coarse_windows_have_the_ranges_of_the_model() -> None:
+    """The page has them from the server, and what is within them is sent."""
+    async with serving(SmallWindows()) as server, browsing("about:blank") as page:
+        messages = sent(page)
+        await page.goto(address(server))
+        await until(page, "player.connection === 'connected'")
+        await page.evaluate("() => { for (const d of document.querySelectorAll('details')) d.open = true; }")
+        for name, wrong, words, right in (
+            ("max_coarse_history", "91", "Coarse history is a whole number from 60 to 90", "60"),
+            ("sliding_window_len", "92", "Coarse window is a whole number from 10 to 91", "91"),
+        ):
+            await page.fill(f"#{name}", wrong)
+            await page.click("#speak")
+            assert words in await page.inner_text("#error")
+            await page.fill(f"#{name}", right)
+        await page.click("#speak")
+        await spoken(page)
+        assert starts(messages)[0]["params"] == {"max_coarse_history": 60, "sliding_window_len": 91}
 
 
 async def test_a_wrong_setting_is_named() -> None:

@@ -18,10 +18,10 @@ SAMPLE_RATE_HZ = 24_000
 class FakeSynthesizer:
     """Implements `streamer.synthesis.Synthesizer`.
 
-    `speed`: seconds of sound made per second; None for at once. Hooks: `fail_on`, `stall_on`, `truncate_on`, `lose_on`
-    act on sentences that contain that text; with `recovers` a truncated or lost one ends well when it is asked for
-    again; `die` kills the engine; `room` and `room_soon` are what `health` tells of it. The history of a sentence is
-    made of its index and its seed.
+    `speed`: seconds of sound made per second; None for at once. Hooks: `fail_on`, `stall_on`, `truncate_on`,
+    `lose_on` act on sentences that contain that text, and `is_resumed` ends the stall; with `recovers` a truncated
+    or lost one ends well when it is asked for again; `die` kills the engine; `room` and `room_soon` are what
+    `health` tells of it. The history of a sentence is made of its index and its seed.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class FakeSynthesizer:
         self.normalizes_text = normalizes_text
         self.fail_on: dict[str, StreamerError] = {}
         self.stall_on: str | None = None
+        self.is_resumed = asyncio.Event()
         self.truncate_on: str | None = None
         self.lose_on: dict[str, float] = {}  # seconds of sound that are left, before silence
         self.recovers = False
@@ -145,7 +146,7 @@ class FakeSynthesizer:
             if text in request.text:
                 raise error
         if self.stall_on is not None and self.stall_on in request.text:
-            await asyncio.Event().wait()
+            await self.is_resumed.wait()
         await asyncio.sleep(num_samples / SAMPLE_RATE_HZ / self.speed if self.speed else 0)
         if self._dead_reason is not None:
             raise EngineError(self._dead_reason)

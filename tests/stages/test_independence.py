@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from streamer.engine.device.cpu_stream import CpuStream, PendingCall
 from streamer.engine.request import Request
 from streamer.errors import EngineError, ModelNumericError
 from streamer.models.gpt import CausalGpt
 from streamer.sampling import SamplingParams
 from streamer.stages.chain import build_stages
+from tests.fakes.streams import HeldStream
 from tests.fakes.tiny_bark import (
     TINY,
     TINY_WITH_PATH,
@@ -153,31 +153,6 @@ def test_batched_is_alone(model, alone, join_after):
     outlets = run(model, *together, join_after=join_after)
     for (work, outlet), other, other_outlet in zip(alone, together, outlets, strict=True):
         assert_same(work, outlet, other, other_outlet)
-
-
-@pytest.fixture
-def stream():
-    stream = CpuStream()
-    yield stream
-    assert stream.close(10)
-
-
-class HeldStream:
-    """A stream that makes its calls only when somebody waits for them."""
-
-    def launch(self, call, commit, num_steps=1):
-        pending = HeldCall(call, commit, num_steps)
-        return pending
-
-
-class HeldCall(PendingCall):
-    def wait(self):
-        if not self.is_done():
-            self.make()
-
-    def finish(self):
-        self.wait()
-        super().finish()
 
 
 @pytest.mark.parametrize(("join_after", "num_slots"), [(0, 3), (17, 3), (50, 2), (0, 1)])

@@ -5,17 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from streamer.engine.device.cpu_stream import CpuStream, PendingCall
 from streamer.engine.request import Request
-from streamer.errors import EngineError
 from streamer.models.cpu import int8_forward
 from streamer.models.cpu.int8_gpt import use_int8
 from streamer.sampling import SamplingParams
 from streamer.stages import windows_ahead
 from streamer.stages.chain import build_stages
 from streamer.stages.windows_ahead import WindowsAhead, slots_per_sentence
+from tests.fakes.streams import HeldStream, PromptStream
 from tests.fakes.tiny_bark import Collector, run, tiny_engine, tiny_model, tiny_voice, tiny_work
-from tests.stages.test_independence import HeldStream
 
 SAMPLED = SamplingParams(seed=11, text_temp=0.9, waveform_temp=0.8, fine_temp=0.7, min_eos_p=1)
 
@@ -58,22 +56,6 @@ def alone(model):
     for work in made:
         run(model, work)
     return [work.coarse.tokens for work in made]
-
-
-@pytest.fixture
-def stream():
-    stream = CpuStream()
-    yield stream
-    assert stream.close(10)
-
-
-class PromptStream:
-    """Makes each call at once, so that every window that can begin ahead does."""
-
-    def launch(self, call, commit, num_steps=1):
-        pending = PendingCall(call, commit, num_steps)
-        pending.make()
-        return pending
 
 
 @pytest.fixture
@@ -168,22 +150,54 @@ def test_a_window_waits_for_its_beginning(model, alone):
     assert work.coarse.tokens == alone[0]
 
 
-def test_memory_that_runs_out_ahead_fails_the_sentence_alone(model, alone, monkeypatch):
-    """Its slot then speaks as ever."""
+def run_with_all_ahead(model, work):
+    """Run the semantic and the coarse stage, with each window's parts filled in as soon as they are known."""
     stages = build_stages(model, num_slots=1, stream=PromptStream())
-    original, has_failed = model.coarse.prefill, []
+    semantic, coarse = stages[:2]
+    work.slot = 0
+    for stage in stages:
+        stage.begin(work)
+    while semantic.is_ready(work):
+        semantic.step([work]).finish()
+    while coarse.is_ready(work):
+        while coarse.preparation.is_ready(work):
+            coarse.preparation.step_beside(work).finish()
+        coarse.step([work]).finish()
 
-    def run_out(embeddings, cache, slots, **start):
-        if slots.item() == 1 and not has_failed:
-            has_failed.append(True)
-            raise MemoryError("no room")
-        return original(embeddings, cache, slots, **start)
 
-    monkeypatch.setattr(model.coarse, "prefill", run_out)
-    failed, work = works()[0], works()[0]
-    outlets = run(model, failed, work, num_slots=1, stages=stages)
-    assert has_failed and [type(error) for error in outlets[0].errors] == [EngineError]
-    assert not outlets[1].errors and work.coarse.tokens == alone[0]
+def fail_ahead(model, monkeypatch, number, error):
+    """Have the call that fills in a window's part ahead, the first or a later one, raise `error`; returns the calls."""
+    calls, original = [], model.coarse.prefill
+
+    def prefill(embeddings, cache, slots, *, start):
+        if slots.item() == 1:
+            calls.append(start)
+            if len(calls) == number + 1:
+                raise error
+        return original(embeddings, cache, slots, start=start)
+
+    monkeypatch.setattr(model.coarse, "prefill", prefill)
+    return calls
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 4])
+def test_a_window_for_whose_beginning_there_is_no_memory_begins_whole(
+    model, alone, taken, monkeypatch, caplog, number
+):
+    """What was begun of it is dropped, with a warning; later windows begin ahead again."""
+    calls, work = fail_ahead(model, monkeypatch, number, MemoryError("no room")), works()[4]
+    run_with_all_ahead(model, work)
+    assert work.failure is None and work.coarse.tokens == alone[4]
+    assert len(taken) == calls.count(0) - 1 >= 1
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_another_error_ahead_is_the_engines_end(model, monkeypatch):
+    """It is no lack of memory, and what it means for later windows is unknown."""
+    stages = build_stages(model, num_slots=1, stream=PromptStream())
+    fail_ahead(model, monkeypatch, 0, RuntimeError("a kernel failed"))
+    with pytest.raises(RuntimeError, match="a kernel failed"):
+        run(model, works()[0], num_slots=1, stages=stages)
 
 
 def test_a_cancelled_sentence_leaves_nothing_behind(model, alone, stream):
@@ -220,17 +234,8 @@ def test_no_window_is_begun_behind_the_end(model, taken, monkeypatch):
 @pytest.mark.parametrize("number", range(5))
 def test_what_becomes_known_later_is_filled_in_later(model, alone, monkeypatch, number):
     """A window's parts follow each other without a gap, and it is what it is as a whole."""
-    stages = build_stages(model, num_slots=1, stream=PromptStream())
-    begun, work, (semantic, coarse) = begun_parts(monkeypatch), works()[number], stages[:2]
-    work.slot = 0
-    for stage in stages:
-        stage.begin(work)
-    while semantic.is_ready(work):
-        semantic.step([work]).finish()
-    while coarse.is_ready(work):
-        while coarse.preparation.is_ready(work):
-            coarse.preparation.step_beside(work).finish()
-        coarse.step([work]).finish()
+    begun, work = begun_parts(monkeypatch), works()[number]
+    run_with_all_ahead(model, work)
     parts = {}
     for step, start, num_positions in begun:
         assert start == parts.get(step, 0) <= num_positions - 8

@@ -44,11 +44,12 @@ def test_words_of_another_language_are_noticed() -> None:
         *(text for language, text in SENTENCES if language == "en"),
         *("Schadenfreude, doch!", "Nein, danke.", "Rio de Janeiro", "Die Zeit", "Anna de la Cruz y Ramón"),
         "The Deutsche Bank is in Frankfurt and Die Welt is a newspaper.",
+        *("Ha ha ha ha ha!", "la la la la la la", "he said ha ha ha, ha ha ha, and no more of that"),
         "He whispered: Ich weiß nicht, was soll es bedeuten.",
     ],
 )
 def test_names_and_short_texts_are_no_alarm(text: str) -> None:
-    """English with foreign names, quoted words, and a word or two of any language."""
+    """English with foreign names, quoted words, laughs and tunes, and a word or two of any language."""
     assert (
         find_unsupported(text, ["en"], ["[laughter]", "[laughs]", "[clears throat]", "music"])
         == Unsupported()

@@ -41,6 +41,20 @@ def test_what_does_not_say_is_as_before(text: str, before: str, language: str) -
     assert language_detector(LANGUAGES).find(text, before) == language
 
 
+@pytest.mark.parametrize(
+    "text", ["ha ha ha", "Ha ha ha!", "Ha-ha-ha!", "Na na na na", "Je, je, je!", "Ho ho ho, ha ha ha!"]
+)
+def test_what_is_said_in_a_row_tells_no_more_than_once(text: str) -> None:
+    """A laugh or a tune belongs to no language: it is in that of the sentence before."""
+    detector = language_detector(LANGUAGES)
+    assert [detector.find(text, before) for before in ("", "de", "ja")] == ["en", "de", "en"]
+
+
+def test_a_repeated_word_hides_no_language() -> None:
+    """The others of its sentence tell it."""
+    assert language_detector(LANGUAGES).find("Ja, ja, ja, ich weiß das schon.", "en") == "de"
+
+
 def test_only_the_models_languages_are_found() -> None:
     """A language that the model does not have is never the answer."""
     assert language_detector(("en", "de")).find("Où est la bibliothèque ?", "de") in ("en", "de")

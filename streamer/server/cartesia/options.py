@@ -85,7 +85,8 @@ def _audio_format(request: GenerationRequest, containers: tuple[str, ...]) -> Au
     config = request.generation_config
     gain = config.volume if config is not None and config.volume is not None else 1.0
     if asked.container == "mp3":
-        bitrate = checked_bitrate(asked.bit_rate or _DEFAULT_BITRATE, "output_format.bit_rate")
+        bitrate = _DEFAULT_BITRATE if asked.bit_rate is None else asked.bit_rate
+        checked_bitrate(bitrate, "output_format.bit_rate")
         return AudioFormat("mp3", asked.sample_rate, bitrate=bitrate, gain=gain)
     return AudioFormat(_encoding(asked), asked.sample_rate, _CHUNK_MS, gain=gain)
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 from streamer.audio.formats import SAMPLE_RATES_HZ, UNCOMMON_RATES_HZ, AudioFormat
 from streamer.config import SpeechConfig
 from streamer.errors import InvalidParameterError, VoiceNotFoundError
-from streamer.server.voice_choice import find_voice, stand_in
+from streamer.server.voice_choice import find_voice, names_of, stand_in
 from streamer.speech.settings import checked_speed
 from streamer.synthesis import ModelInfo
 from streamer.text.language_detection import AUTO
@@ -125,6 +125,15 @@ def choose_voice(
         remark = f"the voice {asked} is one of ElevenLabs'; {voice} speaks instead"
         logger.info("another voice speaks", extra={"reason": remark})  # their WebSocket has no warnings
         return voice, remark
+
+
+def goes_on_behind_voice(asked: str, info: ModelInfo) -> bool:
+    """Whether `asked`, out of an address, begins with a voice and a slash, so that the address is what is unknown."""
+    if "/" not in asked or asked in info.voices:
+        return False
+    names = (name for voice in info.voices for name in names_of(voice))
+    is_ours = any(asked.startswith(f"{name}/") for name in names)
+    return is_ours or _ELEVENLABS_VOICE.fullmatch(asked.partition("/")[0]) is not None
 
 
 def _language(code: str | None) -> str | None:

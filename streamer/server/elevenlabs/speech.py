@@ -9,15 +9,16 @@ from msgspec import Struct
 
 from streamer.errors import StreamerError
 from streamer.server.elevenlabs.alignment import AlignedChars, WordAligner
-from streamer.server.elevenlabs.messages import read_request
+from streamer.server.elevenlabs.messages import read_request, shape_error
 from streamer.server.elevenlabs.requested import (
     choose_voice,
     find_format,
     find_reading,
+    goes_on_behind_voice,
     read_query,
     read_speed,
 )
-from streamer.server.http import JSON, Exchange, Fields
+from streamer.server.http import JSON, NOTHING_HERE, Exchange, Fields
 from streamer.server.routing import Handle
 from streamer.server.service import Service
 from streamer.server.speech_exchange import MIN_SOUND_S, WARNING_FIELD, Body, speak_into
@@ -51,11 +52,14 @@ def speech_handle(service: Service, timestamps: Timestamps) -> Handle:
     async def handle(exchange: Exchange) -> None:
         exchange.ends_on_failure = timestamps != "whole"
         info, config = service.synthesizer.info, service.config
+        asked = exchange.request.parameters["voice"]
+        if goes_on_behind_voice(asked, info):
+            await exchange.answer(shape_error(exchange.request, NOTHING_HERE))
+            return
         request = read_request(exchange.request.body, config.limits.max_buffered_chars)
         speed = read_speed(request.voice_settings.speed if request.voice_settings else None)
         output_format = read_query(exchange.request.query).get("output_format")
         audio_format = find_format(output_format)
-        asked = exchange.request.parameters["voice"]
         voice, remark = choose_voice(asked, request.language_code, info, config.speech)
         reading = find_reading(request.language_code, request.apply_text_normalization, info)
         settings = service.settings(voice, speed=speed, reading=reading, seed=request.seed)

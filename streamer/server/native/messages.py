@@ -142,6 +142,7 @@ class Capabilities(Struct, kw_only=True):
     tags: tuple[str, ...]
     word_times: str
     phones: tuple[str, ...]
+    params: dict[str, tuple[int, int]]
 
 
 class Session(ServerMessage, kw_only=True, tag="session"):

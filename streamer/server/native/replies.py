@@ -7,6 +7,7 @@ from typing import Final
 from streamer.audio.formats import ENCODINGS, SAMPLE_RATES_HZ
 from streamer.config import Config
 from streamer.errors import StreamerError
+from streamer.sampling import coarse_ranges
 from streamer.server.native import messages
 from streamer.server.service import package_version
 from streamer.server.utterance import Utterance
@@ -46,6 +47,7 @@ def greeting(session_id: str, info: ModelInfo, config: Config) -> messages.Sessi
             tags=tuple(info.tags),
             word_times="model" if info.tells_words else "estimated",
             phones=tuple(info.phones),
+            params=coarse_ranges(info.coarse_limits),
         ),
         limits={name: getattr(config.limits, name) for name in ANNOUNCED_LIMITS},
         chunk_schedule=info.chunk_schedule,

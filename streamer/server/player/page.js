@@ -8,7 +8,7 @@ import { unspeakable } from "./notes.js";
 import { Reading } from "./reading.js";
 import { Recording } from "./recording.js";
 import { sampleOf } from "./samples.js";
-import { buildSettings, readSettings, showLanguages, showSettings, wrongSetting } from "./settings.js";
+import { buildSettings, readSettings, showLanguages, showRanges, showSettings, wrongSetting } from "./settings.js";
 import { StreamerClient } from "./streamer-client.js";
 import { followTheme } from "./theme.js";
 import { $, showConnection, showError, showFigures, showModel, showNotes, showPath, showVoices } from "./view.js";
@@ -65,6 +65,7 @@ client.addEventListener("session", ({ detail: { model, capabilities } }) => {
   refreshNotes();
   showButtons();
   showLanguages(capabilities.languages);
+  showRanges(capabilities.params);
   const key = sessionStorage.getItem(KEY);
   Promise.all([showVoices(key), showModel(model, key)]).then(showCode, showError);
 });

@@ -2,7 +2,8 @@
 
 import { $, languageName } from "./view.js";
 
-/** Bark's sampling parameters: name, label, what it does, its kind of control, and the model's usual value. */
+/** Bark's sampling parameters: name, label, what it does, its kind of control, and the model's usual value. The server
+ * tells the ranges of those that have none here (`showRanges`). */
 const KNOBS = [
   { name: "text_temp", label: "Text temperature", hint: "How freely the words are spoken", min: 0.01, max: 2, step: 0.01, usual: 0.7 },
   { name: "waveform_temp", label: "Sound temperature", hint: "How freely the voice sounds", min: 0.01, max: 2, step: 0.01, usual: 0.7 },
@@ -11,8 +12,8 @@ const KNOBS = [
   { name: "min_eos_p", label: "End probability", hint: "A sentence ends once its end is this likely", min: 0.01, max: 1, step: 0.01, usual: 0.2 },
   { name: "top_k", label: "Top k", hint: "Only this many of the likeliest tokens", min: 1, max: 100000, step: 1 },
   { name: "max_gen_duration_s", label: "Longest, s", hint: "A longer sentence is cut there, in seconds", min: 0.2, max: 60, step: 0.1 },
-  { name: "max_coarse_history", label: "Coarse history", hint: "How long the voice is remembered, in tokens", min: 60, max: 630, step: 1 },
-  { name: "sliding_window_len", label: "Coarse window", hint: "How much is made at a time, in tokens", min: 10, max: 708, step: 1 },
+  { name: "max_coarse_history", label: "Coarse history", hint: "How long the voice is remembered, in tokens", step: 1 },
+  { name: "sliding_window_len", label: "Coarse window", hint: "How much is made at a time, in tokens", step: 1 },
 ];
 const CHOICES = ["language", "text_format", "normalize", "continuity", "start"];
 const BOOLEANS = { true: true, false: false };
@@ -20,7 +21,8 @@ const BOOLEANS = { true: true, false: false };
 /** Build the knobs; `onChange` is called when any setting changes. @param {() => void} onChange */
 export function buildSettings(onChange) {
   $("knobs").append(...KNOBS.map(buildKnob));
-  bound($("seed"), { label: "Seed", min: 0, max: Number.MAX_SAFE_INTEGER, step: 1 });
+  Object.assign($("seed"), { min: 0, max: Number.MAX_SAFE_INTEGER });
+  bound($("seed"), { label: "Seed", step: 1 });
   for (const id of ["voice", "seed", ...CHOICES]) $(id).addEventListener("input", onChange);
   $("speed").addEventListener("input", onChange);
   $("knobs").addEventListener("input", onChange);
@@ -63,6 +65,14 @@ export function showSettings() {
   $("reset").hidden = !Object.keys(others).length;
 }
 
+/** Let what depends on the model have its ranges. @param {Object<string, [number, number]>} ranges */
+export function showRanges(ranges) {
+  for (const [name, [min, max]] of Object.entries(ranges)) {
+    Object.assign($(name), { min, max });
+    $(name).dispatchEvent(new Event("input", { bubbles: true }));
+  }
+}
+
 /** @param {string[]} languages */
 export function showLanguages(languages) {
   const names = languages.map((code) => new Option(languageName(code), code));
@@ -75,7 +85,7 @@ function buildKnob({ name, label, hint, min, max, step, usual }) {
   field.title = hint;
   const caption = Object.assign(document.createElement("label"), { htmlFor: name, textContent: label });
   const input = document.createElement("input");
-  Object.assign(input, { id: name, min, max, step });
+  Object.assign(input, { id: name, min: min ?? "", max: max ?? "", step });
   if (usual === undefined) {
     // A number that has no usual value to start a slider from.
     input.inputMode = "decimal";
@@ -83,7 +93,7 @@ function buildKnob({ name, label, hint, min, max, step, usual }) {
     input.placeholder = "model's own";
     field.className = "field";
     field.append(caption, input);
-    bound(input, { label, min, max, step });
+    bound(input, { label, step });
     return field;
   }
   const output = document.createElement("output");
@@ -101,11 +111,12 @@ function buildKnob({ name, label, hint, min, max, step, usual }) {
 }
 
 /** Let a box say what it may hold, if it holds something else. */
-function bound(input, { label, min, max, step }) {
+function bound(input, { label, step }) {
   const kind = step === 1 ? "a whole number" : "a number";
   input.addEventListener("input", () => {
+    const { min, max } = input;
     const value = Number(input.value);
-    const isRight = value >= min && value <= max && (step !== 1 || Number.isInteger(value));
+    const isRight = value >= Number(min) && value <= Number(max) && (step !== 1 || Number.isInteger(value));
     input.setCustomValidity(isRight || !input.value.trim() ? "" : `${label} is ${kind} from ${min} to ${max}, and not ${input.value}.`);
   });
 }

@@ -162,8 +162,8 @@ NOT_HEARD = "nothing was heard of it yet"
 
 
 async def until(condition) -> None:
-    """Wait until the condition holds; fails after some seconds."""
-    async with asyncio.timeout(10):
+    """Wait until the condition holds; fails after a time that is long on a busy machine, too."""
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 

@@ -124,13 +124,18 @@ async def test_tokens_are_counted_by_the_workers_tokenizer() -> None:
 
 async def test_utterances_go_to_the_worker_with_the_most_room() -> None:
     """Four utterances are two for each of two workers; of one utterance what overlaps stays together."""
-    async with worker(FakeSynthesizer(speed=4)) as one, worker(FakeSynthesizer(speed=4)) as other:
+    async with worker() as one, worker() as other:
+        fakes = one.fake, other.fake
+        for fake in fakes:
+            fake.stall_on = "Hello"
         async with front_end(one, other) as front, asyncio.TaskGroup() as tasks:
-            for utterance in "abcd":
-                for index in range(2):
-                    tasks.create_task(speak(front, request(utterance=utterance, index=index)))
-                    await asyncio.sleep(0.01)
-        for fake in (one.fake, other.fake):
+            for number in range(8):
+                asked = request(utterance="abcd"[number // 2], index=number % 2)
+                tasks.create_task(speak(front, asked))
+                await until(lambda number=number: sum(fake.num_open for fake in fakes) == number + 1)
+            for fake in fakes:
+                fake.is_resumed.set()
+        for fake in fakes:
             assert sorted(asked.sentence_index for asked in fake.requests) == [0, 0, 1, 1]
             assert len({asked.utterance_id for asked in fake.requests}) == 2
 
@@ -261,9 +266,8 @@ async def test_a_full_worker_is_passed_over_and_all_full_is_an_overload(monkeypa
 
 async def test_a_worker_that_drains_gets_nothing_new() -> None:
     """What is open there ends well; what comes is for the others, in the same utterance, too."""
-    async with worker(FakeSynthesizer(speed=2)) as one, worker() as other:
-        async with front_end(one) as front:
-            pass
+    async with worker() as one, worker() as other:
+        one.fake.stall_on = "Hello"
         async with front_end(one, other) as front:
             other.fake.room = replace(ROOM, num_listeners=1)
             await until(lambda: front.workers[1].status.room is not None)
@@ -272,6 +276,7 @@ async def test_a_worker_that_drains_gets_nothing_new() -> None:
             one.server.stop()
             await speak(front, request(utterance="a", index=1))
             assert len(one.fake.requests) == 1
+            one.fake.is_resumed.set()
             assert (await speaking)[-1].is_last
             await until(lambda: one.fake.is_closed)
             counts = front.health().workers
@@ -413,20 +418,23 @@ async def test_workers_come_and_go() -> None:
 
 async def test_a_listing_that_lacks_a_worker_loses_no_sentence() -> None:
     """One that answers is used although it is not listed, because a directory that was started again knows none."""
-    async with following() as (front, listings), worker(FakeSynthesizer(speed=4.0)) as one:
+    async with following() as (front, listings), worker() as one:
+        one.fake.stall_on = "Hello"
         await listings.update(one.address)
         await until(lambda: front.health().ready)
         speaking = asyncio.create_task(speak(front, request()))
         await until(lambda: one.fake.num_open)
         for _ in range(3):
             await listings.update()
+        one.fake.is_resumed.set()
         assert (await speaking)[-1].is_last
         await speak(front, request())
 
 
 async def test_a_worker_that_speaks_is_not_forgotten() -> None:
     """Although its status does not arrive: what it sends may still be heard."""
-    async with following() as (front, listings), worker(FakeSynthesizer(speed=4.0)) as one:
+    async with following() as (front, listings), worker() as one:
+        one.fake.stall_on = "Hello"
         await listings.update(one.address)
         await until(lambda: front.health().ready)
         speaking = asyncio.create_task(speak(front, request()))
@@ -434,6 +442,7 @@ async def test_a_worker_that_speaks_is_not_forgotten() -> None:
         front.workers[0].status = None
         await listings.update()
         assert len(front.workers) == 1
+        one.fake.is_resumed.set()
         assert (await speaking)[-1].is_last
 
 

@@ -165,12 +165,13 @@ async def test_a_wrong_request_is_refused(
             assert body.decode().partition(": ")[2].startswith(message)
 
 
-async def test_a_wrong_bit_rate_is_named_as_the_client_wrote_it() -> None:
-    """By its path in Cartesia's request."""
-    output_format = {"container": "mp3", "sample_rate": 44100, "bit_rate": 5}
+@pytest.mark.parametrize("bit_rate", [5, 0, -1])
+async def test_a_wrong_bit_rate_is_named_as_the_client_wrote_it(bit_rate: int) -> None:
+    """By its path in Cartesia's request, with what it may be; 0 is wrong, too."""
+    output_format = {"container": "mp3", "sample_rate": 44100, "bit_rate": bit_rate}
     async with running() as server:
         status, _, body = await asked(server, post("/tts/bytes", output_format=output_format))
-    assert status == 400 and "output_format.bit_rate 5 is not from 6000 to 256000" in body.decode()
+    assert status == 400 and f"output_format.bit_rate {bit_rate} is not from 6000 to 256000" in body.decode()
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"null"])

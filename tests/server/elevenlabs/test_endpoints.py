@@ -199,6 +199,10 @@ async def test_the_body_says_how_a_text_is_spoken() -> None:
     ("path", "body", "status", "code", "told"),
     [
         ("nobody", {"text": "Hi."}, 404, "voice_not_found", "/v1/voices"),
+        ("nobody/nope", {"text": "Hi."}, 404, "voice_not_found", "'nobody/nope'"),
+        ("tone/nope", {"text": "Hi."}, 404, "not_found", "nothing at this address"),
+        ("tone/stream/nope", b"", 404, "not_found", "nothing at this address"),
+        ("21m00Tcm4TlvDq8ikWAM/nope", {"text": "Hi."}, 404, "not_found", "nothing at this address"),
         ("tone?output_format=ogg", {"text": "Hi."}, 400, "invalid_parameter", "mp3_44100_128"),
         (
             "tone?" + "&".join(f"x{n}=1" for n in range(100)),

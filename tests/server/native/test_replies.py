@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from streamer.config import Config
+from streamer.sampling import CoarseLimits
 from streamer.server.native.messages import encode
 from streamer.server.native.replies import greeting
 from tests.fakes.synthesizer import FakeSynthesizer
@@ -20,3 +21,11 @@ def test_the_schedule_of_chunks_is_announced_if_there_is_one(schedule: str | Non
     session = json.loads(encode(greeting("a", info, Config())))
     assert session.get("chunk_schedule") == schedule
     assert ("chunk_schedule" in session) == (schedule is not None)
+
+
+def test_the_ranges_of_coarse_windows_are_the_models_own() -> None:
+    """A page can tell what it may ask for before it asks."""
+    info = replace(FakeSynthesizer().info, coarse_limits=CoarseLimits(60, 90, 151))
+    session = json.loads(encode(greeting("a", info, Config())))
+    params = {"max_coarse_history": [60, 60], "sliding_window_len": [10, 91]}
+    assert session["capabilities"]["params"] == params
