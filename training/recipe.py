@@ -33,7 +33,7 @@ TEXT_OFFSET = NUM_SEMANTIC + 1
 TEXT_PAD = TEXT_OFFSET + len(SYMBOLS)
 SEMANTIC_INPUTS = TEXT_PAD + 2
 TEXT_CONTEXT, MAX_SEMANTIC = 128, 512
-SEMANTIC_SLICE, COARSE_HISTORY, COARSE_WINDOW = 64, 60, 90
+SEMANTIC_SLICE, COARSE_HISTORY, COARSE_WINDOW = 64, 90, 60
 CODEBOOK_SIZE, NUM_CODEBOOKS = 1024, 8
 VOICE_NAMES = {"gongitsune": "jane", "kumo": "joe"}
 """What the listener calls the teacher's voices. The names have been the same since the first version."""

@@ -22,6 +22,8 @@ _MISSING: Final = re.compile(r"Object missing required field `(\w[\w.-]{0,99})`"
 _STEP: Final = re.compile(r"\[[^\]]*\]|[^.\[]+")
 _ANY_ENTRY: Final = "[...]"
 _MAX_SHOWN_CHARS: Final = 64
+_READABLE: Final = (-(2**63), 2**63 - 1)
+"""Limits that only bound what is read: a client is told those of the model later on."""
 
 
 def wrong_field(error: msgspec.ValidationError, kind: Any, message: object = UNSET) -> InvalidParameterError:
@@ -147,6 +149,8 @@ def _name(kind: inspect.Type) -> str:
 
 
 def _limits(smallest: float | None, largest: float | None) -> str:
+    if (smallest, largest) == _READABLE:
+        return ""
     if largest is None:
         return "" if smallest is None else f" of at least {_number(smallest)}"
     return (

@@ -91,6 +91,7 @@ def test_the_messages_kind_is_named_too(message: str, param: str | None, told: s
     [
         ("text_temp", 2.5, "params.text_temp is 2.5; it must be a number from 0.01 to 2"),
         ("seed", 0.5, "params.seed is 0.5; it must be a whole number from 0 to 9007199254740991, or null"),
+        ("sliding_window_len", 60.5, "params.sliding_window_len is 60.5; it must be a whole number, or null"),
     ],
 )
 def test_the_native_protocol_says_the_same(name: str, value: float, told: str) -> None:

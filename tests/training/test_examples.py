@@ -55,7 +55,7 @@ def test_a_coarse_example_is_a_window_of_the_reference() -> None:
         assert inputs[config.semantic_context + 1 :] == targets[config.semantic_context : -1]
         assert len(inputs) <= config.semantic_context + config.max_history + config.window
 
-    assert windows.max_semantic_history == 20
+    assert windows.max_semantic_history == 30
 
 
 def test_a_fine_example_shows_what_the_stage_shows() -> None:

@@ -25,7 +25,7 @@ def test_the_schedule_of_chunks_is_announced_if_there_is_one(schedule: str | Non
 
 def test_the_ranges_of_coarse_windows_are_the_models_own() -> None:
     """A page can tell what it may ask for before it asks."""
-    info = replace(FakeSynthesizer().info, coarse_limits=CoarseLimits(60, 90, 151))
+    info = replace(FakeSynthesizer().info, coarse_limits=CoarseLimits(90, 60, 151))
     session = json.loads(encode(greeting("a", info, Config())))
-    params = {"max_coarse_history": [60, 60], "sliding_window_len": [10, 91]}
+    params = {"max_coarse_history": [60, 90], "sliding_window_len": [10, 91]}
     assert session["capabilities"]["params"] == params
