@@ -61,7 +61,6 @@ CONFIG = ModelConfig(
         semantic_context=SEMANTIC_SLICE,
         max_history=COARSE_HISTORY,
         window=COARSE_WINDOW,
-        dropped_history=0,
         codebook_offset=NUM_SEMANTIC,
         semantic_pad_token=COARSE_PAD,
         infer_token=COARSE_PAD + 2,
