@@ -187,6 +187,7 @@ class _Simulated:
 
     runs_beside = False
     step_beside = None
+    step_here = None
     preparation = None
 
     def __init__(self, machine: Machine, clock: Clock, max_rows: int) -> None:

@@ -174,9 +174,9 @@ class Engine(Generic[WorkT]):
         """Take one step: admit, schedule, run, deliver. False if there was nothing to do."""
         started_s = self._step_started_s = self._clock()
         self._admit()
-        self._batch = batch = self._scheduler.schedule(started_s, self._in_flight.has_room_beside)
+        self._batch = batch = self._scheduler.schedule(started_s, self._in_flight.beside)
         if batch is not None:
-            help_beside = self._scheduler.help(batch) if self._in_flight.is_idle_beside else None
+            help_beside = None if self._in_flight.beside else self._scheduler.help(batch)
             self._in_flight.launch(help_beside, batch, now_s=started_s)
         finished = [*self._in_flight.finish(self._clock, is_idle=batch is None)]
         for earlier, took_s, num_steps in finished:

@@ -11,7 +11,7 @@ from typing import Generic
 import torch
 
 from streamer.engine.request import Request, WorkT
-from streamer.engine.scheduler import Batch
+from streamer.engine.scheduler import STEPS_BESIDE, Batch
 from streamer.engine.stage import Pending
 from streamer.errors import EngineError
 
@@ -19,8 +19,6 @@ logger = logging.getLogger(__name__)
 STEPS_IN_FLIGHT = 3
 """Launched steps whose results may be unknown when the next one is chosen. That is enough to keep the device from
 waiting for the host; each may be a step too many for a sentence that has already ended."""
-STEPS_BESIDE = 2
-"""The most steps that the thread beside the engine's has at a time: one that runs, and the next one."""
 
 
 Finished = tuple[Batch[WorkT], float, int]
@@ -47,14 +45,9 @@ class InFlight(Generic[WorkT]):
         self._own, self._beside = _Line[WorkT](), _Line[WorkT]()
 
     @property
-    def has_room_beside(self) -> bool:
-        """Whether the thread beside the engine's has so little to do that another step may be given to it."""
-        return len(self._beside.steps) < STEPS_BESIDE
-
-    @property
-    def is_idle_beside(self) -> bool:
-        """Whether the thread beside the engine's has nothing to do, as far as is known."""
-        return not self._beside.steps
+    def beside(self) -> list[Batch[WorkT]]:
+        """What the thread beside the engine's has to do, as far as is known."""
+        return [batch for batch, _, _ in self._beside.steps]
 
     @property
     def beside_since_s(self) -> float | None:
@@ -107,6 +100,9 @@ class InFlight(Generic[WorkT]):
 
 def _launch(batch: Batch[WorkT]) -> Pending | None:
     works, stage = [request.work for request in batch.requests], batch.stage
+    if batch.is_here:
+        assert stage.step_here is not None
+        return stage.step_here(works)
     if not batch.is_help:
         return stage.step(works)
     if batch.prepares:

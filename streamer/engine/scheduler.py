@@ -10,7 +10,7 @@ import math
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic
 
 from streamer.engine.playback import PlaybackState
@@ -35,6 +35,8 @@ MAX_STEP_S = 0.25
 A narrow model's steps, which are far shorter, follow one another a few at a time (`DecodeStep.steps_at_once`)."""
 MAX_STEP_FACTOR = 4.0
 """The same in units of the leader's step alone; the larger of both limits holds."""
+STEPS_BESIDE = 2
+"""The most steps that the thread beside the engine's has at a time: one that runs, and the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,13 @@ class Batch(Generic[WorkT]):
     is_prepared: bool = False
     """Whether such a part of this step is done, so that it takes less time than others."""
 
+    is_here: bool = False
+    """Whether the engine's thread takes the step of a stage that runs beside it, because it has nothing else to do."""
+
     @property
     def is_beside(self) -> bool:
         """Whether the thread beside the engine's takes the step."""
-        return self.is_help or self.stage.runs_beside
+        return self.is_help or (self.stage.runs_beside and not self.is_here)
 
     @property
     def fields(self) -> dict[str, object]:
@@ -142,17 +147,36 @@ class Scheduler(Generic[WorkT]):
         num_decodes = len(batch.requests) - batch.num_prefills
         self.costs[batch.stage.name].observe(num_decodes, batch.num_prefills, duration_s)
 
-    def schedule(self, now_s: float, has_room_beside: bool = True) -> Batch[WorkT] | None:
+    def schedule(self, now_s: float, beside: Sequence[Batch[WorkT]] = ()) -> Batch[WorkT] | None:
         """Return the next step, or None if no request can advance.
 
-        Without room beside the engine's thread the stages that run there take no step.
+        `beside` is what the thread beside the engine's has to do. While that is enough, the stages that run there take
+        no step.
         """
-        stages = self._stages_last_first if has_room_beside else self._stages_here
+        stages = self._stages_last_first if len(beside) < STEPS_BESIDE else self._stages_here
         for place, (_, leader) in enumerate(self._order):
             for stage in stages:
                 if stage.is_ready(leader.work):
-                    return self._fill(stage, place, now_s)
+                    batch = self._fill(stage, place, now_s)
+                    return replace(batch, is_here=True) if self._may_run_here(batch, beside) else batch
         return None
+
+    def _may_run_here(self, batch: Batch[WorkT], beside: Sequence[Batch[WorkT]]) -> bool:
+        """Whether the engine's thread can take the step of a stage that runs beside it, while that one is busy.
+
+        It must have nothing else to do, now or as soon as that thread's help is there, and nobody may wait for what it
+        delivers.
+        """
+        stage, requests = batch.stage, batch.requests
+        if not beside or not stage.runs_beside or stage.step_here is None:
+            return False
+        before = self._stages_last_first[self._stages_last_first.index(stage) :]
+        return not (
+            any(other.is_help for other in beside)
+            or any(other.stage in before and not {*other.requests}.isdisjoint(requests) for other in beside)
+            or any(own.is_ready(request.work) for _, request in self._order for own in self._stages_here)
+            or not all(request.playback.has_begun for _, request in self._order)
+        )
 
     def help(self, batch: Batch[WorkT]) -> Batch[WorkT] | None:
         """Return a step for the thread beside the engine's, which is idle, while the engine takes `batch`'s, or None.

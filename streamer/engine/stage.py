@@ -97,6 +97,14 @@ class Stage(Protocol[AnyWork]):
         ...
 
     @property
+    def step_here(self) -> Callable[[Sequence[AnyWork]], Pending] | None:
+        """What does the same as `step` on the engine's own thread, for a stage that runs beside it; None: nothing.
+
+        What was launched there of the works' earlier stages, and of this one, must be finished.
+        """
+        ...
+
+    @property
     def preparation(self) -> Preparation[AnyWork] | None:
         """What can be done of this stage's later steps, or None for a stage of whose steps that is nothing."""
         ...

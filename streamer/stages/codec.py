@@ -31,6 +31,7 @@ class CodecStage:
 
     name = "codec"
     step_beside = None
+    step_here = None
     preparation = None
 
     def __init__(

@@ -50,6 +50,7 @@ class FineStage:
     ) -> None:
         self.max_rows = max_rows
         self.runs_beside = stream is not None
+        self.step_here = partial(self._step, stream=None) if stream is not None else None
         self._stream = stream
         self._model = model
         self._config = config
@@ -90,12 +91,15 @@ class FineStage:
     def is_prefill(self, _: SentenceWork) -> bool:
         return True
 
-    @torch.inference_mode()
     def step(self, batch: Sequence[SentenceWork]) -> Pending:
         """The next window of every row, codebook after codebook."""
+        return self._step(batch, self._stream)
+
+    @torch.inference_mode()
+    def _step(self, batch: Sequence[SentenceWork], stream: CpuStream | None) -> Pending:
         works, windows = list(batch), [self._window(work) for work in batch]
         run, commit = partial(self._run, works, windows), partial(self._commit, works)
-        pending = self._stream.launch(run, commit) if self._stream else PendingResult(Readback(run()), commit)
+        pending = stream.launch(run, commit) if stream else PendingResult(Readback(run()), commit)
         for work, window in zip(works, windows, strict=True):
             work.fine.num_frames = window.num_final
         return pending

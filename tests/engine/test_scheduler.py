@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from streamer.engine.request import PREFERRED_BY_S
-from streamer.engine.scheduler import LATE_SHARE, LEAD_SHARE, Scheduler
+from streamer.engine.scheduler import LATE_SHARE, LEAD_SHARE, STEPS_BESIDE, Batch, Scheduler
 from tests.engine.toy_stages import MakeStage, PlanStage, RecordingOutlet, toy_engine, toy_request
 
 
@@ -324,3 +324,74 @@ def test_reset_costs_are_unknown():
     assert names(batch) == ["a"]
     scheduler.update_costs(batch, 0.004)
     assert scheduler.costs["plan"].decode_row_s + scheduler.costs["plan"].fixed_s == pytest.approx(0.004)
+
+
+class FillStage(MakeStage):
+    """Runs beside the engine's thread, or on it."""
+
+    name = "fill"
+    runs_beside = True
+
+    def step_here(self, batch):
+        return self.step(batch)
+
+
+class SoundStage(MakeStage):
+    name = "sound"
+    runs_beside = True
+
+    def is_ready(self, _):
+        return False
+
+
+STAGES = PLAN, FILL, SOUND = PlanStage(), FillStage(), SoundStage()
+
+
+def planned(name, **options):
+    """Return a request that is heard, and that only the second stage is ready for."""
+    request = speaking(name, **options)
+    request.work.num_planned = request.work.num_steps
+    return request
+
+
+def beside_of(stage, *requests, **more):
+    return Batch(stage, [*requests], 0, **more)
+
+
+def test_a_thread_that_has_nothing_else_to_do_takes_the_other_ones_step():
+    """While that is busy, with a later stage of the same request or with another one."""
+    request, other = planned("a"), planned("b", delivered_s=5.0)
+    for beside in (beside_of(SOUND, request), beside_of(FILL, other)):
+        batch = scheduler_of(request, stages=STAGES).schedule(0.5, [beside])
+        assert (batch.stage, names(batch), batch.is_here, batch.is_beside) == (FILL, ["a"], True, False)
+
+
+def silent(name):
+    """Return a request that is not heard yet, and waits for another thread."""
+    request = asking(name, submitted_s=9.0)
+    request.work.num_steps = 0
+    return request
+
+
+A = planned("a")
+
+
+@pytest.mark.parametrize(
+    ("others", "beside"),
+    [
+        pytest.param([], [], id="idle"),
+        pytest.param([], [beside_of(FILL, A)], id="its own step before"),
+        pytest.param([], [beside_of(PLAN, planned("b"), is_help=True)], id="help is on its way"),
+        pytest.param([speaking("b", delivered_s=5.0)], [beside_of(SOUND, A)], id="steps of the engine's own"),
+        pytest.param([silent("b")], [beside_of(SOUND, A)], id="somebody has heard nothing yet"),
+    ],
+)
+def test_the_other_thread_takes_its_step_itself(others, beside):
+    """If nothing is gained by it, or if somebody would wait for the engine's thread."""
+    batch = scheduler_of(A, *others, stages=STAGES).schedule(0.5, beside)
+    assert (batch.stage, batch.is_here, batch.is_beside) == (FILL, False, True)
+
+
+def test_with_enough_to_do_the_other_thread_is_given_nothing():
+    beside = [beside_of(SOUND, planned("b"))] * STEPS_BESIDE
+    assert scheduler_of(planned("a"), stages=STAGES).schedule(0.5, beside) is None

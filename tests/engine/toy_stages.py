@@ -38,6 +38,7 @@ class PlanStage:
     max_rows = 8
     runs_beside = False
     step_beside = None
+    step_here = None
     preparation = None
     prefilling = ()
 
@@ -60,6 +61,7 @@ class MakeStage:
     max_rows = 8
     runs_beside = False
     step_beside = None
+    step_here = None
     preparation = None
     prefilling = ()
 

@@ -1,5 +1,6 @@
 """A sentence is the same whatever else is in the batch and whenever its stages run."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from streamer.engine.request import Request
+from streamer.engine.scheduler import Scheduler
 from streamer.errors import EngineError, ModelNumericError
 from streamer.models.gpt import CausalGpt
 from streamer.sampling import SamplingParams
@@ -186,6 +188,23 @@ def test_memory_that_runs_out_on_the_other_thread_fails_one_sentence(
     outlets = run(model, failed, work, num_slots=1, stages=stages)
     assert [type(error) for error in outlets[0].errors] == [EngineError]
     assert_same(*alone[0], work, outlets[1])
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_chunk_that_the_engines_thread_fills_in_is_the_other_ones(model, alone, stream, every, monkeypatch):
+    """Whether it takes all of these steps or every other one, with the codec's on the other thread."""
+    stages, numbers = build_stages(model, num_slots=3, stream=stream), itertools.count()
+
+    def may_run_here(_, batch, beside):
+        is_free = not any(other.stage is batch.stage for other in beside)
+        return batch.stage is stages[2] and is_free and next(numbers) % every == 0
+
+    monkeypatch.setattr(Scheduler, "_may_run_here", may_run_here)
+    together = works()
+    outlets = run(model, *together, stages=stages)
+    assert next(numbers) > len(together)
+    for (work, outlet), other, other_outlet in zip(alone, together, outlets, strict=True):
+        assert_same(work, outlet, other, other_outlet)
 
 
 @pytest.mark.parametrize("number", [0, 1])
