@@ -33,6 +33,8 @@ from streamer.models.cpu.int8_forward import (
     use_fastest_forward,
 )
 from streamer.models.cpu.int8_linear import Int8Linear, pack
+from streamer.models.cpu.integer_products import pack_nibbles
+from streamer.models.cpu.quantization import NIBBLE
 from streamer.models.cpu.threads import PARALLEL_WIDTH, on_one_thread
 from streamer.models.fine_gpt import FineGpt
 from streamer.models.gpt import CausalGpt, Rows, prefill
@@ -116,6 +118,10 @@ class Int8DecodeStep:
     ) -> None:
         layers = packed.weights()._asdict()
         del layers["biases"]  # A causal network has none.
+        matrices = [name for name, array in layers.items() if array.ndim == _PACKED_DIMS]
+        self.has_nibbles = all(not (layers[name] % NIBBLE).any() for name in matrices)
+        if self.has_nibbles:
+            layers |= {name: pack_nibbles(layers[name]) for name in matrices}
         self._weights = Weights(
             bits_of(gpt.transformer.wte.weight),
             bits_of(gpt.transformer.wpe.weight),
@@ -128,7 +134,7 @@ class Int8DecodeStep:
         self.outputs = outputs
         self.steps_at_once = STEPS_AT_ONCE if gpt.config.width < PARALLEL_WIDTH else 1
         self.num_threads = num_threads
-        self._shares_layers = isinstance(gpt.transformer.h, CompiledLayers)
+        self._shares_layers = isinstance(gpt.transformer.h, CompiledLayers) and not self.has_nibbles
 
     def new_cache(self, gpt: CausalGpt, num_slots: int, _device: torch.device | str) -> Int8KvCache:
         """Make a cache of bytes."""

@@ -14,17 +14,23 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from streamer.models.cpu.attention_rounding import quantize_halves, quantize_query
 from streamer.models.cpu.integer_products import (
     GROUP,
     HAS_VNNI,
     INPUT,
     INPUTS,
+    LANES,
     LINE_BYTES,
     OFFSET,
     PARTS,
     ROWS_AT_ONCE,
     UNIT,
     fetching_product_of_8,
+    nibbles_of_1,
+    nibbles_of_2,
+    nibbles_of_4,
+    nibbles_of_8,
     product_of_1,
     product_of_2,
     product_of_4,
@@ -48,6 +54,7 @@ class Int8Linear(NamedTuple):
     """Weights int8 [groups, units, GROUP, UNIT], `offsets` int32 and `scales` float32 [groups, GROUP].
 
     Zeros fill up the last group and the inputs. The offsets are what `OFFSET` in each input adds to a sum, negated.
+    `multiply_words` takes weights of four bits, too, [groups, units, GROUP / 2, UNIT]: see `pack_nibbles`.
     """
 
     weights: npt.NDArray[np.int8]
@@ -142,17 +149,32 @@ def new_words(num_rows, num_inputs):
 
 
 @inline
+def quantize_inputs(x, quantized):
+    """Round a float32 row to integers of type INPUT, plus OFFSET, for `multiply_group`; returns their factor."""
+    largest = largest_input(len(x))
+    if len(x) % LANES:
+        return quantize_row(x, largest, OFFSET, quantized)
+    return quantize_query(x.ctypes.data, len(x) // LANES, largest, OFFSET, quantized.ctypes.data, 0)
+
+
+@inline
 def quantize_words(x, row, words):
     """Round a float32 row to integers in int16, as large as their sums in int32 can hold; returns their factor.
 
     With bytes as INPUT, one row of `words` gets the upper bytes and the next one the lower ones.
     """
-    largest = largest_word(len(x))
-    if not HAS_VNNI:
+    largest, num_vectors = largest_word(len(x)), len(x) // LANES
+    if not HAS_VNNI and len(x) % LANES:
         return quantize_row(x, largest, 0, words[row, : len(x)])
+    if not HAS_VNNI:
+        return quantize_query(x.ctypes.data, num_vectors, largest, 0, words[row].ctypes.data, 0)
+    upper, lower = words[2 * row], words[2 * row + 1]
+    if len(x) % LANES == 0:
+        return quantize_halves(
+            x.ctypes.data, num_vectors, largest, OFFSET << 8, upper.ctypes.data, lower.ctypes.data
+        )
     whole = np.empty(len(x), np.int16)
     factor = quantize_row(x, largest, 0, whole)
-    upper, lower = words[2 * row], words[2 * row + 1]
     for index in range(len(x)):
         upper[index] = (whole[index] >> np.int16(8)) + np.int16(OFFSET)
         lower[index] = whole[index] & np.int16(255)
@@ -163,7 +185,7 @@ def quantize_words(x, row, words):
 def multiply_words(linear, group, words, factors, y):
     """Write a group's outputs of every row of `words` to `y` [rows, outputs]; the weights are read once."""
     weights, offsets, scales = linear
-    num_units = weights.shape[1]
+    num_units, has_nibbles = weights.shape[1], weights.shape[2] < GROUP
     weights_at, offsets_at = weights[group].ctypes.data, offsets[group].ctypes.data
     scales_at = scales[group].ctypes.data
     x_stride, y_stride = words.strides[0], y.strides[0]
@@ -172,26 +194,33 @@ def multiply_words(linear, group, words, factors, y):
     ahead = weights_at + np.uintp(_FETCHED_AHEAD)
     left = len(factors)
     while left > 0:
+        given = (
+            weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride, ahead,
+        )  # fmt: skip
         if left >= 8 and ROWS_AT_ONCE >= 8 * PARTS:
             count = 8
-            words_of_8(
-                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride, ahead,
-            )  # fmt: skip
+            if has_nibbles:
+                nibbles_of_8(*given)
+            else:
+                words_of_8(*given)
         elif left >= 4 and ROWS_AT_ONCE >= 4 * PARTS:
             count = 4
-            words_of_4(
-                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride, ahead,
-            )  # fmt: skip
+            if has_nibbles:
+                nibbles_of_4(*given)
+            else:
+                words_of_4(*given)
         elif left >= 2 and ROWS_AT_ONCE >= 2 * PARTS:
             count = 2
-            words_of_2(
-                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride, ahead,
-            )  # fmt: skip
+            if has_nibbles:
+                nibbles_of_2(*given)
+            else:
+                words_of_2(*given)
         else:
             count = 1
-            words_of_1(
-                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride, ahead,
-            )  # fmt: skip
+            if has_nibbles:
+                nibbles_of_1(*given)
+            else:
+                words_of_1(*given)
         left -= count
         x_at += count * PARTS * x_stride
         y_at += count * y_stride

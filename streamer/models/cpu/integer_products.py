@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from llvmlite import ir
 from llvmlite.binding import get_host_cpu_features
 from numba import config
@@ -61,6 +62,8 @@ _i8, _i16, _i32, _f32 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.FloatT
 _NUM_VECTORS = GROUP // LANES
 _sums, _floats = ir.VectorType(_i32, LANES), ir.VectorType(_f32, LANES)
 _shorts = ir.VectorType(_i16, 2 * LANES)
+_packed = _sums if HAS_VNNI else ir.VectorType(_i8, 2 * LANES)
+"""A vector's weights of one unit of inputs, in memory."""
 
 
 def _load(builder: ir.IRBuilder, address: ir.Value, offset: int, kind: ir.Type, align: int = 1) -> ir.Value:
@@ -92,12 +95,32 @@ def splat(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     return builder.shuffle_vector(first, first, ir.Constant(_sums, [_i32(0)] * LANES))
 
 
+def pack_nibbles(weights: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    """Return packed weights [..., GROUP, UNIT], which are multiples of 16, as [..., GROUP / 2, UNIT].
+
+    A byte has a weight of the one vector in its lower half, and one of the next in its upper half.
+    """
+    *outer, _, _ = weights.shape
+    pairs = weights.view(np.uint8).reshape(*outer, _NUM_VECTORS // 2, 2, LANES * UNIT)
+    both = pairs[..., 0, :] >> 4 | pairs[..., 1, :]
+    return both.view(np.int8).reshape(*outer, GROUP // 2, UNIT)
+
+
 def _weights(builder: ir.IRBuilder, address: ir.Value, vector: int) -> ir.Value:
     """Load the weights of a vector's outputs, for one unit of inputs, as `_add_products` takes them."""
-    if HAS_VNNI:
-        return _load(builder, address, 4 * LANES * vector, _sums)
-    packed = _load(builder, address, 2 * LANES * vector, ir.VectorType(_i8, 2 * LANES))
-    return builder.sext(packed, _shorts)
+    packed = _load(builder, address, LANES * UNIT * vector, _packed)
+    return packed if HAS_VNNI else builder.sext(packed, _shorts)
+
+
+def _weights_of_nibbles(builder: ir.IRBuilder, address: ir.Value) -> list[ir.Value]:
+    """Load the same of all vectors out of what `pack_nibbles` has packed."""
+    made: list[ir.Value] = []
+    lane = 0xF0F0_F0F0 if HAS_VNNI else 0xF0
+    upper, half = (ir.Constant(_packed, [value] * _packed.count) for value in (lane, 4))
+    for pair in range(_NUM_VECTORS // 2):
+        both = _load(builder, address, LANES * UNIT * pair, _packed)
+        made += (builder.and_(value, upper) for value in (builder.shl(both, half), both))
+    return made if HAS_VNNI else [builder.sext(packed, _shorts) for packed in made]
 
 
 def _add_products(builder: ir.IRBuilder, sums: ir.Value, inputs: ir.Value, weights: ir.Value) -> ir.Value:
@@ -113,6 +136,14 @@ def _add_products(builder: ir.IRBuilder, sums: ir.Value, inputs: ir.Value, weigh
     even, odd = (ir.Constant(_sums, [_i32(lane) for lane in range(first, 2 * LANES, 2)]) for first in (0, 1))
     pairs = [builder.shuffle_vector(products, products, places) for places in (even, odd)]
     return builder.add(sums, builder.add(*pairs))
+
+
+class _Kind(NamedTuple):
+    """A kind of product: the parts of each row, the bytes fetched for each unit, and how weights are packed."""
+
+    num_parts: int = 1
+    fetched_bytes: int = 0
+    has_nibbles: bool = False
 
 
 _Sums = list[list[list[ir.Value]]]
@@ -146,22 +177,26 @@ def _add_units(
     rows: list[ir.Value],
     number: ir.Value,
     ahead: ir.Value,
-    num_lines: int,
+    kind: _Kind,
 ) -> None:
     """Add the products of one unit of inputs to each set of sums, from unit `number` times the sets on.
 
-    For each unit, `num_lines` are fetched that follow `ahead`.
+    For each unit, as much is fetched of what follows `ahead` as its `kind` says.
     """
     word = weights.type
     first = builder.mul(number, word(len(sums)))
-    weights_at = builder.add(weights, builder.mul(first, word(GROUP * UNIT)))
+    unit_bytes = GROUP * UNIT // 2 if kind.has_nibbles else GROUP * UNIT
+    weights_at = builder.add(weights, builder.mul(first, word(unit_bytes)))
     inputs_at = builder.mul(first, word(4))
     for turn, per_set in enumerate(sums):
-        unit_at = builder.add(weights_at, word(turn * GROUP * UNIT))
-        fetched_at = builder.add(ahead, builder.mul(first, word(num_lines * LINE_BYTES)))
-        for line in range(turn * num_lines, (turn + 1) * num_lines):
-            _prefetch(builder, builder.add(fetched_at, word(line * LINE_BYTES)))
-        vectors = [_weights(builder, unit_at, vector) for vector in range(_NUM_VECTORS)]
+        unit_at = builder.add(weights_at, word(turn * unit_bytes))
+        fetched_at = builder.add(ahead, builder.mul(first, word(kind.fetched_bytes)))
+        for line_at in range(turn * kind.fetched_bytes, (turn + 1) * kind.fetched_bytes, LINE_BYTES):
+            _prefetch(builder, builder.add(fetched_at, word(line_at)))
+        if kind.has_nibbles:
+            vectors = _weights_of_nibbles(builder, unit_at)
+        else:
+            vectors = [_weights(builder, unit_at, vector) for vector in range(_NUM_VECTORS)]
         for row, places in zip(rows, per_set, strict=True):
             inputs = _load(builder, builder.add(row, inputs_at), 4 * turn, _i32)
             for vector, place in zip(vectors, places, strict=True):
@@ -181,8 +216,9 @@ def _total(builder: ir.IRBuilder, sums: _Sums, row: int, num_parts: int, vector:
     return builder.add(builder.shl(totals[0], ir.Constant(_sums, [_i32(8)] * LANES)), totals[1])
 
 
-def _product(num_results: int, num_parts: int = 1, *, num_lines: int = 0) -> Callable[..., Any]:
+def _product(num_results: int, kind: _Kind) -> Callable[..., Any]:
     """Make the product of a number of rows, each of which has one part or an upper and a lower one."""
+    num_parts = kind.num_parts
     num_rows = num_results * num_parts
 
     def product(
@@ -192,8 +228,8 @@ def _product(num_results: int, num_parts: int = 1, *, num_lines: int = 0) -> Cal
 
         `num_units` is a multiple of 4. The sums begin with int32 `offsets` [GROUP] and are exact. With two parts,
         rows alternate between upper and lower ones. The result is float32 `y` [rows / parts, GROUP], times `scales`
-        [GROUP] and `factors` [rows / parts]. Arguments are addresses, and strides in bytes. From `ahead` on,
-        `num_lines` for each unit are fetched into the cache, as what will be read next.
+        [GROUP] and `factors` [rows / parts]. Arguments are addresses, and strides in bytes. What lies from `ahead` on
+        is fetched into the cache, as it will be read next.
         """
 
         def generate(context, builder, signature, arguments):
@@ -202,7 +238,7 @@ def _product(num_results: int, num_parts: int = 1, *, num_lines: int = 0) -> Cal
             sums = _new_sums(builder, offsets, num_rows, num_parts)
             rows = [builder.add(x, builder.mul(x_stride, word(row))) for row in range(num_rows)]
             with cgutils.for_range(builder, builder.udiv(num_units, word(len(sums)))) as loop:
-                _add_units(builder, sums, weights, rows, loop.index, ahead, num_lines)
+                _add_units(builder, sums, weights, rows, loop.index, ahead, kind)
             for row in range(num_results):
                 factor = splat(builder, _load(builder, factors, 4 * row, _f32))
                 out = builder.add(y, builder.mul(y_stride, word(row)))
@@ -220,10 +256,14 @@ def _product(num_results: int, num_parts: int = 1, *, num_lines: int = 0) -> Cal
     return intrinsic(product)
 
 
-product_of_1, product_of_2, product_of_4, product_of_8 = map(_product, (1, 2, 4, 8))
-fetching_product_of_8 = _product(8, num_lines=1)
+product_of_1, product_of_2, product_of_4, product_of_8 = (_product(rows, _Kind()) for rows in (1, 2, 4, 8))
+fetching_product_of_8 = _product(8, _Kind(fetched_bytes=LINE_BYTES))
 """The same, while half as many bytes as it reads of weights are fetched from `ahead` on."""
 words_of_1, words_of_2, words_of_4, words_of_8 = (
-    _product(number, PARTS, num_lines=GROUP * UNIT // LINE_BYTES) for number in (1, 2, 4, 8)
+    _product(rows, _Kind(PARTS, GROUP * UNIT)) for rows in (1, 2, 4, 8)
 )
 """The same for rows of int16, while as many bytes as it reads of weights are fetched."""
+nibbles_of_1, nibbles_of_2, nibbles_of_4, nibbles_of_8 = (
+    _product(rows, _Kind(PARTS, GROUP * UNIT // 2, has_nibbles=True)) for rows in (1, 2, 4, 8)
+)
+"""The same with weights that `pack_nibbles` has packed."""

@@ -7,6 +7,11 @@ from torch import Tensor
 
 LARGEST = 127
 """The largest magnitude of a quantized weight, and of a forward pass's quantized input."""
+NIBBLE = 16
+"""What weights of four bits are multiples of in int8, -7 to 7 times."""
+_LARGEST_LEVEL = LARGEST // NIBBLE
+_TOLERANCE = 0.01
+"""How far a weight of four bits may be from a whole level: half precision rounds by 0.004 at most."""
 _SMALLEST_SCALE = 1e-12
 """The lower bound of a scale, so that an output whose weights are all zero divides by something."""
 
@@ -14,9 +19,14 @@ _SMALLEST_SCALE = 1e-12
 def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Quantize `weight` [outputs, inputs] of any float type.
 
-    Returns int8 weights [outputs, inputs] and float32 scales [outputs]; `dequantize` multiplies them again.
+    Returns int8 weights [outputs, inputs] and float32 scales [outputs]; `dequantize` multiplies them again. Weights
+    that were rounded to four bits, with the largest at 7 in each output, become multiples of `NIBBLE`.
     """
     weight = weight.detach().float()
+    scales = (weight.abs().amax(dim=1) / _LARGEST_LEVEL).clamp(min=_SMALLEST_SCALE)
+    levels = weight / scales[:, None]
+    if bool(((levels - levels.round()).abs() < _TOLERANCE).all()):
+        return (levels.round() * NIBBLE).to(torch.int8), scales / NIBBLE
     scales = (weight.abs().amax(dim=1) / LARGEST).clamp(min=_SMALLEST_SCALE)
     return (weight / scales[:, None]).round().clamp(-LARGEST, LARGEST).to(torch.int8), scales
 

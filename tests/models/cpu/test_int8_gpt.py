@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from streamer.models.config import TransformerConfig
+from streamer.models.cpu import int8_gpt
 from streamer.models.cpu.int8_gpt import use_int8
 from streamer.models.cpu.quantization import LARGEST
 from streamer.models.gpt import CausalGpt, PlainDecodeStep, prefill
@@ -185,3 +186,27 @@ def test_only_narrow_models_take_steps_in_a_row(model: CausalGpt) -> None:
     wide = CausalGpt(TransformerConfig(1, 8, 512, 8, 8, 8)).eval()
     use_int8(wide)
     assert wide.decode_step.steps_at_once == 1
+
+
+@pytest.mark.parametrize("num_rows", [1, 2, 3, 4, 8, 9])
+def test_layers_of_four_bits_decode_to_the_same_as_bytes_do(
+    model: CausalGpt, num_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the last bit, and a step holds half as much of them."""
+    for name, parameter in model.named_parameters():
+        if parameter.dim() == 2 and ".h." in name:
+            levels = (parameter.data / 0.05).round().clamp(-7, 7)
+            levels[:, 0] = 7
+            parameter.data = levels * 0.05
+    narrow = int8(model)
+    monkeypatch.setattr(int8_gpt, "NIBBLE", 127)  # which no layer's weights are multiples of
+    usual = int8(model)
+    slots, prompt = torch.randperm(9)[:num_rows], torch.randint(50, (num_rows, 6))
+    logits = []
+    for gpt in (narrow, usual):
+        cache = gpt.new_cache(9)
+        gpt.prefill(gpt.embed(prompt), cache, slots)
+        logits.append(gpt.decode(prompt[:, 0], torch.full((num_rows,), 6), cache, slots))
+    assert torch.equal(*logits)
+    held = [gpt.decode_step._weights.widen.nbytes for gpt in (narrow, usual)]
+    assert 2 * held[0] == held[1]
