@@ -17,21 +17,20 @@ from numba import prange
 from streamer.models.cpu.int8_attention import QUERIES_AT_ONCE, attend_with_head, new_attention
 from streamer.models.cpu.int8_linear import (
     Floats,
-    largest_input,
     multiply,
     multiply_group,
     multiply_words,
     new_words,
+    quantize_inputs,
     quantize_words,
 )
-from streamer.models.cpu.integer_products import GROUP, INPUT, INPUTS, OFFSET
+from streamer.models.cpu.integer_products import GROUP, INPUT, INPUTS
 from streamer.models.cpu.llvm_intrinsics import prefer_wide_vectors
 from streamer.models.cpu.numba_math import (
     inline,
     kernel,
     moments,
     parallel,
-    quantize_row,
     rough_gelu,
 )
 from streamer.models.cpu.numba_threads import Team, meet, new_counters, take
@@ -137,7 +136,7 @@ def norm_row(x, gain, bias, normed):
 def _quantize_norm(x, gain, bias, normed, quantized):
     """Round a row's layer norm to integers; `normed` is overwritten. Returns the factor."""
     norm_row(x, gain, bias, normed)
-    return quantize_row(normed, largest_input(len(x)), OFFSET, quantized)
+    return quantize_inputs(normed, quantized)
 
 
 @kernel
@@ -161,7 +160,7 @@ def _project(layer, w, s, heads, room, team):
         count = min(size, num_positions - begin)
         for row in range(count):
             factors[row] = _quantize_norm(
-                s.x[begin + row], w.gains[layer, 0], w.biases[layer, 0], normed, quantized[row, :width]
+                s.x[begin + row], w.gains[layer, 0], w.biases[layer, 0], normed, quantized[row]
             )
         asks = not is_last or (begin < s.borders[1] and begin + count > s.borders[0])
         for group in range(0 if asks or width % GROUP else width // GROUP, num_groups):
@@ -202,23 +201,19 @@ def _finish(layer, w, s, first, end, room, team):
     while begin < end:
         count = min(size, end - begin)
         for row in range(count):
-            factors[row] = quantize_row(
-                s.attended[begin + row], largest_input(width), OFFSET, quantized[row, :width]
-            )
+            factors[row] = quantize_inputs(s.attended[begin + row], quantized[row])
         multiply(merge, quantized[:count], factors, y)
         for row in range(count):
             residual = s.x[begin + row]
             for index in range(width):
                 residual[index] += y[row, index]
             factors[row] = _quantize_norm(
-                residual, w.gains[layer, 1], w.biases[layer, 1], normed, quantized[row, :width]
+                residual, w.gains[layer, 1], w.biases[layer, 1], normed, quantized[row]
             )
         multiply(widen, quantized[:count], factors, wide)
         for row in range(count):
             rough_gelu(wide[row])
-            wide_factors[row] = quantize_row(
-                wide[row, :inner], largest_input(inner), OFFSET, wide_quantized[row, :inner]
-            )
+            wide_factors[row] = quantize_inputs(wide[row, :inner], wide_quantized[row])
         multiply(narrow, wide_quantized[:count], wide_factors, y)
         for row in range(count):
             residual = s.x[begin + row]

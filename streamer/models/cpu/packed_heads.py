@@ -20,6 +20,8 @@ from streamer.models.kv_cache import zeros_in_lines
 
 _LOG2_E: Final = np.float32(1.4426950408889634)
 _LARGEST: Final = np.float32(LARGEST)
+_KEYS_AT_ONCE: Final = 16
+"""The keys that are packed together: as many words as a line holds."""
 _WORD = np.int32 if HAS_VNNI else np.int16
 """The type of the weights of one unit of inputs together."""
 
@@ -118,38 +120,41 @@ def store_queries(projected, column, first, queries, factors, size):
 
 
 @inline
-def _store_key(numbers_at, num_vectors, keys, offsets, scales, position, quantized, total):
-    """Round and pack a key of a head; `quantized` and `total` are overwritten."""
+def _quantize_key(numbers_at, num_vectors, offsets, scales, position, words, total):
+    """Round a key of a head to `words`; `total` is overwritten."""
     group, lane = position // GROUP, position % GROUP
     scales[group, lane] = quantize_key(
-        numbers_at, num_vectors, _LARGEST, 0, quantized.ctypes.data, total.ctypes.data
+        numbers_at, num_vectors, _LARGEST, 0, words.ctypes.data, total.ctypes.data
     )
     offsets[group, lane] = np.int32(-OFFSET) * total[0]
-    packed, words = keys[group], quantized.view(_WORD)
-    for unit in range(len(words)):
-        packed[unit, lane] = words[unit]
 
 
 @kernel
 def store_keys(projected, column, first, heads, size):
-    """Round and pack the keys of a block."""
-    keys, offsets, scales = heads.keys, heads.key_offsets, heads.key_scales
-    quantized, total = np.zeros(keys.shape[2] * UNIT, np.int8), np.empty(1, np.int32)
+    """Round and pack the keys of a block.
+
+    Some are rounded before they are packed together: one by one, each of their words would go to another line.
+    """
+    keys, num_units = heads.keys, heads.keys.shape[2]
+    words, total = np.zeros((_KEYS_AT_ONCE, num_units), _WORD), np.empty(1, np.int32)
     padded = np.zeros(up_to(size, LANES), np.float32)
     num_vectors = len(padded) // LANES
     for head in range(len(keys)):
-        for row in range(len(projected)):
-            numbers_at = numbers_of(projected, row, column + head * size, size, padded)
-            _store_key(
-                numbers_at,
-                num_vectors,
-                keys[head],
-                offsets[head],
-                scales[head],
-                first + row,
-                quantized,
-                total,
-            )
+        offsets, scales = heads.key_offsets[head], heads.key_scales[head]
+        row = 0
+        while row < len(projected):
+            group, lane = (first + row) // GROUP, (first + row) % GROUP
+            count = min(_KEYS_AT_ONCE, GROUP - lane, len(projected) - row)
+            for place in range(count):
+                numbers_at = numbers_of(projected, row + place, column + head * size, size, padded)
+                _quantize_key(
+                    numbers_at, num_vectors, offsets, scales, first + row + place, words[place], total
+                )
+            packed = keys[head, group]
+            for unit in range(num_units):
+                for place in range(count):
+                    packed[unit, lane + place] = words[place, unit]
+            row += count
 
 
 @kernel
@@ -183,16 +188,16 @@ def store_values(projected, column, first, heads, size):
 def append(projected, row, width, heads, head, position):
     """Round and pack a head's key and value, which `projected` has in this row behind all queries."""
     size = width // len(heads.keys)
-    quantized = np.zeros(max(heads.keys.shape[2] * UNIT, heads.values.shape[1] * GROUP), np.int8)
+    num_units, num_outputs = heads.keys.shape[2], heads.values.shape[1] * GROUP
+    words, quantized = np.zeros(num_units, _WORD), np.zeros(num_outputs, np.int8)
     total, padded = np.empty(1, np.int32), np.zeros(up_to(size, LANES), np.float32)
     num_vectors = len(padded) // LANES
     key_at = numbers_of(projected, row, width + head * size, size, padded)
-    key = quantized[: heads.keys.shape[2] * UNIT]
-    _store_key(
-        key_at, num_vectors, heads.keys[head], heads.key_offsets[head], heads.key_scales[head],
-        position, key, total,
-    )  # fmt: skip
-    quantized[:] = 0
+    offsets, scales = heads.key_offsets[head], heads.key_scales[head]
+    _quantize_key(key_at, num_vectors, offsets, scales, position, words, total)
+    packed = heads.keys[head, position // GROUP]
+    for unit in range(num_units):
+        packed[unit, position % GROUP] = words[unit]
     value_at = numbers_of(projected, row, 2 * width + head * size, size, padded)
     heads.value_factors[head, position] = quantize_value(
         value_at, num_vectors, _LARGEST, 0, quantized.ctypes.data, 0
