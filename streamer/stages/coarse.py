@@ -16,6 +16,7 @@ from streamer.models.config import ModelConfig
 from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import SlotCache
 from streamer.sampling import SamplingParams
+from streamer.stages.fine_windows import chunk_end
 from streamer.stages.sentence import SentenceWork, TokenTrack
 from streamer.stages.token_stage import Plan, TokenStage
 from streamer.stages.token_steps import Choice
@@ -58,7 +59,7 @@ class CoarseStage(TokenStage):
         super().__init__(
             model, cache, choice, min_length=min_length, max_rows=max_rows, record=record, stream=stream
         )
-        self._config = coarse
+        self._config, self._fine = coarse, config.fine
         self._ahead: WindowsAhead | None = None
         if stream is not None and model.prefills_in_parts:
             self._ahead = self.preparation = WindowsAhead(model, cache, stream, self._window_input)
@@ -149,7 +150,11 @@ class CoarseStage(TokenStage):
 
     def _num_left(self, work: SentenceWork) -> int:
         step, window = work.coarse.num_issued, work.windows.window
-        return min(window - step % window, work.num_coarse_steps - step)
+        num_left = min(window - step % window, work.num_coarse_steps - step)
+        # Another schedule of chunks has other borders; nothing but the first sound's time depends on it.
+        first_chunk = chunk_end(0, work.num_frames, work.sentence_index, self._fine)
+        num_missing = first_chunk * self._config.num_codebooks - step
+        return min(num_left, num_missing) if num_missing > 0 else num_left
 
     def _accept(self, work: SentenceWork, token: int, _: bool) -> None:
         work.coarse.tokens.append(token)

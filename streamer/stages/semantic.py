@@ -108,7 +108,9 @@ class SemanticStage(TokenStage):
         return work.semantic
 
     def _num_left(self, work: SentenceWork) -> int:
-        return self._cap(work) - work.semantic.num_issued
+        num_issued = work.semantic.num_issued
+        num_missing = work.windows.tokens_needed(0, len(work.semantic_history)) - num_issued
+        return min(self._cap(work) - num_issued, num_missing if num_missing > 0 else self._max_steps)
 
     def _accept(self, work: SentenceWork, token: int, is_end: bool) -> None:
         if is_end:

@@ -115,7 +115,10 @@ class TokenStage(ABC):
 
     @abstractmethod
     def _num_left(self, work: SentenceWork) -> int:
-        """How many decode steps the work can take from here, one after another."""
+        """How many decode steps the work should take from here, one after another.
+
+        They are at most those that it can take. While nothing is heard of it, they end where the next stage can begin.
+        """
 
     @abstractmethod
     def _plan(self, batch: Sequence[SentenceWork]) -> Plan:
@@ -133,9 +136,11 @@ class TokenStage(ABC):
         return self._steps.prefill(embeddings, places, [work.params for work in works], start=start)
 
     def _num_steps(self, works: Sequence[SentenceWork]) -> int:
-        """How many decode steps in a row these works take."""
+        """How many decode steps in a row these works take: twice as many if one is alone, as its steps are short."""
         at_once = self._model.decode_step.steps_at_once
-        return min(at_once, *map(self._num_left, works)) if at_once > 1 and works else 1
+        if at_once == 1 or not works:
+            return 1
+        return min(at_once if len(works) == 1 else at_once // 2, *map(self._num_left, works))
 
     def _places(self, works: Sequence[SentenceWork], positions: Sequence[int]) -> list[tuple[int, int, int]]:
         """Return where the works' next decode step is: slot, position in the cache, and step of the sentence."""

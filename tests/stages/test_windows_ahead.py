@@ -27,6 +27,7 @@ def model():
         patch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
         model = tiny_model()
         use_int8(model.coarse, torch.float32)
+    model.coarse.decode_step.steps_at_once = 8  # More would be nearly a whole window at once.
     return model
 
 

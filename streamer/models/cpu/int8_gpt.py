@@ -44,8 +44,8 @@ _PACKED_DIMS = 5
 """The dimensions of the packed weights of all layers."""
 
 
-STEPS_AT_ONCE = 8
-"""The steps in a row of a narrow model: what happens between two steps takes more than half as long as one of them."""
+STEPS_AT_ONCE = 16
+"""The steps in a row of a narrow model: what happens between two steps takes longer than one of them."""
 
 Fill = Callable[[nn.Module, str], None]
 """Gives the weights whose names begin with a prefix to those parameters of a module that are on the meta device."""

@@ -182,7 +182,7 @@ def test_any_shape_is_computed_whole(width: int, num_heads: int) -> None:
 
 def test_only_narrow_models_take_steps_in_a_row(model: CausalGpt) -> None:
     """A step of a wide one takes milliseconds, for which other sentences would wait."""
-    assert int8(model).decode_step.steps_at_once == 8
+    assert int8(model).decode_step.steps_at_once == 16
     wide = CausalGpt(TransformerConfig(1, 8, 512, 8, 8, 8)).eval()
     use_int8(wide)
     assert wide.decode_step.steps_at_once == 1
