@@ -72,6 +72,7 @@ CONFIG = ModelConfig(
         chunk_frames=(40, 48, 64),
         later_chunk_frames=(64,),
         last_chunk_frames=24,
+        joined_frames=16,
         is_padded=False,
     ),
     codec=CodecConfig(

@@ -87,6 +87,8 @@ class FineConfig:
     last_chunk_frames: int = 0
     """The size of a sentence's last chunk, or a little more, if what is left is more than twice as long: so little is
     left to do once the last coarse code is there. 0: the last chunk is whatever is left."""
+    joined_frames: int = 0
+    """A sentence's rest of at most so many frames behind a chunk joins it, where there is room beside the history."""
     is_whole: bool = False
     """Whether a sentence is filled in once it is finished, in the original's own windows, instead of in chunks."""
     is_padded: bool = True

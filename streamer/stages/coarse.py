@@ -16,6 +16,7 @@ from streamer.models.config import ModelConfig
 from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import SlotCache
 from streamer.sampling import SamplingParams
+from streamer.stages.coarse_windows import CoarseWindows
 from streamer.stages.fine_windows import chunk_end
 from streamer.stages.sentence import SentenceWork, TokenTrack
 from streamer.stages.token_stage import Plan, TokenStage
@@ -66,6 +67,12 @@ class CoarseStage(TokenStage):
         longest = coarse.semantic_context + 1 + coarse.max_history + coarse.window - 1
         if longest > coarse.transformer.block_size or coarse.window % coarse.num_codebooks:
             raise ConfigError(f"a coarse window of {longest} positions does not fit the model's block")
+        num_ahead = CoarseWindows.from_config(config).num_frames_ahead
+        if config.fine.joined_frames > max(0, num_ahead):
+            raise ConfigError(
+                f"fine.joined_frames is {config.fine.joined_frames}, but a sentence's end is known {num_ahead} frames"
+                " ahead; set it to no more"
+            )
 
     def begin(self, work: SentenceWork) -> None:
         if self._ahead is not None:

@@ -44,6 +44,12 @@ class CoarseWindows:
         """M: the semantic tokens before its start that a window reads."""
         return math.floor(self.max_history / self.ratio)
 
+    @property
+    def num_frames_ahead(self) -> int:
+        """The frames behind that of the last coarse token which the sentence has at least, unless its end is known."""
+        num_semantic = self.semantic_context - self.max_semantic_history - 1  # N_k is rounded.
+        return math.floor((num_semantic * self.ratio - self.window) / self.num_codebooks)
+
     def history_lengths(self, num_semantic: int, num_coarse: int) -> tuple[int, int]:
         """Return H and the flat coarse tokens that are used of a voice, before `dropped_history` are cut."""
         num_semantic_used = min(

@@ -63,9 +63,14 @@ def chunk_end(first: int, num_frames: int | None, sentence_index: int, config: F
     """The border after frame `first` of an utterance's `sentence_index`-th sentence.
 
     `num_frames` are the sentence's, None while they are not known. It makes no difference when they become known: a
-    chunk depends on them only if the sentence ends before the usual border, so that it must wait for its end.
+    chunk depends on them only if the sentence ends before the usual border, so that it must wait for its end, or so
+    little behind it (`joined_frames`) that it is known when the border's coarse codes are there.
     """
     border = _usual_border(first, sentence_index, config)
+    if num_frames is not None and border < num_frames <= min(
+        border + config.joined_frames, first + _stride(config)
+    ):
+        return num_frames
     if num_frames is None or num_frames >= border:
         return border
     num_left, num_last = num_frames - first, config.last_chunk_frames

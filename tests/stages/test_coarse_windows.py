@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from streamer.errors import ConfigError
 from streamer.models.config import SMALL
+from streamer.stages.chain import build_stages
 from streamer.stages.coarse_windows import CoarseWindows
 from streamer.stages.sentence import coarse_histories
-from tests.fakes.tiny_bark import TINY, tiny_voice
+from tests.fakes.tiny_bark import TINY, tiny_model, tiny_voice
 
 BARK = CoarseWindows.from_config(SMALL)
 OTHER = CoarseWindows(semantic_context=64, max_history=120, window=30, num_codebooks=2, ratio=3.0)
@@ -72,3 +74,27 @@ def test_the_end_of_a_voices_coarse_history_is_cut_off(dropped, num_left):
     _, whole = coarse_histories(voice, replace(TINY, coarse=replace(TINY.coarse, dropped_history=0)), windows)
     assert len(semantic) == 7 and len(whole) == 21
     assert coarse == whole[:num_left]
+
+
+@pytest.mark.parametrize(("max_history", "window"), [(90, 60), (60, 90), (45, 10), (90, 2)])
+@pytest.mark.parametrize("num_history", [0, 7, 20, 1000])
+def test_a_sentence_goes_on_behind_its_last_coarse_token_unless_its_end_is_known(
+    max_history, window, num_history
+):
+    """For at least so many frames, whichever coarse tokens there are."""
+    windows = CoarseWindows(64, max_history, window, num_codebooks=2, ratio=3.0)
+    num_history = min(num_history, windows.max_semantic_history)
+    for num_coarse in range(1, 400):
+        begun = (num_coarse - 1) // window * window
+        num_semantic = windows.tokens_needed(begun, num_history)
+        num_ahead = (windows.num_steps(num_semantic) - num_coarse) // windows.num_codebooks
+        assert num_ahead >= windows.num_frames_ahead
+
+
+def test_no_more_frames_may_join_a_chunk_than_are_known_of():
+    """Else a border would depend on when the sentence's end is known."""
+    model = tiny_model(replace(TINY, fine=replace(TINY.fine, joined_frames=10)))
+    with pytest.raises(
+        ConfigError, match="joined_frames is 10, but a sentence's end is known 9 frames ahead"
+    ):
+        build_stages(model, num_slots=1)

@@ -1,5 +1,6 @@
 """The fine model's windows depend only on the place of the sentence and of the frame."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from streamer.assembly import BUILTIN_MODEL
 from streamer.config import CHUNK_SCHEDULES
 from streamer.models.config import SMALL
 from streamer.models.files.config_file import read_config
+from streamer.stages.coarse_windows import CoarseWindows
 from streamer.stages.fine_windows import FineWindow, chunk_end, chunk_window, scheduled, whole_window
 
 
@@ -57,12 +59,16 @@ def test_the_built_in_voice_has_the_same_schedules():
     assert borders(scheduled(fine, "throughput"), 3) == [64, 128, 192]
 
 
-def ends(num_frames, config, *, waits_for_end):
-    """Return the borders of a sentence whose length is known at once, or only when all of its coarse codes exist."""
+def ends(num_frames, config, *, num_ahead):
+    """Return the borders of a sentence whose length is known when so many of its last coarse codes are missing."""
     found = [0]
     while found[-1] < num_frames:
-        border = chunk_end(found[-1], None if waits_for_end else num_frames, 0, config)
-        found.append(border if border <= num_frames else chunk_end(found[-1], num_frames, 0, config))
+        for num_there in range(found[-1] + 1, num_frames + 1):
+            is_known = num_there + num_ahead >= num_frames
+            border = chunk_end(found[-1], num_frames if is_known else None, 0, config)
+            if border <= num_there:
+                break
+        found.append(border)
     return found[1:]
 
 
@@ -71,9 +77,13 @@ def ends(num_frames, config, *, waits_for_end):
     [
         (30, [30]),
         (40, [40]),
-        (41, [40, 41]),
+        (41, [41]),
+        (56, [56]),
+        (57, [40, 57]),
         (88, [40, 88]),
-        (89, [40, 88, 89]),
+        (89, [40, 89]),
+        (104, [40, 104]),
+        (105, [40, 88, 105]),
         (136, [40, 88, 136]),
         (137, [40, 88, 112, 137]),
         (151, [40, 88, 120, 151]),
@@ -83,20 +93,26 @@ def ends(num_frames, config, *, waits_for_end):
     ],
 )
 def test_a_sentence_ends_with_a_short_chunk(num_frames, borders):
-    """What is left is cut in two if it is longer than two short chunks, and does not reach the usual border."""
+    """What is left is cut in two if it is longer than two short chunks, and does not reach the usual border.
+
+    A few frames behind a border join the chunk, as far as its window has room.
+    """
     fine = read_config(BUILTIN_MODEL / "config.json").fine
     assert fine.last_chunk_frames == 24
-    assert ends(num_frames, fine, waits_for_end=False) == borders
+    assert ends(num_frames, fine, num_ahead=num_frames) == borders
 
 
 def test_borders_do_not_depend_on_when_the_end_is_known():
     """And before a sentence's last chunk there are whole units of frames, for which torch's codec is compiled."""
-    builtin = read_config(BUILTIN_MODEL / "config.json").fine
-    for num_last in (0, 1, 3, 8, builtin.last_chunk_frames, 1000):
-        fine = replace(builtin, last_chunk_frames=num_last)
-        for num_frames in range(1, 400):
-            borders = ends(num_frames, fine, waits_for_end=False)
-            assert borders == ends(num_frames, fine, waits_for_end=True)
+    config = read_config(BUILTIN_MODEL / "config.json")
+    builtin, num_ahead = config.fine, CoarseWindows.from_config(config).num_frames_ahead
+    assert builtin.joined_frames <= num_ahead < 20
+    for num_last, num_joined in itertools.product((0, 1, 3, 8, 24, 1000), (0, 5, builtin.joined_frames)):
+        fine = replace(builtin, last_chunk_frames=num_last, joined_frames=num_joined)
+        for num_frames in range(1, 300):
+            borders = ends(num_frames, fine, num_ahead=num_frames)
+            assert borders == ends(num_frames, fine, num_ahead=num_ahead)
+            assert borders == ends(num_frames, fine, num_ahead=num_joined)
             assert all(border % 8 == 0 for border in borders[:-1])
             assert borders == sorted(set(borders)) and borders[-1] == num_frames
 

@@ -38,7 +38,7 @@ def model_of(config, steps_at_once):
     return model
 
 
-WITHOUT_PADS = replace(TINY, fine=replace(TINY.fine, is_padded=False, last_chunk_frames=3))
+WITHOUT_PADS = replace(TINY, fine=replace(TINY.fine, is_padded=False, last_chunk_frames=3, joined_frames=5))
 
 
 @pytest.fixture(

@@ -79,6 +79,7 @@ def check_config(config: ModelConfig, source: str) -> None:
         ("the smallest of fine.chunk_frames", min(fine.chunk_frames, default=0), 1),
         ("the smallest of fine.later_chunk_frames", min(fine.later_chunk_frames, default=0), 1),
         ("fine.last_chunk_frames", fine.last_chunk_frames, 0),
+        ("fine.joined_frames", fine.joined_frames, 0),
         ("semantic.max_tokens", semantic.max_tokens, 1),
         ("semantic.text_context", semantic.text_context, 1),
         ("max_piece_tokens", config.max_piece_tokens, 0),

@@ -34,6 +34,7 @@ def test_a_config_round_trips(config: ModelConfig, tmp_path: Path) -> None:
         ("coarse", "dropped_history", -2, "coarse.dropped_history is -2"),
         ("coarse", "dropped_history", 1, "coarse.dropped_history is 1, no multiple of the 2 codebooks"),
         ("fine", "last_chunk_frames", -1, "fine.last_chunk_frames is -1"),
+        ("fine", "joined_frames", -1, "fine.joined_frames is -1"),
         ("fine", "chunk_frames", [], "chunk_frames is 0"),
         ("fine", "chunk_frames", [8, 0], "chunk_frames is 0"),
         ("fine", "later_chunk_frames", [], "later_chunk_frames is 0"),
