@@ -64,12 +64,13 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 class Optimizers:
     """Muon for the layers' matrices, AdamW for embeddings, heads and norms, at one learning rate."""
 
-    def __init__(self, model: nn.Module, guide: Guide | None = None) -> None:
+    def __init__(self, model: nn.Module, guide: Guide | None = None, *, weight_decay: float = 0.05) -> None:
         matrices, others = [], [*guide.parameters()] if guide else []
         for name, parameter in model.named_parameters():
-            (matrices if parameter.dim() == 2 and ".h." in name else others).append(parameter)
+            is_matrix = parameter.dim() == 2 and parameter.shape[1] > 1 and ".h." in name
+            (matrices if is_matrix else others).append(parameter)
         self.both = [
-            torch.optim.Muon(matrices, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.Muon(matrices, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(others, betas=(0.9, 0.95), weight_decay=0.0),
         ]
 

@@ -11,19 +11,24 @@ import numpy as np
 import pytest
 
 import streamer
+from streamer.models.cpu.int8_gpt import Int8DecodeStep
+from streamer.models.files.checkpoint import load_model
 from training import (
     examples,
     export,
     features,
     guesses,
     lexicon,
+    own_speech,
     quantizer,
     recipe,
+    round_gpt,
     spoken,
     teacher,
     train_decoder,
     train_gpt,
 )
+from training.sentences import Line
 
 PITCH_HZ = {"gongitsune": 210.0, "kumo": 90.0}
 PIECES = [["h", "ə", "l", "ˈO"], ["."]]
@@ -95,3 +100,14 @@ def test_from_speech_to_a_model_that_speaks(tmp_path: Path, monkeypatch: pytest.
     audio = streamer.synthesize("Hello hello.", "joe", seed=1, model=model)
     assert np.isfinite(audio.samples).all()
     assert sorted(path.stem for path in (model / "voices").iterdir()) == ["jane", "joe"]
+    monkeypatch.setattr(own_speech, "lines", lambda _, count, **__: [Line("Hello hello.", 0)] * count)
+    monkeypatch.setattr(own_speech, "SHARD_SENTENCES", 4)
+    monkeypatch.setattr(round_gpt, "NUM_HELD_OUT", 2)
+    run(own_speech, "--shards", "2", "--model", str(model))
+    for stage in ("semantic", "coarse"):
+        run(round_gpt, stage, "--minutes", "0.01", "--model", str(model), "--write", str(model))
+    four_bits = load_model(model, dtype="int8")
+    for network in (four_bits.semantic, four_bits.coarse):
+        assert isinstance(network.decode_step, Int8DecodeStep) and network.decode_step.has_nibbles
+    audio = streamer.synthesize("Hello hello.", "joe", seed=1, model=model)
+    assert np.isfinite(audio.samples).all()

@@ -1,0 +1,133 @@
+"""Rounded weights are those that the server finds, and the examples are what its stages read."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from streamer.models.cpu.quantization import NIBBLE, quantize
+from streamer.models.files.checkpoint import LoadedModel, save_model
+from streamer.sampling import SamplingParams
+from streamer.stages.chain import build_stages
+from streamer.stages.coarse_windows import CoarseWindows
+from streamer.stages.sentence import SentenceWork, coarse_histories
+from tests.fakes.tiny_bark import TINY, tiny_model, tiny_voice
+from training import round_gpt
+from training.own_speech import OwnSpeech, speak
+from training.round_gpt import (
+    LARGEST,
+    Examples,
+    Rounded,
+    best_scales,
+    divergence,
+    logits_of,
+    rounded,
+    rounded_weights,
+    write_stage,
+)
+
+
+def test_scales_lose_less_than_the_largest_weight_asks_for() -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(30, 200)
+
+    def error(scales: torch.Tensor) -> torch.Tensor:
+        return ((weight / scales).round().clamp(-LARGEST, LARGEST) * scales - weight).square().sum(1)
+
+    widest = weight.abs().amax(dim=1, keepdim=True) / LARGEST
+    best = best_scales(weight)
+    assert (error(best) <= error(widest)).all() and error(best).sum() < 0.8 * error(widest).sum()
+    torch.testing.assert_close(Rounded(weight)(weight), (weight / best).round().clamp(-7, 7) * best)
+
+
+def test_gradients_reach_weights_and_scales() -> None:
+    """As if rounding were not there, but for weights that are cut."""
+    weight = torch.tensor([[7.0, 0.2, -9.0, 3.4]], requires_grad=True)
+    rounding = Rounded(torch.tensor([[7.0, 0.0, 0.0, 0.0]]))
+    with torch.no_grad():
+        rounding.log_scales.zero_()
+    made = rounding(weight)
+    assert made.tolist() == [[7.0, 0.0, -7.0, 3.0]]
+    made.sum().backward()
+    assert weight.grad is not None and weight.grad.tolist() == [[1.0, 1.0, 0.0, 1.0]]
+    assert rounding.log_scales.grad is not None
+    torch.testing.assert_close(rounding.log_scales.grad, torch.tensor([[-0.2 - 7 - 0.4]]))
+
+
+@pytest.mark.parametrize("stage", ["semantic", "coarse"])
+def test_what_is_written_has_four_bits_in_the_server(stage: str, tmp_path: Path) -> None:
+    """And the file of the other stage, embeddings and head are as they were."""
+    model = tiny_model()
+    save_model(model, tmp_path, dtype="float16")
+    before = load_file(tmp_path / f"{stage}.safetensors")
+    write_stage(rounded(getattr(model, stage)), tmp_path / f"{stage}.safetensors")
+    after = load_file(tmp_path / f"{stage}.safetensors")
+    assert before.keys() == after.keys()
+    for name, weight in after.items():
+        is_layer = weight.dim() == 2 and ".h." in name
+        assert weight.dtype == torch.float16
+        assert torch.equal(weight, before[name]) != is_layer
+        assert not is_layer or not (quantize(weight)[0] % NIBBLE).any()
+
+
+def spoken(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> tuple[SentenceWork, OwnSpeech, Examples]:
+    """Return a sentence as the stages speak it, the same as an example has it, and examples of that alone."""
+    voice = tiny_voice(12)
+    work = SentenceWork(TINY, (3, 1, 4, 1, 5), voice, SamplingParams(3), max_semantic_tokens=40)
+    speak(build_stages(model, num_slots=1), [work])
+    own = OwnSpeech([*work.text_tokens], "v", work.semantic.tokens, work.coarse.tokens)
+    monkeypatch.setattr(round_gpt.VoiceLibrary, "get", lambda _self, _name: voice)
+    monkeypatch.setattr(round_gpt, "VOICE_SHARE", 1.0)
+    return work, own, Examples("coarse", model, [own])
+
+
+def test_a_coarse_example_predicts_what_the_stage_drew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Greedily, so that the model's own logits are largest at the tokens that it said."""
+    model = tiny_model()
+    work, own, examples = spoken(model, monkeypatch)
+    chance, config = random.Random(0), TINY.coarse
+    inputs, history, is_read = examples.batch(6, chance)
+    assert history is None and len(own.coarse) > config.window
+    for row, read in zip(inputs, is_read, strict=True):
+        assert not read[: config.semantic_context].any() and read[config.semantic_context]
+        tokens = row[read].tolist()[1:]
+        made = [token for token in tokens if token in work.coarse.tokens]
+        assert made and len(tokens) <= config.max_history + config.window - 1
+
+
+def test_only_what_a_stage_reads_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its outputs, at the positions where it draws; a network does not differ from itself."""
+    model = tiny_model()
+    _, own, _ = spoken(model, monkeypatch)
+    batch = Examples("semantic", model, [own, own]).batch(2, random.Random(0))
+    outputs = TINY.semantic.outputs
+    logits = logits_of(model.semantic, batch, outputs).detach()
+    assert logits.shape == (2 * (len(own.semantic) + 1), len(outputs))
+    assert float(divergence(logits, logits)) == pytest.approx(0, abs=1e-6)
+    assert float(divergence(logits, logits + torch.randn_like(logits))) > 0.1
+
+
+def test_the_head_is_not_rounded() -> None:
+    gpt = rounded(tiny_model().coarse)
+    weights = rounded_weights(gpt)
+    assert isinstance(gpt.lm_head, nn.Linear) and torch.equal(weights["lm_head.weight"], gpt.lm_head.weight)
+    assert len(round_gpt.linears(gpt)) == 4 * TINY.coarse.transformer.num_layers
+
+
+def test_other_histories_are_utterances_of_the_same_voice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As codes without offsets, or none at all."""
+    model = tiny_model()
+    _, own, examples = spoken(model, monkeypatch)
+    monkeypatch.setattr(round_gpt, "VOICE_SHARE", -1.0)
+    monkeypatch.setattr(round_gpt, "OTHER_SHARE", 2.0)
+    history = examples._history(own, random.Random(0))
+    assert history.semantic.tolist() == own.semantic
+    histories = coarse_histories(history, TINY, CoarseWindows.from_config(TINY))
+    assert histories[1] == own.coarse[-len(histories[1]) - 2 : -2]
+    monkeypatch.setattr(round_gpt, "OTHER_SHARE", 0.0)
+    assert not len(examples._history(own, random.Random(0)).semantic)
