@@ -32,9 +32,10 @@ WARM = 0.7
 
 @dataclass(frozen=True, slots=True)
 class OwnSpeech:
-    """What the model said: the tokens of its text, and the semantic and coarse tokens drawn for it in a voice."""
+    """What the model said: a text with its tokens, and the semantic and coarse tokens drawn for it in a voice."""
 
-    text: list[int]
+    text: str
+    tokens: list[int]
     voice: str
     semantic: list[int]
     coarse: list[int]
@@ -48,8 +49,8 @@ def read_own(work: Path) -> list[OwnSpeech]:
 
 def works_of(
     model: LoadedModel, texts: list[str], first: int, params: SamplingParams
-) -> Iterator[tuple[str, SentenceWork]]:
-    """Yield the sentences to speak, each with its voice's name, all voices in turn; what is too long falls out."""
+) -> Iterator[tuple[str, str, SentenceWork]]:
+    """Yield the texts to speak, each with a voice's name, all in turn, and its work; what is too long falls out."""
     tokenizer = load_model_tokenizer(model.config, model.directory)
     voices = VoiceLibrary([model.directory / "voices"], model.config)
     names = sorted(voices.names)
@@ -58,16 +59,10 @@ def works_of(
         if len(tokens) <= model.config.semantic.text_context:
             cap = semantic_cap(text, model.config)
             name = names[number % len(names)]
-            yield (
-                name,
-                SentenceWork(
-                    model.config,
-                    tokens,
-                    voices.get(name),
-                    replace(params, seed=number),
-                    max_semantic_tokens=cap,
-                ),
+            work = SentenceWork(
+                model.config, tokens, voices.get(name), replace(params, seed=number), max_semantic_tokens=cap
             )
+            yield text, name, work
 
 
 def speak(chain: Chain, works: list[SentenceWork]) -> None:
@@ -107,10 +102,10 @@ def main() -> None:
         params = warm if shard % WARM_SHARE == WARM_SHARE - 1 else usual
         with torch.inference_mode():
             works = list(works_of(model, texts[first : first + SHARD_SENTENCES], first, params))
-            speak(chain, [work for _, work in works])
+            speak(chain, [work for _, _, work in works])
         rows = [
-            OwnSpeech([*work.text_tokens], name, work.semantic.tokens, work.coarse.tokens)
-            for name, work in works
+            OwnSpeech(text, [*work.text_tokens], name, work.semantic.tokens, work.coarse.tokens)
+            for text, name, work in works
             if work.semantic.is_finished and not work.is_truncated
         ]
         path.with_suffix(".tmp").write_text(json.dumps([asdict(row) for row in rows]), encoding="utf-8")

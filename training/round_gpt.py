@@ -23,26 +23,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from streamer.assembly import BUILTIN_MODEL
-from streamer.models.files.checkpoint import LoadedModel, load_model
+from streamer.models.cpu.quantization import NIBBLE, quantize
+from streamer.models.files.checkpoint import load_model
 from streamer.models.gpt import CausalGpt
-from streamer.sampling import SamplingParams
-from streamer.stages.chain import build_stages
-from streamer.stages.sentence import SentenceWork
-from streamer.voices.library import VoiceLibrary
-from streamer.voices.voice import Voice
-from training.own_speech import OwnSpeech, read_own
+from training.own_examples import Examples, SpeechBatch
+from training.own_speech import read_own
 from training.train_gpt import Optimizers
 
 LARGEST = 7
 """The largest magnitude of a weight of four bits, in units of its output's scale."""
 ROWS = {"semantic": 12, "coarse": 16}
-RATE, LAST_RATE, WARM_UP_STEPS, CHECKPOINT_STEPS = 1.5e-4, 0.02, 50, 100
+RATE, LAST_RATE, WARM_UP_STEPS, CHECKPOINT_STEPS = 1e-4, 0.02, 50, 100
 TEMPERATURES = (1.0, 0.3)
 """Those at which the distributions are compared: what is likely as a whole, and which token is likeliest."""
-NUM_HELD_OUT, VALIDATION_BATCHES = 100, 6
-VOICE_SHARE, OTHER_SHARE = 0.6, 0.3
-"""The shares of examples whose history is the voice, and another utterance of it; the rest have none."""
+VALIDATION_BATCHES = 6
+HELD_OUT_EVERY = 30
+"""One utterance in so many is held out, and with it all that have the same text."""
 CANDIDATES = torch.linspace(0.5, 1.0, 26)
 """The scales that are tried at the beginning, as parts of the one that reaches the largest weight."""
 
@@ -78,81 +74,7 @@ def linears(gpt: CausalGpt) -> list[nn.Linear]:
     return [part for part in gpt.transformer.h.modules() if isinstance(part, nn.Linear)]
 
 
-class Examples:
-    """Batches of what a stage reads when it says an utterance again."""
-
-    def __init__(self, stage: str, model: LoadedModel, spoken: list[OwnSpeech]) -> None:
-        self._stage, self._config, self._spoken = stage, model.config, spoken
-        self._coarse = build_stages(model, num_slots=1)[1]
-        self._voices = VoiceLibrary([model.directory / "voices"], model.config)
-        self._by_length = sorted(spoken, key=lambda item: len(item.semantic))
-
-    def batch(self, rows: int, chance: random.Random) -> Batch:
-        return (
-            self._coarse_batch(rows, chance)
-            if self._stage == "coarse"
-            else self._semantic_batch(rows, chance)
-        )
-
-    def _history(self, item: OwnSpeech, chance: random.Random) -> Voice:
-        """Return the voice, another utterance of it, or no history."""
-        kind = chance.random()
-        if kind < VOICE_SHARE:
-            return self._voices.get(item.voice)
-        if kind > VOICE_SHARE + OTHER_SHARE:
-            return Voice.without_history(self._config)
-        other = next(
-            other for other in iter(lambda: chance.choice(self._spoken), None) if other.voice == item.voice
-        )
-        coarse = self._config.coarse
-        codes = (np.array(other.coarse) - coarse.codebook_offset).reshape(-1, coarse.num_codebooks).T
-        codes = codes - coarse.codebook_size * np.arange(coarse.num_codebooks)[:, None]
-        return Voice(np.array(other.semantic), codes, codes)
-
-    def _coarse_batch(self, rows: int, chance: random.Random) -> Batch:
-        config = self._config.coarse
-        length = config.transformer.block_size - 1
-        inputs = torch.full((rows, length), config.semantic_pad_token)
-        is_read = torch.zeros(rows, length, dtype=torch.bool)
-        for row in range(rows):
-            item = chance.choice(self._spoken)
-            work = SentenceWork(
-                self._config, item.text, self._history(item, chance), SamplingParams(0),
-                max_semantic_tokens=len(item.semantic),
-            )  # fmt: skip
-            work.semantic.tokens = item.semantic
-            first = config.window * chance.randrange(-(-len(item.coarse) // config.window))
-            work.coarse.tokens = item.coarse[:first]
-            read = self._coarse.window_input(work)
-            tokens = [*read, *item.coarse[first : first + config.window - 1]]
-            inputs[row, : len(tokens)] = torch.tensor(tokens)
-            is_read[row, config.semantic_context : len(tokens)] = True
-        return inputs, None, is_read
-
-    def _semantic_batch(self, rows: int, chance: random.Random) -> Batch:
-        config = self._config.semantic
-        start = chance.randrange(max(1, len(self._by_length) - rows))
-        chosen = self._by_length[start : start + rows]
-        length = -(-max(len(item.semantic) + 1 for item in chosen) // 64) * 64
-        text = torch.full((rows, config.text_context), config.text_pad_token)
-        history = torch.full((rows, config.text_context), config.pad_token)
-        tokens = torch.full((rows, length), config.pad_token)
-        tokens[:, 0] = config.infer_token
-        is_read = torch.zeros(rows, config.text_context + length, dtype=torch.bool)
-        for row, item in enumerate(chosen):
-            text[row, : len(item.text)] = torch.tensor(item.text) + config.text_offset
-            past = self._history(item, chance).semantic[-config.text_context :]
-            history[row, : len(past)] = torch.from_numpy(np.asarray(past, np.int64))
-            tokens[row, 1 : len(item.semantic) + 1] = torch.tensor(item.semantic)
-            is_read[row, config.text_context : config.text_context + len(item.semantic) + 1] = True
-        return torch.cat([text, tokens], dim=1), history, is_read
-
-
-Batch = tuple[Tensor, Tensor | None, Tensor]
-"""Tokens [rows, length], the history that is summed with the first ones, and the positions whose outputs are read."""
-
-
-def logits_of(gpt: CausalGpt, batch: Batch, outputs: range) -> Tensor:
+def logits_of(gpt: CausalGpt, batch: SpeechBatch, outputs: range) -> Tensor:
     """Return the logits [read positions, outputs]."""
     tokens, history, is_read = batch
     embeddings = gpt.embed(tokens)
@@ -174,7 +96,7 @@ def divergence(expected: Tensor, actual: Tensor) -> Tensor:
 
 @torch.no_grad()
 def validate(
-    gpt: CausalGpt, teacher: CausalGpt, batches: Sequence[Batch], outputs: range
+    gpt: CausalGpt, teacher: CausalGpt, batches: Sequence[SpeechBatch], outputs: range
 ) -> tuple[float, float]:
     """Return the divergence, and how often the likeliest token is the same, on held-out utterances."""
     losses, same = [], []
@@ -211,6 +133,10 @@ class Rounding:
         model = load_model(source, dtype="float32")
         self._outputs: range = getattr(model.config, stage).outputs
         self._teacher: CausalGpt = getattr(model, stage).requires_grad_(False)
+        if any(is_rounded(linear.weight) for linear in linears(self._teacher)):
+            raise SystemExit(
+                f"{source}: its {stage} model is rounded already; name an unrounded one by --model"
+            )
         self.gpt = rounded(getattr(load_model(source, dtype="float32"), stage))
         self._optimizers = Optimizers(self.gpt, weight_decay=0.0)
         self._steps, self._spent_s = 0, 0.0
@@ -219,10 +145,10 @@ class Rounding:
             self.gpt.load_state_dict(state["gpt"])
             self._optimizers.load(state["optimizers"])
             self._steps, self._spent_s = state["steps"], state["spent_s"]
-        spoken, fixed = read_own(work), random.Random(0)
-        self._chance = random.Random(self._steps)
-        self._examples = Examples(stage, model, spoken[NUM_HELD_OUT:])
-        held_out = Examples(stage, model, spoken[:NUM_HELD_OUT])
+        self._chance, fixed = random.Random(self._steps), random.Random(0)
+        spoken, held_out_texts = read_own(work), {item.text for item in read_own(work)[::HELD_OUT_EVERY]}
+        self._examples = Examples(stage, model, [item for item in spoken if item.text not in held_out_texts])
+        held_out = Examples(stage, model, [item for item in spoken if item.text in held_out_texts])
         self._held_out = [held_out.batch(self._rows, fixed) for _ in range(VALIDATION_BATCHES)]
 
     def compile(self) -> None:
@@ -268,11 +194,25 @@ class Rounding:
         print(f"{self._steps} steps: {trained}held-out {held_out:.4f}, same token {same:.4f}", flush=True)
 
 
+def is_rounded(weight: Tensor) -> bool:
+    """Whether the server finds four bits in this weight."""
+    return not bool((quantize(weight)[0] % NIBBLE).any())
+
+
 def write_stage(gpt: CausalGpt, path: Path) -> None:
-    """Replace the weights in a stage's file of a model directory, in their type there."""
+    """Replace the weights in a stage's file of a model directory, in their type there.
+
+    Raises `ValueError` if the server would not find four bits in one of them: no weight of an output is at its largest
+    level, or its type is too coarse.
+    """
     stored = {name: tensor.dtype for name, tensor in load_file(path).items()}
-    state = rounded_weights(gpt)
-    save_file({name: state[name].to(dtype).contiguous() for name, dtype in stored.items()}, path)
+    state = {name: weight.to(stored[name]).contiguous() for name, weight in rounded_weights(gpt).items()}
+    for name, part in gpt.named_modules():
+        if parametrize.is_parametrized(part) and not is_rounded(state[f"{name}.weight"]):
+            raise ValueError(
+                f"{name} has an output without a weight of {LARGEST} levels; train it a little longer"
+            )
+    save_file(state, path)
     path.chmod(0o644)
 
 
@@ -280,7 +220,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("stage", choices=tuple(ROWS))
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--model", type=Path, default=BUILTIN_MODEL, help="directory of the unrounded model")
+    parser.add_argument("--model", type=Path, required=True, help="directory of the unrounded model")
     parser.add_argument("--minutes", type=float, default=45.0)
     parser.add_argument("--rate", type=float, default=RATE)
     parser.add_argument("--compile", action="store_true", help="compile the steps, which takes some minutes")

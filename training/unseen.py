@@ -21,7 +21,7 @@ from training.teacher import SHARD_SENTENCES, espeak_guess, load_kokoro, read_sh
 
 def trained_texts(work: Path) -> Iterator[str]:
     """Yield every text that the trainings may have used."""
-    for folder in ("speech", "prosody"):
+    for folder in ("speech", "prosody", "own"):
         for path in sorted((work / folder).glob("*.json")):
             yield from (row["text"] for row in json.loads(path.read_text(encoding="utf-8")))
 

@@ -10,7 +10,7 @@ import math
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic
 
 from streamer.engine.playback import PlaybackState
@@ -157,25 +157,28 @@ class Scheduler(Generic[WorkT]):
         for place, (_, leader) in enumerate(self._order):
             for stage in stages:
                 if stage.is_ready(leader.work):
-                    batch = self._fill(stage, place, now_s)
-                    return replace(batch, is_here=True) if self._may_run_here(batch, beside) else batch
+                    if self._may_run_here(stage, leader, beside, now_s):
+                        return Batch(stage, [leader], int(stage.is_prefill(leader.work)), is_here=True)
+                    return self._fill(stage, place, now_s)
         return None
 
-    def _may_run_here(self, batch: Batch[WorkT], beside: Sequence[Batch[WorkT]]) -> bool:
-        """Whether the engine's thread can take the step of a stage that runs beside it, while that one is busy.
+    def _may_run_here(
+        self, stage: Stage[WorkT], leader: Request[WorkT], beside: Sequence[Batch[WorkT]], now_s: float
+    ) -> bool:
+        """Whether the engine's thread can take a request's step of a stage that runs beside it, while that one is busy.
 
         It must have nothing else to do, now or as soon as that thread's help is there, and nobody may wait for what it
-        delivers.
+        delivers: nobody who has heard nothing yet, or for whom it is late. It takes the step for a single request, so
+        that it is soon back.
         """
-        stage, requests = batch.stage, batch.requests
         if not beside or not stage.runs_beside or stage.step_here is None:
             return False
         before = self._stages_last_first[self._stages_last_first.index(stage) :]
         return not (
             any(other.is_help for other in beside)
-            or any(other.stage in before and not {*other.requests}.isdisjoint(requests) for other in beside)
+            or any(other.stage in before and leader in other.requests for other in beside)
             or any(own.is_ready(request.work) for _, request in self._order for own in self._stages_here)
-            or not all(request.playback.has_begun for _, request in self._order)
+            or not all(r.playback.has_begun and r.deadline_s > now_s for _, r in self._order)
         )
 
     def help(self, batch: Batch[WorkT]) -> Batch[WorkT] | None:

@@ -67,11 +67,11 @@ class CoarseStage(TokenStage):
         longest = coarse.semantic_context + 1 + coarse.max_history + coarse.window - 1
         if longest > coarse.transformer.block_size or coarse.window % coarse.num_codebooks:
             raise ConfigError(f"a coarse window of {longest} positions does not fit the model's block")
-        num_ahead = CoarseWindows.from_config(config).num_frames_ahead
-        if config.fine.joined_frames > max(0, num_ahead):
+        num_joined, num_ahead = config.fine.joined_frames, CoarseWindows.from_config(config).num_frames_ahead
+        if num_joined and num_joined >= num_ahead:
             raise ConfigError(
-                f"fine.joined_frames is {config.fine.joined_frames}, but a sentence's end is known {num_ahead} frames"
-                " ahead; set it to no more"
+                f"fine.joined_frames is {num_joined}, but of a sentence no more than {num_ahead} frames are known"
+                " ahead; set it to less"
             )
 
     def begin(self, work: SentenceWork) -> None:
@@ -158,7 +158,7 @@ class CoarseStage(TokenStage):
     def _num_left(self, work: SentenceWork) -> int:
         step, window = work.coarse.num_issued, work.windows.window
         num_left = min(window - step % window, work.num_coarse_steps - step)
-        # Another schedule of chunks has other borders; nothing but the first sound's time depends on it.
+        # `FineStage.reschedule` may have moved this border; nothing but the first sound's time depends on it here.
         first_chunk = chunk_end(0, work.num_frames, work.sentence_index, self._fine)
         num_missing = first_chunk * self._config.num_codebooks - step
         return min(num_left, num_missing) if num_missing > 0 else num_left

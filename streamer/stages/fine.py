@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -50,7 +51,6 @@ class FineStage:
     ) -> None:
         self.max_rows = max_rows
         self.runs_beside = stream is not None
-        self.step_here = partial(self._step, stream=None) if stream is not None else None
         self._stream = stream
         self._model = model
         self._config = config
@@ -67,6 +67,9 @@ class FineStage:
             if (compiled := compiled_fine(model)) is not None:
                 self.fill_row = partial(fill_codebooks, compiled)
                 self._compile_row()
+        # Torch's own operations could round otherwise there, as the engine's thread may share them with others.
+        may_step_here = stream is not None and self.fill_row is not None
+        self.step_here = partial(self._step, stream=None) if may_step_here else None
         self._graphed: GraphedStep | None = None
         if record is not None and config.is_padded:  # what is recorded has one shape
             num_fields = config.num_codebooks * config.context + 3 + len(self._made)
@@ -85,7 +88,7 @@ class FineStage:
             return num_ready > 0
         if self._config.is_whole:
             return False
-        end = chunk_end(work.fine.num_frames, work.num_frames, work.sentence_index, self._config)
+        end = chunk_end(work.fine.num_frames, work.num_frames, work.sentence_index, self._config_of(work))
         return work.num_coarse_frames >= end
 
     def is_prefill(self, _: SentenceWork) -> bool:
@@ -176,7 +179,14 @@ class FineStage:
         num_prompt_frames = min(config.history, work.voice.fine.shape[1])
         if config.is_whole:
             return whole_window(first, num_frames, num_prompt_frames, config)
-        return chunk_window(first, work.num_frames, num_prompt_frames, work.sentence_index, config)
+        return chunk_window(
+            first, work.num_frames, num_prompt_frames, work.sentence_index, self._config_of(work)
+        )
+
+    def _config_of(self, work: SentenceWork) -> FineConfig:
+        """Return the config; nothing joins a chunk if the client's windows tell of a sentence's end too late for it."""
+        is_told = work.windows.num_frames_ahead > self._config.joined_frames
+        return self._config if is_told else replace(self._config, joined_frames=0)
 
     def _buffer(self, work: SentenceWork, window: FineWindow) -> Tensor:
         """The window's codes [codebooks, frames]: prompt, what was filled in before, coarse codes, pad."""

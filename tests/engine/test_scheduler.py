@@ -366,10 +366,25 @@ def test_a_thread_that_has_nothing_else_to_do_takes_the_other_ones_step():
         assert (batch.stage, names(batch), batch.is_here, batch.is_beside) == (FILL, ["a"], True, False)
 
 
+def test_it_takes_it_for_one_request_only():
+    """So that it is soon back, however many are ready; the others' is the other thread's."""
+    others = [planned(name, delivered_s=5.0) for name in "bcd"]
+    scheduler = scheduler_of(planned("a"), *others, stages=STAGES)
+    assert names(scheduler.schedule(0.5, [beside_of(SOUND, others[0])])) == ["a"]
+    assert names(scheduler.schedule(0.5)) == ["a", "b", "c", "d"]
+
+
 def silent(name):
     """Return a request that is not heard yet, and waits for another thread."""
     request = asking(name, submitted_s=9.0)
     request.work.num_steps = 0
+    return request
+
+
+def late(name):
+    """Return a request that was heard to its end so far, and waits for another thread."""
+    request = speaking(name, delivered_s=0.25)
+    request.work.num_steps = request.work.num_planned = request.work.num_made = 4
     return request
 
 
@@ -384,6 +399,7 @@ A = planned("a")
         pytest.param([], [beside_of(PLAN, planned("b"), is_help=True)], id="help is on its way"),
         pytest.param([speaking("b", delivered_s=5.0)], [beside_of(SOUND, A)], id="steps of the engine's own"),
         pytest.param([silent("b")], [beside_of(SOUND, A)], id="somebody has heard nothing yet"),
+        pytest.param([late("b")], [beside_of(SOUND, A)], id="it is late for somebody"),
     ],
 )
 def test_the_other_thread_takes_its_step_itself(others, beside):

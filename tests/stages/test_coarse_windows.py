@@ -93,8 +93,8 @@ def test_a_sentence_goes_on_behind_its_last_coarse_token_unless_its_end_is_known
 
 def test_no_more_frames_may_join_a_chunk_than_are_known_of():
     """Else a border would depend on when the sentence's end is known."""
-    model = tiny_model(replace(TINY, fine=replace(TINY.fine, joined_frames=10)))
+    model = tiny_model(replace(TINY, fine=replace(TINY.fine, joined_frames=9)))
     with pytest.raises(
-        ConfigError, match="joined_frames is 10, but a sentence's end is known 9 frames ahead"
+        ConfigError, match="joined_frames is 9, but of a sentence no more than 9 frames are known"
     ):
         build_stages(model, num_slots=1)

@@ -17,11 +17,11 @@ from streamer.stages.chain import build_stages
 from streamer.stages.coarse_windows import CoarseWindows
 from streamer.stages.sentence import SentenceWork, coarse_histories
 from tests.fakes.tiny_bark import TINY, tiny_model, tiny_voice
-from training import round_gpt
+from training import own_examples, round_gpt
+from training.own_examples import Examples
 from training.own_speech import OwnSpeech, speak
 from training.round_gpt import (
     LARGEST,
-    Examples,
     Rounded,
     best_scales,
     divergence,
@@ -75,41 +75,64 @@ def test_what_is_written_has_four_bits_in_the_server(stage: str, tmp_path: Path)
         assert not is_layer or not (quantize(weight)[0] % NIBBLE).any()
 
 
-def spoken(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> tuple[SentenceWork, OwnSpeech, Examples]:
-    """Return a sentence as the stages speak it, the same as an example has it, and examples of that alone."""
-    voice = tiny_voice(12)
-    work = SentenceWork(TINY, (3, 1, 4, 1, 5), voice, SamplingParams(3), max_semantic_tokens=40)
+def spoken(model: LoadedModel, monkeypatch: pytest.MonkeyPatch, **temperatures: float) -> OwnSpeech:
+    """Return a sentence that the model says, with what is the voice in examples, too."""
+    voice, params = tiny_voice(12), SamplingParams(3, **temperatures)
+    work = SentenceWork(TINY, (3, 1, 4, 1, 5), voice, params, max_semantic_tokens=40)
     speak(build_stages(model, num_slots=1), [work])
-    own = OwnSpeech([*work.text_tokens], "v", work.semantic.tokens, work.coarse.tokens)
-    monkeypatch.setattr(round_gpt.VoiceLibrary, "get", lambda _self, _name: voice)
-    monkeypatch.setattr(round_gpt, "VOICE_SHARE", 1.0)
-    return work, own, Examples("coarse", model, [own])
+    monkeypatch.setattr(own_examples.VoiceLibrary, "get", lambda _self, _name: voice)
+    monkeypatch.setattr(own_examples, "VOICE_SHARE", 1.0)
+    return OwnSpeech("said", [*work.text_tokens], "v", work.semantic.tokens, work.coarse.tokens)
 
 
-def test_a_coarse_example_predicts_what_the_stage_drew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Greedily, so that the model's own logits are largest at the tokens that it said."""
+@pytest.mark.parametrize("stage", ["semantic", "coarse"])
+def test_an_example_reads_what_the_stage_read(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a sentence is said without chance, its own tokens are the likeliest where they were drawn."""
     model = tiny_model()
-    work, own, examples = spoken(model, monkeypatch)
-    chance, config = random.Random(0), TINY.coarse
-    inputs, history, is_read = examples.batch(6, chance)
-    assert history is None and len(own.coarse) > config.window
-    for row, read in zip(inputs, is_read, strict=True):
-        assert not read[: config.semantic_context].any() and read[config.semantic_context]
-        tokens = row[read].tolist()[1:]
-        made = [token for token in tokens if token in work.coarse.tokens]
-        assert made and len(tokens) <= config.max_history + config.window - 1
+    own = spoken(model, monkeypatch, text_temp=0, waveform_temp=0)
+    config = getattr(TINY, stage)
+    batch = Examples(stage, model, [own, own]).batch(2, random.Random(1))
+    logits = logits_of(getattr(model, stage), batch, config.outputs)
+    rows = logits.split(batch[2].sum(1).tolist())
+    for tokens, is_read, row in zip(batch[0], batch[2], rows, strict=True):
+        drawn = tokens[is_read][1:].tolist()  # Each position draws the next one's token.
+        if stage == "semantic":
+            assert drawn == own.semantic and row[:-1].argmax(1).tolist() == own.semantic
+            continue
+        num_made = config.window - 1
+        first = next(
+            first for first in range(0, len(own.coarse), config.window)
+            if own.coarse[first : first + num_made] == drawn[-num_made:]
+        )  # fmt: skip
+        places = torch.arange(first, first + num_made) % config.num_codebooks
+        by_codebook = row.unflatten(1, (config.num_codebooks, config.codebook_size))[-num_made - 1 : -1]
+        likeliest = by_codebook[torch.arange(num_made), places].argmax(1)
+        offsets = config.codebook_offset + config.codebook_size * places
+        assert (likeliest + offsets).tolist() == drawn[-num_made:]
 
 
 def test_only_what_a_stage_reads_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its outputs, at the positions where it draws; a network does not differ from itself."""
     model = tiny_model()
-    _, own, _ = spoken(model, monkeypatch)
+    own = spoken(model, monkeypatch)
     batch = Examples("semantic", model, [own, own]).batch(2, random.Random(0))
     outputs = TINY.semantic.outputs
     logits = logits_of(model.semantic, batch, outputs).detach()
     assert logits.shape == (2 * (len(own.semantic) + 1), len(outputs))
     assert float(divergence(logits, logits)) == pytest.approx(0, abs=1e-6)
     assert float(divergence(logits, logits + torch.randn_like(logits))) > 0.1
+
+
+def test_what_the_server_would_not_find_is_not_written(tmp_path: Path) -> None:
+    """Such as an output whose largest weight has become smaller than its scale allows."""
+    model = tiny_model()
+    save_model(model, tmp_path)
+    gpt = rounded(model.coarse)
+    linear = round_gpt.linears(gpt)[1]
+    with torch.no_grad():
+        linear.parametrizations.weight[0].log_scales[3] += 1.0
+    with pytest.raises(ValueError, match="has an output without a weight of 7 levels"):
+        write_stage(gpt, tmp_path / "coarse.safetensors")
 
 
 def test_the_head_is_not_rounded() -> None:
@@ -122,12 +145,13 @@ def test_the_head_is_not_rounded() -> None:
 def test_other_histories_are_utterances_of_the_same_voice(monkeypatch: pytest.MonkeyPatch) -> None:
     """As codes without offsets, or none at all."""
     model = tiny_model()
-    _, own, examples = spoken(model, monkeypatch)
-    monkeypatch.setattr(round_gpt, "VOICE_SHARE", -1.0)
-    monkeypatch.setattr(round_gpt, "OTHER_SHARE", 2.0)
+    own = spoken(model, monkeypatch)
+    examples = Examples("coarse", model, [own])
+    monkeypatch.setattr(own_examples, "VOICE_SHARE", -1.0)
+    monkeypatch.setattr(own_examples, "OTHER_SHARE", 2.0)
     history = examples._history(own, random.Random(0))
     assert history.semantic.tolist() == own.semantic
     histories = coarse_histories(history, TINY, CoarseWindows.from_config(TINY))
     assert histories[1] == own.coarse[-len(histories[1]) - 2 : -2]
-    monkeypatch.setattr(round_gpt, "OTHER_SHARE", 0.0)
+    monkeypatch.setattr(own_examples, "OTHER_SHARE", 0.0)
     assert not len(examples._history(own, random.Random(0)).semantic)

@@ -100,14 +100,18 @@ def test_from_speech_to_a_model_that_speaks(tmp_path: Path, monkeypatch: pytest.
     audio = streamer.synthesize("Hello hello.", "joe", seed=1, model=model)
     assert np.isfinite(audio.samples).all()
     assert sorted(path.stem for path in (model / "voices").iterdir()) == ["jane", "joe"]
-    monkeypatch.setattr(own_speech, "lines", lambda _, count, **__: [Line("Hello hello.", 0)] * count)
     monkeypatch.setattr(own_speech, "SHARD_SENTENCES", 4)
-    monkeypatch.setattr(round_gpt, "NUM_HELD_OUT", 2)
+    monkeypatch.setattr(own_speech, "lines", lambda _, count, **__: [
+        Line(f"Hello{' hello' * (number % 3)}.", 0) for number in range(count)
+    ])  # fmt: skip
+    monkeypatch.setattr(round_gpt, "HELD_OUT_EVERY", 6)
     run(own_speech, "--shards", "2", "--model", str(model))
     for stage in ("semantic", "coarse"):
         run(round_gpt, stage, "--minutes", "0.01", "--model", str(model), "--write", str(model))
+        with pytest.raises(SystemExit, match="rounded already"):
+            run(round_gpt, stage, "--minutes", "0.01", "--model", str(model))
     four_bits = load_model(model, dtype="int8")
     for network in (four_bits.semantic, four_bits.coarse):
-        assert isinstance(network.decode_step, Int8DecodeStep) and network.decode_step.has_nibbles
+        assert isinstance(network.decode_step, Int8DecodeStep) and network.decode_step.in_nibbles
     audio = streamer.synthesize("Hello hello.", "joe", seed=1, model=model)
     assert np.isfinite(audio.samples).all()

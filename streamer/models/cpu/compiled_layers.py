@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from streamer.models.cpu.int8_cache import Int8KvCache
-from streamer.models.cpu.int8_linear import Floats, Int8Linear, pack
+from streamer.models.cpu.int8_linear import Floats, Int8Linear, pack_quantized
 from streamer.models.cpu.layer_kernels import (
     LayerWeights,
     multiply_rows,
@@ -60,8 +60,9 @@ class PackedLayers:
 
 def pack_rounded(linear: nn.Linear) -> Int8Linear:
     """Pack a linear layer, which is itself rounded to what the packed weights are worth."""
-    linear.weight = nn.Parameter(dequantize(*quantize(linear.weight)), requires_grad=False)
-    return pack(linear.weight)
+    quantized = quantize(linear.weight)
+    linear.weight = nn.Parameter(dequantize(*quantized), requires_grad=False)
+    return pack_quantized(*quantized)
 
 
 class CompiledLayers(nn.Module):
@@ -162,7 +163,7 @@ class Int8Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., inputs] of any float type to float32 [..., outputs]."""
-        flat = x.detach().reshape(-1, x.shape[-1]).float().numpy()
+        flat = x.detach().reshape(-1, x.shape[-1]).float().contiguous().numpy()
         made = np.empty((len(flat), self._num_packed), np.float32)
         _share(multiply_rows, multiply_some, self._num_threads, flat, self.linear, made)
         logits = torch.from_numpy(place_logits(made, self.outputs, self._num_outputs))

@@ -45,7 +45,7 @@ _PACKED_DIMS = 5
 
 
 STEPS_AT_ONCE = 16
-"""The steps in a row of a narrow model: what happens between two steps takes longer than one of them."""
+"""The steps in a row of a narrow model, for one sentence: what happens between two takes about as long as one."""
 
 Fill = Callable[[nn.Module, str], None]
 """Gives the weights whose names begin with a prefix to those parameters of a module that are on the meta device."""
@@ -118,10 +118,10 @@ class Int8DecodeStep:
     ) -> None:
         layers = packed.weights()._asdict()
         del layers["biases"]  # A causal network has none.
-        matrices = [name for name, array in layers.items() if array.ndim == _PACKED_DIMS]
-        self.has_nibbles = all(not (layers[name] % NIBBLE).any() for name in matrices)
-        if self.has_nibbles:
-            layers |= {name: pack_nibbles(layers[name]) for name in matrices}
+        matrices = {name: array for name, array in layers.items() if array.ndim == _PACKED_DIMS}
+        self.in_nibbles = frozenset(name for name, array in matrices.items() if _fits_nibbles(array))
+        """The names of those matrices that are of four bits in all layers."""
+        layers |= {name: pack_nibbles(matrices[name]) for name in self.in_nibbles}
         self._weights = Weights(
             bits_of(gpt.transformer.wte.weight),
             bits_of(gpt.transformer.wpe.weight),
@@ -134,7 +134,8 @@ class Int8DecodeStep:
         self.outputs = outputs
         self.steps_at_once = STEPS_AT_ONCE if gpt.config.width < PARALLEL_WIDTH else 1
         self.num_threads = num_threads
-        self._shares_layers = isinstance(gpt.transformer.h, CompiledLayers) and not self.has_nibbles
+        is_shared = isinstance(gpt.transformer.h, CompiledLayers)
+        self._shared = matrices.keys() - self.in_nibbles if is_shared else frozenset()
 
     def new_cache(self, gpt: CausalGpt, num_slots: int, _device: torch.device | str) -> Int8KvCache:
         """Make a cache of bytes."""
@@ -142,8 +143,9 @@ class Int8DecodeStep:
 
     @property
     def nbytes(self) -> int:
-        own: tuple[npt.NDArray[Any], ...] = self._weights[2:]  # The embeddings are the network's.
-        return sum(array.nbytes for array in own if array.ndim != _PACKED_DIMS or not self._shares_layers)
+        networks_own = {"token_embeddings", "position_embeddings", *self._shared}
+        held: dict[str, npt.NDArray[Any]] = self._weights._asdict()
+        return sum(array.nbytes for name, array in held.items() if name not in networks_own)
 
     def __call__(self, gpt: CausalGpt, rows: Rows, cache: SlotCache, _length: int | None) -> Tensor:
         assert isinstance(cache, Int8KvCache)
@@ -164,6 +166,11 @@ class Int8DecodeStep:
         slots, positions = slots.contiguous(), positions.contiguous()
         tokens = np.empty(len(slots), np.int64)
         return self._weights, new_step(tokens, self._weights, cache.packed, slots.numpy(), positions.numpy())
+
+
+def _fits_nibbles(layers: npt.NDArray[np.int8]) -> bool:
+    """Whether the packed weights of all layers are of four bits."""
+    return not any((layer % NIBBLE).any() for layer in layers)
 
 
 def prefill_by_row(gpt: CausalGpt, embeddings: Tensor, cache: SlotCache, slots: Tensor, start: int) -> Tensor:

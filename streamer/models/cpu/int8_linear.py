@@ -68,7 +68,11 @@ class Int8Linear(NamedTuple):
 
 def pack(weight: Tensor) -> Int8Linear:
     """Quantize and pack a linear layer's weight [outputs, inputs], of any float type."""
-    quantized, scales = quantize(weight)
+    return pack_quantized(*quantize(weight))
+
+
+def pack_quantized(quantized: Tensor, scales: Tensor) -> Int8Linear:
+    """Pack what `quantize` has made of a linear layer's weight."""
     more_outputs, more_inputs = (
         -size % unit for size, unit in zip(quantized.shape, (GROUP, INPUTS), strict=True)
     )
@@ -150,7 +154,10 @@ def new_words(num_rows, num_inputs):
 
 @inline
 def quantize_inputs(x, quantized):
-    """Round a float32 row to integers of type INPUT, plus OFFSET, for `multiply_group`; returns their factor."""
+    """Round a float32 row, whose numbers lie side by side, to integers of type INPUT, plus OFFSET.
+
+    Returns their factor.
+    """
     largest = largest_input(len(x))
     if len(x) % LANES:
         return quantize_row(x, largest, OFFSET, quantized)
@@ -159,9 +166,10 @@ def quantize_inputs(x, quantized):
 
 @inline
 def quantize_words(x, row, words):
-    """Round a float32 row to integers in int16, as large as their sums in int32 can hold; returns their factor.
+    """Round a float32 row, whose numbers lie side by side, to integers in int16.
 
-    With bytes as INPUT, one row of `words` gets the upper bytes and the next one the lower ones.
+    They are as large as their sums in int32 can hold. With bytes as INPUT, one row of `words` gets the upper bytes and
+    the next one the lower ones. Returns their factor.
     """
     largest, num_vectors = largest_word(len(x)), len(x) // LANES
     if not HAS_VNNI and len(x) % LANES:

@@ -11,7 +11,7 @@ NIBBLE = 16
 """What weights of four bits are multiples of in int8, -7 to 7 times."""
 _LARGEST_LEVEL = LARGEST // NIBBLE
 _TOLERANCE = 0.01
-"""How far a weight of four bits may be from a whole level: half precision rounds by 0.004 at most."""
+"""How far a weight of four bits may be from a whole level: half precision moves it by 0.006 at most."""
 _SMALLEST_SCALE = 1e-12
 """The lower bound of a scale, so that an output whose weights are all zero divides by something."""
 
@@ -19,8 +19,9 @@ _SMALLEST_SCALE = 1e-12
 def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Quantize `weight` [outputs, inputs] of any float type.
 
-    Returns int8 weights [outputs, inputs] and float32 scales [outputs]; `dequantize` multiplies them again. Weights
-    that were rounded to four bits, with the largest at 7 in each output, become multiples of `NIBBLE`.
+    Returns int8 weights [outputs, inputs] and float32 scales [outputs]; `dequantize` multiplies them again. Weights in
+    float32 or float16 that are whole multiples of a scale of their output, of which the largest is 7, become multiples
+    of `NIBBLE`.
     """
     weight = weight.detach().float()
     scales = (weight.abs().amax(dim=1) / _LARGEST_LEVEL).clamp(min=_SMALLEST_SCALE)
