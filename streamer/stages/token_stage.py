@@ -45,6 +45,7 @@ class TokenStage(ABC):
 
     name: str
     runs_beside = False
+    step_here = None
     preparation: Preparation[SentenceWork] | None = None
 
     def __init__(
