@@ -104,7 +104,12 @@ def whole_sentence_model(folder: Path) -> Path:
     shutil.copytree(BUILTIN_MODEL, model)
     config = json.loads((model / "config.json").read_text())
     step = config["fine"]["context"] - config["fine"]["history"]
-    config["fine"] |= {"chunk_frames": [step], "later_chunk_frames": [step], "last_chunk_frames": 0}
+    config["fine"] |= {
+        "chunk_frames": [step],
+        "later_chunk_frames": [step],
+        "last_chunk_frames": 0,
+        "joined_frames": 0,
+    }
     (model / "config.json").write_text(json.dumps(config))
     return model
 

@@ -47,9 +47,8 @@ class CoarseWindows:
     @property
     def num_frames_ahead(self) -> int:
         """The frames behind that of the last coarse token which the sentence has at least, unless its end is known."""
-        num_semantic = (
-            self.semantic_context - self.max_semantic_history - 1
-        )  # As N_k may have been rounded down.
+        # N_k may have been rounded down, so that there is one token less.
+        num_semantic = self.semantic_context - self.max_semantic_history - 1
         return math.floor((num_semantic * self.ratio - self.window) / self.num_codebooks)
 
     def history_lengths(self, num_semantic: int, num_coarse: int) -> tuple[int, int]:
