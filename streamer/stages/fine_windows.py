@@ -35,7 +35,7 @@ def scheduled(config: FineConfig, schedule: str) -> FineConfig:
 
     `latency`: the model's own chunks. `balanced`: its chunks of later sentences, for the first one, too. `throughput`:
     chunks as large as fit beside the history. `whole`: the original's windows, once a sentence is finished. In this
-    order the fine model runs less often, and the first sound comes later.
+    order the fine model runs less often, and the first sound comes later, but where a few frames join a chunk.
     """
     largest = (_stride(config),)
     match schedule:

@@ -81,12 +81,14 @@ class TokenSteps:
         self._draw_in_a_row: Callable[[Tensor, int], list[Tensor]] | None = None
         if self.device.type == "cpu":
             # Imported here, because a process with a GPU need not load a compiler.
-            from streamer.engine.device.numba_sampler import StepDraw
+            from streamer.engine.device.numba_sampler import StepDraw, draw
             from streamer.engine.device.numba_steps import draw_in_a_row
             from streamer.models.cpu.int8_gpt import Int8DecodeStep
 
             state = (self._last_tokens, self._keys, self._temperatures, self._min_end)
             self._draw_on_host = StepDraw(*state, **asdict(choice), automata=automata)
+            zero = torch.zeros(1, dtype=torch.long)
+            draw(torch.zeros(1, 2), zero, zero, torch.ones(1), choice.end)  # What rows with a filter call.
             step = model.decode_step
             if isinstance(step, Int8DecodeStep) and step.steps_at_once > 1:
                 self._draw_in_a_row = partial(draw_in_a_row, step, cache, self._draw_on_host)

@@ -1,17 +1,21 @@
 """The steps of a causal model draw the same tokens in their compiled form as in torch's operations."""
 
+from dataclasses import replace
 from itertools import groupby, pairwise
 
 import numpy as np
 import pytest
 import torch
 
+from streamer.engine.device import numba_sampler
 from streamer.engine.device.automaton import Automata, Automaton
 from streamer.models.config import TransformerConfig
 from streamer.models.cpu.int8_gpt import use_int8
 from streamer.models.gpt import CausalGpt
 from streamer.sampling import SamplingParams
+from streamer.stages.chain import build_stages
 from streamer.stages.token_steps import Choice, TokenSteps
+from tests.fakes.tiny_bark import GREEDY, run, tiny_model, tiny_voice, tiny_work
 
 CONFIG = TransformerConfig(1, 1, 16, 32, 40, 40)
 NUM_SLOTS = 4
@@ -151,3 +155,13 @@ def test_an_output_that_is_not_finite_is_noticed_though_it_is_forbidden(value: f
         drawn = steps._draw(logits, *places, is_filtered=top_k is not None)
         assert drawn[0, 2] == 0
         assert automata.states[0] in (0, 1, 2)
+
+
+def test_draws_by_a_filter_are_compiled_before_anybody_waits_for_one():
+    """For one layout of numbers, whichever step they come from."""
+    model = tiny_model()
+    stages = build_stages(model, num_slots=2)
+    compiled = [*numba_sampler._draw.signatures]
+    params = replace(GREEDY, text_temp=0.9, waveform_temp=0.8, fine_temp=0.7, top_k=5, top_p=0.9)
+    run(model, tiny_work(tiny_voice(9), params), tiny_work(tiny_voice(0), params), stages=stages)
+    assert len(compiled) == 1 and numba_sampler._draw.signatures == compiled

@@ -45,17 +45,17 @@ def draw(
     """Return the tokens, the probabilities of `end`, and which rows were finite, [rows] each.
 
     `logits` float32 [rows, vocab]; minus infinity is never drawn. `keys`, `steps` and `temperatures` are those of
-    `sampler.Sampling`.
+    `sampler.Sampling`. Of another layout numbers are copied, because numba would compile once more for it.
     """
     rows = len(logits)
     tokens = np.empty(rows, np.int64)
     end_probabilities = np.empty(rows, np.float32)
     is_finite = np.empty(rows, np.bool_)
     _draw(
-        logits.numpy(),
-        keys.numpy().view(np.uint64),
-        steps.numpy().view(np.uint64),
-        temperatures.numpy(),
+        logits.contiguous().numpy(),
+        keys.contiguous().numpy().view(np.uint64),
+        steps.contiguous().numpy().view(np.uint64),
+        temperatures.contiguous().numpy(),
         end,
         tokens,
         end_probabilities,
