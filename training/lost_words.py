@@ -19,12 +19,13 @@ import torch
 from streamer.assembly import BUILTIN_MODEL
 from streamer.models.files.checkpoint import LoadedModel, load_model
 from streamer.sampling import SamplingParams
-from streamer.stages.chain import Chain, build_stages
+from streamer.stages.chain import build_stages
 from streamer.stages.sentence import SentenceWork
 from streamer.text.tokens.tokenizer import load_model_tokenizer
 from streamer.voices.library import VoiceLibrary
 from training.features import NUM_PITCH_LEVELS, PAUSES, PHONES, SAMPLE_RATE_HZ
 from training.judge import heard, word_error_rate
+from training.own_speech import run
 from training.recipe import VOICE_NAMES, shards
 from training.spoken import Spoken, read_shard
 
@@ -51,18 +52,6 @@ def give(work: SentenceWork, item: Spoken, given: str) -> None:
         work.fine.codes[:, : codes.shape[1]] = codes
         work.fine.codes[:, codes.shape[1] : work.num_coarse_frames] = codes[:, -1:]
         work.fine.num_frames = work.num_coarse_frames
-
-
-def run(chain: Chain, works: list[SentenceWork]) -> None:
-    """Run every sentence to its end, stage by stage, all together."""
-    for slot, work in enumerate(works):
-        work.slot = slot
-        for stage in chain:
-            stage.begin(work)
-    for stage in chain:
-        while waiting := [work for work in works if stage.is_ready(work)]:
-            if pending := stage.step(waiting[: stage.max_rows]):
-                pending.finish()
 
 
 def works_of(

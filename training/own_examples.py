@@ -33,11 +33,8 @@ class Examples:
         self._by_length = sorted(spoken, key=lambda item: len(item.semantic))
 
     def batch(self, rows: int, chance: random.Random) -> SpeechBatch:
-        return (
-            self._coarse_batch(rows, chance)
-            if self._stage == "coarse"
-            else self._semantic_batch(rows, chance)
-        )
+        make = self._coarse_batch if self._stage == "coarse" else self._semantic_batch
+        return make(rows, chance)
 
     def _history(self, item: OwnSpeech, chance: random.Random) -> Voice:
         """Return the voice, another utterance of it, or no history."""
@@ -46,9 +43,7 @@ class Examples:
             return self._voices.get(item.voice)
         if kind > VOICE_SHARE + OTHER_SHARE:
             return Voice.without_history(self._config)
-        other = next(
-            other for other in iter(lambda: chance.choice(self._spoken), None) if other.voice == item.voice
-        )
+        other = chance.choice([other for other in self._spoken if other.voice == item.voice])
         coarse = self._config.coarse
         codes = (np.array(other.coarse) - coarse.codebook_offset).reshape(-1, coarse.num_codebooks).T
         codes = codes - coarse.codebook_size * np.arange(coarse.num_codebooks)[:, None]

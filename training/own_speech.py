@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 
-from streamer.assembly import BUILTIN_MODEL
+from streamer.engine.stage import Stage
 from streamer.models.files.checkpoint import LoadedModel, load_model
 from streamer.sampling import SamplingParams
-from streamer.stages.chain import Chain, build_stages, semantic_cap
+from streamer.stages.chain import build_stages, semantic_cap
 from streamer.stages.sentence import SentenceWork
 from streamer.text.tokens.tokenizer import load_model_tokenizer
 from streamer.voices.library import VoiceLibrary
@@ -65,28 +65,29 @@ def works_of(
             yield text, name, work
 
 
-def speak(chain: Chain, works: list[SentenceWork]) -> None:
-    """Draw the semantic and the coarse tokens of all sentences, together."""
-    stages = chain[:2]
+def run(stages: Sequence[Stage[SentenceWork]], works: list[SentenceWork]) -> None:
+    """Run every sentence through these stages, one stage after the other, all together."""
     for slot, work in enumerate(works):
         work.slot = slot
         for stage in stages:
             stage.begin(work)
     for stage in stages:
         while waiting := [work for work in works if stage.is_ready(work)]:
-            stage.step(waiting[: stage.max_rows]).finish()
+            if pending := stage.step(waiting[: stage.max_rows]):
+                pending.finish()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--model", type=Path, default=BUILTIN_MODEL)
+    parser.add_argument("--model", type=Path, required=True, help="directory of the unrounded model")
     parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"))
     parser.add_argument("--shards", type=int, default=60)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     model = load_model(arguments.model, dtype="int8")
-    chain = build_stages(model, num_slots=SHARD_SENTENCES)
+    stages = build_stages(model, num_slots=SHARD_SENTENCES)[:2]
+    tokens_hz = model.config.semantic.rate_hz * model.config.coarse_per_semantic
     texts = [
         line.text for line in lines(arguments.wordnet, SHARD_SENTENCES * arguments.shards, seed=TEXT_SEED)
     ]
@@ -102,7 +103,7 @@ def main() -> None:
         params = warm if shard % WARM_SHARE == WARM_SHARE - 1 else usual
         with torch.inference_mode():
             works = list(works_of(model, texts[first : first + SHARD_SENTENCES], first, params))
-            speak(chain, [work for _, _, work in works])
+            run(stages, [work for _, _, work in works])
         rows = [
             OwnSpeech(text, [*work.text_tokens], name, work.semantic.tokens, work.coarse.tokens)
             for text, name, work in works
@@ -110,7 +111,9 @@ def main() -> None:
         ]
         path.with_suffix(".tmp").write_text(json.dumps([asdict(row) for row in rows]), encoding="utf-8")
         path.with_suffix(".tmp").replace(path)
-        print(path.name, len(rows), sum(len(row.coarse) for row in rows) / 150, "s", flush=True)
+        print(
+            f"{path.name}: {len(rows)}, {sum(len(row.coarse) for row in rows) / tokens_hz:.0f} s", flush=True
+        )
 
 
 if __name__ == "__main__":

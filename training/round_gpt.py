@@ -23,15 +23,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from streamer.models.cpu.quantization import NIBBLE, quantize
+from streamer.models.cpu.quantization import LARGEST_LEVEL, NIBBLE, quantize
 from streamer.models.files.checkpoint import load_model
 from streamer.models.gpt import CausalGpt
 from training.own_examples import Examples, SpeechBatch
 from training.own_speech import read_own
 from training.train_gpt import Optimizers
 
-LARGEST = 7
-"""The largest magnitude of a weight of four bits, in units of its output's scale."""
 ROWS = {"semantic": 12, "coarse": 16}
 RATE, LAST_RATE, WARM_UP_STEPS, CHECKPOINT_STEPS = 1e-4, 0.02, 50, 100
 TEMPERATURES = (1.0, 0.3)
@@ -44,7 +42,7 @@ CANDIDATES = torch.linspace(0.5, 1.0, 26)
 
 
 class Rounded(nn.Module):
-    """A parametrization: weights [outputs, inputs] as multiples of a scale per output, of at most `LARGEST`."""
+    """A parametrization: weights [outputs, inputs] as multiples of a scale per output, of at most `LARGEST_LEVEL`."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
@@ -52,7 +50,7 @@ class Rounded(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         scales = self.log_scales.exp()
-        levels = (weight / scales).clamp(-LARGEST, LARGEST)
+        levels = (weight / scales).clamp(-LARGEST_LEVEL, LARGEST_LEVEL)
         # Rounding has no gradient: it is taken for that of the identity.
         return (levels + (levels.round() - levels).detach()) * scales
 
@@ -60,11 +58,11 @@ class Rounded(nn.Module):
 def best_scales(weight: Tensor) -> Tensor:
     """Return the scales [outputs, 1] with the least square error."""
     weight = weight.detach()
-    largest = weight.abs().amax(dim=1, keepdim=True).clamp(min=1e-9) / LARGEST
+    largest = weight.abs().amax(dim=1, keepdim=True).clamp(min=1e-9) / LARGEST_LEVEL
     errors = []
     for candidate in CANDIDATES:
         scales = largest * candidate
-        rounded = (weight / scales).round().clamp(-LARGEST, LARGEST) * scales
+        rounded = (weight / scales).round().clamp(-LARGEST_LEVEL, LARGEST_LEVEL) * scales
         errors.append((rounded - weight).square().sum(dim=1))
     return largest * CANDIDATES[torch.stack(errors).argmin(dim=0)][:, None]
 
@@ -146,7 +144,8 @@ class Rounding:
             self._optimizers.load(state["optimizers"])
             self._steps, self._spent_s = state["steps"], state["spent_s"]
         self._chance, fixed = random.Random(self._steps), random.Random(0)
-        spoken, held_out_texts = read_own(work), {item.text for item in read_own(work)[::HELD_OUT_EVERY]}
+        spoken = read_own(work)
+        held_out_texts = {item.text for item in spoken[::HELD_OUT_EVERY]}
         self._examples = Examples(stage, model, [item for item in spoken if item.text not in held_out_texts])
         held_out = Examples(stage, model, [item for item in spoken if item.text in held_out_texts])
         self._held_out = [held_out.batch(self._rows, fixed) for _ in range(VALIDATION_BATCHES)]
@@ -210,7 +209,7 @@ def write_stage(gpt: CausalGpt, path: Path) -> None:
     for name, part in gpt.named_modules():
         if parametrize.is_parametrized(part) and not is_rounded(state[f"{name}.weight"]):
             raise ValueError(
-                f"{name} has an output without a weight of {LARGEST} levels; train it a little longer"
+                f"{name} has an output without a weight of {LARGEST_LEVEL} levels; train it a little longer"
             )
     save_file(state, path)
     path.chmod(0o644)

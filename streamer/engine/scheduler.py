@@ -55,7 +55,6 @@ class Batch(Generic[WorkT]):
     """Whether it is only a part of a later step, of a single request (`Stage.preparation`)."""
     is_prepared: bool = False
     """Whether such a part of this step is done, so that it takes less time than others."""
-
     is_here: bool = False
     """Whether the engine's thread takes the step of a stage that runs beside it, because it has nothing else to do."""
 
@@ -76,7 +75,8 @@ class Scheduler(Generic[WorkT]):
     **The leader.** The request with the earliest deadline (`Request.urgent_from_s`) leads, and the last stage of the
     chain that is ready for it is run, because that is the shortest way to audio. Some stages may run beside the
     engine's thread, which takes the next step at once; while that other thread has enough to do, only the
-    stages before them are run. While it has nothing to do, it helps with these (`help`).
+    stages before them are run. While it has nothing to do, it helps with these (`help`), and the engine's thread takes
+    some of its steps while there is nothing else left for it (`_may_run_here`).
 
     **Who joins.** Other requests that are ready for the same stage join in the order of their deadlines. A step takes
     `fixed_s + decode_row_s * decodes + prefill_row_s * prefills` (learnt, see `StepCosts`). A row that joins makes the

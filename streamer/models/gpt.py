@@ -143,7 +143,10 @@ class DecodeStep(Protocol):
 
     @property
     def steps_at_once(self) -> int:
-        """The steps that may follow one another before anything else is done, because each takes so little time."""
+        """The steps that may follow one another before anything else is done, because each takes so little time.
+
+        They are those of a single row; several take half as many.
+        """
 
     def __call__(self, gpt: CausalGpt, rows: Rows, cache: SlotCache, length: int | None, /) -> Tensor: ...
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from streamer.models.cpu.quantization import NIBBLE, quantize
+from streamer.models.cpu.quantization import LARGEST_LEVEL, NIBBLE, quantize
 from streamer.models.files.checkpoint import LoadedModel, save_model
 from streamer.sampling import SamplingParams
 from streamer.stages.chain import build_stages
@@ -19,9 +19,8 @@ from streamer.stages.sentence import SentenceWork, coarse_histories
 from tests.fakes.tiny_bark import TINY, tiny_model, tiny_voice
 from training import own_examples, round_gpt
 from training.own_examples import Examples
-from training.own_speech import OwnSpeech, speak
+from training.own_speech import OwnSpeech, run
 from training.round_gpt import (
-    LARGEST,
     Rounded,
     best_scales,
     divergence,
@@ -37,9 +36,11 @@ def test_scales_lose_less_than_the_largest_weight_asks_for() -> None:
     weight = torch.randn(30, 200)
 
     def error(scales: torch.Tensor) -> torch.Tensor:
-        return ((weight / scales).round().clamp(-LARGEST, LARGEST) * scales - weight).square().sum(1)
+        return (
+            ((weight / scales).round().clamp(-LARGEST_LEVEL, LARGEST_LEVEL) * scales - weight).square().sum(1)
+        )
 
-    widest = weight.abs().amax(dim=1, keepdim=True) / LARGEST
+    widest = weight.abs().amax(dim=1, keepdim=True) / LARGEST_LEVEL
     best = best_scales(weight)
     assert (error(best) <= error(widest)).all() and error(best).sum() < 0.8 * error(widest).sum()
     torch.testing.assert_close(Rounded(weight)(weight), (weight / best).round().clamp(-7, 7) * best)
@@ -79,7 +80,7 @@ def spoken(model: LoadedModel, monkeypatch: pytest.MonkeyPatch, **temperatures: 
     """Return a sentence that the model says, with what is the voice in examples, too."""
     voice, params = tiny_voice(12), SamplingParams(3, **temperatures)
     work = SentenceWork(TINY, (3, 1, 4, 1, 5), voice, params, max_semantic_tokens=40)
-    speak(build_stages(model, num_slots=1), [work])
+    run(build_stages(model, num_slots=1)[:2], [work])
     monkeypatch.setattr(own_examples.VoiceLibrary, "get", lambda _self, _name: voice)
     monkeypatch.setattr(own_examples, "VOICE_SHARE", 1.0)
     return OwnSpeech("said", [*work.text_tokens], "v", work.semantic.tokens, work.coarse.tokens)

@@ -1,6 +1,7 @@
-"""What attention rounds to integers, written as LLVM vectors, so that no short loop is left without them.
+"""What attention and products round to integers, written as LLVM vectors, so that no short loop is left without them.
 
-`int8_attention` calls these for every head of a position, and for a query's softmax weights.
+`int8_attention` calls these for every head of a position, and for a query's softmax weights; `int8_linear` calls those
+of queries for a row of inputs, too.
 """
 
 # ruff: noqa: ARG001  (an intrinsic need not use all its arguments)

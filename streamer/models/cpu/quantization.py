@@ -9,7 +9,8 @@ LARGEST = 127
 """The largest magnitude of a quantized weight, and of a forward pass's quantized input."""
 NIBBLE = 16
 """What weights of four bits are multiples of in int8, -7 to 7 times."""
-_LARGEST_LEVEL = LARGEST // NIBBLE
+LARGEST_LEVEL = LARGEST // NIBBLE
+"""The largest magnitude of a weight of four bits, in units of its output's scale: 7."""
 _TOLERANCE = 0.01
 """How far a weight of four bits may be from a whole level: half precision moves it by 0.006 at most."""
 _SMALLEST_SCALE = 1e-12
@@ -24,7 +25,7 @@ def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
     of `NIBBLE`.
     """
     weight = weight.detach().float()
-    scales = (weight.abs().amax(dim=1) / _LARGEST_LEVEL).clamp(min=_SMALLEST_SCALE)
+    scales = (weight.abs().amax(dim=1) / LARGEST_LEVEL).clamp(min=_SMALLEST_SCALE)
     levels = weight / scales[:, None]
     if bool(((levels - levels.round()).abs() < _TOLERANCE).all()):
         return (levels.round() * NIBBLE).to(torch.int8), scales / NIBBLE
