@@ -143,10 +143,7 @@ class DecodeStep(Protocol):
 
     @property
     def steps_at_once(self) -> int:
-        """The steps that may follow one another before anything else is done, because each takes so little time.
-
-        They are those of a single row; several take half as many.
-        """
+        """The steps, each so short, that a lone row may take before anything else is done; several take half as many."""
 
     def __call__(self, gpt: CausalGpt, rows: Rows, cache: SlotCache, length: int | None, /) -> Tensor: ...
 
