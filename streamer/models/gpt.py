@@ -143,7 +143,7 @@ class DecodeStep(Protocol):
 
     @property
     def steps_at_once(self) -> int:
-        """The steps, each so short, that a lone row may take before anything else is done; several take half as many."""
+        """The steps that a lone row may take in a row, as each is so short; several rows take half as many."""
 
     def __call__(self, gpt: CausalGpt, rows: Rows, cache: SlotCache, length: int | None, /) -> Tensor: ...
 
