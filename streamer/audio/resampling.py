@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import gcd
 from typing import Final
 
@@ -61,13 +62,18 @@ class Resampler:
         return np.clip(outputs, -1.0, 1.0, out=outputs)  # a filter overshoots
 
 
+@lru_cache(maxsize=32)
 def _cycle(up: int, down: int, reach: int) -> npt.NDArray[np.float64]:
-    """What `up` outputs are made of: the weights of `down` inputs and their neighbours. [down + 2 * reach + 1, up]"""
+    """What `up` outputs are made of: the weights of `down` inputs and their neighbours. [down + 2 * reach + 1, up]
+
+    All streams at the same rates read the same array.
+    """
     phases = _polyphase(up, down, reach)
     cycle = np.zeros((down + 2 * reach + 1, up))
     for output in range(up):
         centre, phase = divmod(output * down, up)
         cycle[centre : centre + 2 * reach + 1, output] = phases[phase]
+    cycle.flags.writeable = False
     return cycle
 
 
