@@ -188,6 +188,7 @@ class _Simulated:
     runs_beside = False
     step_beside = None
     step_here = None
+    is_joined = False
     preparation = None
 
     def __init__(self, machine: Machine, clock: Clock, max_rows: int) -> None:

@@ -179,8 +179,8 @@ class Engine(Generic[WorkT]):
             help_beside = None if self._in_flight.beside else self._scheduler.help(batch)
             self._in_flight.launch(help_beside, batch, now_s=started_s)
         finished = [*self._in_flight.finish(self._clock, is_idle=batch is None)]
-        for earlier, took_s, num_steps in finished:
-            self._scheduler.update_costs(earlier, took_s / num_steps)
+        for earlier, took_s, num_steps, joined_s in finished:
+            self._scheduler.update_costs(earlier, (took_s + joined_s) / num_steps)
             self._step_times.add(earlier.stage.name, took_s, len(earlier.requests))
             self._deliver(earlier)
         self._step_started_s = self._batch = None

@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Generic
+from typing import Generic, NamedTuple
 
 import torch
 
@@ -21,8 +21,13 @@ STEPS_IN_FLIGHT = 3
 waiting for the host; each may be a step too many for a sentence that has already ended."""
 
 
-Finished = tuple[Batch[WorkT], float, int]
-"""A finished step, its seconds on the device, and for how many steps it stands."""
+class Finished(NamedTuple, Generic[WorkT]):
+    """A finished step, its seconds on the device, for how many steps it stands, and another thread's seconds in it."""
+
+    batch: Batch[WorkT]
+    took_s: float
+    num_steps: int
+    joined_s: float = 0.0
 
 
 def work_s(finished: Sequence[Finished[WorkT]], duration_s: float, *, has_waited: bool) -> float:
@@ -30,9 +35,11 @@ def work_s(finished: Sequence[Finished[WorkT]], duration_s: float, *, has_waited
 
     The time of the thread beside counts, too: a machine often has no more cores than for both threads and their
     clients. If the engine `has_waited`, it was for that thread. The rows of its steps do not: see decision 11.
+    What one thread did of the other's step counts as if it had been a step of its own.
     """
-    beside_s = sum(took_s for batch, took_s, _ in finished if batch.is_beside)
-    return max(duration_s, beside_s) if has_waited else duration_s + beside_s
+    beside_s = sum(step.took_s + step.joined_s for step in finished if step.batch.is_beside)
+    joined_s = sum(step.joined_s for step in finished if not step.batch.is_beside)
+    return (max(duration_s, beside_s) if has_waited else duration_s + beside_s) + joined_s
 
 
 class InFlight(Generic[WorkT]):
@@ -80,7 +87,7 @@ class InFlight(Generic[WorkT]):
             line.steps.append((batch, pending, now_s))
 
     def finish(self, clock: Callable[[], float], *, is_idle: bool) -> Iterator[Finished[WorkT]]:
-        """Yield the steps whose results are known now, each with its seconds on the device, and for how many it stands.
+        """Yield the steps whose results are known now.
 
         Waits for the oldest step of the engine's own if `STEPS_IN_FLIGHT` are exceeded. If the engine `is_idle`, with
         nothing to launch, it waits for one step of either line, but never for a second one: the results of the first
@@ -147,7 +154,11 @@ class _Line(Generic[WorkT]):
             for request in batch.requests:
                 if request.on_step is not None:
                     request.on_step(batch.stage.name, began_s, self._finished_s, len(batch.requests))
-            yield batch, self._finished_s - began_s, 1 if pending is None else pending.num_steps
+            took_s = self._finished_s - began_s
+            if pending is None:
+                yield Finished(batch, took_s, 1)
+            else:
+                yield Finished(batch, took_s, pending.num_steps, pending.joined_s)
 
 
 @contextlib.contextmanager

@@ -189,6 +189,8 @@ class Scheduler(Generic[WorkT]):
         """
         if batch.is_beside:
             return None
+        if batch.stage.is_joined and batch.num_prefills and self._is_first_of_all(batch.requests[0]):
+            return None  # The thread takes part in the prefill itself.
         for _, leader in self._order:
             for stage in self._stages_helped:
                 if stage.preparation is not None and stage.preparation.is_ready(leader.work):
@@ -201,6 +203,10 @@ class Scheduler(Generic[WorkT]):
                     )
                     return Batch(stage, [leader], num_prefills, is_help=True, is_prepared=is_prepared)
         return None
+
+    def _is_first_of_all(self, request: Request[WorkT]) -> bool:
+        """Whether there is no other request, and nothing of this one's utterance was heard yet."""
+        return len(self._places) == 1 and not request.playback.has_begun
 
     def _fill(self, stage: Stage[WorkT], place: int, now_s: float) -> Batch[WorkT]:
         """Return the batch of the leader at `place` with all who join."""

@@ -44,6 +44,11 @@ class Pending(Protocol):
         """When the finished step began and ended, by `time.monotonic`; None if it does not know."""
         ...
 
+    @property
+    def joined_s(self) -> float:
+        """For how many seconds another thread has taken part in the finished step."""
+        ...
+
     def is_done(self) -> bool:
         """Whether `finish` would return without waiting."""
         ...
@@ -102,6 +107,11 @@ class Stage(Protocol[AnyWork]):
 
         What was launched there of the works' earlier stages, and of this one, must be finished.
         """
+        ...
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether the thread beside the engine's takes part in this stage's prefills here while it is idle."""
         ...
 
     @property

@@ -143,7 +143,7 @@ class DecodeStep(Protocol):
 
     @property
     def steps_at_once(self) -> int:
-        """The steps that a lone row may take in a row, as each is so short; several rows take half as many."""
+        """The steps that a lone row may take in a row, as each is so short; several rows take fewer."""
 
     def __call__(self, gpt: CausalGpt, rows: Rows, cache: SlotCache, length: int | None, /) -> Tensor: ...
 

@@ -31,6 +31,7 @@ class CodecStage:
 
     name = "codec"
     step_beside = None
+    is_joined = False
     step_here = None
     preparation = None
 

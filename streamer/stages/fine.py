@@ -37,6 +37,7 @@ class FineStage:
 
     name = "fine"
     step_beside = None
+    is_joined = False
     preparation = None
 
     def __init__(

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -17,11 +18,15 @@ from streamer.engine.device.noise import noise_key
 from streamer.engine.device.transfer import PendingResult, Readback
 from streamer.engine.stage import Pending, Preparation
 from streamer.errors import ModelNumericError
+from streamer.models.cpu.joining import offering
 from streamer.models.gpt import CausalGpt
 from streamer.models.kv_cache import SlotCache
 from streamer.sampling import SamplingParams
 from streamer.stages.sentence import SentenceWork, TokenTrack
 from streamer.stages.token_steps import Choice, TokenSteps
+
+STEPS_TOGETHER: Final = 8
+"""The most decode steps in a row of several works."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,8 @@ class TokenStage(ABC):
         self._steps = TokenSteps(model, cache, choice, record=record, automata=automata)
         self._min_length = min_length
         self.step_beside: Callable[[Sequence[SentenceWork]], Pending] | None = None
+        self._stream = stream
+        self.is_joined = stream is not None and self._steps.prefills_at_once
         if stream is not None:
             self.step_beside = partial(self._step_beside, stream)
         self._beside: dict[int, tuple[SentenceWork, PendingCall]] = {}
@@ -92,9 +99,12 @@ class TokenStage(ABC):
     def step(self, batch: Sequence[SentenceWork]) -> Pending:
         """Make a token for every row, by a prefill at a window's start, else by decoding, which may make more."""
         plan = self._plan(batch)
-        readback = Readback(torch.cat(plan.run()))
+        with offering(self._stream.invite if self._stream else None):
+            readback = Readback(torch.cat(plan.run()))
         self._count(plan)
-        return PendingResult(readback, partial(self._commit, plan.works), plan.num_steps)
+        joined_s = self._stream.take_joined_s() if self._stream else 0.0
+        commit = partial(self._commit, plan.works)
+        return PendingResult(readback, commit, plan.num_steps, joined_s=joined_s)
 
     def _step_beside(self, stream: CpuStream, batch: Sequence[SentenceWork]) -> Pending:
         """Take the same step on the thread beside the engine's."""
@@ -137,11 +147,11 @@ class TokenStage(ABC):
         return self._steps.prefill(embeddings, places, [work.params for work in works], start=start)
 
     def _num_steps(self, works: Sequence[SentenceWork]) -> int:
-        """How many decode steps in a row these works take: twice as many if one is alone, as its steps are short."""
+        """How many decode steps in a row these works take: more if one is alone, as its steps are short."""
         at_once = self._model.decode_step.steps_at_once
         if at_once == 1 or not works:
             return 1
-        return min(at_once if len(works) == 1 else at_once // 2, *map(self._num_left, works))
+        return min(at_once if len(works) == 1 else min(at_once, STEPS_TOGETHER), *map(self._num_left, works))
 
     def _places(self, works: Sequence[SentenceWork], positions: Sequence[int]) -> list[tuple[int, int, int]]:
         """Return where the works' next decode step is: slot, position in the cache, and step of the sentence."""

@@ -78,11 +78,13 @@ class TokenSteps:
         self._top_p, self._min_end = per_slot(torch.float32), per_slot(torch.float32)
         self._turns = torch.arange(choice.count, device=self.device)
         self._draw_on_host: StepDraw | None = None
-        self._draw_in_a_row: Callable[[Tensor, int], list[Tensor]] | None = None
+        self._draw_in_a_row: Callable[[Tensor, int], Tensor] | None = None
+        self._prefill_and_draw: Callable[[Tensor, int, tuple[int, int]], Tensor] | None = None
         if self.device.type == "cpu":
             # Imported here, because a process with a GPU need not load a compiler.
             from streamer.engine.device.numba_sampler import StepDraw, draw
-            from streamer.engine.device.numba_steps import draw_in_a_row
+            from streamer.engine.device.numba_steps import draw_in_a_row, prefill_and_draw
+            from streamer.models.cpu.compiled_layers import CompiledLayers
             from streamer.models.cpu.int8_gpt import Int8DecodeStep
 
             state = (self._last_tokens, self._keys, self._temperatures, self._min_end)
@@ -94,6 +96,12 @@ class TokenSteps:
                 self._draw_in_a_row = partial(draw_in_a_row, step, cache, self._draw_on_host)
                 no_rows = torch.empty(0, 3, dtype=torch.long)
                 self._draw_in_a_row(no_rows, 0)  # It is compiled now, not while a client waits.
+                layers = model.transformer.h
+                if isinstance(layers, CompiledLayers):
+                    self._prefill_and_draw = partial(
+                        prefill_and_draw, layers, step, cache, self._draw_on_host
+                    )
+                    self._prefill_and_draw(torch.zeros(2, model.config.width), 0, (0, 0))
         self._poisoned: set[int] = set()
         self._graphed: GraphedStep | None = None
         if record is not None:
@@ -123,16 +131,28 @@ class TokenSteps:
 
         `places` are the slot and the step (counted within the sentence) of each row.
         """
-        slots, steps = upload(places, self.device).unbind(1)
-        logits = self._model.prefill(embeddings, self._cache, slots, start=start)
-        return self._draw(logits, slots, steps, is_filtered=any(map(_is_filtered, params)))
+        if self._prefill_and_draw is None:
+            return self._prefill(embeddings, places, start, is_filtered=any(map(_is_filtered, params)))
+        drawn = []  # Each row by itself, as others must not decide how it is made.
+        for row, place, each in zip(embeddings, places, params, strict=True):
+            if _is_filtered(each):
+                drawn.append(self._prefill(row[None], [place], start, is_filtered=True))
+            else:
+                drawn.append(self._prefill_and_draw(row, start, place))
+        return torch.cat(drawn)
+
+    @property
+    def prefills_at_once(self) -> bool:
+        """Whether a row's prefill and its draw are one compiled function, unless the row has a filter."""
+        return self._prefill_and_draw is not None
 
     def decode(
         self, places: Sequence[tuple[int, int, int]], params: Sequence[SamplingParams], num_steps: int = 1
     ) -> list[Tensor]:
-        """Feed each row the token drawn last and draw its next one, `num_steps` times; returns what each step drew.
+        """Feed each row the token drawn last and draw its next one, `num_steps` times; returns what the steps drew.
 
-        `places` are the slot, the cache position and the step of each row; slots in rising order are read in place.
+        The rows are those of the first step, then those of the next one. `places` are the slot, the cache position and
+        the step of each row; slots in rising order are read in place.
         A recorded step, of which there is one at a time, overwrites what the last one drew.
         """
         assert num_steps == 1 or self._graphed is None
@@ -140,7 +160,7 @@ class TokenSteps:
         rows = upload(places, self.device)
         is_filtered = any(map(_is_filtered, params))
         if self._draw_in_a_row is not None and not is_filtered:
-            return self._draw_in_a_row(rows, num_steps)
+            return [self._draw_in_a_row(rows, num_steps)]
         length = 1 + max(position for _, position, _ in places)
         drawn = [step(rows, length=length, is_filtered=is_filtered)]
         for number in range(1, num_steps):
@@ -169,6 +189,13 @@ class TokenSteps:
             *(StepShape(count, length) for count in row_counts(max_rows) for length in lengths),
             *(StepShape(count, block, is_filtered=True) for count in row_counts(max_rows)),
         ]
+
+    def _prefill(
+        self, embeddings: Tensor, places: Sequence[tuple[int, int]], start: int, *, is_filtered: bool
+    ) -> Tensor:
+        slots, steps = upload(places, self.device).unbind(1)
+        logits = self._model.prefill(embeddings, self._cache, slots, start=start)
+        return self._draw(logits, slots, steps, is_filtered=is_filtered)
 
     def _decode(self, rows: Tensor, *, length: int, is_filtered: bool) -> Tensor:
         slots, positions, steps = rows.unbind(1)

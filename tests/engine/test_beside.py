@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from streamer.engine.in_flight import work_s
+from streamer.engine.in_flight import Finished, work_s
 from streamer.engine.playback import PlaybackState
 from streamer.engine.scheduler import Batch, Scheduler
 from streamer.errors import EngineError
@@ -26,6 +26,7 @@ class OtherThread:
 
 class PendingStep:
     num_steps = 1
+    joined_s = 0.0
 
     def __init__(self, thread, call, span_s):
         self.span_s = span_s
@@ -222,12 +223,17 @@ def test_the_log_names_the_step_that_failed_beside(timed_engine, thread):
 
 
 def test_the_work_of_both_threads_counts_for_how_many_are_supplied():
-    """Time in which the engine waited for the other thread counts once, and time in which both worked twice."""
+    """Time in which the engine waited for the other thread counts once, and time in which both worked twice.
+
+    So does time in which one took part in the other's step.
+    """
     here, beside = (Batch(SimpleNamespace(runs_beside=is_beside), [], 0) for is_beside in (False, True))
-    finished = [(here, 0.2, 1), (beside, 0.5, 1)]
+    finished = [Finished(here, 0.2, 1), Finished(beside, 0.5, 1)]
     assert work_s(finished, 0.3, has_waited=False) == 0.8
     assert work_s(finished, 0.3, has_waited=True) == 0.5 and work_s(finished, 0.6, has_waited=True) == 0.6
     assert work_s([], 0.3, has_waited=False) == 0.3
+    assert work_s([Finished(here, 0.2, 1, 0.1)], 0.25, has_waited=False) == 0.35
+    assert work_s([Finished(beside, 0.5, 1, 0.25)], 0.5, has_waited=True) == 0.75
 
 
 def test_the_engine_counts_the_work_beside(timed_engine, thread, now):
@@ -298,6 +304,34 @@ def test_a_busy_thread_does_not_help(helped_engine, thread):
         engine.step()
         assert not (is_busy and len(plan.beside) > num_before)
     run_until_idle(engine)
+
+
+@pytest.mark.parametrize(
+    ("is_joined", "is_heard", "has_company", "is_prefill", "helps"),
+    [
+        (True, False, False, True, False),
+        (False, False, False, True, True),
+        (True, True, False, True, True),
+        (True, False, True, True, True),
+        (True, False, False, False, True),
+    ],
+)
+def test_the_thread_takes_part_in_the_first_prefills_of_a_sentence_that_is_alone(
+    thread, is_joined, is_heard, has_company, is_prefill, helps
+):
+    """It then has nothing else to do: all that follows waits for these."""
+    plan, other = HelpedStage(thread), MakeStage()
+    other.is_joined = is_joined
+    scheduler = Scheduler([plan, other], generate_ahead_s=1000)
+    requests = [toy_request(name, 5) for name in ("ab" if has_company else "a")]
+    for request in requests:
+        request.playback = PlaybackState()
+        request.playback.open(0)
+        if is_heard:
+            request.playback.deliver(0, 1.0, 0.0)
+        scheduler.add(request)
+    help_beside = scheduler.help(Batch(other, requests[:1], int(is_prefill)))
+    assert (help_beside is not None) == helps
 
 
 class Prepared:

@@ -59,7 +59,9 @@ def test_wherever_memory_runs_out_the_engine_continues(engine, make_stage, monke
         raise error
 
     if where == "finish":
-        pending = SimpleNamespace(is_done=lambda: True, finish=run_out, num_steps=1, span_s=None)
+        pending = SimpleNamespace(
+            is_done=lambda: True, finish=run_out, num_steps=1, span_s=None, joined_s=0.0
+        )
         monkeypatch.setattr(make_stage, "step", lambda _: pending)
     else:
         monkeypatch.setattr(make_stage, where, run_out)

@@ -39,6 +39,7 @@ class PlanStage:
     runs_beside = False
     step_beside = None
     step_here = None
+    is_joined = False
     preparation = None
     prefilling = ()
 
@@ -62,6 +63,7 @@ class MakeStage:
     runs_beside = False
     step_beside = None
     step_here = None
+    is_joined = False
     preparation = None
     prefilling = ()
 

@@ -3,7 +3,17 @@
 from streamer.engine.device.cpu_stream import PendingCall
 
 
-class PromptStream:
+class LonelyStream:
+    """A stream that takes part in no call of another thread."""
+
+    def invite(self, join):
+        pass
+
+    def take_joined_s(self):
+        return 0.0
+
+
+class PromptStream(LonelyStream):
     """A stream that makes each call as soon as it is launched."""
 
     def launch(self, call, commit, num_steps=1):
@@ -12,7 +22,7 @@ class PromptStream:
         return pending
 
 
-class HeldStream:
+class HeldStream(LonelyStream):
     """A stream that makes its calls only when somebody waits for them."""
 
     def launch(self, call, commit, num_steps=1):

@@ -14,6 +14,7 @@ from streamer.models.cpu import int8_forward
 from streamer.models.cpu.int8_gpt import use_int8
 from streamer.models.gpt import CausalGpt
 from streamer.sampling import SamplingParams
+from streamer.stages import token_stage
 from streamer.stages.chain import build_stages
 from tests.fakes.streams import HeldStream
 from tests.fakes.tiny_bark import (
@@ -135,11 +136,12 @@ def test_nan_within_steps_in_a_row_fails_its_sentence(is_nan_at, monkeypatch):
         assert_same(work, outlet, other, other_outlet)
 
 
-def test_windows_that_begin_beside_others_take_one_step():
+def test_windows_that_begin_beside_others_take_one_step(monkeypatch):
     """A batch with a prefill is one step, whose cost is not divided; without one it is as many as all can take.
 
-    Several take half as many as one that is alone.
+    Several take fewer than one that is alone.
     """
+    monkeypatch.setattr(token_stage, "STEPS_TOGETHER", 4)
     stage = build_stages(model_of(TINY, 8), num_slots=3)[0]
     first, second = unfiltered_works()
     for slot, work in enumerate((first, second)):

@@ -1,5 +1,6 @@
 """The steps of a causal model draw the same tokens in their compiled form as in torch's operations."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import groupby, pairwise
 
@@ -10,6 +11,7 @@ import torch
 from streamer.engine.device import numba_sampler
 from streamer.engine.device.automaton import Automata, Automaton
 from streamer.models.config import TransformerConfig
+from streamer.models.cpu.int8_forward import MIN_WIDTH
 from streamer.models.cpu.int8_gpt import use_int8
 from streamer.models.gpt import CausalGpt
 from streamer.sampling import SamplingParams
@@ -78,7 +80,7 @@ def test_steps_that_are_compiled_with_their_draws_are_the_steps_one_by_one(
         slots = (2, 0, 3, 1) if round_number % 2 else (1, 2, 3)
         begin = 5 * round_number
         places = [(slot, begin - 3 * (slot == 3) * (begin > 0), begin + slot) for slot in slots]
-        made = together.decode(places, [SamplingParams(0)] * len(slots), 5)
+        made = torch.cat(together.decode(places, [SamplingParams(0)] * len(slots), 5)).unflatten(0, (5, -1))
         for number in range(5):
             at = [(slot, position + number, step + number) for slot, position, step in places]
             (one,) = single.decode(at, [SamplingParams(0, top_k=IDLE_FILTER)] * len(slots))
@@ -87,6 +89,65 @@ def test_steps_that_are_compiled_with_their_draws_are_the_steps_one_by_one(
     assert ends == ({0, 1} if choice.end >= 0 else {0})
     for mine, other in zip(together._cache.packed, single._cache.packed, strict=True):
         assert np.array_equal(mine, other)
+
+
+@pytest.fixture(scope="module")
+def narrow() -> CausalGpt:
+    """A network whose prefills are compiled with their draws, unless the processor has AMX."""
+    torch.manual_seed(3)
+    gpt = CausalGpt(TransformerConfig(2, 4, MIN_WIDTH, 64, 40, 40)).eval()
+    gpt.lm_head.weight.data *= 4
+    use_int8(gpt, torch.float32)
+    return gpt
+
+
+@pytest.mark.parametrize("choice", [Choice(0, 21, end=20), Choice(10, 10, num_turns=3)], ids=["end", "turns"])
+def test_a_prefill_that_is_compiled_with_its_draw_is_the_plain_one(narrow: CausalGpt, choice: Choice) -> None:
+    """Tokens, ends and the cache agree, whole and in parts, and the next step feeds what was drawn."""
+    compiled, plain = steps_of(narrow, choice, None), steps_of(narrow, choice, IDLE_FILTER)
+    ends = set()
+    for number in range(20):
+        embeddings = narrow.embed(torch.randint(40, (1, 50)))
+        place, start = [(number % NUM_SLOTS, number)], 32 * (number % 3 == 0) * narrow.prefills_in_parts
+        if start:
+            for steps in (compiled, plain):
+                steps.prefill(embeddings[:, :start], place, [SamplingParams(0)])
+        drawn = compiled.prefill(embeddings[:, start:], place, [SamplingParams(0)], start=start)
+        with_filter = [SamplingParams(0, top_k=IDLE_FILTER)]
+        assert torch.equal(drawn, plain.prefill(embeddings[:, start:], place, with_filter, start=start))
+        assert torch.equal(compiled._last_tokens, plain._last_tokens)
+        ends.add(int(drawn[0, 1]))
+    assert ends == ({0, 1} if choice.end >= 0 else {0})
+    for mine, other in zip(compiled._cache.packed, plain._cache.packed, strict=True):
+        assert np.array_equal(mine, other)
+
+
+def test_a_prefill_is_drawn_alike_beside_one_with_a_filter(
+    narrow: CausalGpt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which of two ways a row takes does not depend on others."""
+    steps = steps_of(narrow, Choice(0, 40), None)
+    ways = []
+    for name in ("_prefill", "_prefill_and_draw"):
+        way = getattr(steps, name)
+        if way is not None:
+            monkeypatch.setattr(steps, name, _telling(ways, name, way))
+    embeddings = narrow.embed(torch.randint(40, (2, 9)))
+    params = [SamplingParams(0, top_k=3), SamplingParams(0)]
+    both = steps.prefill(embeddings, [(0, 0), (1, 0)], params)
+    together, ways[:] = ways[:], []
+    alone = [steps.prefill(embeddings[row, None], [(row, 0)], params[row : row + 1]) for row in range(2)]
+    assert torch.equal(both, torch.cat(alone))
+    if steps.prefills_at_once:
+        assert together == ways == ["_prefill", "_prefill_and_draw"]
+
+
+def _telling(told: list[str], name: str, call: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    def tell(*arguments: object, **options: object) -> torch.Tensor:
+        told.append(name)
+        return call(*arguments, **options)
+
+    return tell
 
 
 def automata_of(num_outputs: int) -> Automata:

@@ -6,13 +6,14 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
 import torch
 from torch import Tensor
 
+from streamer.models.cpu.joining import Join, offering
 from streamer.models.cpu.threads import use_one_thread
 
 
@@ -27,7 +28,10 @@ class CpuStream:
     """Runs what is launched on it, one call after another, on a thread for which torch uses no further ones."""
 
     def __init__(self) -> None:
-        self._launched: SimpleQueue[PendingCall | None] = SimpleQueue()
+        self._launched: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self.is_idle = False
+        """Whether the thread waits for something to do, as far as is known."""
+        self._joined_s = 0.0
         self._has_begun = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cpu-stream", daemon=True)
         usual = torch.get_num_threads()
@@ -43,8 +47,25 @@ class CpuStream:
         The call stands for `num_steps` of them.
         """
         pending = PendingCall(call, commit, num_steps)
-        self._launched.put(pending)
+        self.is_idle = False
+        self._launched.put(pending.make)
         return pending
+
+    def invite(self, join: Join) -> None:
+        """Have the thread take part in what another one does, unless it has something to do itself."""
+
+        def take_part() -> None:
+            joined_s = join()
+            self._joined_s += joined_s
+
+        if self.is_idle:
+            self.is_idle = False
+            self._launched.put(take_part)
+
+    def take_joined_s(self) -> float:
+        """Return for how many seconds the thread has taken part in others' calls since this was asked last."""
+        joined_s, self._joined_s = self._joined_s, 0.0
+        return joined_s
 
     def close(self, timeout_s: float) -> bool:
         """End the thread behind what was launched; False if that took longer than `timeout_s`."""
@@ -55,8 +76,14 @@ class CpuStream:
     def _run(self) -> None:
         use_one_thread()
         self._has_begun.set()
-        while (pending := self._launched.get()) is not None:
-            pending.make()
+        while (make := self._next()) is not None:
+            make()
+
+    def _next(self) -> Callable[[], None] | None:
+        self.is_idle = self._launched.empty()
+        make = self._launched.get()
+        self.is_idle = False
+        return make
 
 
 @dataclass(slots=True)
@@ -68,26 +95,34 @@ class PendingCall:
     num_steps: int = 1
     span_s: tuple[float, float] | None = None
     """When the call began and ended, by `time.monotonic`; None before its end."""
+    joined_s: float = 0.0
+    """For how long the thread that waited has taken part in it."""
+    _offers: SimpleQueue[Join | None] = field(default_factory=SimpleQueue)
+    """What a thread that waits can take part in; None comes last."""
     _result: Future[Tensor] = field(default_factory=Future)
 
     def make(self) -> None:
         """Make the call, on the stream's thread."""
         began_s = time.monotonic()
         try:
-            with torch.inference_mode():  # This is a property of the thread.
+            with torch.inference_mode(), offering(self._offers.put):  # Both are properties of the thread.
                 result = self.call()
         except BaseException as error:  # whatever it is, the engine waits for it
             self._result.set_exception(error)
-            return
-        self.span_s = began_s, time.monotonic()
-        self._result.set_result(result)
+        else:
+            self.span_s = began_s, time.monotonic()
+            self._result.set_result(result)
+        self._offers.put(None)
 
     def is_done(self) -> bool:
         return self._result.done()
 
     def wait(self) -> None:
-        """Wait until the call was made, whatever came of it; its result is not committed."""
-        wait([self._result])
+        """Take part in the call until it was made, whatever came of it; its result is not committed."""
+        while not self._result.done() and (join := self._offers.get()) is not None:
+            self.joined_s += join()
 
     def finish(self) -> None:
+        """Take part in the call until it was made, and commit its result."""
+        self.wait()
         self.commit(self._result.result())

@@ -57,6 +57,7 @@ class PendingResult:
     commit: Callable[[Tensor], None]
     num_steps: int = 1
     span_s: None = None
+    joined_s: float = 0.0
 
     def is_done(self) -> bool:
         return self.readback.is_done()
@@ -77,6 +78,10 @@ class PendingResults:
         """From the begin of the first part that knows it to the end of the last one."""
         spans = [part.span_s for part in self.parts if part.span_s is not None]
         return (spans[0][0], spans[-1][1]) if spans else None
+
+    @property
+    def joined_s(self) -> float:
+        return sum(part.joined_s for part in self.parts)
 
     def is_done(self) -> bool:
         return all(part.is_done() for part in self.parts)

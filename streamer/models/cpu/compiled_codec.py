@@ -7,6 +7,7 @@ also take Python's lock again, for which the engine's other threads wait.
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -24,8 +25,10 @@ from streamer.models.cpu.codec_kernels import (
     DecoderRoom,
     DecoderWeights,
     decode,
+    new_decoder_counters,
 )
 from streamer.models.cpu.convolution_kernels import CONVOLUTION, LANES, MOST_ROWS, PAIR, ROW_GROUP
+from streamer.models.cpu.joining import run_joined
 from streamer.models.cpu.scratch import scratch
 from streamer.models.streaming import (
     RowState,
@@ -86,7 +89,8 @@ class CompiledDecoder(StreamingLayer[RowState]):
         samples = torch.empty(num_rows, num_frames * self._hop_samples)
         room = self._room(num_rows, num_frames)
         arrays = vectors, state.values.numpy(), slots.numpy()
-        decode(tuple(self._decoder), tuple(room), *arrays, first, samples.numpy())
+        work = partial(decode, tuple(self._decoder), tuple(room), *arrays, first, samples.numpy())
+        run_joined(work, room.counters)
         return samples[:, None]
 
     def _room(self, num_rows: int, num_frames: int) -> DecoderRoom:
@@ -99,7 +103,14 @@ class CompiledDecoder(StreamingLayer[RowState]):
         x, remembered, gates, sums, buffers = (
             room[end - size : end] for size, end in zip(sizes, accumulate(sizes), strict=True)
         )
-        return DecoderRoom(x, remembered, gates, sums.reshape(num_rows, -1), buffers.reshape(NUM_BUFFERS, -1))
+        return DecoderRoom(
+            x,
+            remembered,
+            gates,
+            sums.reshape(num_rows, -1),
+            buffers.reshape(NUM_BUFFERS, -1),
+            new_decoder_counters(num_rows, num_frames, self._decoder.tile_frames),
+        )
 
 
 def _tile_size(c: npt.NDArray[Any], num_frames: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,15 @@ from streamer.models.cpu.compiled_layers import (
     floats_of,
 )
 from streamer.models.cpu.int8_linear import Floats, multiply_words, new_words, quantize_words
-from streamer.models.cpu.layer_kernels import ROWS_OF_WORDS, Pass, new_pass, norm_row, run_layers
+from streamer.models.cpu.layer_kernels import Pass, norm_row, run_layers
 from streamer.models.cpu.llvm_intrinsics import prefer_wide_vectors
-from streamer.models.cpu.numba_math import as_float32, inline, kernel
+from streamer.models.cpu.numba_math import as_float32, kernel
+from streamer.models.cpu.numba_threads import meet, take
 from streamer.models.fine_gpt import FineGpt
+
+COLUMNS_AT_ONCE: Final = 16
+"""The columns of a window for which a thread does what is before and behind the layers."""
+_MORE_PHASES: Final = 2
 
 
 class FineWeights(NamedTuple):
@@ -37,7 +42,7 @@ class FineWeights(NamedTuple):
 
 
 class CompiledFine:
-    """The weights of a fine network whose passes are compiled and share no threads, and what a pass needs beside."""
+    """The weights of a fine network whose passes are compiled, and what a pass needs beside."""
 
     def __init__(self, fine: FineGpt, layers: CompiledLayers) -> None:
         norm = fine.transformer.ln_f
@@ -55,10 +60,13 @@ class CompiledFine:
         self._num_outputs = max(scales.size for _, _, scales in self.weights.heads)
 
     def open(self, num_frames: int) -> tuple[Pass, Floats]:
-        """Make room for passes over a window: what the layers share, and logits [frames, outputs]."""
+        """Make room for a window's passes, one for each head: what they share, and logits [frames, outputs]."""
         x = np.empty((num_frames, len(self.weights.gain)), np.float32)
-        heads, num_layers = self._layers.new_heads(num_frames), len(self._layers.packed.gains)
-        room = new_pass(x, self._layers.num_heads, num_layers, heads, 0, (0, num_frames), is_causal=False)
+        heads = self._layers.new_heads(num_frames)
+        room = self._layers.new_pass(
+            x, heads, 0, (0, num_frames),
+            is_causal=False, num_passes=len(self.weights.heads), num_more_phases=_MORE_PHASES,
+        )  # fmt: skip
         return room, np.empty((num_frames, self._num_outputs), np.float32)
 
 
@@ -71,39 +79,45 @@ def compiled_fine(fine: FineGpt) -> CompiledFine | None:
 
 
 @kernel
-def _embed(tables, positions, codes, last, x):
-    """Write the sum of the embeddings of the codebooks up to the `last`, and of the positions, to `x`."""
-    prefer_wide_vectors()
-    for column in range(len(x)):
-        for index in range(x.shape[1]):
-            x[column, index] = as_float32(positions[column, index])
-    for number in range(last + 1):
-        table = tables[number]
-        for column in range(len(x)):
-            embedding = table[codes[number, column]]
-            for index in range(x.shape[1]):
-                x[column, index] += as_float32(embedding[index])
+def embed(weights, shared, codes, last, team):
+    """Begin a pass with the sum of the embeddings of the codebooks up to the `last`, and of the positions.
 
-
-@inline
-def fine_logits(weights, shared, codes, codebook, head, first, end, logits):
-    """Write a codebook's logits of the columns from `first` to `end` of `codes` [codebooks, frames] to their rows.
-
-    `weights` are the fields of `FineWeights`, and `shared` those of `Pass`; both have no names within a tuple.
+    `weights` are the fields of `FineWeights`, and `shared` those of `Pass`; both have no names within a tuple. A phase:
+    this thread does it for some columns of `codes` [codebooks, frames].
     """
     prefer_wide_vectors()
-    w, s = FineWeights(*weights), Pass(*shared)
-    _embed(w.tables, w.positions, codes, codebook, s.x)
-    s.borders[0], s.borders[1] = first, end
-    s.counters[:] = 0
-    run_layers(w.layers, shared)
+    w, x = FineWeights(*weights), Pass(*shared).x
+    begin = take(team) * COLUMNS_AT_ONCE
+    while begin < len(x):
+        columns = range(begin, min(begin + COLUMNS_AT_ONCE, len(x)))
+        for column in columns:
+            for index in range(x.shape[1]):
+                x[column, index] = as_float32(w.positions[column, index])
+        for number in range(last + 1):
+            table = w.tables[number]
+            for column in columns:
+                embedding = table[codes[number, column]]
+                for index in range(x.shape[1]):
+                    x[column, index] += as_float32(embedding[index])
+        begin = take(team) * COLUMNS_AT_ONCE
+    meet(team, -(-len(x) // COLUMNS_AT_ONCE))
+
+
+@kernel
+def run_fine_layers(weights, shared, first, end, team):
+    """Go on with the layers; the last one makes the columns from `first` to `end`."""
+    run_layers(FineWeights(*weights).layers, shared, (first, end), team)
+
+
+@kernel
+def fine_logits(weights, shared, head, begin, end, logits):
+    """End a pass: write a head's logits of at most COLUMNS_AT_ONCE columns to their rows."""
+    prefer_wide_vectors()
+    w, x = FineWeights(*weights), Pass(*shared).x
     linear = w.heads[head]
-    normed, words = np.empty(s.x.shape[1], np.float32), new_words(ROWS_OF_WORDS, s.x.shape[1])
-    factors = np.empty(ROWS_OF_WORDS, np.float32)
-    for begin in range(first, end, ROWS_OF_WORDS):
-        count = min(ROWS_OF_WORDS, end - begin)
-        for row in range(count):
-            norm_row(s.x[begin + row], w.gain, w.bias, normed)
-            factors[row] = quantize_words(normed, row, words)
-        for group in range(len(linear[0])):
-            multiply_words(linear, group, words, factors[:count], logits[begin : begin + count])
+    normed, words = np.empty(x.shape[1], np.float32), new_words(COLUMNS_AT_ONCE, x.shape[1])
+    factors = np.empty(COLUMNS_AT_ONCE, np.float32)
+    for row in range(end - begin):
+        norm_row(x[begin + row], w.gain, w.bias, normed)
+        factors[row] = quantize_words(normed, row, words)
+    multiply_words(linear, 0, len(linear[0]), words, factors[: end - begin], logits[begin:end])

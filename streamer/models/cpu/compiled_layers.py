@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,18 @@ from torch import Tensor, nn
 
 from streamer.models.cpu.int8_cache import Int8KvCache
 from streamer.models.cpu.int8_linear import Floats, Int8Linear, pack_quantized
+from streamer.models.cpu.joining import run_joined, taker
 from streamer.models.cpu.layer_kernels import (
+    PHASES_PER_LAYER,
     LayerWeights,
+    Pass,
     multiply_rows,
     multiply_some,
     new_pass,
-    run_layers,
+    run_layers_alone,
     run_layers_together,
 )
-from streamer.models.cpu.numba_threads import Team, new_counters, sharing_threads
+from streamer.models.cpu.numba_threads import new_counters, new_team, sharing_threads
 from streamer.models.cpu.packed_heads import PackedHeads, new_packed_heads
 from streamer.models.cpu.quantization import dequantize, quantize
 from streamer.models.gpt import Block, LayerNorm
@@ -99,6 +103,27 @@ class CompiledLayers(nn.Module):
             1, 1, self.num_heads, self.packed.gains.shape[2] // self.num_heads, num_positions
         )
 
+    def new_pass(
+        self,
+        x: Floats,
+        heads: PackedHeads,
+        slot: int,
+        borders: tuple[int, int],
+        *,
+        is_causal: bool = True,
+        start: int = 0,
+        num_passes: int = 1,
+        num_more_phases: int = 0,
+    ) -> Pass:
+        """Make room for passes over `x`, one after another, each of which may have more phases of its caller's."""
+        num_phases = num_passes * (PHASES_PER_LAYER * len(self.packed.gains) + num_more_phases)
+        # Blocks for two threads are enough for one that joins.
+        num_threads = 1 if taker() is None else 2
+        return new_pass(
+            x, self.num_heads, heads, slot, borders, new_counters(num_phases),
+            is_causal=is_causal, start=start, num_threads=num_threads,
+        )  # fmt: skip
+
     def _run(
         self,
         x: Tensor,
@@ -112,19 +137,11 @@ class CompiledLayers(nn.Module):
     ) -> Tensor:
         """Run a single row [length, width], so that its numbers stay in the cache of one layer after the other."""
         x = x.float().clone(memory_format=torch.contiguous_format)
-        num_layers = len(self.packed.gains)
-        shared = new_pass(
-            x.detach().numpy(),
-            self.num_heads,
-            num_layers,
-            heads,
-            slot,
-            (first, end),
-            is_causal=is_causal,
-            start=start,
-        )
+        borders = first, end
+        shared = self.new_pass(x.detach().numpy(), heads, slot, borders, is_causal=is_causal, start=start)
         if self.num_threads == 1:
-            run_layers(tuple(self.packed), tuple(shared))
+            work = partial(run_layers_alone, tuple(self.packed), tuple(shared))
+            run_joined(work, shared.counters)
         else:
             with sharing_threads(self.num_threads) as num_threads:
                 run_layers_together(tuple(self.packed), tuple(shared._replace(num_threads=num_threads)))
@@ -182,7 +199,7 @@ def place_logits(made: Floats, outputs: range, num_outputs: int) -> Floats:
 def _share(together: Any, alone: Any, num_threads: int, *arguments: Any) -> None:
     """Call `together` on up to `num_threads` threads, or `alone` on this one."""
     if num_threads == 1:
-        alone(*arguments, Team(1, new_counters(1), np.ones(1, np.int64)))
+        alone(*arguments, new_team(new_counters(1)))
         return
     with sharing_threads(num_threads) as num_present:
         together(*arguments, new_counters(1), num_present)

@@ -11,25 +11,43 @@ the last bit for any number of rows and threads.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numba import prange
 
-from streamer.models.cpu.int8_attention import attend_step, new_step_attention
-from streamer.models.cpu.int8_linear import multiply_words, new_words, quantize_words
-from streamer.models.cpu.integer_products import GROUP
-from streamer.models.cpu.llvm_intrinsics import prefer_wide_vectors
-from streamer.models.cpu.numba_math import as_float32, gelu, kernel, moments, parallel
-from streamer.models.cpu.numba_threads import Team, meet, new_counters, sharing_threads, take
-from streamer.models.cpu.packed_heads import PackedHeads, append, heads_of
+from streamer.models.cpu.int8_attention import new_step_attention
+from streamer.models.cpu.integer_products import GROUP, INPUT, INPUTS, PARTS
+from streamer.models.cpu.numba_math import kernel, parallel
+from streamer.models.cpu.numba_threads import (
+    enter_next,
+    meet,
+    new_counters,
+    new_team,
+    open_next,
+    sharing_threads,
+    takes_alone,
+)
+from streamer.models.cpu.packed_heads import PackedHeads, new_key_and_value
+from streamer.models.cpu.step_kernels import (
+    attend_some_heads,
+    embed_tokens,
+    multiply_some_groups,
+    round_norms,
+    round_rows,
+    round_sums,
+)
 
 Bytes = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int32]
 
-_PHASES_PER_LAYER = 5
+_MORE_PHASES: Final = 3
+"""The embeddings; the head's product; and what a caller does with its logits before the next step. Before the first
+one there is another for what they have in common."""
+_PIECES_PER_THREAD: Final = 8
+_PHASES_PER_LAYER: Final = 5
 """Four products, and attention: each is finished by all threads before any of them begins the next."""
 
 
@@ -76,137 +94,133 @@ class Step(NamedTuple):
     value_factors: Floats
     slots: npt.NDArray[np.int64]
     positions: npt.NDArray[np.int64]
+    x: Floats
+    inputs: npt.NDArray[Any]
+    wide_inputs: npt.NDArray[Any]
+    factors: Floats
+    excesses: npt.NDArray[np.int32]
     projected: Floats
     attended: Floats
     added: Floats
     widened: Floats
     logits: Floats
     head_groups: npt.NDArray[np.int64]
-    """The first of the head's groups of outputs that is made, and the one behind the last; all, unless it is told."""
+    """For each of the steps in a row, the first of the head's groups of outputs that is made, and the one behind the
+    last; all, unless it is told."""
     counters: npt.NDArray[np.int64]
-    num_threads: int = 1
-    """This is here because a constant in a call would have numba compile the step once more."""
+    num_pieces: int
+    """About how many pieces a product is cut into."""
+    num_threads: int
 
 
 @kernel
-def _embed(tokens, positions, weights, x):
-    """Write the sum of each row's embeddings to `x` [rows, width]."""
-    for row in range(len(x)):
-        token, position = tokens[row], positions[row]
-        for index in range(x.shape[1]):
-            x[row, index] = as_float32(weights.token_embeddings[token, index])
-            x[row, index] += as_float32(weights.position_embeddings[position, index])
+def run_step(weights, step, number, team):
+    """Run one thread of the `number`-th step in a row, which takes part in every phase that is not over.
 
-
-@kernel
-def _norm(x, gain, y):
-    """Write the layer norm, without a bias, of every row of `x` to `y`."""
-    for row in range(len(x)):
-        mean, scale = moments(x[row])
-        for index in range(x.shape[1]):
-            y[row, index] = (x[row, index] - mean) * scale * gain[index]
-
-
-@kernel
-def _linear(x, num_inputs, inputs, linear, first, end, y, with_gelu, team):
-    """Multiply `x` [rows, num_inputs or more] with an `Int8Linear` to `y` [rows, outputs], perhaps with a GELU behind.
-
-    A phase: this thread computes its share of the groups of outputs from `first` to `end`. `inputs` has room for the
-    quantized `x`.
+    What lies between two phases is done by the thread that was the last one in the first of them.
     """
-    prefer_wide_vectors()
-    factors = np.empty(len(x), np.float32)
-    for row in range(len(x)):
-        factors[row] = quantize_words(x[row, :num_inputs], row, inputs)
-    size = max(1, (end - first) // (8 * team.num_threads)) if team.num_threads > 1 else end - first
-    begin = first + take(team) * size
-    while begin < end:
-        for group in range(begin, min(begin + size, end)):
-            multiply_words(linear, group, inputs, factors, y)
-            if with_gelu:
-                for row in range(len(y)):
-                    gelu(y[row, group * GROUP : (group + 1) * GROUP])
-        begin = first + take(team) * size
-    meet(team)
-
-
-@kernel
-def _attend(step, heads, layer, room, team):
-    """Append each row's key and value, and attend. A phase: this thread computes some heads of some rows."""
-    num_heads = heads.keys.shape[2]
-    num_rows, width = step.attended.shape
-    size = width // num_heads
-    item = take(team)
-    while item < num_rows * num_heads:
-        row, head = item // num_heads, item % num_heads
-        of_row, position = heads_of(heads, layer, step.slots[row]), step.positions[row]
-        append(step.projected, row, width, of_row, head, position)
-        attended = step.attended[row, head * size : (head + 1) * size]
-        attend_step(step.projected, row, of_row, head, position, room, attended)
-        item = take(team)
-    meet(team)
-
-
-@kernel
-def run_step(weights, step):
-    """Run one thread of a step. Each has an `x` of its own, and takes part in every phase."""
     # They come as plain tuples, because a parallel loop takes no others.
     w, s = Weights(*weights), Step(*step)
-    num_rows, width = s.attended.shape
-    x, normed = np.empty((num_rows, width), np.float32), np.empty((num_rows, width), np.float32)
-    _embed(s.tokens, s.positions, w, x)
-    inputs, wide_inputs = new_words(num_rows, width), new_words(num_rows, 4 * width)
+    width = s.x.shape[1]
     heads = PackedHeads(s.keys, s.key_offsets, s.key_scales, s.values, s.value_factors)
-    room = new_step_attention(s.value_factors.shape[3], width // s.keys.shape[2])
-    team = Team(s.num_threads, s.counters, np.ones(1, np.int64))
+    head_dim = width // s.keys.shape[2]
+    rooms = new_key_and_value(head_dim), new_step_attention(s.value_factors.shape[3], head_dim)
+    if takes_alone(team):
+        embed_tokens(s.tokens, w.token_embeddings, s.positions, w.position_embeddings, s.x)
+        round_norms(s.x, w.gains[0, 0], (s.inputs, s.factors, s.excesses))
+    meet(team, 1)
+    rounded = s.inputs, s.factors, s.excesses
+    rounded_wide = s.wide_inputs, s.factors, s.excesses
     for layer in range(len(w.gains)):
         project = w.project[layer], w.project_offsets[layer], w.project_scales[layer]
         merge = w.merge[layer], w.merge_offsets[layer], w.merge_scales[layer]
         widen = w.widen[layer], w.widen_offsets[layer], w.widen_scales[layer]
         narrow = w.narrow[layer], w.narrow_offsets[layer], w.narrow_scales[layer]
-        _norm(x, w.gains[layer, 0], normed)
-        _linear(normed, width, inputs, project, 0, len(project[0]), s.projected, False, team)
-        _attend(s, heads, layer, room, team)
-        _linear(s.attended, width, inputs, merge, 0, len(merge[0]), s.added, False, team)
-        x += s.added[:, :width]
-        _norm(x, w.gains[layer, 1], normed)
-        _linear(normed, width, inputs, widen, 0, len(widen[0]), s.widened, True, team)
-        _linear(s.widened, 4 * width, wide_inputs, narrow, 0, len(narrow[0]), s.added, False, team)
-        x += s.added[:, :width]
-    _norm(x, w.head_gain, normed)
+        if multiply_some_groups(project, 0, len(project[0]), s.num_pieces, rounded, s.projected, False, team):
+            open_next(team)
+        enter_next(team)
+        if attend_some_heads(
+            s.projected, s.attended, s.slots, s.positions, heads, layer, s.num_pieces, rooms, team
+        ):
+            round_rows(s.attended, width, rounded)
+            open_next(team)
+        enter_next(team)
+        if multiply_some_groups(merge, 0, len(merge[0]), s.num_pieces, rounded, s.added, False, team):
+            round_sums(s.x, s.added, w.gains[layer, 1], rounded)
+            open_next(team)
+        enter_next(team)
+        if multiply_some_groups(widen, 0, len(widen[0]), s.num_pieces, rounded, s.widened, True, team):
+            round_rows(s.widened, 4 * width, rounded_wide)
+            open_next(team)
+        enter_next(team)
+        if multiply_some_groups(narrow, 0, len(narrow[0]), s.num_pieces, rounded_wide, s.added, False, team):
+            gain = w.gains[layer + 1, 0] if layer + 1 < len(w.gains) else w.head_gain
+            round_sums(s.x, s.added, gain, rounded)
+            open_next(team)
+        enter_next(team)
     head = w.head, w.head_offsets, w.head_scales
-    _linear(normed, width, inputs, head, s.head_groups[0], s.head_groups[1], s.logits, False, team)
+    first, end = s.head_groups[number, 0], s.head_groups[number, 1]
+    if multiply_some_groups(head, first, end, s.num_pieces, rounded, s.logits, False, team):
+        open_next(team)
+    enter_next(team)
+
+
+@kernel
+def _run_alone(weights, step):
+    run_step(weights, step, 0, new_team(Step(*step).counters))
 
 
 @parallel
 def _run_together(weights, step):
     for _ in prange(Step(*step).num_threads):
-        run_step(weights, step)
+        run_step(weights, step, 0, new_team(Step(*step).counters))
 
 
-def new_step(tokens: Any, weights: Weights, heads: PackedHeads, slots: Any, positions: Any) -> Step:
-    """Return a step that feeds `tokens`, one per row, int64 [rows]; its results are not written yet.
+def new_step(
+    tokens: Any,
+    weights: Weights,
+    heads: PackedHeads,
+    slots: Any,
+    positions: Any,
+    *,
+    num_steps: int = 1,
+    num_threads: int = 1,
+    num_pieces: int = 1,
+) -> Step:
+    """Return `num_steps` steps of which the first feeds `tokens`, one per row, int64 [rows]; nothing is made yet.
 
     `heads`: the keys and values of all layers and slots; a row appends to its slot at its position, `slots` and
     `positions` int64 [rows].
     """
     num_rows, width = len(tokens), weights.gains.shape[2]
+    matrices = weights.project, weights.merge, weights.widen, weights.narrow
+    has_nibbles = any(matrix.shape[3] < GROUP for matrix in matrices)
 
     def outputs_of(scales: Floats) -> Floats:
         return np.empty((num_rows, scales.shape[-2] * GROUP), np.float32)
+
+    def words(num_inputs: int) -> npt.NDArray[Any]:
+        return np.zeros((num_rows * PARTS, -(-num_inputs // INPUTS) * INPUTS), INPUT)
 
     return Step(
         tokens=tokens,
         **heads._asdict(),
         slots=slots,
         positions=positions,
+        x=np.empty((num_rows, width), np.float32),
+        inputs=words(width),
+        wide_inputs=words(4 * width),
+        factors=np.empty(num_rows, np.float32),
+        excesses=np.empty(num_rows if has_nibbles else 0, np.int32),
         projected=outputs_of(weights.project_scales),
         attended=np.empty((num_rows, width), np.float32),
         added=outputs_of(weights.merge_scales),
         widened=outputs_of(weights.widen_scales),
         logits=outputs_of(weights.head_scales),
-        head_groups=np.array([0, len(weights.head)]),
-        counters=new_counters(_PHASES_PER_LAYER * len(weights.gains) + 1),
+        head_groups=np.full((num_steps, 2), [0, len(weights.head)]),
+        counters=new_counters(1 + num_steps * (_PHASES_PER_LAYER * len(weights.gains) + _MORE_PHASES)),
+        num_pieces=num_pieces,
+        num_threads=num_threads,
     )
 
 
@@ -214,10 +228,14 @@ def decode_step(
     tokens: Any, weights: Weights, heads: PackedHeads, slots: Any, positions: Any, num_threads: int
 ) -> Floats:
     """Compute the logits [rows, outputs] that follow `tokens`; see `new_step`. Runs on up to `num_threads` threads."""
-    step = new_step(tokens, weights, heads, slots, positions)
     if num_threads == 1:
-        run_step(tuple(weights), tuple(step))
-    else:
-        with sharing_threads(num_threads) as num_threads:
-            _run_together(tuple(weights), tuple(step._replace(num_threads=num_threads)))
+        step = new_step(tokens, weights, heads, slots, positions)
+        _run_alone(tuple(weights), tuple(step))
+        return step.logits
+    with sharing_threads(num_threads) as num_threads:
+        num_pieces = _PIECES_PER_THREAD * num_threads
+        step = new_step(
+            tokens, weights, heads, slots, positions, num_threads=num_threads, num_pieces=num_pieces
+        )
+        _run_together(tuple(weights), tuple(step))
     return step.logits

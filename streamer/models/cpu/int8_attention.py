@@ -1,4 +1,4 @@
-"""Attention in int8, compiled: of one head of a whole pass, and of one head of a decode step.
+"""Attention in int8, compiled: of one head of a whole pass, and of some heads of a decode step.
 
 A value's scale goes into its softmax weight, so that a position still depends on no later one. The weights have 16 bits
 (14 where products are of int16): with 8, many small weights beside a large one would be lost. A step's query has 16
@@ -137,42 +137,38 @@ def new_step_attention(num_keys, head_dim):
 
 
 @kernel
-def attend_step(projected, row, heads, head, position, room, out):
-    """Write what a row's query makes of a head's keys and values up to its own `position` to `out` [size].
+def attend_step(projected, row, heads, first, end, position, room, out):
+    """Write what a row's queries make of keys and values up to its own `position` to its row of `out` [rows, width].
 
-    `projected` has all queries of the row first.
+    This is done for the heads from `first` to `end`. `projected` has all queries of the row first.
     """
     prefer_wide_vectors()
     padded, query, query_factor, scores, weights, factors, sums, no_offsets, ones = room
-    size, num_keys, num_vectors = len(out), position + 1, len(padded) // LANES
-    query_at = numbers_of(projected, row, head * size, size, padded)
-    if HAS_VNNI:
-        factor = quantize_halves(
-            query_at,
-            num_vectors,
-            largest_word(size),
-            OFFSET << 8,
-            query[0].ctypes.data,
-            query[-1].ctypes.data,
-        )
-    else:
-        factor = quantize_query(query_at, num_vectors, largest_word(size), 0, query.ctypes.data, 0)
-    query_factor[0] = score_scale(size) * factor
-    keys = heads.keys[head], heads.key_offsets[head], heads.key_scales[head]
-    for group in range(up_to(num_keys, GROUP) // GROUP):
-        multiply_words(keys, group, query, query_factor, scores)
-    value_factors = heads.value_factors[head]
-    most = as_bits(_SMALLEST)
-    for index in range(num_keys):
-        most = max(most, as_bits(value_factors[index]))
-    num_inputs = up_to(num_keys, INPUTS)
-    factor = _weigh_keys(
-        scores[0], value_factors, num_keys, num_inputs, as_float(most), _largest_weight(num_keys),
-        weights[0], weights[-1],
-    )  # fmt: skip
-    factors[0], factors[-1] = factor * np.float32(256), factor
-    values = heads.values[head], no_offsets, ones
-    for group in range(len(ones)):
-        multiply_group(values, group, weights, num_inputs // UNIT, factors, sums)
-    for index in range(size):
-        out[index] = sums[0, index] + sums[1, index] if HAS_VNNI else sums[0, index]
+    size, num_keys, num_vectors = out.shape[1] // len(heads.keys), position + 1, len(padded) // LANES
+    num_groups, num_inputs = up_to(num_keys, GROUP) // GROUP, up_to(num_keys, INPUTS)
+    upper_at, lower_at = query[0].ctypes.data, query[-1].ctypes.data
+    for head in range(first, end):
+        query_at = numbers_of(projected, row, head * size, size, padded)
+        if HAS_VNNI:
+            factor = quantize_halves(
+                query_at, num_vectors, largest_word(size), OFFSET << 8, upper_at, lower_at
+            )
+        else:
+            factor = quantize_query(query_at, num_vectors, largest_word(size), 0, upper_at, 0)
+        query_factor[0] = score_scale(size) * factor
+        keys = heads.keys[head], heads.key_offsets[head], heads.key_scales[head]
+        multiply_words(keys, 0, num_groups, query, query_factor, scores)
+        most = as_bits(_SMALLEST)
+        for index in range(num_keys):
+            most = max(most, as_bits(heads.value_factors[head, index]))
+        factor = _weigh_keys(
+            scores[0], heads.value_factors[head], num_keys, num_inputs, as_float(most),
+            _largest_weight(num_keys), weights[0], weights[-1],
+        )  # fmt: skip
+        factors[0], factors[-1] = factor * np.float32(256), factor
+        values = heads.values[head], no_offsets, ones
+        for group in range(len(ones)):
+            multiply_group(values, group, weights, num_inputs // UNIT, factors, sums)
+        for index in range(size):
+            total = sums[0, index] + sums[1, index] if HAS_VNNI else sums[0, index]
+            out[row, head * size + index] = total

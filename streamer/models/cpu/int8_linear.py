@@ -40,12 +40,16 @@ from streamer.models.cpu.integer_products import (
     words_of_4,
     words_of_8,
 )
+from streamer.models.cpu.llvm_intrinsics import prefer_wide_vectors
 from streamer.models.cpu.numba_math import inline, kernel, quantize_row
-from streamer.models.cpu.quantization import LARGEST, quantize
+from streamer.models.cpu.quantization import LARGEST, NIBBLE, quantize
 
 _FETCHED_AHEAD = 2048
 """How many bytes ahead the weights of a decode step are fetched: such a step waits for them, and the processor itself
 fetches ahead within a page only."""
+
+_NOTHING = np.uintp(0)
+"""The address of what a product does not read."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -54,7 +58,6 @@ class Int8Linear(NamedTuple):
     """Weights int8 [groups, units, GROUP, UNIT], `offsets` int32 and `scales` float32 [groups, GROUP].
 
     Zeros fill up the last group and the inputs. The offsets are what `OFFSET` in each input adds to a sum, negated.
-    `multiply_words` takes weights of four bits, too, [groups, units, GROUP / 2, UNIT]: see `pack_nibbles`.
     """
 
     weights: npt.NDArray[np.int8]
@@ -86,6 +89,12 @@ def pack_quantized(quantized: Tensor, scales: Tensor) -> Int8Linear:
 
 
 @inline
+def at(array, index):
+    """Return the address of `array[index]`, without the count of references that numba keeps of each view."""
+    return array.ctypes.data + np.uintp(index * array.strides[0])
+
+
+@inline
 def largest_input(num_inputs):
     """Return the largest magnitude of quantized inputs: as much as their type, or their sums in int32, can hold."""
     return np.float32(LARGEST if HAS_VNNI else min(32767, 0x7FFF_FFFF // (LARGEST * num_inputs)))
@@ -99,8 +108,7 @@ def multiply_group(linear, group, x, num_units, factors, y):
     than a single product of 8 rows.
     """
     weights, offsets, scales = linear
-    weights_at, offsets_at = weights[group].ctypes.data, offsets[group].ctypes.data
-    scales_at = scales[group].ctypes.data
+    weights_at, offsets_at, scales_at = at(weights, group), at(offsets, group), at(scales, group)
     x_stride, y_stride = x.strides[0], y.strides[0]
     x_at, factors_at = x.ctypes.data, factors.ctypes.data
     y_at = y.ctypes.data + np.uintp(4 * GROUP * group)
@@ -112,27 +120,32 @@ def multiply_group(linear, group, x, num_units, factors, y):
             count = 8
             fetching_product_of_8(
                 weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride, ahead,
+                _NOTHING,
             )  # fmt: skip
             ahead += np.uintp(LINE_BYTES * num_units)
         elif left >= 8 and ROWS_AT_ONCE >= 8:
             count = 8
             product_of_8(
                 weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride, ahead,
+                _NOTHING,
             )  # fmt: skip
         elif left >= 4 and ROWS_AT_ONCE >= 4:
             count = 4
             product_of_4(
                 weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride, ahead,
+                _NOTHING,
             )  # fmt: skip
         elif left >= 2:
             count = 2
             product_of_2(
                 weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride, ahead,
+                _NOTHING,
             )  # fmt: skip
         else:
             count = 1
             product_of_1(
                 weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride, ahead,
+                _NOTHING,
             )  # fmt: skip
         left -= count
         x_at += count * x_stride
@@ -190,49 +203,93 @@ def quantize_words(x, row, words):
 
 
 @kernel
-def multiply_words(linear, group, words, factors, y):
-    """Write a group's outputs of every row of `words` to `y` [rows, outputs]; the weights are read once."""
+def multiply_words(linear, first, end, words, factors, y):
+    """Write the outputs of some groups of every row of `words` to `y` [rows, outputs]; each weight is read once.
+
+    The groups are those from `first` to `end`.
+    """
     weights, offsets, scales = linear
-    num_units, has_nibbles = weights.shape[1], weights.shape[2] < GROUP
-    weights_at, offsets_at = weights[group].ctypes.data, offsets[group].ctypes.data
-    scales_at = scales[group].ctypes.data
+    num_units = weights.shape[1]
     x_stride, y_stride = words.strides[0], y.strides[0]
-    x_at, factors_at = words.ctypes.data, factors.ctypes.data
-    y_at = y.ctypes.data + np.uintp(4 * GROUP * group)
-    ahead = weights_at + np.uintp(_FETCHED_AHEAD)
-    left = len(factors)
-    while left > 0:
-        given = (
-            weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride, ahead,
-        )  # fmt: skip
-        if left >= 8 and ROWS_AT_ONCE >= 8 * PARTS:
-            count = 8
-            if has_nibbles:
-                nibbles_of_8(*given)
-            else:
+    for group in range(first, end):
+        weights_at, offsets_at, scales_at = at(weights, group), at(offsets, group), at(scales, group)
+        x_at, factors_at = words.ctypes.data, factors.ctypes.data
+        y_at = y.ctypes.data + np.uintp(4 * GROUP * group)
+        ahead = weights_at + np.uintp(_FETCHED_AHEAD)
+        left = len(factors)
+        while left > 0:
+            given = (
+                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride, ahead,
+                _NOTHING,
+            )  # fmt: skip
+            if left >= 8 and ROWS_AT_ONCE >= 8 * PARTS:
+                count = 8
                 words_of_8(*given)
-        elif left >= 4 and ROWS_AT_ONCE >= 4 * PARTS:
-            count = 4
-            if has_nibbles:
-                nibbles_of_4(*given)
-            else:
+            elif left >= 4 and ROWS_AT_ONCE >= 4 * PARTS:
+                count = 4
                 words_of_4(*given)
-        elif left >= 2 and ROWS_AT_ONCE >= 2 * PARTS:
-            count = 2
-            if has_nibbles:
+            elif left >= 2 and ROWS_AT_ONCE >= 2 * PARTS:
+                count = 2
+                words_of_2(*given)
+            else:
+                count = 1
+                words_of_1(*given)
+            left -= count
+            x_at += count * PARTS * x_stride
+            y_at += count * y_stride
+            factors_at += 4 * count
+
+
+@kernel
+def excess_of_nibbles(words, row):
+    """Return what a row of `words` makes of the 8 that packed nibbles are too large by, negated: see `pack_nibbles`."""
+    prefer_wide_vectors()
+    total = np.int32(0)
+    for part in range(PARTS):
+        of_part = np.int32(0)
+        for index in range(words.shape[1]):
+            of_part += np.int32(words[row * PARTS + part, index])
+        total = (total << np.int32(8)) + of_part
+    return np.int32(-8 * NIBBLE) * total
+
+
+@kernel
+def multiply_nibbles(linear, first, end, words, factors, excesses, y):
+    """Do the same with weights of four bits, [groups, units, GROUP / 2, UNIT], that `pack_nibbles` has packed.
+
+    `excesses` int32 [rows] are those of the rows.
+    """
+    weights, offsets, scales = linear
+    num_units = weights.shape[1]
+    x_stride, y_stride = words.strides[0], y.strides[0]
+    for group in range(first, end):
+        weights_at, offsets_at, scales_at = at(weights, group), at(offsets, group), at(scales, group)
+        x_at, factors_at, excesses_at = words.ctypes.data, factors.ctypes.data, excesses.ctypes.data
+        y_at = y.ctypes.data + np.uintp(4 * GROUP * group)
+        ahead = weights_at + np.uintp(_FETCHED_AHEAD)
+        left = len(factors)
+        while left > 0:
+            given = (
+                weights_at, offsets_at, scales_at, x_at, x_stride, num_units, factors_at, y_at, y_stride, ahead,
+                excesses_at,
+            )  # fmt: skip
+            if left >= 8 and ROWS_AT_ONCE >= 8 * PARTS:
+                count = 8
+                nibbles_of_8(*given)
+            elif left >= 4 and ROWS_AT_ONCE >= 4 * PARTS:
+                count = 4
+                nibbles_of_4(*given)
+            elif left >= 2 and ROWS_AT_ONCE >= 2 * PARTS:
+                count = 2
                 nibbles_of_2(*given)
             else:
-                words_of_2(*given)
-        else:
-            count = 1
-            if has_nibbles:
+                count = 1
                 nibbles_of_1(*given)
-            else:
-                words_of_1(*given)
-        left -= count
-        x_at += count * PARTS * x_stride
-        y_at += count * y_stride
-        factors_at += 4 * count
+            left -= count
+            x_at += count * PARTS * x_stride
+            y_at += count * y_stride
+            factors_at += 4 * count
+            excesses_at += 4 * count
 
 
 @kernel

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from llvmlite import ir
 from llvmlite.binding import get_host_cpu_features
 from numba import config
@@ -52,14 +52,15 @@ PARTS = 2 if HAS_VNNI else 1
 ROWS_AT_ONCE = 8 if HAS_AVX512 else 2
 """The most rows of type INPUT whose sums of a group fit into the registers."""
 
-_MAX_SETS = 4 if HAS_AVX512 else 2
+_MAX_SETS = 8 if HAS_AVX512 else 2
 """The sums among which a single row alternates, so that they fit into the registers."""
 
 LINE_BYTES = 64
 """The unit in which memory is read."""
 
 _i8, _i16, _i32, _f32 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.FloatType()
-_NUM_VECTORS = GROUP // LANES
+NUM_VECTORS = GROUP // LANES
+"""The vectors of a group of outputs."""
 _sums, _floats = ir.VectorType(_i32, LANES), ir.VectorType(_f32, LANES)
 _shorts = ir.VectorType(_i16, 2 * LANES)
 _packed = _sums if HAS_VNNI else ir.VectorType(_i8, 2 * LANES)
@@ -95,15 +96,8 @@ def splat(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     return builder.shuffle_vector(first, first, ir.Constant(_sums, [_i32(0)] * LANES))
 
 
-def pack_nibbles(weights: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
-    """Return packed weights [..., GROUP, UNIT], which are multiples of 16, as [..., GROUP / 2, UNIT].
-
-    A byte has a weight of the one vector in its lower half, and one of the next in its upper half.
-    """
-    *outer, _, _ = weights.shape
-    pairs = weights.view(np.uint8).reshape(*outer, _NUM_VECTORS // 2, 2, LANES * UNIT)
-    both = pairs[..., 0, :] >> 4 | pairs[..., 1, :]
-    return both.view(np.int8).reshape(*outer, GROUP // 2, UNIT)
+def _ints(value: int) -> ir.Constant:
+    return ir.Constant(_sums, [_i32(value)] * LANES)
 
 
 def _weights(builder: ir.IRBuilder, address: ir.Value, vector: int) -> ir.Value:
@@ -113,13 +107,15 @@ def _weights(builder: ir.IRBuilder, address: ir.Value, vector: int) -> ir.Value:
 
 
 def _weights_of_nibbles(builder: ir.IRBuilder, address: ir.Value) -> list[ir.Value]:
-    """Load the same of all vectors out of what `pack_nibbles` has packed."""
+    """Load what `pack_nibbles` has packed as `_add_products` takes it: for each pair of vectors, lower halves, and all.
+
+    The sums of the one that all belong to are too large by those of the lower halves: see `_totals`.
+    """
     made: list[ir.Value] = []
-    lane = 0xF0F0_F0F0 if HAS_VNNI else 0xF0
-    upper, half = (ir.Constant(_packed, [value] * _packed.count) for value in (lane, 4))
-    for pair in range(_NUM_VECTORS // 2):
+    lower = ir.Constant(_packed, [0x0F0F_0F0F if HAS_VNNI else 0x0F] * _packed.count)
+    for pair in range(NUM_VECTORS // 2):
         both = _load(builder, address, LANES * UNIT * pair, _packed)
-        made += (builder.and_(value, upper) for value in (builder.shl(both, half), both))
+        made += (builder.and_(both, lower), both)
     return made if HAS_VNNI else [builder.sext(packed, _shorts) for packed in made]
 
 
@@ -155,17 +151,17 @@ def _new_sum(builder: ir.IRBuilder) -> ir.Value:
     return cgutils.alloca_once(builder, _sums)  # type: ignore[no-untyped-call]
 
 
-def _new_sums(builder: ir.IRBuilder, offsets: ir.Value, num_rows: int, num_parts: int) -> _Sums:
-    """Make sums that begin with the `offsets` of a group, in upper rows, and else with zero."""
+def _new_sums(builder: ir.IRBuilder, offsets: ir.Value, num_rows: int, kind: _Kind) -> _Sums:
+    """Make sums that begin with the `offsets` of a group, in upper rows, and else with zero, as with nibbles."""
     sums = [
-        [[_new_sum(builder) for _ in range(_NUM_VECTORS)] for _ in range(num_rows)]
-        for _ in range(max(1, _MAX_SETS // num_rows))
+        [[_new_sum(builder) for _ in range(NUM_VECTORS)] for _ in range(num_rows)]
+        for _ in range(min(4, max(1, _MAX_SETS // num_rows)))
     ]
     for turn, per_set in enumerate(sums):
         for row, places in enumerate(per_set):
             for vector, place in enumerate(places):
                 start = _load(builder, offsets, 4 * LANES * vector, _sums)
-                has_offset = turn == 0 and row % num_parts == 0
+                has_offset = turn == 0 and row % kind.num_parts == 0 and not kind.has_nibbles
                 builder.store(start if has_offset else ir.Constant(_sums, None), place)
     return sums
 
@@ -196,24 +192,49 @@ def _add_units(
         if kind.has_nibbles:
             vectors = _weights_of_nibbles(builder, unit_at)
         else:
-            vectors = [_weights(builder, unit_at, vector) for vector in range(_NUM_VECTORS)]
+            vectors = [_weights(builder, unit_at, vector) for vector in range(NUM_VECTORS)]
         for row, places in zip(rows, per_set, strict=True):
             inputs = _load(builder, builder.add(row, inputs_at), 4 * turn, _i32)
             for vector, place in zip(vectors, places, strict=True):
                 builder.store(_add_products(builder, builder.load(place), inputs, vector), place)
 
 
-def _total(builder: ir.IRBuilder, sums: _Sums, row: int, num_parts: int, vector: int) -> ir.Value:
-    """Return a row's sums as int32: those of all sets, and of both parts."""
-    totals = []
-    for part in range(row * num_parts, (row + 1) * num_parts):
-        total = builder.load(sums[0][part][vector])
-        for per_set in sums[1:]:
-            total = builder.add(total, builder.load(per_set[part][vector]))
-        totals.append(total)
-    if num_parts == 1:
+def _totals(builder: ir.IRBuilder, sums: _Sums, row: int, num_parts: int) -> list[ir.Value]:
+    """Return a row's sums for each vector as int32: those of all sets, and of both parts."""
+    return [
+        _both_parts(
+            builder,
+            [
+                reduce(builder.add, [builder.load(per_set[part][vector]) for per_set in sums])
+                for part in range(row * num_parts, (row + 1) * num_parts)
+            ],
+        )
+        for vector in range(NUM_VECTORS)
+    ]
+
+
+def _both_parts(builder: ir.IRBuilder, totals: list[ir.Value]) -> ir.Value:
+    """Return the sums of upper bytes and of lower ones as those of int16."""
+    if len(totals) == 1:
         return totals[0]
-    return builder.add(builder.shl(totals[0], ir.Constant(_sums, [_i32(8)] * LANES)), totals[1])
+    return builder.add(builder.shl(totals[0], _ints(8)), totals[1])
+
+
+def _totals_of_nibbles(
+    builder: ir.IRBuilder, totals: list[ir.Value], offsets: ir.Value, excess: ir.Value, num_parts: int
+) -> list[ir.Value]:
+    """Return what the weights' own sums are.
+
+    What lower halves make is a 16th, and their 8 make the same of every output: `excess`, which is negated.
+    """
+    made: list[ir.Value] = []
+    for pair in range(0, NUM_VECTORS, 2):
+        lower, both = totals[pair : pair + 2]
+        made += (builder.add(builder.shl(lower, _ints(4)), excess), builder.sub(both, lower))
+    starts = [_load(builder, offsets, 4 * LANES * vector, _sums) for vector in range(NUM_VECTORS)]
+    if num_parts > 1:
+        starts = [builder.shl(start, _ints(8)) for start in starts]
+    return [builder.add(*each) for each in zip(made, starts, strict=True)]
 
 
 def _product(num_results: int, kind: _Kind) -> Callable[..., Any]:
@@ -222,28 +243,34 @@ def _product(num_results: int, kind: _Kind) -> Callable[..., Any]:
     num_rows = num_results * num_parts
 
     def product(
-        typing_context, weights, offsets, scales, x, x_stride, num_units, factors, y, y_stride, ahead
-    ):
+        typing_context, weights, offsets, scales, x, x_stride, num_units, factors, y, y_stride, ahead, excesses
+    ):  # fmt: skip
         """Multiply int8 weights [num_units, GROUP, UNIT] with `x` [rows, num_units * UNIT] of type INPUT.
 
         `num_units` is a multiple of 4. The sums begin with int32 `offsets` [GROUP] and are exact. With two parts,
         rows alternate between upper and lower ones. The result is float32 `y` [rows / parts, GROUP], times `scales`
         [GROUP] and `factors` [rows / parts]. Arguments are addresses, and strides in bytes. What lies from `ahead` on
-        is fetched into the cache, as it will be read next.
+        is fetched into the cache, as it will be read next. `excesses` int32 [rows / parts] are read for nibbles only:
+        see `excess_of_nibbles`.
         """
 
         def generate(context, builder, signature, arguments):
-            weights, offsets, scales, x, x_stride, num_units, factors, y, y_stride, ahead = arguments
+            weights, offsets, scales, x, x_stride, num_units, factors, y, y_stride, ahead, excesses = (
+                arguments
+            )
             word = weights.type
-            sums = _new_sums(builder, offsets, num_rows, num_parts)
+            sums = _new_sums(builder, offsets, num_rows, kind)
             rows = [builder.add(x, builder.mul(x_stride, word(row))) for row in range(num_rows)]
             with cgutils.for_range(builder, builder.udiv(num_units, word(len(sums)))) as loop:
                 _add_units(builder, sums, weights, rows, loop.index, ahead, kind)
             for row in range(num_results):
                 factor = splat(builder, _load(builder, factors, 4 * row, _f32))
                 out = builder.add(y, builder.mul(y_stride, word(row)))
-                for vector in range(_NUM_VECTORS):
-                    total = _total(builder, sums, row, num_parts, vector)
+                totals = _totals(builder, sums, row, num_parts)
+                if kind.has_nibbles:
+                    excess = splat(builder, _load(builder, excesses, 4 * row, _i32))
+                    totals = _totals_of_nibbles(builder, totals, offsets, excess, num_parts)
+                for vector, total in enumerate(totals):
                     scale = _load(builder, scales, 4 * LANES * vector, _floats)
                     scaled = in_order(builder, builder.fmul(builder.sitofp(total, _floats), scale))
                     value = builder.fmul(scaled, factor)
@@ -251,7 +278,7 @@ def _product(num_results: int, kind: _Kind) -> Callable[..., Any]:
                     builder.store(value, builder.inttoptr(place, _floats.as_pointer()), align=4)
             return context.get_dummy_value()
 
-        return types.void(*[types.uintp] * 10), generate
+        return types.void(*[types.uintp] * 11), generate
 
     return intrinsic(product)
 

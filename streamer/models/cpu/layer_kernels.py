@@ -33,7 +33,7 @@ from streamer.models.cpu.numba_math import (
     parallel,
     rough_gelu,
 )
-from streamer.models.cpu.numba_threads import Team, meet, new_counters, take
+from streamer.models.cpu.numba_threads import Counters, meet, new_team, take
 from streamer.models.cpu.packed_heads import (
     PackedHeads,
     heads_of,
@@ -45,7 +45,7 @@ from streamer.models.cpu.packed_heads import (
 
 POSITIONS_AT_ONCE: Final = 96
 """The most positions of a block: more would not leave the processor's second cache room for what widening makes."""
-_SMALLEST_BLOCK: Final = 16
+_SMALLEST_BLOCK: Final = 8
 """The unit of a block's positions."""
 ROWS_OF_WORDS: Final = 32
 """The positions of a block whose inputs are of int16."""
@@ -83,7 +83,7 @@ class Pass(NamedTuple):
     `x` is the residual, float32 [positions, width], which the layers change; its first position is `start`, a multiple
     of `PARTS_UNIT`, and the slot has the keys and values of those before. From `keys` on there are the fields of
     `PackedHeads`, in which a causal model's keys and values stay; without a cache all layers use a single one's. Of the
-    last layer only the positions from the first of `borders` to the second are computed.
+    last layer only the positions from `first` to `end` are computed.
 
     `is_causal` and `num_threads` are here because a constant in a call would have numba compile all layers once more.
     """
@@ -99,21 +99,23 @@ class Pass(NamedTuple):
     value_factors: Floats
     slot: int
     start: int
-    borders: npt.NDArray[np.int64]
+    first: int
+    end: int
     is_causal: bool
-    counters: npt.NDArray[np.int64]
-    num_threads: int = 1
+    counters: Counters
+    num_threads: int
 
 
 def new_pass(
-    x: Floats, num_heads: int, num_layers: int, packed: PackedHeads, slot: int, borders: tuple[int, int], *,
-    is_causal: bool, start: int = 0,
+    x: Floats, num_heads: int, packed: PackedHeads, slot: int, borders: tuple[int, int], counters: Counters, *,
+    is_causal: bool, start: int, num_threads: int,
 ) -> Pass:  # fmt: skip
-    """Make room for a pass of one thread over `x`, whose keys and values are written to a slot of `packed`."""
+    """Make room for a pass over `x`, whose keys and values are written to a slot of `packed`."""
     queries, factors = new_queries(num_heads, x.shape[1] // num_heads, len(x))
-    counters = new_counters(PHASES_PER_LAYER * num_layers)
-    attended, places = np.empty_like(x), np.array(borders)
-    return Pass(x, attended, queries, factors, *packed, slot, start, places, is_causal, counters)
+    attended, (first, end) = np.empty_like(x), borders
+    return Pass(
+        x, attended, queries, factors, *packed, slot, start, first, end, is_causal, counters, num_threads
+    )  # fmt: skip
 
 
 @kernel
@@ -146,15 +148,17 @@ def _new_inputs(size, width):
 
 
 @kernel
-def _project(layer, w, s, heads, room, team):
-    """Round queries, keys and values of all positions. A phase: this thread computes some blocks."""
+def _project(layer, w, s, first, end, heads, room, team):
+    """Round keys and values of all positions, and queries of those from `first` to `end` and of their blocks.
+
+    A phase: this thread computes some blocks.
+    """
     prefer_wide_vectors()
     quantized, factors, _, _, normed, projected, _ = room
     linear = w.project[layer], w.project_offsets[layer], w.project_scales[layer]
     num_positions, width = s.x.shape
     num_groups, size = len(linear[0]), len(quantized)
     head_dim = width // len(s.queries)
-    is_last = layer == len(w.gains) - 1
     begin = take(team) * size
     while begin < num_positions:
         count = min(size, num_positions - begin)
@@ -162,7 +166,7 @@ def _project(layer, w, s, heads, room, team):
             factors[row] = _quantize_norm(
                 s.x[begin + row], w.gains[layer, 0], w.biases[layer, 0], normed, quantized[row]
             )
-        asks = not is_last or (begin < s.borders[1] and begin + count > s.borders[0])
+        asks = begin < end and begin + count > first
         for group in range(0 if asks or width % GROUP else width // GROUP, num_groups):
             multiply_group(linear, group, quantized[:count], linear[0].shape[1], factors, projected)
         made = projected[:count]
@@ -171,7 +175,7 @@ def _project(layer, w, s, heads, room, team):
         store_keys(made, width, s.start + begin, heads, head_dim)
         store_values(made, 2 * width, s.start + begin, heads, head_dim)
         begin = take(team) * size
-    meet(team)
+    meet(team, -(-num_positions // size))
 
 
 @kernel
@@ -184,7 +188,7 @@ def _attend(s, heads, first, end, attention, team):
             s.attended,
         )  # fmt: skip
         head = take(team)
-    meet(team)
+    meet(team, len(s.queries))
 
 
 @kernel
@@ -220,18 +224,19 @@ def _finish(layer, w, s, first, end, room, team):
             for index in range(width):
                 residual[index] += y[row, index]
         begin = first + take(team) * size
-    meet(team)
+    meet(team, -(-(end - first) // size))
 
 
 @kernel
-def run_layers(weights, shared):
-    """Run one thread of a pass, which takes part in every phase."""
-    w, s = (
-        LayerWeights(*weights),
-        Pass(*shared),
-    )  # They come as plain tuples, because a parallel loop takes no others.
+def run_layers(weights, shared, borders, team):
+    """Run one thread of a pass, which takes part in every phase that is not over.
+
+    Of the last layer only the positions from the first of `borders` to the second are computed.
+    """
+    # They come as plain tuples, because a parallel loop takes no others.
+    w, s = LayerWeights(*weights), Pass(*shared)
     packed = PackedHeads(s.keys, s.key_offsets, s.key_scales, s.values, s.value_factors)
-    num_positions, width = s.x.shape
+    (first_asked, end_asked), (num_positions, width) = borders, s.x.shape
     size = _block_size(num_positions, s.num_threads)
     quantized, factors = _new_inputs(size, width)
     wide_quantized, wide_factors = _new_inputs(size, 4 * width)
@@ -239,26 +244,32 @@ def run_layers(weights, shared):
     wide = np.empty((size, w.widen_scales[0].size), np.float32)
     room = quantized, factors, wide_quantized, wide_factors, np.empty(width, np.float32), y, wide
     attention = new_attention(QUERIES_AT_ONCE, s.start + num_positions, width // len(s.queries))
-    team = Team(s.num_threads, s.counters, np.ones(1, np.int64))
     for layer in range(len(w.gains)):
         is_last = layer == len(w.gains) - 1
-        first, end = (s.borders[0], s.borders[1]) if is_last else (0, num_positions)
+        first, end = (first_asked, end_asked) if is_last else (0, num_positions)
         heads = heads_of(packed, min(layer, len(s.keys) - 1), s.slot)
-        _project(layer, w, s, heads, room, team)
+        _project(layer, w, s, first, end, heads, room, team)
         _attend(s, heads, first, end, attention, team)
         _finish(layer, w, s, first, end, room, team)
+
+
+@kernel
+def run_layers_alone(weights, shared):
+    """Run one thread of a pass, whose borders are in `shared`."""
+    s = Pass(*shared)
+    run_layers(weights, shared, (s.first, s.end), new_team(s.counters))
 
 
 @parallel
 def run_layers_together(weights, shared):
     """Run a pass on all of its threads."""
     for _ in prange(Pass(*shared).num_threads):
-        run_layers(weights, shared)
+        run_layers_alone(weights, shared)
 
 
 @kernel
 def multiply_some(x, linear, out, team):
-    """Do a thread's share of `multiply_rows`."""
+    """Do a thread's share of `multiply_rows`. A phase: this thread computes some blocks of rows."""
     prefer_wide_vectors()
     words = new_words(ROWS_OF_WORDS, x.shape[1])
     factors = np.empty(ROWS_OF_WORDS, np.float32)
@@ -267,13 +278,13 @@ def multiply_some(x, linear, out, team):
         count = min(ROWS_OF_WORDS, len(x) - begin)
         for row in range(count):
             factors[row] = quantize_words(x[begin + row], row, words)
-        for group in range(len(linear[0])):
-            multiply_words(linear, group, words, factors[:count], out[begin : begin + count])
+        multiply_words(linear, 0, len(linear[0]), words, factors[:count], out[begin : begin + count])
         begin = take(team) * ROWS_OF_WORDS
+    meet(team, -(-len(x) // ROWS_OF_WORDS))
 
 
 @parallel
 def multiply_rows(x, linear, out, counters, num_threads):
     """Multiply float32 `x` [rows, inputs], rounded to int16, with an `Int8Linear` to `out` [rows, outputs]."""
     for _ in prange(num_threads):
-        multiply_some(x, linear, out, Team(num_threads, counters, np.ones(1, np.int64)))
+        multiply_some(x, linear, out, new_team(counters))

@@ -55,6 +55,17 @@ def add_atomically(typing_context, address, amount):
     return types.int64(types.uintp, types.int64), generate
 
 
+@intrinsic
+def read_atomically(typing_context, address):
+    """Return the int64 at `address`, and see what the thread that wrote it had done before."""
+
+    def generate(context, builder, signature, arguments):
+        place = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+        return builder.load_atomic(place, "acquire", 8)
+
+    return types.int64(types.uintp), generate
+
+
 yield_thread = types.ExternalFunction(
     "SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32()
 )

@@ -1,7 +1,8 @@
-"""How the threads of a compiled function share out its work; `decode_step` runs on them.
+"""How the threads of a compiled function share out its work; `decode_step` and `layer_kernels` run on them.
 
-A function consists of phases. Each thread runs all of it, takes pieces of a phase's work until none is left, and waits
-for the others before it enters the next phase. Threads are woken once per call instead of once per phase.
+A function consists of phases, and a phase of pieces of work. Each thread runs all of the function, takes pieces of a
+phase until none is left, and enters the next one when all pieces are finished. So a thread may come at any time, and is
+woken once per call instead of once per phase.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import numpy as np
 import numpy.typing as npt
 from numba import config, get_num_threads, set_num_threads
 
-from streamer.models.cpu.llvm_intrinsics import add_atomically, yield_thread
+from streamer.models.cpu.llvm_intrinsics import add_atomically, read_atomically, yield_thread
 from streamer.models.cpu.numba_math import kernel
 
 Counters = npt.NDArray[np.int64]
 
 _LINE = 8
 """The int64 numbers in a line of the processor's cache; counters that share no line do not slow each other down."""
+_NEVER = 1 << 40
+"""More than any number of phases or pieces."""
 _SPINS = 2000
 """The number of looks at a counter before a waiting thread offers its core to others."""
 
@@ -34,17 +37,21 @@ _pool = threading.Lock()
 
 
 class Team(NamedTuple):
-    """A thread's view of the threads that share out work: each has its own `phase`, and all the same `counters`."""
+    """A thread's view of the threads that share out work: each has its `own` state, and all the same `counters`."""
 
-    num_threads: int
     counters: Counters
-    phase: npt.NDArray[np.int64]
-    """The number of the current phase, from 1, in an array of one so that it can change."""
+    own: npt.NDArray[np.int64]
+    """The number of the current phase, from 1; how many pieces of it this thread has asked for; and the last answer."""
 
 
 def new_counters(num_phases: int) -> Counters:
-    """Make a call's counters, one per line: of meetings, and then of each phase's pieces of work that were taken."""
+    """Make a call's counters, in a line of the cache for each phase, behind one for the phases that have begun."""
     return np.zeros((1 + num_phases) * _LINE, np.int64)
+
+
+def abandon(counters: Counters) -> None:
+    """Have all threads of a call go through it without beginning anything more, as one of them has failed."""
+    counters[::_LINE] = _NEVER
 
 
 @contextmanager
@@ -56,19 +63,64 @@ def sharing_threads(num_threads: int) -> Iterator[int]:
 
 
 @kernel
-def take(team):
-    """Return the number of the phase's next piece of work that no thread has begun."""
-    return add_atomically(team.counters[team.phase[0] * _LINE :].ctypes.data, 1)
+def new_team(counters):
+    """Return a thread's view of the threads of a call, which may join it at any time."""
+    team = Team(counters, np.zeros(3, np.int64))
+    team.own[0] = 1
+    return team
 
 
 @kernel
-def meet(team):
-    """Wait until all threads have finished the phase, and enter the next one."""
-    num_met = team.counters.ctypes.data
-    add_atomically(num_met, 1)
-    looks = 0
-    while add_atomically(num_met, 0) < team.phase[0] * team.num_threads:
+def take(team):
+    """Return the number of the phase's next piece of work that no thread has begun.
+
+    The piece that this thread took before is finished then. In each phase a thread takes pieces until there are none.
+    """
+    team.own[1] += 1
+    team.own[2] = add_atomically(team.counters[team.own[0] * _LINE :].ctypes.data, 1)
+    return team.own[2]
+
+
+@kernel
+def is_last(team, num_pieces):
+    """Whether this thread has finished the last of the phase's pieces, and may do what must be done before the next."""
+    num_finished = team.own[1] - 1
+    if num_finished == 0:
+        return num_pieces == 0 and team.own[2] == 0
+    before = add_atomically(team.counters[team.own[0] * _LINE + 1 :].ctypes.data, num_finished)
+    return before + num_finished == num_pieces
+
+
+@kernel
+def open_next(team):
+    """Let all threads enter the next phase. The last thread of a phase must."""
+    add_atomically(team.counters.ctypes.data, 1)
+
+
+@kernel
+def enter_next(team):
+    """Wait for the next phase, and enter it."""
+    num_opened, looks = team.counters.ctypes.data, 0
+    while read_atomically(num_opened) < team.own[0]:
         looks += 1
         if looks > _SPINS:
             yield_thread()
-    team.phase[0] += 1
+    team.own[0] += 1
+    team.own[1] = 0
+
+
+@kernel
+def meet(team, num_pieces):
+    """Enter the next phase when all pieces of this one are finished."""
+    if is_last(team, num_pieces):
+        open_next(team)
+    enter_next(team)
+
+
+@kernel
+def takes_alone(team):
+    """Whether this thread is the one that does what a phase of a single piece consists of; then they `meet`."""
+    is_mine = take(team) == 0
+    if is_mine:
+        take(team)
+    return is_mine

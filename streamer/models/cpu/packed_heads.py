@@ -18,7 +18,7 @@ from streamer.models.cpu.numba_math import inline, kernel
 from streamer.models.cpu.quantization import LARGEST
 from streamer.models.kv_cache import zeros_in_lines
 
-_LOG2_E: Final = np.float32(1.4426950408889634)
+_LOG2_E: Final = np.float64(1.4426950408889634)
 _LARGEST: Final = np.float32(LARGEST)
 _KEYS_AT_ONCE: Final = 16
 """The keys that are packed together: as many words as a line holds."""
@@ -86,8 +86,12 @@ def up_to(number, unit):
 
 @inline
 def score_scale(head_dim):
-    """Return what a product of query and key is multiplied with, so that 2 to its power is its weight."""
-    return _LOG2_E / np.sqrt(np.float32(head_dim))
+    """Return what a product of query and key is multiplied with, so that 2 to its power is its weight.
+
+    It is computed in float64: a float32's root is estimated in one place and exact in another, as the compiler likes,
+    so that a process which compiles a function would make other numbers than one that finds it compiled.
+    """
+    return np.float32(_LOG2_E / np.sqrt(np.float64(head_dim)))
 
 
 @inline
@@ -185,26 +189,44 @@ def store_values(projected, column, first, heads, size):
 
 
 @kernel
-def append(projected, row, width, heads, head, position):
-    """Round and pack a head's key and value, which `projected` has in this row behind all queries."""
-    size = width // len(heads.keys)
-    num_units, num_outputs = heads.keys.shape[2], heads.values.shape[1] * GROUP
-    words, quantized = np.zeros(num_units, _WORD), np.zeros(num_outputs, np.int8)
-    total, padded = np.empty(1, np.int32), np.zeros(up_to(size, LANES), np.float32)
-    num_vectors = len(padded) // LANES
-    key_at = numbers_of(projected, row, width + head * size, size, padded)
-    offsets, scales = heads.key_offsets[head], heads.key_scales[head]
-    _quantize_key(key_at, num_vectors, offsets, scales, position, words, total)
-    packed = heads.keys[head, position // GROUP]
-    for unit in range(num_units):
-        packed[unit, position % GROUP] = words[unit]
-    value_at = numbers_of(projected, row, 2 * width + head * size, size, padded)
-    heads.value_factors[head, position] = quantize_value(
-        value_at, num_vectors, _LARGEST, 0, quantized.ctypes.data, 0
+def new_key_and_value(size):
+    """Return room for what `append` rounds: numbers that fill vectors, a key's words and their sum, and a value."""
+    return (
+        np.zeros(up_to(size, LANES), np.float32),
+        np.zeros(up_to(size, INPUTS) // UNIT, _WORD),
+        np.empty(1, np.int32),
+        np.zeros(up_to(size, GROUP), np.int8),
     )
-    shift = np.int32(8 * (position % UNIT))
-    for group in range(heads.values.shape[1]):
-        words = heads.values[head, group, position // UNIT]
-        for lane in range(GROUP):
-            byte = np.int32(quantized[group * GROUP + lane]) & np.int32(255)
-            words[lane] = (np.int32(words[lane]) & ~(np.int32(255) << shift)) | (byte << shift)
+
+
+@kernel
+def append(projected, row, width, heads, first, end, position, room):
+    """Round and pack the keys and values of the heads from `first` to `end`.
+
+    `projected` has them in this row behind all queries, which are `width` numbers.
+    """
+    prefer_wide_vectors()
+    padded, words, total, quantized = room
+    num_heads, num_outputs = len(heads.keys), heads.values.shape[1]
+    size, num_vectors = width // num_heads, len(padded) // LANES
+    words_at, total_at, quantized_at = words.ctypes.data, total.ctypes.data, quantized.ctypes.data
+    group, lane = position // GROUP, position % GROUP
+    unit, shift = position // UNIT, np.int32(8 * (position % UNIT))
+    others = ~(np.int32(255) << shift)
+    for head in range(first, end):
+        key_at = numbers_of(projected, row, width + head * size, size, padded)
+        heads.key_scales[head, group, lane] = quantize_key(
+            key_at, num_vectors, _LARGEST, 0, words_at, total_at
+        )
+        heads.key_offsets[head, group, lane] = np.int32(-OFFSET) * total[0]
+        for number in range(len(words)):
+            heads.keys[head, group, number, lane] = words[number]
+        value_at = numbers_of(projected, row, 2 * width + head * size, size, padded)
+        heads.value_factors[head, position] = quantize_value(
+            value_at, num_vectors, _LARGEST, 0, quantized_at, 0
+        )
+        for outputs in range(num_outputs):
+            for output in range(GROUP):
+                byte = np.int32(quantized[outputs * GROUP + output]) & np.int32(255)
+                word = np.int32(heads.values[head, outputs, unit, output])
+                heads.values[head, outputs, unit, output] = (word & others) | (byte << shift)

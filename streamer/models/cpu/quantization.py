@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from streamer.models.cpu.integer_products import GROUP, LANES, NUM_VECTORS, UNIT
 
 LARGEST = 127
 """The largest magnitude of a quantized weight, and of a forward pass's quantized input."""
@@ -36,3 +40,15 @@ def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
 def dequantize(quantized: Tensor, scales: Tensor) -> Tensor:
     """Return the float32 weights [outputs, inputs] that `quantize`'s result is worth."""
     return quantized * scales[:, None]
+
+
+def pack_nibbles(weights: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    """Return packed weights [..., GROUP, UNIT], which are multiples of 16, as [..., GROUP / 2, UNIT].
+
+    A byte has a weight of the one vector in its lower half, plus 8, and one of the next in its upper half: as a number
+    with a sign, it is the sum of what it has in its upper half and of its lower half.
+    """
+    *outer, _, _ = weights.shape
+    pairs = weights.view(np.uint8).reshape(*outer, NUM_VECTORS // 2, 2, LANES * UNIT)
+    both = pairs[..., 0, :] >> 4 ^ 8 | pairs[..., 1, :]
+    return both.view(np.int8).reshape(*outer, GROUP // 2, UNIT)

@@ -10,6 +10,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from streamer.models.cpu.joining import offering, taker
+
 PARALLEL_WIDTH = 512
 """The width from which sharing work between threads gains more than joining them costs."""
 
@@ -50,10 +52,11 @@ def on_one_thread(call: Callable[[], Tensor]) -> Tensor:
     """
     if torch.get_num_threads() == 1:
         return call()
-    is_inference = torch.is_inference_mode_enabled()
+    is_inference, take = torch.is_inference_mode_enabled(), taker()
 
     def called() -> Tensor:
-        with torch.inference_mode(is_inference), torch.no_grad():  # Both are properties of the thread.
+        # All three are properties of the thread.
+        with torch.inference_mode(is_inference), torch.no_grad(), offering(take):
             return call()
 
     return threads_for_passes(1).submit(called).result()

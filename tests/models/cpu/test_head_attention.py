@@ -19,6 +19,7 @@ from streamer.models.cpu.int8_attention import (
 from streamer.models.cpu.packed_heads import (
     PackedHeads,
     append,
+    new_key_and_value,
     new_packed_heads,
     new_queries,
     store_keys,
@@ -59,16 +60,17 @@ def _in_steps(query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool) -> 
     """Attend position by position, each of which is appended first, or from the last one on, if not `is_causal`."""
     num_heads, length, size = query.shape
     heads, projected = _room(num_heads, size, length), _projected(query, key, value)
-    out, room = torch.empty(length, num_heads, size), new_step_attention(length, size)
+    out, width = torch.empty(length, num_heads * size), num_heads * size
+    for_keys, for_queries = new_key_and_value(size), new_step_attention(length, size)
+    attended = out.numpy()
     for row in range(length):
-        for head in range(num_heads):
-            append(projected, row, num_heads * size, heads, head, row)
-            if is_causal:
-                attend_step(projected, row, heads, head, row, room, out[row, head].numpy())
+        append(projected, row, width, heads, 0, num_heads, row, for_keys)
+        if is_causal:
+            attend_step(projected, row, heads, 0, num_heads, row, for_queries, attended)
     for row in range(0 if is_causal else length):
-        for head in range(num_heads):
-            attend_step(projected, row, heads, head, length - 1, room, out[row, head].numpy())
-    return out.transpose(0, 1)
+        for head in range(num_heads):  # One by one they make the same.
+            attend_step(projected, row, heads, head, head + 1, length - 1, for_queries, attended)
+    return out.view(length, num_heads, size).transpose(0, 1)
 
 
 def _room(num_heads: int, size: int, length: int) -> PackedHeads:

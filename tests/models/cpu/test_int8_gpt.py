@@ -209,7 +209,8 @@ def test_layers_of_four_bits_decode_to_the_same_as_bytes_do(
         logits.append(gpt.decode(prompt[:, 0], torch.full((num_rows,), 6), cache, slots))
     assert torch.equal(*logits)
     assert narrow.decode_step.in_nibbles == {"project", "merge", "widen", "narrow"}
+    assert [gpt.decode_step.steps_at_once for gpt in (narrow, usual)] == [32, 16]
     steps = [gpt.decode_step for gpt in (narrow, usual)]
-    held = [[getattr(step._weights, name).nbytes for name in narrow.decode_step.in_nibbles] for step in steps]
+    held = [[getattr(step.weights, name).nbytes for name in narrow.decode_step.in_nibbles] for step in steps]
     assert 2 * sum(held[0]) == sum(held[1])
     assert steps[1].nbytes - steps[0].nbytes == sum(held[0])
