@@ -257,7 +257,7 @@ def excess_of_nibbles(words, row):
 def multiply_nibbles(linear, first, end, words, factors, excesses, y):
     """Do the same with weights of four bits, [groups, units, GROUP / 2, UNIT], that `pack_nibbles` has packed.
 
-    `excesses` int32 [rows] are those of the rows.
+    `excesses` int32 [rows] are those of the rows. With both kinds in one loop a step takes a twentieth longer.
     """
     weights, offsets, scales = linear
     num_units = weights.shape[1]
